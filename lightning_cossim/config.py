@@ -1,0 +1,100 @@
+"""The monitor's settings: frozen dataclasses, checked when they are made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightning_cossim.errors import ConfigError, expected
+
+__all__ = ["MAX_WINDOW", "LabelSelection", "Schedule"]
+
+MAX_WINDOW = 64
+"""Batches of a training window, at the most."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When the monitor looks, and how much it looks at.
+
+    Raises:
+        ConfigError: a value is of the wrong type or out of range.
+    """
+
+    train_every_n_steps: int = 200
+    """Optimizer steps from the start of one training window to the start of the next, at least 1."""
+    train_batches: int = 8
+    """Batches of a training window, 1 to 64; its report comes with the last of them."""
+    max_inputs_per_batch: int = 1024
+    """Inputs of a batch that are looked at, at least 1; of a larger batch a random sample."""
+    validation: bool = True
+    """Whether to report on every validation run."""
+    test: bool = True
+    """Whether to report on every test run."""
+
+    def __post_init__(self) -> None:
+        _check_int(self.train_every_n_steps, "train_every_n_steps", 1)
+        _check_int(self.train_batches, "train_batches", 1, MAX_WINDOW)
+        _check_int(self.max_inputs_per_batch, "max_inputs_per_batch", 1)
+        for name in ("validation", "test"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(expected(name, "to be true or false", repr(getattr(self, name))))
+
+
+@dataclass(frozen=True)
+class LabelSelection:
+    """Which labels are looked at, and what they are called.
+
+    Raises:
+        ConfigError: a value is of the wrong type or out of range.
+    """
+
+    names: Sequence[str] | str | None = None
+    """A name for every row of the head, in order: a list, or the path of a UTF-8 text file with one name a line."""
+    ignore: Sequence[int] = ()
+    """Rows of the head that do not count at all, padding for example: neither for the mean row nor in pairs."""
+    max_tracked: int = 512
+    """Labels whose pairs are looked at, at least 2; of more, those with the largest probability mass in the first window."""
+    min_probability: float = 0.01
+    """Labels with a smaller mean probability, as a share of 1/K, are left out of pairs; at least 0."""
+
+    def __post_init__(self) -> None:
+        _check_int(self.max_tracked, "max_tracked", 2)
+        value = self.min_probability
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise ConfigError(expected("min_probability", "to be a number of at least 0", repr(value)))
+        for label in self.ignore:
+            _check_int(label, "ignore", 0)
+
+    def check_labels(self, num_labels: int) -> None:
+        """Raise `ConfigError` unless the labels to ignore are rows of the head."""
+        for label in self.ignore:
+            if label >= num_labels:
+                raise ConfigError(
+                    expected("ignore", f"to hold labels from 0 to {num_labels - 1}", label, "They are rows of the head.")
+                )
+
+    def read_names(self, num_labels: int) -> tuple[str, ...]:
+        """A name for each of `num_labels` rows: those given, or the rows' numbers.
+
+        Raises:
+            ConfigError: the file cannot be read, or there are more or fewer names than rows.
+        """
+        if self.names is None:
+            return tuple(map(str, range(num_labels)))
+        names = _lines(Path(self.names)) if isinstance(self.names, str) else list(self.names)
+        if len(names) != num_labels:
+            raise ConfigError(expected("names", f"to name the {num_labels} rows of the head", f"{len(names)} names"))
+        return tuple(names)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(expected("names", "to be a list or a readable UTF-8 file", f"{path}: {error}")) from None
+
+
+def _check_int(value: object, name: str, low: int, high: int | None = None) -> None:
+    wanted = f"to be a whole number of at least {low}" if high is None else f"to be a whole number from {low} to {high}"
+    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+        raise ConfigError(expected(name, wanted, repr(value)))

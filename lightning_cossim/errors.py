@@ -1,0 +1,37 @@
+"""What the package raises, and the one form in which it says so.
+
+    LabelSimilarityError
+    ├── InputError   (ValueError)  a tensor or an argument that the mathematics cannot use
+    ├── ConfigError  (ValueError)  a setting that is out of range, misspelt or at odds with the model
+    └── HeadError    (ValueError)  the final linear layer is missing, ambiguous or not one we can read
+
+Every message is one line: what was expected, what came, what to do.
+"""
+
+__all__ = ["ConfigError", "HeadError", "InputError", "LabelSimilarityError", "expected"]
+
+
+class LabelSimilarityError(Exception):
+    """Base of everything that lightning_cossim raises on purpose."""
+
+
+class InputError(LabelSimilarityError, ValueError):
+    """A tensor or an argument that the mathematics cannot use."""
+
+
+class ConfigError(LabelSimilarityError, ValueError):
+    """A setting that is out of range, misspelt or at odds with the model."""
+
+
+class HeadError(LabelSimilarityError, ValueError):
+    """The final linear layer is missing, ambiguous or not one we can read."""
+
+
+def expected(argument: str, wanted: str, got: object, remedy: str = "") -> str:
+    """The text of an error: argument, expected, got, remedy.
+
+    Example:
+        >>> expected("k", "to be at least 2", 1, "Pass k=5.")
+        'Expected `k` to be at least 2, got 1. Pass k=5.'
+    """
+    return f"Expected `{argument}` {wanted}, got {got}. {remedy}".rstrip()

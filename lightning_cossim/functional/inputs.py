@@ -1,0 +1,61 @@
+"""What the functions ask of their arguments, each check once.
+
+K labels, D embedding dimensions, N inputs; `live_K` is a boolean mask over labels.
+"""
+
+import torch
+from torch import Tensor
+
+from lightning_cossim.errors import InputError, expected
+
+__all__ = ["check_matrix", "check_one_of", "check_same_labels", "check_unembedding", "check_width", "live_labels"]
+
+
+def check_matrix(tensor: Tensor, argument: str, shape: str, remedy: str = "") -> None:
+    """Raise unless `tensor` is a floating-point matrix."""
+    if tensor.ndim != 2:
+        raise InputError(expected(argument, f"of shape {shape}", tuple(tensor.shape), remedy))
+    if not tensor.is_floating_point():
+        raise InputError(expected(argument, "with a floating-point dtype", tensor.dtype, "Convert it with `.float()`."))
+
+
+def check_unembedding(unembedding: Tensor) -> None:
+    """Raise unless `unembedding` is a floating-point (K, D) matrix."""
+    check_matrix(unembedding, "unembedding", "(K, D)", "Pass the head's weight, for example `model.head.weight`.")
+
+
+def live_labels(unembedding: Tensor, live: Tensor | None) -> Tensor:
+    """The mask (K,) of rows that are finite and, where `live` is given, live. Raises `InputError` on wrong shapes."""
+    check_unembedding(unembedding)
+    finite_K = unembedding.isfinite().all(dim=1)
+    if live is None:
+        return finite_K
+    if live.shape != finite_K.shape or live.dtype != torch.bool:
+        got = f"{live.dtype} of shape {tuple(live.shape)}"
+        raise InputError(expected("live", f"to be a boolean mask of shape ({len(finite_K)},)", got, "One entry a label."))
+    return finite_K & live.to(finite_K.device)
+
+
+def check_width(unembedding: Tensor, covariance: Tensor) -> None:
+    """Raise unless the covariance of the embeddings fits the unembedding."""
+    wanted = (unembedding.shape[1], unembedding.shape[1])
+    if tuple(covariance.shape) != wanted:
+        remedy = "Pass the (D, D) covariance of what goes into the head."
+        raise InputError(expected("embedding_covariance", f"of shape {wanted}", tuple(covariance.shape), remedy))
+
+
+def check_same_labels(similarity: Tensor, overlap: Tensor) -> None:
+    """Raise unless both are (K, K) matrices over the same labels."""
+    for argument, matrix in (("similarity", similarity), ("overlap", overlap)):
+        check_matrix(matrix, argument, "(K, K)")
+        if matrix.shape[0] != matrix.shape[1]:
+            raise InputError(expected(argument, "of shape (K, K)", tuple(matrix.shape), "One row and column a label."))
+    if similarity.shape != overlap.shape:
+        remedy = "Compare matrices over the same labels."
+        raise InputError(expected("overlap", f"of shape {tuple(similarity.shape)}", tuple(overlap.shape), remedy))
+
+
+def check_one_of(value: str, argument: str, known: tuple[str, ...]) -> None:
+    """Raise unless `value` is one of the known words."""
+    if value not in known:
+        raise InputError(expected(argument, f"to be {' or '.join(map(repr, known))}", repr(value)))

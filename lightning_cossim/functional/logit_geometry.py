@@ -1,0 +1,146 @@
+"""Similarities of labels in the space of logits: the weights seen through the covariance of the embeddings.
+
+Embeddings have a shape of their own: a direction in which no input varies adds to a cosine and to no probability. With the
+covariance of the embeddings between them, the rows say how the *logits* of two labels move together over the inputs.
+Shapes: `f_ND` embeddings, `S_DD` their covariance, `W_KD` unembedding, `C_KK` covariance of the logits.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_cossim.functional.centering import center_labels
+from lightning_cossim.functional.inputs import check_matrix, check_width, live_labels
+from lightning_cossim.functional.precision import full_precision, resolution, result_dtype, working_dtype
+
+__all__ = ["EmbeddingMoments", "embedding_covariance", "embedding_moments", "log_odds_variance", "logit_correlation"]
+
+
+class EmbeddingMoments(NamedTuple):
+    """Three sums over inputs, float64, from which a covariance follows: they add over batches and processes."""
+
+    num_inputs: Tensor
+    """(), how many inputs."""
+    total: Tensor
+    """(D,), the sum of the embeddings."""
+    outer: Tensor
+    """(D, D), the sum of their outer products."""
+
+
+def embedding_moments(embedding: Tensor, *, seen: Tensor | None = None) -> EmbeddingMoments:
+    r"""The sums :math:`n`, :math:`\sum_x f(x)` and :math:`\sum_x f(x) f(x)^\top` of one batch.
+
+    The batch is centered by its own mean, so that the product may run in float32; :math:`n\, m m^\top` is added in float64.
+
+    Args:
+        embedding: (N, D), any floating dtype.
+        seen: boolean (N,), the inputs that count; default those that are finite.
+
+    Returns:
+        `EmbeddingMoments`, on the embedding's device.
+
+    Raises:
+        InputError: `embedding` is not a floating (N, D) matrix.
+    """
+    check_matrix(embedding, "embedding", "(N, D)", "Pass what goes into the head, one row an input.")
+    seen_N = embedding.isfinite().all(dim=1) if seen is None else seen
+    count = seen_N.sum(dtype=working_dtype(embedding))
+    f_ND = torch.where(seen_N[:, None], embedding.detach(), 0).to(working_dtype(embedding))
+    mean_D = f_ND.sum(dim=0) / count.clamp(min=1)
+    spread_ND = torch.where(seen_N[:, None], f_ND - mean_D, 0).to(result_dtype(embedding))
+    with full_precision(embedding):
+        outer_DD = (spread_ND.T @ spread_ND).to(f_ND.dtype)
+    # What rounding of the mean and of the spread leaves in the sum of the spread is below float32's own error.
+    return EmbeddingMoments(count, mean_D * count, outer_DD + count * mean_D.outer(mean_D))
+
+
+def embedding_covariance(moments: EmbeddingMoments) -> Tensor:
+    r"""The population covariance :math:`\frac1n \sum_x f f^\top - \bar f \bar f^\top` (D, D), NaN without inputs."""
+    mean_D = moments.total / moments.num_inputs
+    return moments.outer / moments.num_inputs - mean_D.outer(mean_D)
+
+
+def logit_correlation(
+    unembedding: Tensor, *, embedding_covariance: Tensor, centered: bool = True, live: Tensor | None = None
+) -> Tensor:
+    r"""Correlation over inputs of the centered logits of labels i and j.
+
+    :math:`\tilde g_i^\top \Sigma \tilde g_j / \sqrt{\tilde g_i^\top \Sigma \tilde g_i \cdot \tilde g_j^\top \Sigma \tilde g_j}`
+    with :math:`\Sigma` the covariance of the embeddings. Unchanged by a translation of all rows and by every invertible linear
+    map of the embeddings (with its inverse on the rows): what the model computes, not how it is written down. Equal to the
+    centered cosine where :math:`\Sigma` is isotropic on the span of the centered rows.
+
+    Args:
+        unembedding: (K, D), one row a label, any floating dtype.
+        embedding_covariance: (D, D), symmetric, population covariance of the embeddings.
+        centered: whether to subtract the mean row first (sigmoid heads: False).
+        live: boolean (K,), the labels that count; default all. Rows that are not finite never count.
+
+    Returns:
+        (K, K) in [-1, 1], float32 or, for a float64 unembedding, float64; NaN where a label is not live or its centered logit
+        is constant (within rounding).
+
+    Raises:
+        InputError: wrong shapes or dtypes.
+
+    Example:
+        >>> import torch
+        >>> W = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-2.0, 0.0]])
+        >>> logit_correlation(W, embedding_covariance=torch.diag(torch.tensor([1.0, 0.0])))
+        tensor([[ 1.,  1., -1.],
+                [ 1.,  1., -1.],
+                [-1., -1.,  1.]])
+    """
+    live_K = live_labels(unembedding, live)
+    W_KD = center_labels(unembedding, live=live) if centered else unembedding.detach()
+    C_KK, noise_K = _logit_covariance(W_KD, embedding_covariance, live_K)
+    deviation_K = C_KK.diagonal().clamp(min=0).sqrt()
+    known_K = live_K & (deviation_K.square() > noise_K)
+    corr_KK = (C_KK / deviation_K[:, None] / deviation_K).clamp(-1, 1)
+    return corr_KK.masked_fill(~(known_K[:, None] & known_K), torch.nan).to(result_dtype(unembedding))
+
+
+def log_odds_variance(unembedding: Tensor, *, embedding_covariance: Tensor) -> Tensor:
+    r"""Variance over inputs of the log-odds between labels i and j, :math:`(g_i - g_j)^\top \Sigma\, (g_i - g_j)`.
+
+    Under a softmax, :math:`z_i - z_j = \log p_i / p_j`. Small means alike: in comparisons with the overlap it enters negated.
+    Unchanged by translation and every invertible linear map, and independent of which other labels exist.
+
+    Args:
+        unembedding: (K, D), one row a label, any floating dtype.
+        embedding_covariance: (D, D), symmetric, population covariance of the embeddings.
+
+    Returns:
+        (K, K), at least 0, in squared nats; diagonal 0. Float32 or, for a float64 unembedding, float64; NaN where a row is not
+        finite.
+
+    Raises:
+        InputError: wrong shapes or dtypes.
+
+    Example:
+        >>> import torch
+        >>> log_odds_variance(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), embedding_covariance=torch.eye(2))
+        tensor([[0., 4.],
+                [4., 0.]])
+
+    Source: Aitchison's variation array; THEORY rung 3'.
+    """
+    live_K = live_labels(unembedding, None)
+    C_KK, _ = _logit_covariance(center_labels(unembedding), embedding_covariance, live_K)
+    variance_K = C_KK.diagonal()
+    V_KK = (variance_K[:, None] + variance_K - 2 * C_KK).clamp(min=0)
+    V_KK.fill_diagonal_(0)
+    return V_KK.masked_fill(~(live_K[:, None] & live_K), torch.nan).to(result_dtype(unembedding))
+
+
+def _logit_covariance(W_KD: Tensor, covariance: Tensor, live_K: Tensor) -> tuple[Tensor, Tensor]:
+    """W S Wᵀ over live rows, and the variance per label below which it is rounding noise."""
+    check_matrix(covariance, "embedding_covariance", "(D, D)")
+    check_width(W_KD, covariance)
+    noise = resolution(W_KD)
+    W_KD = torch.where(live_K[:, None], W_KD, 0).to(working_dtype(W_KD))
+    S_DD = covariance.detach().to(W_KD)
+    with full_precision(W_KD):
+        C_KK = W_KD @ S_DD @ W_KD.T
+    return C_KK, noise * W_KD.square().sum(dim=1) * S_DD.diagonal().sum()

@@ -1,0 +1,8 @@
+"""torchmetrics of label representations: they own state and call into `lightning_cossim.functional`."""
+
+from lightning_cossim.metrics.label_cosine import LabelCosineSimilarity
+from lightning_cossim.metrics.logit_geometry import LogitCorrelation, LogOddsVariance
+from lightning_cossim.metrics.probability_overlap import ProbabilityOverlap
+from lightning_cossim.metrics.similarity_gap import SimilarityGap
+
+__all__ = ["LabelCosineSimilarity", "LogOddsVariance", "LogitCorrelation", "ProbabilityOverlap", "SimilarityGap"]

@@ -1,0 +1,309 @@
+"""LabelSimilarityMonitor: the hooks. The only module that imports Lightning.
+
+A hook decides whether anything is due and hands on: `WindowClock` knows when, `HeadWatch` sees and adds up, `reporting` writes.
+What goes wrong in one ends the monitor, never the run.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Concatenate, ParamSpec
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch import Tensor
+from typing_extensions import override
+
+from lightning_cossim.config import LabelSelection, Schedule
+from lightning_cossim.errors import ConfigError, expected
+from lightning_cossim.functional.overlap import Link, OverlapKind, check_overlap
+from lightning_cossim.head import find_head
+from lightning_cossim.report import GapReport
+from lightning_cossim.reporting.scalars import log_scalars, watchable
+from lightning_cossim.reporting.tags import SCALARS, group
+from lightning_cossim.schedule import Overhead, StepCounter, WindowClock, batches_of_fit
+from lightning_cossim.watch import HeadWatch
+
+__all__ = ["LabelSimilarityMonitor"]
+
+_P = ParamSpec("_P")
+
+
+def _harmless(
+    hook: Callable[Concatenate["LabelSimilarityMonitor", _P], None],
+) -> Callable[Concatenate["LabelSimilarityMonitor", _P], None]:
+    """The hook, timed as overhead and not called without a head; if it fails, the monitor goes and the run goes on."""
+
+    @functools.wraps(hook)
+    def guarded(self: "LabelSimilarityMonitor", /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        if self._watch is None:
+            return
+        self._overhead.enter()
+        try:
+            hook(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not reach the training
+            self._detach()
+            self._warn(f"switched off after {type(error).__name__}: {error} Training goes on without it.")
+        self._overhead.leave()
+
+    return guarded
+
+
+class LabelSimilarityMonitor(Callback):
+    """Watches the final linear layer of a classifier and logs where cosine similarity and probability overlap part.
+
+    In windows of training batches and over every validation and test run it gathers the head's weights, embeddings and logits,
+    forms a `GapReport` and logs its scalars as `cossim_train/…`, `cossim_val/…` and `cossim_test/…` to every logger, at the x of
+    the user's own `self.log`. Validation scalars are also in `trainer.callback_metrics`, for EarlyStopping and ModelCheckpoint.
+    Training with it is bit for bit the training without it.
+
+    Args:
+        head: dotted path of the final linear layer in the LightningModule, "model.fc" for example; default: found by itself.
+        link: from logits to probabilities; "softmax".
+        overlap: which probability overlap; "bhattacharyya".
+        labels: which labels are looked at and what they are called.
+        schedule: when it looks and how much it looks at.
+        name: puts the scalars under `cossim_<name>_…`; needed where several monitors share a Trainer.
+
+    Raises:
+        InputError: an unknown link or overlap.
+        HeadError: at the start of the fit: no final linear layer is found, or several that are equally good.
+        ConfigError: at the start of the fit: labels or names that do not fit the head, or two monitors of one name.
+
+    Example:
+        >>> from lightning_cossim import LabelSelection, LabelSimilarityMonitor
+        >>> monitor = LabelSimilarityMonitor(labels=LabelSelection(names=["cat", "dog", "horse"]))
+
+        Pass it as `Trainer(callbacks=[monitor])`; after the fit, `print(monitor.last_report["val"])`.
+    """
+
+    def __init__(
+        self,
+        head: str | None = None,
+        link: Link = "softmax",
+        overlap: OverlapKind = "bhattacharyya",
+        labels: LabelSelection = LabelSelection(),
+        schedule: Schedule = Schedule(),
+        name: str | None = None,
+    ) -> None:
+        check_overlap(overlap, link)
+        self.head, self.link, self.overlap = head, link, overlap
+        self.labels, self.schedule, self.name = labels, schedule, name
+        self.last_report: dict[str, GapReport] = {}
+        """The last report of each stage: "train", "val", "test"."""
+        self._watch: HeadWatch | None = None
+        self._tracked: Tensor | None = None
+        self._steps = StepCounter()
+        self._clock = WindowClock(schedule.train_every_n_steps, schedule.train_batches)
+        self._batches_of_fit = math.inf
+        self._overhead = Overhead()
+        self._can_log = True
+        self._watchable: dict[str, dict[str, float]] = {}
+        self._said: set[str] = set()
+
+    # Coming and going
+
+    @override
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._attach(trainer, pl_module)
+
+    @override
+    @_harmless
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self._steps.start_fit(trainer.global_step, len(trainer.optimizers)):
+            self._clock.next_due = self._steps.step
+        self._clock.drop_window()
+        self._batches_of_fit = batches_of_fit(
+            trainer.num_training_batches, trainer.max_epochs, trainer.max_steps, trainer.accumulate_grad_batches
+        )
+        self._announce(f"next report at step {self._clock.next_report(self._steps.step, trainer.accumulate_grad_batches)}")
+
+    @override
+    @_harmless
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._steps.advance(trainer.global_step)
+
+    @override
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._detach()
+
+    @override
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._detach()
+
+    # Training
+
+    @override
+    @_harmless
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        step = self._steps.advance(trainer.global_step)
+        if self._clock.start_batch(step, self._batches_done(trainer, batch_idx), self._batches_of_fit):
+            self._head_watch.begin_batch("train")
+
+    @override
+    @_harmless
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        self._head_watch.look("train")  # here the weights are still those of the forward pass
+
+    @override
+    @_harmless
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._clock.batches_left:
+            self._head_watch.end_batch("train")
+            if self._clock.finish_batch():
+                self._report(trainer, "train")
+
+    # Validation and test
+
+    @override
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.schedule.validation and not trainer.sanity_checking:
+            self._begin_run(trainer, pl_module, "val")
+
+    @override
+    @_harmless
+    def on_validation_batch_start(self, *args: Any, **kwargs: Any) -> None:
+        self._head_watch.begin_batch("val")
+
+    @override
+    @_harmless
+    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        self._head_watch.end_batch("val")
+
+    @override
+    @_harmless
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._report(trainer, "val")
+
+    @override
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.schedule.test:
+            self._begin_run(trainer, pl_module, "test")
+
+    @override
+    @_harmless
+    def on_test_batch_start(self, *args: Any, **kwargs: Any) -> None:
+        self._head_watch.begin_batch("test")
+
+    @override
+    @_harmless
+    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        self._head_watch.end_batch("test")
+
+    @override
+    @_harmless
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._report(trainer, "test")
+
+    # State: builtins only, equal on all processes
+
+    @property
+    @override
+    def state_key(self) -> str:
+        return self._generate_state_key(head=self.head, name=self.name)
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "step": self._steps.step,
+            "global_step": self._steps.global_step,
+            "next_due": self._clock.next_due,
+            "tracked": None if self._tracked is None else self._tracked.tolist(),
+            "watchable": self._watchable,
+        }
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._steps.step, self._steps.global_step = state_dict["step"], state_dict["global_step"]
+        self._clock.next_due = state_dict["next_due"]
+        self._tracked = None if state_dict["tracked"] is None else torch.tensor(state_dict["tracked"])
+        self._watchable = state_dict["watchable"]
+
+    # What the hooks call
+
+    @property
+    def _head_watch(self) -> HeadWatch:
+        if self._watch is None:  # guarded against by `_harmless`
+            raise AssertionError
+        return self._watch
+
+    def _attach(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Find the head and put the hook on it. What the user configured wrongly is raised here, before anything runs."""
+        self._detach()
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        if any(isinstance(other, LabelSimilarityMonitor) and other.name == self.name for other in callbacks if other is not self):
+            remedy = "Give each monitor a `name=`, which goes into its tags."
+            raise ConfigError(expected("name", "to be different for every monitor of a Trainer", repr(self.name), remedy))
+        self._watch = HeadWatch(
+            find_head(pl_module, self.head),
+            labels=self.labels,
+            kind=self.overlap,
+            link=self.link,
+            max_inputs=self.schedule.max_inputs_per_batch,
+            tracked=self._tracked,
+            warn=self._warn,
+        )
+        self._can_log = True
+
+    def _detach(self) -> None:
+        if self._watch is not None:
+            self._watch.detach()
+            self._watch = None
+
+    def _begin_run(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """A validation or test run begins, within a fit or alone."""
+        if self._watch is None and not trainer.training and trainer.state.fn != "fit":
+            self._attach(trainer, pl_module)
+            self._announce(f"report at the end of the {stage} run")
+        if self._watch is not None:
+            self._watch.open(stage)
+
+    def _batches_done(self, trainer: pl.Trainer, batch_idx: int) -> int:
+        per_epoch = trainer.num_training_batches
+        if math.isinf(per_epoch):
+            return self._steps.step * trainer.accumulate_grad_batches
+        return trainer.current_epoch * int(per_epoch) + batch_idx
+
+    def _report(self, trainer: pl.Trainer, stage: str) -> None:
+        if not self._head_watch.is_open(stage):
+            return
+        report = self._head_watch.close(stage, functools.partial(trainer.strategy.reduce, reduce_op="sum"))
+        self._tracked = self._head_watch.tracked
+        scalars = {**report.scalars, "overhead_fraction": self._overhead.share(stage)}
+        scalars = {name: scalars[name] for name in SCALARS}
+        self.last_report[stage] = replace(report, stage=stage, step=self._steps.step, scalars=scalars)
+        tags = group(stage, self.name)
+        if stage == "val":
+            self._watchable[tags] = watchable(scalars, self._watchable.get(tags, {}))
+            trainer.callback_metrics.update(
+                {f"{tags}/{key}": torch.tensor(value) for key, value in self._watchable[tags].items()}
+            )
+            for name, reason in report.undefined.items():
+                self._warn(
+                    f"{tags}/{name} is undefined ({reason}); loggers get nothing, callbacks see its last value or a neutral one."
+                )
+        if trainer.is_global_zero and self._can_log:
+            self._log(trainer, tags, scalars)
+
+    def _log(self, trainer: pl.Trainer, tags: str, scalars: dict[str, float]) -> None:
+        """Write to the loggers: on one process alone, so a failure must stay there and the other processes must not miss it."""
+        try:
+            log_scalars(trainer.loggers, tags, scalars, self._steps.step)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not reach the training
+            self._can_log = False
+            self._warn(f"no longer logs after {type(error).__name__}: {error} Reports go on in `last_report`.")
+
+    def _announce(self, what_next: str) -> None:
+        head = self._head_watch.head
+        tags = group("*", self.name)
+        rank_zero_info(f"LabelSimilarityMonitor: watching {head}; {self.link} of its own output; {what_next}; tags {tags}")
+
+    def _warn(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            rank_zero_warn(f"LabelSimilarityMonitor: {text}")

@@ -1,0 +1,1 @@
+"""From a GapReport to the loggers."""

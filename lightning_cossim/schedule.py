@@ -1,0 +1,115 @@
+"""When a training window opens and closes, the x of the loggers' curves, the monitor's own cost: all counting, no Lightning."""
+
+import math
+from time import perf_counter
+
+__all__ = ["Overhead", "StepCounter", "WindowClock", "batches_of_fit"]
+
+
+class WindowClock:
+    """Opens a window every so many optimizer steps and at the end of the fit, each of the same number of batches.
+
+    The first window opens at once, so that the first report comes early. The last one is placed so that it closes with the
+    fit, where the length of the fit is known; a regular window that would run into it is left out. A window is never cut short:
+    one that an early stop or a resume breaks off gives no report.
+    """
+
+    def __init__(self, every_n_steps: int, num_batches: int) -> None:
+        self.every_n_steps, self.num_batches = every_n_steps, num_batches
+        self.next_due = 0
+        """The step from which the next regular window may open."""
+        self.batches_left = 0
+        """Batches that the open window still wants; 0 while none is open."""
+
+    def start_batch(self, step: int, done: int, total: float) -> bool:
+        """Whether the batch that starts belongs to a window.
+
+        Args:
+            step: optimizer steps taken before it.
+            done: batches of the fit before it.
+            total: batches of the whole fit, `math.inf` where unknown.
+        """
+        if not self.batches_left and self._opens(step, done, total):
+            self.batches_left = int(min(self.num_batches, total))
+            self.next_due = step + self.every_n_steps
+        return self.batches_left > 0
+
+    def finish_batch(self) -> bool:
+        """Count one batch of the open window; whether it was the last."""
+        self.batches_left -= 1
+        return self.batches_left == 0
+
+    def next_report(self, step: int, accumulate: int) -> int:
+        """The step of the next report, as far as it is known, with `accumulate` batches a step."""
+        return max(step, self.next_due) + (self.num_batches - 1) // accumulate
+
+    def drop_window(self) -> None:
+        """Forget the open window, if any."""
+        self.batches_left = 0
+
+    def _opens(self, step: int, done: int, total: float) -> bool:
+        last_opens = max(0, total - self.num_batches)
+        return done == last_opens or (step >= self.next_due and done + self.num_batches <= last_opens)
+
+
+class StepCounter:
+    """The x that Lightning gives to `self.log`: batches after which an optimizer stepped.
+
+    `trainer.global_step` is not that number: it counts every optimizer, and within `on_train_batch_end` it is one ahead.
+    """
+
+    def __init__(self) -> None:
+        self.step = 0
+        self.global_step = 0
+        """`trainer.global_step` when last looked at."""
+
+    def start_fit(self, global_step: int, num_optimizers: int) -> bool:
+        """Begin a fit; whether it goes on where this counter stands. If not, the step is worked out from `global_step`."""
+        goes_on = 0 <= global_step - self.global_step <= num_optimizers
+        if not goes_on:
+            self.step = global_step // max(1, num_optimizers)
+            self.global_step = global_step
+        return goes_on
+
+    def advance(self, global_step: int) -> int:
+        """The step of a batch that starts with this `global_step`."""
+        self.step += global_step != self.global_step
+        self.global_step = global_step
+        return self.step
+
+
+class Overhead:
+    """Time spent in the monitor, as a share of the time that passes."""
+
+    def __init__(self) -> None:
+        self._spent = 0.0
+        self._entered = perf_counter()
+        self._born = self._entered
+        self._last: dict[str, tuple[float, float]] = {}
+
+    def enter(self) -> None:
+        """The monitor begins to work."""
+        self._entered = perf_counter()
+
+    def leave(self) -> None:
+        """The monitor is done."""
+        self._spent += perf_counter() - self._entered
+
+    def share(self, stage: str) -> float:
+        """The share since this stage was last asked for, in [0, 1]; to be called between `enter` and `leave`."""
+        now = perf_counter()
+        spent = self._spent + now - self._entered
+        since, spent_then = self._last.get(stage, (self._born, 0.0))
+        self._last[stage] = now, spent
+        return (spent - spent_then) / max(now - since, 1e-9)
+
+
+def batches_of_fit(batches_per_epoch: float, max_epochs: int | None, max_steps: int, accumulate: int) -> float:
+    """How many batches a fit will have, `math.inf` where it cannot be known."""
+    total = math.inf if max_epochs is None or max_epochs < 0 else max_epochs * batches_per_epoch
+    if max_steps < 0:
+        return total
+    if math.isinf(batches_per_epoch):
+        return min(total, max_steps * accumulate)
+    epochs, steps = divmod(max_steps, math.ceil(batches_per_epoch / accumulate) or 1)
+    return min(total, epochs * batches_per_epoch + steps * accumulate)

@@ -1,0 +1,42 @@
+"""A table of strings, for a terminal and for Markdown."""
+
+import html
+import re
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+__all__ = ["markdown_table", "text_table"]
+
+_MARKUP = re.compile(r"([\\`*_{}\[\]()#!|~])")
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns padded to one width: the first two to the left, for names, the rest to the right, for numbers.
+
+    Example:
+        >>> print(text_table(["label", "other", "gap"], [["Coat", "Shirt", "+0.34"], ["Bag", "Coat", "-0.2"]]))
+        label    other      gap
+        Coat     Shirt    +0.34
+        Bag      Coat      -0.2
+    """
+    sides = ("left", "left", *["right"] * (len(header) - 2))
+    return tabulate(rows, headers=header, tablefmt="plain", disable_numparse=True, colalign=sides) if rows else "(none)"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    r"""The same in GitHub's Markdown; every cell shows as the text it is.
+
+    Example:
+        >>> print(markdown_table(["label", "gap"], [["<b>|x|", "1"]]))
+        | label          | gap   |
+        |----------------|-------|
+        | &lt;b&gt;\|x\| | 1     |
+    """
+    cells = [[_as_text(cell) for cell in row] for row in rows]
+    return tabulate(cells, headers=header, tablefmt="github", disable_numparse=True) if rows else "(none)"
+
+
+def _as_text(cell: str) -> str:
+    """The cell on one line, with everything that Markdown or HTML would read as markup escaped."""
+    return _MARKUP.sub(r"\\\1", html.escape(" ".join(cell.split()), quote=False))

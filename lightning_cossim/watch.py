@@ -1,0 +1,104 @@
+"""HeadWatch: one head under observation, stage by stage, without Lightning."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lightning_cossim.config import LabelSelection
+from lightning_cossim.functional.overlap import Link, OverlapKind
+from lightning_cossim.head import Head, HeadObserver
+from lightning_cossim.report import GapReport
+from lightning_cossim.window import ChoosingWindow, Window
+
+__all__ = ["HeadWatch"]
+
+
+class HeadWatch:
+    """Holds the observer of a head, the open window of every stage, and the labels chosen for all of them.
+
+    A window goes from `open` to `close`; in between, every batch that counts goes from `begin_batch` before the forward pass to
+    `look` as soon after it as may be, at the latest `end_batch`.
+
+    Args:
+        head: the head.
+        labels: which labels are looked at and what they are called.
+        kind: which probability overlap.
+        link: from logits to probabilities.
+        max_inputs: inputs of a batch that are looked at.
+        tracked: (L,), the labels chosen earlier, by a run that goes on.
+        warn: says something to the user, once for each text.
+
+    Raises:
+        ConfigError: labels or names that do not fit the head.
+    """
+
+    def __init__(
+        self,
+        head: Head,
+        *,
+        labels: LabelSelection,
+        kind: OverlapKind,
+        link: Link,
+        max_inputs: int,
+        tracked: Tensor | None = None,
+        warn: Callable[[str], None],
+    ) -> None:
+        labels.check_labels(head.num_labels)
+        self.head, self.labels, self.kind, self.link, self.max_inputs, self.warn = head, labels, kind, link, max_inputs, warn
+        self.names = labels.read_names(head.num_labels)
+        self.tracked = tracked
+        """(L,), the labels chosen in the first window; None: all, or not chosen yet."""
+        self._windows: dict[str, Window] = {}
+        # A generator of our own: the user's random numbers stay as they are.
+        self._generator = torch.Generator().manual_seed(0)
+        self._observer = HeadObserver(head)
+
+    def open(self, stage: str) -> None:
+        """Begin a window."""
+        choose = self.tracked is None and self.head.num_labels > self.labels.max_tracked
+        if choose:
+            self._windows[stage] = ChoosingWindow(self.head, self.labels, self.kind, self.link)
+        else:
+            self._windows[stage] = Window(self.head, self.labels, self.kind, self.link, self.tracked)
+
+    def is_open(self, stage: str) -> bool:
+        """Whether the stage has a window."""
+        return stage in self._windows
+
+    def begin_batch(self, stage: str) -> None:
+        """The next call of the head counts, where the stage has a window; training opens its own."""
+        if stage == "train" and not self.is_open(stage):
+            self.open(stage)
+        self._observer.armed = self.is_open(stage)
+
+    def look(self, stage: str) -> None:
+        """Add what the head showed since the batch began, if anything."""
+        seen = self._observer.take(self.max_inputs, self._generator)
+        if seen is None:
+            return
+        if seen.problem is not None:
+            self.warn(f"watching {self.head.path}: {seen.problem}.")
+        self._windows[stage].add(seen)
+
+    def end_batch(self, stage: str) -> None:
+        """Add what was not looked at yet; no call of the head counts until the next batch."""
+        self.look(stage)
+        self._observer.disarm()
+
+    def close(self, stage: str, sum_over_processes: Callable[[Tensor], Tensor]) -> GapReport:
+        """End a window and report on it. A collective: every process has to call it."""
+        window = self._windows.pop(stage)
+        report = window.close(sum_over_processes)
+        self.tracked = window.tracked
+        if not report.num_inputs:
+            self.warn(
+                f"watching {self.head.path}: it was not called in a whole window, so only its weights are compared. "
+                "A fused loss or a functional call (`F.linear(x, head.weight)`) goes around it; call the layer itself."
+            )
+        return replace(report, names=tuple(self.names[label] for label in report.labels))
+
+    def detach(self) -> None:
+        """Remove the hook; a second call does nothing."""
+        self._observer.detach()

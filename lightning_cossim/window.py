@@ -1,0 +1,104 @@
+"""A window: the observations of one stage, from the first to the report; and the choice of labels where there are many.
+
+Shapes: K labels of the head, L of them tracked, N inputs, D embedding dimensions.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from lightning_cossim.config import LabelSelection
+from lightning_cossim.functional.inputs import live_labels
+from lightning_cossim.functional.overlap import Link, OverlapKind, log_probabilities
+from lightning_cossim.head import Head, Observation
+from lightning_cossim.metrics import SimilarityGap
+from lightning_cossim.report import GapReport
+
+__all__ = ["ChoosingWindow", "Window"]
+
+_MAX_KEPT: Final = 8192
+"""Embeddings that are kept until the labels are chosen."""
+_CHUNK: Final = 1024
+"""Inputs that are worked on at a time when they are."""
+
+
+class Window:
+    """Gathers observations of a head and gives a report on the labels it tracks."""
+
+    def __init__(
+        self, head: Head, selection: LabelSelection, kind: OverlapKind, link: Link, tracked: Tensor | None = None
+    ) -> None:
+        self.head, self.selection, self.kind, self.link = head, selection, kind, link
+        self.tracked = tracked
+        """(L,), the labels whose pairs are looked at; None: all."""
+        self._metric: SimilarityGap | None = None
+
+    def add(self, seen: Observation) -> None:
+        """Add what one batch showed."""
+        self._tracking().update(seen.unembedding, seen.logits, seen.embedding)
+
+    def close(self, sum_over_processes: Callable[[Tensor], Tensor]) -> GapReport:  # noqa: ARG002 - for ChoosingWindow
+        """The report of all that was added, on all processes: every one of them has to call it."""
+        metric = self._tracking()
+        if not metric.update_count:  # this process saw nothing; the weights still have their say
+            metric.update(self.head.unembedding)
+        return metric.report()
+
+    def _tracking(self) -> SimilarityGap:
+        if self._metric is None:
+            self._metric = SimilarityGap(
+                self.head.num_labels,
+                self.head.embedding_dim,
+                kind=self.kind,
+                link=self.link,
+                labels=self.tracked,
+                ignore=self.selection.ignore,
+                min_probability=self.selection.min_probability,
+            ).to(self.head.unembedding.device)
+        return self._metric
+
+
+class ChoosingWindow(Window):
+    """A first window over more labels than are tracked.
+
+    It sums the labels' probabilities and keeps up to 8 192 embeddings. When it closes, the `max_tracked` labels with the most
+    probability over all processes are chosen, and their report is formed from the embeddings kept.
+    """
+
+    def __init__(self, head: Head, selection: LabelSelection, kind: OverlapKind, link: Link) -> None:
+        super().__init__(head, selection, kind, link)
+        self._mass = torch.zeros(head.num_labels, device=head.unembedding.device)
+        self._kept: list[Tensor] = []
+
+    @override
+    def add(self, seen: Observation) -> None:
+        if seen.logits is None:
+            return
+        probs_NK = log_probabilities(seen.logits).exp()
+        self._mass = self._mass + probs_NK.nan_to_num(0).sum(dim=0)
+        room = _MAX_KEPT - sum(map(len, self._kept))
+        if seen.embedding is not None and room > 0:
+            self._kept.append(seen.embedding[:room].clone())
+
+    @override
+    def close(self, sum_over_processes: Callable[[Tensor], Tensor]) -> GapReport:
+        self.tracked = self._most_probable(sum_over_processes(self._mass))
+        for embedding in _chunks(self._kept):
+            self._tracking().update(self.head.unembedding, self.head.logits(embedding), embedding)
+        self._kept.clear()
+        return super().close(sum_over_processes)
+
+    def _most_probable(self, mass_K: Tensor) -> Tensor:
+        """The tracked labels (L,), ascending."""
+        live_K = live_labels(self.head.unembedding, None)
+        live_K[list(self.selection.ignore)] = False
+        mass_K = mass_K.masked_fill(~live_K, -1).cpu()
+        return mass_K.argsort(descending=True, stable=True)[: self.selection.max_tracked].sort().values
+
+
+def _chunks(kept: list[Tensor]) -> Iterator[Tensor]:
+    for embedding in kept:
+        yield from embedding.tensor_split(range(_CHUNK, len(embedding), _CHUNK))
