@@ -5,6 +5,7 @@ What goes wrong in one ends the monitor, never the run.
 """
 
 import functools
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,6 +30,7 @@ from lightning_cossim.watch import HeadWatch
 
 __all__ = ["LabelSimilarityMonitor"]
 
+_logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 
 
@@ -44,9 +46,10 @@ def _harmless(
         self._overhead.enter()
         try:
             hook(self, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not reach the training
+        except Exception as error:
             self._detach()
-            self._warn(f"switched off after {type(error).__name__}: {error} Training goes on without it.")
+            self._warn(f"switched off, training goes on without it, after {type(error).__name__}: {error}")
+            _logger.debug("The failure that switched the monitor off:", exc_info=True)
         self._overhead.leave()
 
     return guarded
@@ -283,10 +286,7 @@ class LabelSimilarityMonitor(Callback):
             trainer.callback_metrics.update(
                 {f"{tags}/{key}": torch.tensor(value) for key, value in self._watchable[tags].items()}
             )
-            for name, reason in report.undefined.items():
-                self._warn(
-                    f"{tags}/{name} is undefined ({reason}); loggers get nothing, callbacks see its last value or a neutral one."
-                )
+            self._warn_of_undefined(tags, report)
         if trainer.is_global_zero and self._can_log:
             self._log(trainer, tags, scalars)
 
@@ -294,16 +294,28 @@ class LabelSimilarityMonitor(Callback):
         """Write to the loggers: on one process alone, so a failure must stay there and the other processes must not miss it."""
         try:
             log_scalars(trainer.loggers, tags, scalars, self._steps.step)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not reach the training
+        except Exception as error:
             self._can_log = False
-            self._warn(f"no longer logs after {type(error).__name__}: {error} Reports go on in `last_report`.")
+            self._warn(f"no longer logs, reports go on in `last_report`, after {type(error).__name__}: {error}")
+            _logger.debug("The failure that ended logging:", exc_info=True)
 
     def _announce(self, what_next: str) -> None:
         head = self._head_watch.head
         tags = group("*", self.name)
         rank_zero_info(f"LabelSimilarityMonitor: watching {head}; {self.link} of its own output; {what_next}; tags {tags}")
 
+    def _warn_of_undefined(self, tags: str, report: GapReport) -> None:
+        for reason in sorted(set(report.undefined.values())):
+            names = ", ".join(name for name, why in report.undefined.items() if why == reason)
+            text = f"{tags}: undefined ({reason}): {names}. Loggers get nothing; callbacks that watch them see the last value, or"
+            self._warn(f"{text} 1 for gaps and 0 for others.")
+
     def _warn(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            rank_zero_warn(f"LabelSimilarityMonitor: {text}")
+        if text in self._said:
+            return
+        self._said.add(text)
+        text = f"LabelSimilarityMonitor: {text}"
+        try:
+            rank_zero_warn(text)
+        except Warning:  # the user turned warnings into errors; what we have to say must not end the run all the same
+            _logger.warning(text)

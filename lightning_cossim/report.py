@@ -13,7 +13,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lightning_cossim.errors import InputError, LabelSimilarityError, expected
-from lightning_cossim.functional.agreement import expected_overlap, explained_overlap, rank_agreement, undefined_reason
+from lightning_cossim.functional.agreement import Comparison
 from lightning_cossim.functional.ladder import RUNGS, TOWARDS_ALIKE, mean_gap
 from lightning_cossim.tables import markdown_table, text_table
 
@@ -108,9 +108,9 @@ class GapReport:
         kept_L = live[labels] & probable_L
         left_out_LL = ~(kept_L[:, None] & kept_L)
         rungs = {rung: rungs[rung].masked_fill(left_out_LL, torch.nan) for rung in RUNGS}
-        scalars, undefined = _scalars(rungs)
+        comparisons = {rung: Comparison(sign * rungs[rung], rungs["overlap"]) for rung, sign in TOWARDS_ALIKE.items()}
+        scalars, undefined = _scalars(rungs, comparisons)
         scalars["common_mode_ratio"] = common_mode_ratio
-        alike = {rung: sign * rungs[rung] for rung, sign in TOWARDS_ALIKE.items()}
         return cls(
             names=tuple(map(str, labels.tolist())),
             labels=tuple(labels.tolist()),
@@ -119,9 +119,9 @@ class GapReport:
             mean_probs=probs_L,
             kept=kept_L,
             rungs=rungs,
-            expected_overlap=expected_overlap(rungs["centered_cosine"], rungs["overlap"]),
+            expected_overlap=comparisons["centered_cosine"].expected,
             scalars=scalars,
-            rank_agreement={rung: rank_agreement(alike[rung], rungs["overlap"]).item() for rung in alike},
+            rank_agreement={rung: comparison.rank_agreement.item() for rung, comparison in comparisons.items()},
             undefined=undefined,
         )
 
@@ -258,14 +258,11 @@ def _small(value: float, sign: str = "") -> str:
     return format(value, f"{sign}.3f") if abs(value) >= 5e-4 or value == 0 else format(value, f"{sign}.0e")
 
 
-def _scalars(rungs: Mapping[str, Tensor]) -> tuple[dict[str, float], dict[str, str]]:
+def _scalars(rungs: Mapping[str, Tensor], comparisons: Mapping[str, Comparison]) -> tuple[dict[str, float], dict[str, str]]:
     """Shares explained, gaps and the mean overlap, and why those that are NaN are."""
     overlap_LL = rungs["overlap"]
-    scalars, undefined = {}, {}
-    for rung, sign in TOWARDS_ALIKE.items():
-        scalars[f"explained_{rung}"] = explained_overlap(sign * rungs[rung], overlap_LL).item()
-        if reason := undefined_reason(rungs[rung], overlap_LL):
-            undefined[f"explained_{rung}"] = reason
+    scalars = {f"explained_{rung}": comparison.explained.item() for rung, comparison in comparisons.items()}
+    undefined = {f"explained_{rung}": comparison.undefined for rung, comparison in comparisons.items() if comparison.undefined}
     scalars["gap_translation"] = mean_gap(rungs["raw_cosine"], rungs["centered_cosine"]).item()
     scalars["gap_geometry"] = mean_gap(rungs["centered_cosine"], rungs["logit_correlation"]).item()
     scalars["gap_behaviour"] = 1 - scalars["explained_centered_cosine"]

@@ -101,4 +101,4 @@ class ChoosingWindow(Window):
 
 def _chunks(kept: list[Tensor]) -> Iterator[Tensor]:
     for embedding in kept:
-        yield from embedding.tensor_split(range(_CHUNK, len(embedding), _CHUNK))
+        yield from (embedding[start : start + _CHUNK] for start in range(0, len(embedding), _CHUNK))

@@ -8,7 +8,7 @@ A statistic is never computed from rounding noise: with fewer than 10 pairs, or 
 overlap, the results are NaN and `undefined_reason` says why.
 """
 
-from typing import NamedTuple
+from functools import cached_property
 
 import torch
 from scipy.optimize import isotonic_regression
@@ -17,22 +17,13 @@ from torch import Tensor
 from lightning_cossim.functional.inputs import check_same_labels
 from lightning_cossim.functional.precision import result_dtype
 
-__all__ = ["MIN_PAIRS", "expected_overlap", "explained_overlap", "rank_agreement", "undefined_reason"]
+__all__ = ["MIN_PAIRS", "Comparison", "expected_overlap", "explained_overlap", "rank_agreement", "undefined_reason"]
 
 MIN_PAIRS = 10
 _DECIMALS = 6
 """Similarities that agree to 1e-6 are ties: what lies below is rounding."""
 _SAME_OVERLAP = 1e-5
 """Overlaps whose spread, relative to the largest, is below this are equal: a float32 sum over inputs is no finer."""
-
-
-class _Pairs(NamedTuple):
-    """The pairs that count: values in float64 on the CPU, and where in the matrix they stand."""
-
-    similarity: Tensor
-    overlap: Tensor
-    row: Tensor
-    column: Tensor
 
 
 def expected_overlap(similarity: Tensor, overlap: Tensor) -> Tensor:
@@ -55,13 +46,7 @@ def expected_overlap(similarity: Tensor, overlap: Tensor) -> Tensor:
 
     Source: isotonic regression by pooling adjacent violators, `scipy.optimize.isotonic_regression`.
     """
-    pairs = _pairs(similarity, overlap)
-    expected_KK = torch.full(overlap.shape, torch.nan, dtype=torch.float64)
-    if _reason(pairs) is None:
-        e_P, _ = _isotonic_fit(pairs)
-        expected_KK[pairs.row, pairs.column] = e_P
-        expected_KK[pairs.column, pairs.row] = e_P
-    return expected_KK.to(overlap.device, result_dtype(overlap))
+    return Comparison(similarity, overlap).expected
 
 
 def explained_overlap(similarity: Tensor, overlap: Tensor) -> Tensor:
@@ -88,15 +73,7 @@ def explained_overlap(similarity: Tensor, overlap: Tensor) -> Tensor:
         >>> explained_overlap(similarity, similarity**3)
         tensor(1.)
     """
-    pairs = _pairs(similarity, overlap)
-    if _reason(pairs) is not None:
-        return overlap.new_full((), torch.nan, dtype=result_dtype(overlap))
-    e_P, num_levels = _isotonic_fit(pairs)
-    o_P, num_pairs = pairs.overlap, len(pairs.overlap)
-    unexplained = (o_P - e_P).square().sum() / (o_P - o_P.mean()).square().sum()
-    freedom = num_pairs - num_levels
-    adjusted = 1 - unexplained * (num_pairs - 1) / freedom if freedom else torch.ones_like(unexplained)
-    return adjusted.to(overlap.device, result_dtype(overlap))
+    return Comparison(similarity, overlap).explained
 
 
 def rank_agreement(similarity: Tensor, overlap: Tensor) -> Tensor:
@@ -117,49 +94,84 @@ def rank_agreement(similarity: Tensor, overlap: Tensor) -> Tensor:
 
     Source: Schütt et al., rsatoolbox (rho_a).
     """
-    pairs = _pairs(similarity, overlap)
-    if _reason(pairs) is not None:
-        return overlap.new_full((), torch.nan, dtype=result_dtype(overlap))
-    r_P, s_P = _average_ranks(pairs.similarity), _average_ranks(pairs.overlap)
-    n = len(r_P)
-    rho = 12 / (n**3 - n) * ((r_P - r_P.mean()) * (s_P - s_P.mean())).sum()
-    return rho.to(overlap.device, result_dtype(overlap))
+    return Comparison(similarity, overlap).rank_agreement
 
 
 def undefined_reason(similarity: Tensor, overlap: Tensor) -> str | None:
     """Why the comparisons of these two matrices are NaN, or None where they are defined."""
-    return _reason(_pairs(similarity, overlap))
+    return Comparison(similarity, overlap).undefined
 
 
-def _pairs(similarity: Tensor, overlap: Tensor) -> _Pairs:
-    check_same_labels(similarity, overlap)
-    s_KK, o_KK = similarity.detach().cpu().double(), overlap.detach().cpu().double()
-    counts_KK = (~(s_KK.isnan() | o_KK.isnan())).triu_(diagonal=1)
-    row, column = counts_KK.nonzero(as_tuple=True)
-    return _Pairs(s_KK[row, column].round(decimals=_DECIMALS), o_KK[row, column], row, column)
+class Comparison:
+    """One similarity against the overlap: the pairs are drawn once, and each statistic comes from them when asked for."""
+
+    def __init__(self, similarity: Tensor, overlap: Tensor) -> None:
+        check_same_labels(similarity, overlap)
+        self._like = overlap.new_empty((), dtype=result_dtype(overlap))
+        s_KK, o_KK = similarity.detach().cpu().double(), overlap.detach().cpu().double()
+        self._row, self._column = (~(s_KK.isnan() | o_KK.isnan())).triu_(diagonal=1).nonzero(as_tuple=True)
+        self._s_P = s_KK[self._row, self._column].round(decimals=_DECIMALS)
+        self._o_P = o_KK[self._row, self._column]
+        self._num_labels = len(overlap)
+
+    @cached_property
+    def undefined(self) -> str | None:
+        """Why the statistics are NaN, or None where they are defined."""
+        s_P, o_P = self._s_P, self._o_P
+        if len(o_P) < MIN_PAIRS:
+            return f"{len(o_P)} pairs of labels, at least {MIN_PAIRS} are needed"
+        if s_P.max() == s_P.min():
+            return "all pairs have the same similarity"
+        if o_P.max() - o_P.min() <= _SAME_OVERLAP * o_P.max():
+            return "all pairs overlap alike"
+        return None
+
+    @property
+    def expected(self) -> Tensor:
+        """`expected_overlap`, (K, K)."""
+        expected_KK = torch.full((self._num_labels, self._num_labels), torch.nan, dtype=torch.float64)
+        if self.undefined is None:
+            e_P, _ = self._fit
+            expected_KK[self._row, self._column] = e_P
+            expected_KK[self._column, self._row] = e_P
+        return expected_KK.to(self._like)
+
+    @property
+    def explained(self) -> Tensor:
+        """`explained_overlap`, a scalar."""
+        if self.undefined is not None:
+            return self._like.new_full((), torch.nan)
+        e_P, num_levels = self._fit
+        o_P, num_pairs = self._o_P, len(self._o_P)
+        if num_levels == num_pairs:
+            return self._like.new_ones(())
+        unexplained = (o_P - e_P).square().sum() / (o_P - o_P.mean()).square().sum()
+        return (1 - unexplained * (num_pairs - 1) / (num_pairs - num_levels)).to(self._like)
+
+    @property
+    def rank_agreement(self) -> Tensor:
+        """`rank_agreement`, a scalar."""
+        if self.undefined is not None:
+            return self._like.new_full((), torch.nan)
+        r_P, s_P = _average_ranks(*self._levels), _average_ranks(*_levels(self._o_P))
+        num_pairs = len(r_P)
+        return (12 / (num_pairs**3 - num_pairs) * ((r_P - r_P.mean()) * (s_P - s_P.mean())).sum()).to(self._like)
+
+    @cached_property
+    def _levels(self) -> tuple[Tensor, Tensor]:
+        return _levels(self._s_P)
+
+    @cached_property
+    def _fit(self) -> tuple[Tensor, int]:
+        """The fitted overlap of every pair, and the number of its levels."""
+        level_P, size = self._levels
+        mean = torch.bincount(level_P, weights=self._o_P, minlength=len(size)) / size
+        fit = isotonic_regression(mean.numpy(), weights=size.double().numpy())
+        return torch.from_numpy(fit.x)[level_P], len(fit.blocks) - 1
 
 
-def _reason(pairs: _Pairs) -> str | None:
-    if len(pairs.overlap) < MIN_PAIRS:
-        return f"{len(pairs.overlap)} pairs of labels, at least {MIN_PAIRS} are needed"
-    if pairs.similarity.max() == pairs.similarity.min():
-        return "all pairs have the same similarity"
-    if pairs.overlap.max() - pairs.overlap.min() <= _SAME_OVERLAP * pairs.overlap.max():
-        return "all pairs overlap alike"
-    return None
-
-
-def _isotonic_fit(pairs: _Pairs) -> tuple[Tensor, int]:
-    """The fitted overlap of every pair, and the number of its levels."""
-    level_P, size = _levels(pairs.similarity)
-    mean = torch.bincount(level_P, weights=pairs.overlap, minlength=len(size)) / size
-    fit = isotonic_regression(mean.numpy(), weights=size.double().numpy())
-    return torch.from_numpy(fit.x)[level_P], len(fit.blocks) - 1
-
-
-def _average_ranks(values: Tensor) -> Tensor:
+def _average_ranks(level_P: Tensor, size: Tensor) -> Tensor:
     """Ranks from 1, ties sharing the mean of the ranks they take up."""
-    level_P, size = _levels(values)
     rank: Tensor = size.cumsum(0) - (size - 1) / 2.0
     return rank[level_P]
 

@@ -1,0 +1,223 @@
+"""Planted bugs, and the tests that must see them: `python -m tests.mutants`, or with the numbers of some.
+
+Each mutant is a change to the source that a tired person could make. It is applied to a copy of the project in a temporary
+folder; every test named beside it must turn red there. Without a change, all of them must be green in that same copy.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+COPIED = ("lightning_cossim", "tests", "examples", "pyproject.toml")
+
+METRICS = "tests/metrics/test_metrics.py"
+MONITOR = "tests/test_monitor.py"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A planted bug: texts to replace, each of which stands exactly once in its file, and the tests that must turn red."""
+
+    bug: str
+    changes: tuple[tuple[str, str, str], ...]
+    red: tuple[str, ...]
+
+
+MUTANTS = (
+    Mutant(
+        "centers over the wrong axis",
+        (("functional/centering.py", "W_KD - _mean_row(W_KD, live_K)", "W_KD - W_KD.mean(dim=1, keepdim=True)"),),
+        ("tests/functional/test_centering.py", "tests/functional/test_cosine.py", "tests/test_translation.py"),
+    ),
+    Mutant(
+        "takes the Gram matrix before centering",
+        (
+            (
+                "functional/cosine.py",
+                "        cos_KK = (u_KD @ u_KD.T).clamp_(-1, 1)\n",
+                """\
+        gram_KK = (unembedding.detach() @ unembedding.detach().T).to(u_KD)
+        if centered:
+            gram_KK = gram_KK - gram_KK.mean(0) - gram_KK.mean(1)[:, None] + gram_KK.mean()
+        root_K = gram_KK.diagonal().sqrt()
+        cos_KK = (gram_KK / root_K / root_K[:, None]).clamp_(-1, 1)
+""",
+            ),
+        ),
+        (f"{METRICS}::test_takes_every_floating_dtype",),
+    ),
+    Mutant(
+        "leaves out the normalisation of the overlap",
+        (("functional/overlap.py", "joint / root_L[:, None] / root_L", "joint / joint.max()"),),
+        ("tests/functional/test_overlap.py", f"{METRICS}::test_value_is_that_of_the_reference"),
+    ),
+    Mutant(
+        "reports the plain instead of the adjusted R²",
+        (("functional/agreement.py", "unexplained * (num_pairs - 1) / (num_pairs - num_levels)", "unexplained"),),
+        (
+            "tests/functional/test_agreement.py",
+            f"{MONITOR}::TestReports::test_validation_report_is_that_of_all_validation_inputs",
+        ),
+    ),
+    Mutant(
+        "sums the last weight in `forward`",
+        (
+            ("metrics/logit_geometry.py", "full_state_update = True", "full_state_update = False"),
+            (
+                "metrics/logit_geometry.py",
+                "unseen(num_labels, embedding_dim), dist_reduce_fx=first_seen",
+                "torch.zeros(num_labels, embedding_dim), dist_reduce_fx='sum'",
+            ),
+        ),
+        (f"{METRICS}::test_last_unembedding_wins", f"{METRICS}::test_forward_gives_the_batch_and_accumulates_the_same"),
+    ),
+    Mutant(
+        "shifts the moments by the first batch",
+        (
+            (
+                "metrics/logit_geometry.py",
+                "        batch = embedding_moments(embedding, seen=seen)\n",
+                """\
+        if not hasattr(self, 'shift'):
+            self.shift = embedding.detach().double().mean(dim=0)
+        batch = embedding_moments(embedding - self.shift, seen=seen)
+""",
+            ),
+        ),
+        (f"{METRICS}::test_merged_states_of_two_processes_give_the_whole",),
+    ),
+    Mutant(
+        "logs at the trainer's global step",
+        (
+            (
+                "monitor.py",
+                "log_scalars(trainer.loggers, tags, scalars, self._steps.step)",
+                "log_scalars(trainer.loggers, tags, scalars, trainer.global_step)",
+            ),
+        ),
+        (f"{MONITOR}::TestScalars::test_steps_are_those_of_the_users_own_curves",),
+    ),
+    Mutant(
+        "does not detach the hook",
+        (("monitor.py", "            self._watch.detach()\n", ""),),
+        (
+            f"{MONITOR}::TestTouchesNothing::test_training_is_bit_identical",
+            f"{MONITOR}::TestTouchesNothing::test_hook_is_gone_after_an_exception_in_the_users_step",
+        ),
+    ),
+    Mutant(
+        "detaches only where all went well",
+        (
+            (
+                "monitor.py",
+                "pl_module: pl.LightningModule, exception: BaseException) -> None:\n        self._detach()",
+                "pl_module: pl.LightningModule, exception: BaseException) -> None:\n        pass",
+            ),
+        ),
+        (f"{MONITOR}::TestTouchesNothing::test_hook_is_gone_after_an_exception_in_the_users_step",),
+    ),
+    Mutant(
+        "samples with the user's random numbers",
+        (("head.py", "torch.randperm(len(f_ND), generator=generator)", "torch.randperm(len(f_ND))"),),
+        (f"{MONITOR}::TestTouchesNothing::test_training_is_bit_identical", "tests/test_head.py"),
+    ),
+    Mutant(
+        "runs the softmax over the tracked labels only",
+        (
+            (
+                "functional/overlap.py",
+                "h_NL = (log_p_NK if labels is None else log_p_NK[:, labels]).div(2).exp()",
+                "h_NL = (log_p_NK if labels is None else log_p_NK[:, labels].log_softmax(dim=1)).div(2).exp()",
+            ),
+        ),
+        (f"{METRICS}::test_tracked_labels_see_the_whole_softmax",),
+    ),
+    Mutant(
+        "keeps the live weight instead of a snapshot",
+        (
+            (
+                "metrics/logit_geometry.py",
+                "self.unembedding = unembedding.detach().clone()",
+                "self.unembedding = unembedding.detach()",
+            ),
+        ),
+        (
+            f"{METRICS}::test_snapshot_does_not_follow_the_weights",
+            f"{MONITOR}::TestReports::test_training_report_pools_its_window_under_the_weights_of_its_last_batch",
+        ),
+    ),
+    Mutant(
+        "hands NaN to other callbacks",
+        (("reporting/scalars.py", " if math.isnan(value) else value for", " if False else value for"),),
+        (
+            f"{MONITOR}::TestScalars::test_what_is_undefined_is_neutral_for_callbacks_and_absent_from_loggers",
+            "tests/reporting/test_scalars.py",
+        ),
+    ),
+    Mutant(
+        "counts the sanity check",
+        (("monitor.py", "self.schedule.validation and not trainer.sanity_checking", "self.schedule.validation"),),
+        (f"{MONITOR}::TestReports::test_nothing_comes_from_the_sanity_check",),
+    ),
+    Mutant(
+        "compares every batch of a fit",
+        (("schedule.py", "        return self.batches_left > 0\n", "        return True\n"),),
+        ("tests/test_schedule.py",),
+    ),
+)
+
+
+def failures(folder: Path, tests: set[str]) -> tuple[str, set[str]]:
+    """What pytest printed in a copy of the project, and which of the named tests failed there."""
+    command = [sys.executable, "-m", "pytest", "-q", "-rfE", "--no-header", "-p", "no:cacheprovider", *sorted(tests)]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8", env=environment, check=False)
+    red = re.findall(r"^(?:FAILED|ERROR) (\S+)", ran.stdout, flags=re.MULTILINE)
+    return ran.stdout + ran.stderr, {test for test in tests if any(line.startswith(test) for line in red)}
+
+
+def copied(folder: Path, mutant: Mutant | None) -> Path:
+    """A copy of the project below a folder, with the mutant's changes."""
+    copy = Path(tempfile.mkdtemp(dir=folder))
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, copy / name)
+    for file, old, new in mutant.changes if mutant else ():
+        path = copy / "lightning_cossim" / file
+        text = path.read_text(encoding="utf-8")
+        if text.count(old) != 1:
+            raise SystemExit(f"{mutant.bug if mutant else ''}: {old!r} stands {text.count(old)} times in {file}, expected once.")
+        path.write_text(text.replace(old, new), encoding="utf-8")
+    return copy
+
+
+def main(numbers: list[int]) -> int:
+    """Try the mutants with these numbers, default all; 0 if every one was seen by every test named beside it."""
+    chosen = [(number, mutant) for number, mutant in enumerate(MUTANTS, 1) if not numbers or number in numbers]
+    survived = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        printed, red = failures(copied(folder, None), {test for _, mutant in chosen for test in mutant.red})
+        if red or " passed" not in printed:
+            print(f"{printed}\nRed without any mutant: {', '.join(sorted(red))}")
+            return 1
+        for number, mutant in chosen:
+            _, red = failures(copied(folder, mutant), set(mutant.red))
+            blind = set(mutant.red) - red
+            survived += bool(blind)
+            print(f"{number:3} {'SURVIVED ' + ', '.join(sorted(blind)) if blind else 'seen':9} {mutant.bug}", flush=True)
+    print(f"\n{len(chosen) - survived} of {len(chosen)} mutants seen.")
+    return int(survived > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main([int(argument) for argument in sys.argv[1:]]))

@@ -1,0 +1,84 @@
+"""The examples run as a user runs them, and what they write is what the README promises."""
+
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lightning_cossim.reporting.tags import SCALARS
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run(name: str, *arguments: str, cwd: Path) -> str:
+    """What an example prints, run from a folder of its own; it must not give a warning of ours."""
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    ran = subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", cwd=cwd, env=environment, timeout=300, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "LabelSimilarityMonitor: " not in ran.stderr.replace("LabelSimilarityMonitor: watching head, Linear 32→10", "")
+    return ran.stdout
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """What the quickstart prints, and where it ran."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    return run("quickstart.py", cwd=folder), folder
+
+
+def curves(folder: Path) -> dict[str, dict[int, float]]:
+    """Tag to step to value, read back from the one event file below a folder."""
+    (path,) = folder.rglob("events.out.tfevents.*")
+    events = EventAccumulator(str(path))
+    events.Reload()
+    return {tag: {event.step: event.value for event in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
+
+
+def test_quickstart_prints_what_a_newcomer_needs(quickstart: tuple[str, Path]) -> None:
+    """Accuracy, the shares explained, pairs by name each way with all rungs, the event file and the command to see it."""
+    text, folder = quickstart
+    accuracy = re.search(r"Accuracy (\d+\.\d)% on 600 digits", text)
+    assert accuracy is not None
+    assert float(accuracy[1]) > 90
+    for rung in ("raw_cosine", "centered_cosine", "logit_correlation", "log_odds_variance"):
+        assert re.search(rf"{rung} +-?\d\.\d\d\n", text)
+    more, less = text.split("Towards strangers")[1].split("Towards look-alikes")
+    columns = ["gap", "overlap", "expected", "raw cos", "centered cos", "logit corr", "log-odds var", "mass"]
+    for table, sign in ((more, r"\+"), (less, "-")):
+        assert all(column in table for column in columns)
+        assert len(re.findall(rf"^[a-z]+ +[a-z]+ +{sign}\d", table, flags=re.MULTILINE)) == 5
+    where = re.search(r"The event file lies in (\S+)\. ", text)
+    assert where is not None
+    assert list((folder / where[1]).glob("events.out.tfevents.*"))
+    assert "tensorboard --logdir lightning_logs" in text
+
+
+def test_quickstart_event_file_holds_every_scalar_at_the_users_steps(quickstart: tuple[str, Path]) -> None:
+    """Both stages, every tag, finite values; validation at the steps of `val_accuracy`, training from first window to last."""
+    found = curves(quickstart[1])
+    assert set(found) >= {f"cossim_{stage}/{name}" for stage in ("train", "val") for name in SCALARS}
+    assert all(math.isfinite(value) for curve in found.values() for value in curve.values())
+    for name in SCALARS:
+        assert set(found[f"cossim_val/{name}"]) == set(found["val_accuracy"])
+        assert list(found[f"cossim_train/{name}"]) == [7, 207, 407, 607, 759]
+    assert max(found["val_accuracy"]) == 759
+
+
+def test_cosine_is_arbitrary(tmp_path: Path) -> None:
+    """The trained head, translated: raw cosine -1 and +1, the other columns and the probabilities unmoved."""
+    text = run("cosine_is_arbitrary.py", cwd=tmp_path)
+    pattern = r"^(as trained|one vector added|another vector added) +(-?\d\.\d{4}) +(.*?) +(\d\.\de[+-]\d\d)$"
+    rows = {what: (float(raw), rest, float(moved)) for what, raw, rest, moved in re.findall(pattern, text, flags=re.MULTILINE)}
+    assert rows["one vector added"][0] == -1
+    assert rows["another vector added"][0] == 1
+    assert -0.9 < rows["as trained"][0] < 0.9
+    assert len({rest for _, rest, _ in rows.values()}) == 1
+    assert all(moved < 1e-6 for _, _, moved in rows.values())

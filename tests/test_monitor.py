@@ -1,0 +1,427 @@
+"""The monitor in real trainings: what it reports, where it writes, and that it touches nothing."""
+
+import logging
+import random
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor, nn
+from typing_extensions import override
+
+from lightning_cossim import LabelSelection, LabelSimilarityMonitor, Schedule
+from lightning_cossim.errors import ConfigError, HeadError
+from lightning_cossim.reporting.tags import GAPS, SCALARS
+from lightning_cossim.watch import HeadWatch
+from tests import reference
+from tests.toys import NUM_LABELS, MemoryLogger, Toy, TwoOptimizers, loader, trainer
+
+EVERY_BATCH = Schedule(train_every_n_steps=1, train_batches=1)
+
+
+def fit(model: pl.LightningModule, monitor: LabelSimilarityMonitor | None, **settings: Any) -> pl.Trainer:
+    """A fit on toy data, with or without the monitor, from the same random state."""
+    pl.seed_everything(3, verbose=False)
+    callbacks = [*settings.pop("callbacks", []), *([monitor] if monitor else [])]
+    run = trainer(callbacks=callbacks, **settings)
+    run.fit(model, loader(shuffle=True), loader(60, seed=2))
+    return run
+
+
+def ours(record: pytest.WarningsRecorder) -> list[str]:
+    """The warnings that the monitor gave."""
+    return [text for text in (str(warning.message) for warning in record) if text.startswith("LabelSimilarityMonitor")]
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No test may end with a warning of ours that it did not expect: where warnings are errors, the monitor logs them instead."""
+    yield
+    assert [record.message for record in caplog.get_records("call") if record.name.startswith("lightning_cossim")] == []
+
+
+def num_hooks(model: nn.Module) -> int:
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+
+
+def random_states() -> list[Any]:
+    return [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # type: ignore[index] # noqa: NPY002
+
+
+class TestTouchesNothing:
+    @pytest.mark.parametrize("toy", [Toy, TwoOptimizers])
+    @pytest.mark.parametrize("schedule", [EVERY_BATCH, Schedule(max_inputs_per_batch=3), Schedule(train_batches=2)])
+    def test_training_is_bit_identical(self, toy: type[Toy], schedule: Schedule) -> None:
+        """With and without the monitor: the same weights bit for bit, the same random states, no hook left."""
+        results = []
+        for monitor in (None, LabelSimilarityMonitor(schedule=schedule)):
+            torch.manual_seed(0)
+            model = toy()
+            fit(model, monitor)
+            results.append((model.state_dict(), random_states()))
+            assert num_hooks(model) == 0
+        (weights, states), (monitored_weights, monitored_states) = results
+        assert all(torch.equal(weights[key], monitored_weights[key]) for key in weights)
+        assert states == monitored_states
+
+    def test_hook_is_gone_after_an_exception_in_the_users_step(self) -> None:
+        """An exception of the user's comes through as it is, and the model is left without a hook."""
+
+        class Failing(Toy):
+            @override
+            def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+                assert num_hooks(self) == 1
+                super().training_step(batch, batch_idx)
+                raise ZeroDivisionError("the user's own")
+
+        model = Failing()
+        with pytest.raises(ZeroDivisionError, match="the user's own"):
+            fit(model, LabelSimilarityMonitor(schedule=EVERY_BATCH))
+        assert num_hooks(model) == 0
+
+    @pytest.mark.parametrize("method", ["begin_batch", "look", "end_batch", "close"])
+    def test_a_fault_of_ours_ends_the_monitor_not_the_training(self, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whatever fails in us: one warning, no hook left, and the weights of a training without us."""
+        unwatched = Toy()
+        model = Toy()
+        model.load_state_dict(unwatched.state_dict())
+        fit(unwatched, None)
+
+        def fail(*args: Any, **kwargs: Any) -> None:
+            raise RuntimeError("planted")
+
+        monkeypatch.setattr(HeadWatch, method, fail)
+        text = "LabelSimilarityMonitor: switched off, training goes on without it, after RuntimeError: planted"
+        with pytest.warns(UserWarning) as record:
+            fit(model, LabelSimilarityMonitor(schedule=EVERY_BATCH))
+        assert ours(record) == [text]
+        assert num_hooks(model) == 0
+        assert all(torch.equal(a, b) for a, b in zip(unwatched.parameters(), model.parameters(), strict=True))
+
+    def test_a_broken_logger_costs_its_curves_only(self) -> None:
+        """A logger that fails is told once; reports and watched keys go on."""
+
+        class Broken(MemoryLogger):
+            @override
+            def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+                if any(key.startswith("cossim") for key in metrics):
+                    raise OSError("disk full")
+
+        monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH)
+        with pytest.warns(UserWarning) as record:
+            run = fit(Toy(), monitor, logger=Broken())
+        text = "LabelSimilarityMonitor: no longer logs, reports go on in `last_report`, after OSError: disk full"
+        assert ours(record) == [text]
+        assert monitor.last_report["train"].step == 11
+        assert "cossim_val/gap_behaviour" in run.callback_metrics
+
+
+class TestReports:
+    def test_validation_report_is_that_of_all_validation_inputs(self) -> None:
+        """The report of a validation run equals a float64 reference on the whole set, all batches pooled."""
+        model, monitor = Toy(), LabelSimilarityMonitor()
+        fit(model, monitor)
+        report = monitor.last_report["val"]
+        inputs = torch.cat([batch[0] for batch in loader(60, seed=2)])
+        model.eval()
+        with torch.no_grad():
+            f, z = model.body(inputs).double().numpy(), model(inputs).double().numpy()
+        W = model.head.weight.detach().double().numpy()
+        assert report.num_inputs == 60
+        wanted = {
+            "raw_cosine": reference.cosine(W, centered=False),
+            "centered_cosine": reference.cosine(W, centered=True),
+            "logit_correlation": reference.logit_correlation(W, reference.covariance(f)),
+            "log_odds_variance": reference.log_odds_variance(W, reference.covariance(f)),
+            "overlap": reference.bhattacharyya(reference.softmax(z)),
+        }
+        for rung, matrix in wanted.items():
+            np.testing.assert_allclose(report.rungs[rung].numpy(), matrix, rtol=1e-4, atol=1e-5, err_msg=rung)
+        explained = reference.explained_overlap(wanted["centered_cosine"], wanted["overlap"])
+        assert report.scalars["explained_centered_cosine"] == pytest.approx(explained, abs=1e-4)
+        assert report.scalars["gap_behaviour"] == pytest.approx(1 - explained, abs=1e-4)
+
+    def test_training_report_pools_its_window_under_the_weights_of_its_last_batch(self) -> None:
+        """Four batches of 16 make 64 inputs; the cosines are those of the weights that the last of them ran with."""
+        seen: list[Tensor] = []
+
+        class Recorder(Callback):
+            @override
+            def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+                assert isinstance(pl_module, Toy)
+                seen.append(pl_module.head.weight.detach().clone())
+
+        monitor = LabelSimilarityMonitor(schedule=Schedule(train_batches=4))
+        fit(Toy(), monitor, callbacks=[Recorder()])
+        report = monitor.last_report["train"]
+        assert (report.step, report.num_inputs) == (11, 64)
+        wanted = reference.cosine(seen[11].double().numpy(), centered=True)
+        np.testing.assert_allclose(report.rungs["centered_cosine"].numpy(), wanted, atol=1e-6)
+
+    def test_at_most_the_asked_for_inputs_of_a_batch_are_looked_at(self) -> None:
+        monitor = LabelSimilarityMonitor(schedule=Schedule(train_batches=4, max_inputs_per_batch=5))
+        fit(Toy(), monitor)
+        assert monitor.last_report["train"].num_inputs == 20
+        assert monitor.last_report["val"].num_inputs == 4 * 5
+
+    def test_label_names_reach_the_report(self) -> None:
+        names = [f"label {i}" for i in range(NUM_LABELS)]
+        monitor = LabelSimilarityMonitor(labels=LabelSelection(names=names))
+        fit(Toy(), monitor)
+        assert monitor.last_report["val"].names == tuple(names)
+        assert "label " in str(monitor.last_report["val"])
+
+    def test_of_many_labels_the_most_probable_are_tracked_for_the_whole_run(self) -> None:
+        """With more labels than are tracked, the first window chooses; train and validation then show the same labels."""
+        monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5), schedule=Schedule(2, 2))
+        logger = MemoryLogger()
+        fit(Toy(), monitor, logger=logger)
+        labels = monitor.last_report["val"].labels
+        assert len(labels) == 5
+        assert monitor.last_report["train"].labels == labels
+        assert sorted(logger.curve("cossim_train/overlap_mean")) == [1, 3, 5, 7, 9, 11]
+
+    def test_head_that_is_never_called_leaves_the_rungs_of_the_weights(self) -> None:
+        """A functional head is told of once; its cosines still come, what needs inputs does not."""
+
+        class Functional(Toy):
+            @override
+            def forward(self, inputs: Tensor) -> Tensor:
+                return nn.functional.linear(self.body(inputs), self.head.weight, self.head.bias)
+
+        logger = MemoryLogger()
+        text = "watching head: it was not called in a whole window, so only its weights are compared."
+        with pytest.warns(UserWarning) as record:
+            fit(Functional(), LabelSimilarityMonitor(head="head"), logger=logger)
+        assert sum(text in message for message in ours(record)) == 1
+        assert logger.curve("cossim_val/gap_translation")
+        assert not logger.curve("cossim_val/overlap_mean")
+
+    @pytest.mark.filterwarnings("error::UserWarning")
+    def test_not_even_where_warnings_are_errors_does_the_run_end(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What the monitor has to say is then logged: training goes on."""
+        monkeypatch.setattr(HeadWatch, "look", lambda *args: 1 / 0)
+        with caplog.at_level(logging.WARNING, "lightning_cossim"):
+            run = fit(Toy(), LabelSimilarityMonitor())
+        assert run.global_step == 12
+        said = [record.message for record in caplog.records if record.name == "lightning_cossim.monitor"]
+        text = "switched off, training goes on without it, after ZeroDivisionError: division by zero"
+        assert said == [f"LabelSimilarityMonitor: {text}"]
+        caplog.clear()
+
+    def test_nothing_comes_from_the_sanity_check(self) -> None:
+        logger = MemoryLogger()
+        monitor = LabelSimilarityMonitor()
+        run = trainer(callbacks=[monitor], logger=logger, num_sanity_val_steps=2, limit_train_batches=0)
+        run.fit(Toy(), loader(), loader(60))
+        assert monitor.last_report == {}
+        assert not any(key.startswith("cossim") for _, metrics in logger.entries for key in metrics)
+
+    def test_validate_and_test_work_without_a_fit(self) -> None:
+        """`trainer.validate()` and `trainer.test()` alone report too, and leave no hook."""
+        model, monitor = Toy(), LabelSimilarityMonitor()
+        run = trainer(callbacks=[monitor])
+        run.validate(model, loader(60), verbose=False)
+        run.test(model, loader(40), verbose=False)
+        assert monitor.last_report["val"].num_inputs == 60
+        assert monitor.last_report["test"].num_inputs == 40
+        assert num_hooks(model) == 0
+
+    def test_validation_can_be_left_out(self) -> None:
+        monitor = LabelSimilarityMonitor(schedule=Schedule(validation=False))
+        run = fit(Toy(), monitor)
+        assert set(monitor.last_report) == {"train"}
+        assert not any(key.startswith("cossim") for key in run.callback_metrics)
+
+
+class TestScalars:
+    @pytest.mark.parametrize(
+        ("toy", "settings", "steps", "val_steps"),
+        [
+            (Toy, {}, [1, 4, 7, 11], [5, 11]),
+            (Toy, {"accumulate_grad_batches": 3}, [0, 3], [1, 3]),
+            (Toy, {"accumulate_grad_batches": 4}, [0, 3], [1, 3]),
+            (Toy, {"val_check_interval": 0.5}, [1, 4, 7, 11], [2, 5, 8, 11]),
+            (Toy, {"max_steps": 7, "max_epochs": -1}, [1, 4, 6], [5]),
+            (TwoOptimizers, {}, [1, 4, 7, 11], [5, 11]),
+        ],
+    )
+    def test_steps_are_those_of_the_users_own_curves(
+        self, toy: type[Toy], settings: dict[str, Any], steps: list[int], val_steps: list[int]
+    ) -> None:
+        """Under accumulation, mid-epoch validation and several optimizers, values stand at the x that `self.log` gives."""
+        logger = MemoryLogger()
+        fit(toy(), LabelSimilarityMonitor(schedule=Schedule(3, 2)), logger=logger, **settings)
+        assert sorted(logger.curve("cossim_train/overlap_mean")) == steps
+        assert set(steps) <= set(logger.curve("batches_seen"))
+        assert sorted(logger.curve("cossim_val/overlap_mean")) == val_steps == sorted(logger.curve("val_loss"))
+
+    def test_validation_after_a_fit_stands_where_lightning_puts_it(self) -> None:
+        """`validate()` after `fit()`, and a second fit that goes on, keep to Lightning's steps."""
+        logger = MemoryLogger()
+        run = fit(Toy(), LabelSimilarityMonitor(schedule=Schedule(3, 2)), logger=logger)
+        run.validate(run.lightning_module, loader(60), verbose=False)
+        run.fit_loop.max_epochs = 3
+        run.fit(run.lightning_module, loader(), loader(60))
+        assert sorted(logger.curve("cossim_val/overlap_mean")) == sorted(logger.curve("val_loss")) == [5, 11, 12, 17]
+
+    def test_every_tag_of_both_stages_comes_finite(self) -> None:
+        logger = MemoryLogger()
+        fit(Toy(), LabelSimilarityMonitor(schedule=Schedule(3, 2)), logger=logger)
+        for stage in ("train", "val"):
+            for name in SCALARS:
+                curve = logger.curve(f"cossim_{stage}/{name}")
+                assert curve, name
+                assert all(np.isfinite(value) for value in curve.values()), name
+        shares = logger.curve("cossim_train/overhead_fraction").values()
+        assert all(0 < share < 1 for share in shares)
+
+    def test_every_logger_gets_them_and_none_is_no_error(self, tmp_path: Path) -> None:
+        first, second = MemoryLogger(), CSVLogger(tmp_path)
+        fit(Toy(), LabelSimilarityMonitor(), logger=[first, second])
+        assert "cossim_val/gap_behaviour" in Path(second.log_dir, "metrics.csv").read_text(encoding="utf-8")
+        assert first.curve("cossim_val/gap_behaviour")
+        fit(Toy(), LabelSimilarityMonitor(), logger=False)
+        fit(Toy(), LabelSimilarityMonitor(), fast_dev_run=True)
+
+    def test_name_goes_into_the_tags(self) -> None:
+        logger = MemoryLogger()
+        fit(Toy(), LabelSimilarityMonitor(name="aux"), logger=logger)
+        assert logger.curve("cossim_aux_val/gap_behaviour")
+
+    def test_other_callbacks_can_watch_validation_scalars(self, tmp_path: Path) -> None:
+        """EarlyStopping and ModelCheckpoint act on a key of ours, from the first validation on."""
+        stop = EarlyStopping("cossim_val/overlap_mean", mode="max", patience=1)
+        save = ModelCheckpoint(tmp_path, monitor="cossim_val/gap_behaviour")
+        logger = MemoryLogger()
+        run = fit(
+            Toy(), LabelSimilarityMonitor(), callbacks=[stop, save], logger=logger, max_epochs=30, enable_checkpointing=True
+        )
+        curve = list(logger.curve("cossim_val/overlap_mean").values())
+        falls = next(i for i, (before, after) in enumerate(pairwise(curve), 1) if after <= before)
+        assert run.current_epoch == falls + 1
+        best = min(logger.curve("cossim_val/gap_behaviour").values())
+        assert save.best_model_score is not None
+        assert save.best_model_score.item() == pytest.approx(best)
+
+    def test_what_is_undefined_is_neutral_for_callbacks_and_absent_from_loggers(self) -> None:
+        """Four labels have six pairs, too few: no curve, said once, and a key that EarlyStopping survives."""
+        logger = MemoryLogger()
+        monitor = LabelSimilarityMonitor()
+        run = trainer(callbacks=[monitor, EarlyStopping("cossim_val/gap_behaviour", patience=9)], logger=logger)
+        with pytest.warns(UserWarning) as record:
+            run.fit(Toy(4), loader(num_labels=4), loader(60, num_labels=4))
+        text = (
+            "LabelSimilarityMonitor: cossim_val: undefined (6 pairs of labels, at least 10 are needed): explained_raw_cosine, "
+            "explained_centered_cosine, explained_logit_correlation, explained_log_odds_variance, gap_behaviour. Loggers get "
+            "nothing; callbacks that watch them see the last value, or 1 for gaps and 0 for others."
+        )
+        assert ours(record) == [text]
+        assert not logger.curve("cossim_val/gap_behaviour")
+        watched = {key.removeprefix("cossim_val/"): value for key, value in run.callback_metrics.items() if "cossim" in key}
+        assert set(watched) == set(SCALARS)
+        assert watched["gap_behaviour"] == 1
+        assert watched["explained_raw_cosine"] == 0
+        assert all(torch.isfinite(value) for value in watched.values())
+        assert "gap_behaviour" in GAPS
+
+
+class TestSetup:
+    def test_says_what_it_watches(self, caplog: pytest.LogCaptureFixture) -> None:
+        """One INFO line at the start, and nobody's logging level is changed."""
+        levels = {name: logging.getLogger(name).level for name in ("", "lightning", "lightning.pytorch")}
+        with caplog.at_level(logging.INFO):
+            logging.getLogger("lightning.pytorch").addHandler(caplog.handler)
+            fit(Toy(), LabelSimilarityMonitor())
+            logging.getLogger("lightning.pytorch").removeHandler(caplog.handler)
+        lines = [record.message for record in caplog.records if record.message.startswith("LabelSimilarityMonitor")]
+        assert len(lines) >= 1
+        assert lines[0] == (
+            "LabelSimilarityMonitor: watching head, Linear 5→8, found by being the only last linear layer; softmax of its own "
+            "output; next report at step 7; tags cossim_*"
+        )
+        assert {name: logging.getLogger(name).level for name in levels} == levels
+
+    def test_a_wrong_head_is_told_before_any_training(self) -> None:
+        model = Toy()
+        with pytest.raises(HeadError, match=re.escape("got 'model.fc', which is not there")):
+            fit(model, LabelSimilarityMonitor(head="model.fc"))
+        assert model.batches_seen == 0
+
+    @pytest.mark.parametrize(
+        ("labels", "text"),
+        [
+            (LabelSelection(names=["a", "b"]), "Expected `names` to name the 8 rows of the head, got 2 names."),
+            (LabelSelection(ignore=[8]), "Expected `ignore` to hold labels from 0 to 7, got 8."),
+        ],
+    )
+    def test_labels_that_do_not_fit_are_told_before_any_training(self, labels: LabelSelection, text: str) -> None:
+        model = Toy()
+        with pytest.raises(ConfigError, match=re.escape(text)):
+            fit(model, LabelSimilarityMonitor(labels=labels))
+        assert model.batches_seen == 0
+
+    def test_two_monitors_need_two_names(self) -> None:
+        text = "Expected `name` to be different for every monitor of a Trainer, got None. Give each monitor a `name=`"
+        with pytest.raises(ConfigError, match=re.escape(text)):
+            fit(Toy(), LabelSimilarityMonitor("head"), callbacks=[LabelSimilarityMonitor("body.0")])
+
+    def test_two_named_monitors_watch_two_heads(self) -> None:
+        class TwoHeads(Toy):
+            def __init__(self) -> None:
+                super().__init__()
+                self.other = nn.Linear(5, 6)
+
+            @override
+            def forward(self, inputs: Tensor) -> Tensor:
+                embedding = self.body(inputs)
+                logits: Tensor = self.head(embedding) + 0 * self.other(embedding).sum()
+                return logits
+
+        logger = MemoryLogger()
+        other = LabelSimilarityMonitor("other", name="other")
+        fit(TwoHeads(), LabelSimilarityMonitor("head"), callbacks=[other], logger=logger)
+        assert logger.curve("cossim_val/overlap_mean")
+        assert logger.curve("cossim_other_val/overlap_mean")
+        assert len(other.last_report["val"].names) == 6
+
+
+class TestState:
+    @pytest.mark.filterwarnings("ignore:Checkpoint directory")  # both trainings save into one folder, on purpose
+    @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")  # on purpose
+    def test_checkpoint_holds_builtins_and_a_resume_goes_on(self, tmp_path: Path) -> None:
+        """A checkpoint loads with `weights_only`; after a resume, windows and steps go on where they were."""
+        schedule = Schedule(train_every_n_steps=4, train_batches=2)
+        whole = MemoryLogger()
+        save = ModelCheckpoint(tmp_path, every_n_train_steps=5, save_top_k=-1)
+        fit(Toy(), LabelSimilarityMonitor(schedule=schedule), logger=whole, callbacks=[save], enable_checkpointing=True)
+        path = next(tmp_path.glob("*step=5.ckpt"))
+        state = torch.load(path, weights_only=True)["callbacks"]["LabelSimilarityMonitor{'head': None, 'name': None}"]
+        assert state["next_due"] == 8
+
+        resumed = MemoryLogger()
+        again = ModelCheckpoint(tmp_path, every_n_train_steps=5, save_top_k=-1)
+        monitor = LabelSimilarityMonitor(schedule=schedule)
+        run = trainer(callbacks=[monitor, again], logger=resumed, enable_checkpointing=True)
+        run.fit(Toy(), loader(), loader(60), ckpt_path=path)
+        assert sorted(whole.curve("cossim_train/overlap_mean")) == [1, 5, 9, 11]
+        assert sorted(resumed.curve("cossim_train/overlap_mean")) == [9, 11]
+        assert set(resumed.curve("cossim_val/overlap_mean")) == set(resumed.curve("val_loss")) == {5, 11}
+
+    def test_choice_of_labels_survives_a_resume(self) -> None:
+        """What is restored is what was chosen, whatever the first window after the resume would choose."""
+        monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=6))
+        monitor.load_state_dict({**monitor.state_dict(), "tracked": [0, 1, 2, 4, 7]})
+        fit(Toy(), monitor)
+        assert monitor.last_report["val"].labels == (0, 1, 2, 4, 7)
+        assert monitor.state_dict()["tracked"] == [0, 1, 2, 4, 7]
