@@ -6,6 +6,10 @@ Needs `pip install 'lightning-cossim[demo]'`, no download, half a minute on a CP
 """
 
 import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
@@ -52,6 +56,12 @@ def digits() -> tuple[DataLoader[tuple[Tensor, ...]], DataLoader[tuple[Tensor, .
     return DataLoader(training, batch_size=32, shuffle=True), DataLoader(validation, batch_size=200)
 
 
+def tensorboard() -> str:
+    """The command that starts TensorBoard, also from an environment that is not activated."""
+    here = Path(sys.executable).with_name("tensorboard")
+    return "tensorboard" if shutil.which("tensorboard") == str(here) else os.path.relpath(here)
+
+
 def main(epochs: int = 20, folder: str = "lightning_logs") -> GapReport:
     """Train, print what the monitor found, and return its last validation report."""
     pl.seed_everything(0, verbose=False)
@@ -64,7 +74,7 @@ def main(epochs: int = 20, folder: str = "lightning_logs") -> GapReport:
     report = monitor.last_report["val"]
     print(f"\nAccuracy {trainer.callback_metrics['val_accuracy']:.1%} on {report.num_inputs} digits it has not seen.\n")
     print(report)
-    print(f"\nThe event file lies in {logger.log_dir}. See its curves with\n\n    tensorboard --logdir {folder}\n")
+    print(f"\nThe event file lies in {logger.log_dir}. See its curves with\n\n    {tensorboard()} --logdir {folder}\n")
     return report
 
 

@@ -137,7 +137,7 @@ class HeadObserver:
         self.armed, self._slot = False, None
 
     def _hook(self, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:  # noqa: ARG002 - torch's signature
-        if self.armed:
+        if self.armed and args and isinstance(output, Tensor):
             self._slot = (args[0], output)
             self._versions = _versions(args[0], output, self.head.module.weight)
 

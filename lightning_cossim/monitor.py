@@ -23,8 +23,8 @@ from lightning_cossim.errors import ConfigError, expected
 from lightning_cossim.functional.overlap import Link, OverlapKind, check_overlap
 from lightning_cossim.head import find_head
 from lightning_cossim.report import GapReport
-from lightning_cossim.reporting.scalars import log_scalars, watchable
-from lightning_cossim.reporting.tags import SCALARS, group
+from lightning_cossim.reporting.publisher import Publisher
+from lightning_cossim.reporting.tags import group
 from lightning_cossim.schedule import Overhead, StepCounter, WindowClock, batches_of_fit
 from lightning_cossim.watch import HeadWatch
 
@@ -103,8 +103,7 @@ class LabelSimilarityMonitor(Callback):
         self._clock = WindowClock(schedule.train_every_n_steps, schedule.train_batches)
         self._batches_of_fit = math.inf
         self._overhead = Overhead()
-        self._can_log = True
-        self._watchable: dict[str, dict[str, float]] = {}
+        self._publisher = Publisher(name, self._warn)
         self._said: set[str] = set()
 
     # Coming and going
@@ -217,7 +216,7 @@ class LabelSimilarityMonitor(Callback):
             "global_step": self._steps.global_step,
             "next_due": self._clock.next_due,
             "tracked": None if self._tracked is None else self._tracked.tolist(),
-            "watchable": self._watchable,
+            "watched": self._publisher.watched,
         }
 
     @override
@@ -225,7 +224,7 @@ class LabelSimilarityMonitor(Callback):
         self._steps.step, self._steps.global_step = state_dict["step"], state_dict["global_step"]
         self._clock.next_due = state_dict["next_due"]
         self._tracked = None if state_dict["tracked"] is None else torch.tensor(state_dict["tracked"])
-        self._watchable = state_dict["watchable"]
+        self._publisher.watched = state_dict["watched"]
 
     # What the hooks call
 
@@ -251,7 +250,6 @@ class LabelSimilarityMonitor(Callback):
             tracked=self._tracked,
             warn=self._warn,
         )
-        self._can_log = True
 
     def _detach(self) -> None:
         if self._watch is not None:
@@ -260,7 +258,7 @@ class LabelSimilarityMonitor(Callback):
 
     def _begin_run(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """A validation or test run begins, within a fit or alone."""
-        if self._watch is None and not trainer.training and trainer.state.fn != "fit":
+        if self._watch is None and trainer.state.fn != "fit":
             self._attach(trainer, pl_module)
             self._announce(f"report at the end of the {stage} run")
         if self._watch is not None:
@@ -278,37 +276,14 @@ class LabelSimilarityMonitor(Callback):
         report = self._head_watch.close(stage, functools.partial(trainer.strategy.reduce, reduce_op="sum"))
         self._tracked = self._head_watch.tracked
         scalars = {**report.scalars, "overhead_fraction": self._overhead.share(stage)}
-        scalars = {name: scalars[name] for name in SCALARS}
-        self.last_report[stage] = replace(report, stage=stage, step=self._steps.step, scalars=scalars)
-        tags = group(stage, self.name)
-        if stage == "val":
-            self._watchable[tags] = watchable(scalars, self._watchable.get(tags, {}))
-            trainer.callback_metrics.update(
-                {f"{tags}/{key}": torch.tensor(value) for key, value in self._watchable[tags].items()}
-            )
-            self._warn_of_undefined(tags, report)
-        if trainer.is_global_zero and self._can_log:
-            self._log(trainer, tags, scalars)
-
-    def _log(self, trainer: pl.Trainer, tags: str, scalars: dict[str, float]) -> None:
-        """Write to the loggers: on one process alone, so a failure must stay there and the other processes must not miss it."""
-        try:
-            log_scalars(trainer.loggers, tags, scalars, self._steps.step)
-        except Exception as error:
-            self._can_log = False
-            self._warn(f"no longer logs, reports go on in `last_report`, after {type(error).__name__}: {error}")
-            _logger.debug("The failure that ended logging:", exc_info=True)
+        report = replace(report, stage=stage, step=self._steps.step, scalars=scalars)
+        self.last_report[stage] = report
+        self._publisher.publish(report, trainer.loggers if trainer.is_global_zero else (), trainer.callback_metrics)
 
     def _announce(self, what_next: str) -> None:
         head = self._head_watch.head
         tags = group("*", self.name)
         rank_zero_info(f"LabelSimilarityMonitor: watching {head}; {self.link} of its own output; {what_next}; tags {tags}")
-
-    def _warn_of_undefined(self, tags: str, report: GapReport) -> None:
-        for reason in sorted(set(report.undefined.values())):
-            names = ", ".join(name for name, why in report.undefined.items() if why == reason)
-            text = f"{tags}: undefined ({reason}): {names}. Loggers get nothing; callbacks that watch them see the last value, or"
-            self._warn(f"{text} 1 for gaps and 0 for others.")
 
     def _warn(self, text: str) -> None:
         if text in self._said:

@@ -27,7 +27,7 @@ class HeadWatch:
         kind: which probability overlap.
         link: from logits to probabilities.
         max_inputs: inputs of a batch that are looked at.
-        tracked: (L,), the labels chosen earlier, by a run that goes on.
+        tracked: (L,), the labels chosen earlier, by a run that goes on; forgotten where this head does not have them.
         warn: says something to the user, once for each text.
 
     Raises:
@@ -48,7 +48,7 @@ class HeadWatch:
         labels.check_labels(head.num_labels)
         self.head, self.labels, self.kind, self.link, self.max_inputs, self.warn = head, labels, kind, link, max_inputs, warn
         self.names = labels.read_names(head.num_labels)
-        self.tracked = tracked
+        self.tracked = None if tracked is None or tracked.max() >= head.num_labels else tracked
         """(L,), the labels chosen in the first window; None: all, or not chosen yet."""
         self._windows: dict[str, Window] = {}
         # A generator of our own: the user's random numbers stay as they are.

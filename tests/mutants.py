@@ -97,8 +97,8 @@ MUTANTS = (
         (
             (
                 "monitor.py",
-                "log_scalars(trainer.loggers, tags, scalars, self._steps.step)",
-                "log_scalars(trainer.loggers, tags, scalars, trainer.global_step)",
+                "stage=stage, step=self._steps.step, scalars=scalars",
+                "stage=stage, step=trainer.global_step, scalars=scalars",
             ),
         ),
         (f"{MONITOR}::TestScalars::test_steps_are_those_of_the_users_own_curves",),
@@ -108,7 +108,7 @@ MUTANTS = (
         (("monitor.py", "            self._watch.detach()\n", ""),),
         (
             f"{MONITOR}::TestTouchesNothing::test_training_is_bit_identical",
-            f"{MONITOR}::TestTouchesNothing::test_hook_is_gone_after_an_exception_in_the_users_step",
+            f"{MONITOR}::TestTouchesNothing::test_nothing_is_left_after_an_exception_in_the_users_step",
         ),
     ),
     Mutant(
@@ -120,7 +120,7 @@ MUTANTS = (
                 "pl_module: pl.LightningModule, exception: BaseException) -> None:\n        pass",
             ),
         ),
-        (f"{MONITOR}::TestTouchesNothing::test_hook_is_gone_after_an_exception_in_the_users_step",),
+        (f"{MONITOR}::TestTouchesNothing::test_nothing_is_left_after_an_exception_in_the_users_step",),
     ),
     Mutant(
         "samples with the user's random numbers",

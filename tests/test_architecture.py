@@ -31,7 +31,7 @@ OUTSIDE = {
     "report": {"torch", "pandas"},
     "head": {"torch"},
     "metrics": {"torch", "torchmetrics"},
-    "reporting": set[str](),
+    "reporting": {"torch"},
     "window": {"torch"},
     "watch": {"torch"},
     "monitor": {"torch", "lightning"},

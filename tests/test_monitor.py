@@ -72,20 +72,33 @@ class TestTouchesNothing:
         assert all(torch.equal(weights[key], monitored_weights[key]) for key in weights)
         assert states == monitored_states
 
-    def test_hook_is_gone_after_an_exception_in_the_users_step(self) -> None:
-        """An exception of the user's comes through as it is, and the model is left without a hook."""
+    @pytest.mark.parametrize("stage", ["training", "validation"])
+    def test_nothing_is_left_after_an_exception_in_the_users_step(self, stage: str) -> None:
+        """It comes through as it is; weights and random states are those without the monitor, and no hook is left."""
 
         class Failing(Toy):
             @override
             def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-                assert num_hooks(self) == 1
-                super().training_step(batch, batch_idx)
-                raise ZeroDivisionError("the user's own")
+                loss = super().training_step(batch, batch_idx)
+                if stage == "training" and self.batches_seen == 5:
+                    raise ZeroDivisionError("the user's own")
+                return loss
 
-        model = Failing()
-        with pytest.raises(ZeroDivisionError, match="the user's own"):
-            fit(model, LabelSimilarityMonitor(schedule=EVERY_BATCH))
-        assert num_hooks(model) == 0
+            @override
+            def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+                super().validation_step(batch, batch_idx)
+                if stage == "validation" and self.batches_seen:
+                    raise ZeroDivisionError("the user's own")
+
+        results = []
+        for monitor in (None, LabelSimilarityMonitor(schedule=EVERY_BATCH)):
+            torch.manual_seed(0)
+            model = Failing()
+            with pytest.raises(ZeroDivisionError, match="the user's own"):
+                fit(model, monitor)
+            assert num_hooks(model) == 0
+            results.append(([weight.tolist() for weight in model.parameters()], random_states()))
+        assert results[0] == results[1]
 
     @pytest.mark.parametrize("method", ["begin_batch", "look", "end_batch", "close"])
     def test_a_fault_of_ours_ends_the_monitor_not_the_training(self, method: str, monkeypatch: pytest.MonkeyPatch) -> None:

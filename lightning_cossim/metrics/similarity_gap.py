@@ -95,7 +95,7 @@ class SimilarityGap(EmbeddingGeometry):
         self.labels = tracked_labels(labels, num_labels)
         self.counted = torch.ones(num_labels, dtype=torch.bool)
         if ignore:
-            self.counted[tracked_labels(ignore, num_labels, "ignore")] = False
+            self.counted[tracked_labels(sorted(set(ignore)), num_labels, "ignore")] = False
         self.add_state("joint", torch.zeros(len(self.labels), len(self.labels)), dist_reduce_fx="sum")
         self.add_state("prob_sum", torch.zeros(num_labels, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("num_inputs", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")

@@ -1,0 +1,58 @@
+"""Publisher: a report to all who read it, the loggers and the callbacks that watch a key."""
+
+import logging
+from collections.abc import Callable, Iterable, MutableMapping
+
+import torch
+from torch import Tensor
+
+from lightning_cossim.report import GapReport
+from lightning_cossim.reporting.scalars import ScalarLogger, log_scalars, watchable
+from lightning_cossim.reporting.tags import SCALARS, group
+
+__all__ = ["Publisher"]
+
+_logger = logging.getLogger(__name__)
+
+
+class Publisher:
+    """Writes the scalars of reports; what it cannot write costs a warning, nothing else.
+
+    Args:
+        name: goes into the tags.
+        warn: says something to the user, once for each text.
+    """
+
+    def __init__(self, name: str | None, warn: Callable[[str], None]) -> None:
+        self.name, self._warn = name, warn
+        self.watched: dict[str, dict[str, float]] = {}
+        """Group to the values that other callbacks last saw."""
+        self._can_log = True
+
+    def publish(self, report: GapReport, loggers: Iterable[ScalarLogger], watched: MutableMapping[str, Tensor]) -> None:
+        """Write a report to the loggers and, if it is of a validation run, into the metrics that other callbacks watch."""
+        tags = group(report.stage, self.name)
+        scalars = {name: report.scalars[name] for name in SCALARS}
+        if report.stage == "val":
+            self._warn_of_undefined(tags, report)
+            self.watched[tags] = watchable(scalars, self.watched.get(tags, {}))
+            watched.update({f"{tags}/{name}": torch.tensor(value) for name, value in self.watched[tags].items()})
+        if self._can_log:
+            self._log(loggers, tags, scalars, report.step)
+
+    def _log(self, loggers: Iterable[ScalarLogger], tags: str, scalars: dict[str, float], step: int) -> None:
+        """Loggers write on one process only: a failure there must stay there, or the other processes would wait for it."""
+        try:
+            log_scalars(loggers, tags, scalars, step)
+        except Exception as error:
+            self._can_log = False
+            self._warn(f"no longer logs, reports go on in `last_report`, after {type(error).__name__}: {error}")
+            _logger.debug("The failure that ended logging:", exc_info=True)
+
+    def _warn_of_undefined(self, tags: str, report: GapReport) -> None:
+        for reason in sorted(set(report.undefined.values())):
+            names = ", ".join(name for name, why in report.undefined.items() if why == reason)
+            self._warn(
+                f"{tags}: undefined ({reason}): {names}. Loggers get nothing; "
+                "callbacks that watch them see the last value, or 1 for gaps and 0 for others."
+            )
