@@ -18,7 +18,8 @@ from lightning_cossim.functional.logit_geometry import (
     log_odds_variance,
     logit_correlation,
 )
-from lightning_cossim.metrics.snapshot import check_rows, first_seen, unseen
+from lightning_cossim.metrics.arguments import check_rows
+from lightning_cossim.metrics.snapshot import first_seen, unseen
 
 __all__ = ["EmbeddingGeometry", "LogOddsVariance", "LogitCorrelation"]
 

@@ -8,7 +8,6 @@ from torch import Tensor
 from torchmetrics import Metric
 from typing_extensions import override
 
-from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.overlap import (
     Link,
     OverlapKind,
@@ -17,9 +16,9 @@ from lightning_cossim.functional.overlap import (
     log_probabilities,
     overlap_sums,
 )
-from lightning_cossim.metrics.snapshot import check_rows
+from lightning_cossim.metrics.arguments import check_rows, label_index
 
-__all__ = ["ProbabilityOverlap", "tracked_labels"]
+__all__ = ["ProbabilityOverlap"]
 
 
 class ProbabilityOverlap(Metric):
@@ -73,7 +72,7 @@ class ProbabilityOverlap(Metric):
         super().__init__(**kwargs)
         check_overlap(kind, link)
         self.num_labels, self.kind, self.link = num_labels, kind, link
-        self.labels = tracked_labels(labels, num_labels)
+        self.labels = label_index(labels, num_labels)
         self.add_state("joint", torch.zeros(len(self.labels), len(self.labels)), dist_reduce_fx="sum")
         self.add_state("prob_sum", torch.zeros(num_labels, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("num_inputs", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
@@ -92,14 +91,3 @@ class ProbabilityOverlap(Metric):
     def compute(self) -> Tensor:
         """(L, L) in [0, 1], NaN for labels without mass."""
         return bhattacharyya_coefficient(self.joint)
-
-
-def tracked_labels(labels: Sequence[int] | Tensor | None, num_labels: int, argument: str = "labels") -> Tensor:
-    """Labels as an index (L,), default all. Raises `InputError` on labels out of range or repeated."""
-    if num_labels < 1:
-        raise InputError(expected("num_labels", "to be at least 1", num_labels, "Pass the number of rows of the head's weight."))
-    index = torch.arange(num_labels) if labels is None else torch.as_tensor(labels, dtype=torch.int64)
-    if index.ndim != 1 or len(index) == 0 or index.min() < 0 or index.max() >= num_labels or index.bincount().max() > 1:
-        wanted = f"to be different labels from 0 to {num_labels - 1}"
-        raise InputError(expected(argument, wanted, list(labels or ()), "Pass the indices of rows of the head's weight."))
-    return index

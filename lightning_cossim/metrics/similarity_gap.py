@@ -19,9 +19,8 @@ from lightning_cossim.functional.overlap import (
     log_probabilities,
     overlap_sums,
 )
+from lightning_cossim.metrics.arguments import check_rows, label_index
 from lightning_cossim.metrics.logit_geometry import EmbeddingGeometry
-from lightning_cossim.metrics.probability_overlap import tracked_labels
-from lightning_cossim.metrics.snapshot import check_rows
 from lightning_cossim.report import GapReport
 
 __all__ = ["SimilarityGap"]
@@ -92,10 +91,10 @@ class SimilarityGap(EmbeddingGeometry):
         self.kind, self.link, self.min_probability = kind, link, min_probability
         if not min_probability >= 0:
             raise InputError(expected("min_probability", "to be at least 0", min_probability, "It is a share of 1/K_live."))
-        self.labels = tracked_labels(labels, num_labels)
+        self.labels = label_index(labels, num_labels)
         self.counted = torch.ones(num_labels, dtype=torch.bool)
         if ignore:
-            self.counted[tracked_labels(sorted(set(ignore)), num_labels, "ignore")] = False
+            self.counted[label_index(sorted(set(ignore)), num_labels, "ignore")] = False
         self.add_state("joint", torch.zeros(len(self.labels), len(self.labels)), dist_reduce_fx="sum")
         self.add_state("prob_sum", torch.zeros(num_labels, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("num_inputs", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")

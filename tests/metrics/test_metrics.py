@@ -276,6 +276,10 @@ def test_without_embeddings_the_rungs_that_need_them_are_nan() -> None:
             "Expected `labels` to be different labels from 0 to 6, got [1, 1]. Pass the indices of rows of the head's weight.",
         ),
         (
+            lambda: ProbabilityOverlap(K, labels=torch.tensor([])),
+            "Expected `labels` to be different labels from 0 to 6, got []. Pass the indices of rows of the head's weight.",
+        ),
+        (
             lambda: SimilarityGap(K, D, ignore=[7]),
             "Expected `ignore` to be different labels from 0 to 6, got [7]. Pass the indices of rows of the head's weight.",
         ),
