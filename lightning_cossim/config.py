@@ -62,8 +62,13 @@ class LabelSelection:
         value = self.min_probability
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
             raise ConfigError(expected("min_probability", "to be a number of at least 0", repr(value)))
+        if isinstance(self.ignore, str) or not isinstance(self.ignore, Sequence):
+            raise ConfigError(expected("ignore", "to be a list of labels", repr(self.ignore)))
         for label in self.ignore:
             _check_int(label, "ignore", 0)
+        names = [] if self.names is None or isinstance(self.names, str) else self.names
+        if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+            raise ConfigError(expected("names", "to be a list of texts or the path of a file", repr(names)))
 
     def check_labels(self, num_labels: int) -> None:
         """Raise `ConfigError` unless the labels to ignore are rows of the head."""
@@ -89,9 +94,10 @@ class LabelSelection:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or no path at all
         raise ConfigError(expected("names", "to be a list or a readable UTF-8 file", f"{path}: {error}")) from None
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def _check_int(value: object, name: str, low: int, high: int | None = None) -> None:

@@ -118,10 +118,13 @@ class LabelSimilarityMonitor(Callback):
         if not self._steps.start_fit(trainer.global_step, len(trainer.optimizers)):
             self._clock.next_due = self._steps.step
         self._clock.drop_window()
-        self._batches_of_fit = batches_of_fit(
-            trainer.num_training_batches, trainer.max_epochs, trainer.max_steps, trainer.accumulate_grad_batches
+        step, accumulate = self._steps.step, trainer.accumulate_grad_batches
+        # `max_steps` counts the steps of all optimizers, of which a batch takes one each.
+        max_steps = trainer.max_steps // max(1, len(trainer.optimizers))
+        self._batches_of_fit = batches_of_fit(trainer.num_training_batches, trainer.max_epochs, max_steps, accumulate)
+        self._announce(
+            f"next report at step {self._clock.next_report(step, step * accumulate, self._batches_of_fit, accumulate)}"
         )
-        self._announce(f"next report at step {self._clock.next_report(self._steps.step, trainer.accumulate_grad_batches)}")
 
     @override
     @_harmless
@@ -230,13 +233,13 @@ class LabelSimilarityMonitor(Callback):
 
     @property
     def _head_watch(self) -> HeadWatch:
-        if self._watch is None:  # guarded against by `_harmless`
-            raise AssertionError
+        assert self._watch is not None, "hooks run without a head"  # `_harmless` does not let them
         return self._watch
 
     def _attach(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the head and put the hook on it. What the user configured wrongly is raised here, before anything runs."""
         self._detach()
+        self._overhead = Overhead()
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         if any(isinstance(other, LabelSimilarityMonitor) and other.name == self.name for other in callbacks if other is not self):
             remedy = "Give each monitor a `name=`, which goes into its tags."

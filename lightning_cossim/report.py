@@ -109,8 +109,10 @@ class GapReport:
         left_out_LL = ~(kept_L[:, None] & kept_L)
         rungs = {rung: rungs[rung].masked_fill(left_out_LL, torch.nan) for rung in RUNGS}
         comparisons = {rung: Comparison(sign * rungs[rung], rungs["overlap"]) for rung, sign in TOWARDS_ALIKE.items()}
-        scalars, undefined = _scalars(rungs, comparisons)
+        scalars, undefined = _scalars(rungs, comparisons, num_inputs)
         scalars["common_mode_ratio"] = common_mode_ratio
+        if math.isnan(common_mode_ratio):
+            undefined["common_mode_ratio"] = "all rows of the head are equal"
         return cls(
             names=tuple(map(str, labels.tolist())),
             labels=tuple(labels.tolist()),
@@ -240,25 +242,30 @@ _COLUMNS: Final = [
 
 
 def _cells(pair: Pair) -> list[str]:
-    cosines = [f"{value:+.2f}" for value in (pair.raw_cosine, pair.centered_cosine, pair.logit_correlation)]
-    overlaps = [_small(pair.overlap), _small(pair.expected_overlap)]
     return [
         pair.label,
         pair.other,
         _small(pair.gap, "+"),
-        *overlaps,
-        *cosines,
-        f"{pair.log_odds_variance:.3g}",
+        _small(pair.overlap),
+        _small(pair.expected_overlap),
+        *(_number(value, "+.2f") for value in (pair.raw_cosine, pair.centered_cosine, pair.logit_correlation)),
+        _number(pair.log_odds_variance, ".3g"),
         _small(pair.mass),
     ]
 
 
 def _small(value: float, sign: str = "") -> str:
     """Three decimals, and a power of ten where they would all be zero: a saturated model overlaps little, but not nowhere."""
-    return format(value, f"{sign}.3f") if abs(value) >= 5e-4 or value == 0 else format(value, f"{sign}.0e")
+    return _number(value, f"{sign}.3f" if abs(value) >= 5e-4 or value == 0 else f"{sign}.0e")
 
 
-def _scalars(rungs: Mapping[str, Tensor], comparisons: Mapping[str, Comparison]) -> tuple[dict[str, float], dict[str, str]]:
+def _number(value: float, form: str) -> str:
+    return "-" if math.isnan(value) else format(value, form)
+
+
+def _scalars(
+    rungs: Mapping[str, Tensor], comparisons: Mapping[str, Comparison], num_inputs: int
+) -> tuple[dict[str, float], dict[str, str]]:
     """Shares explained, gaps and the mean overlap, and why those that are NaN are."""
     overlap_LL = rungs["overlap"]
     scalars = {f"explained_{rung}": comparison.explained.item() for rung, comparison in comparisons.items()}
@@ -271,7 +278,9 @@ def _scalars(rungs: Mapping[str, Tensor], comparisons: Mapping[str, Comparison])
         undefined["gap_behaviour"] = undefined["explained_centered_cosine"]
     for name, value in scalars.items():
         if math.isnan(value):
-            undefined.setdefault(name, "no pair of kept labels has both values")
+            undefined.setdefault(name, "no pair of kept labels has the values")
+            if not num_inputs:
+                undefined[name] = "no inputs"
     return scalars, undefined
 
 

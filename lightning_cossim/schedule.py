@@ -39,9 +39,13 @@ class WindowClock:
         self.batches_left -= 1
         return self.batches_left == 0
 
-    def next_report(self, step: int, accumulate: int) -> int:
-        """The step of the next report, as far as it is known, with `accumulate` batches a step."""
-        return max(step, self.next_due) + (self.num_batches - 1) // accumulate
+    def next_report(self, step: int, done: int, total: float, accumulate: int) -> int:
+        """The step of the next report if all goes as planned, with `accumulate` batches a step."""
+        wait = max(0, self.next_due - step) * accumulate
+        ends = done + wait + self.num_batches
+        if ends > total - self.num_batches:  # the next one is the last
+            ends = int(total)
+        return step + (ends - 1 - done) // accumulate
 
     def drop_window(self) -> None:
         """Forget the open window, if any."""
@@ -106,6 +110,8 @@ class Overhead:
 
 def batches_of_fit(batches_per_epoch: float, max_epochs: int | None, max_steps: int, accumulate: int) -> float:
     """How many batches a fit will have, `math.inf` where it cannot be known."""
+    if max_epochs == 0:
+        return 0
     total = math.inf if max_epochs is None or max_epochs < 0 else max_epochs * batches_per_epoch
     if max_steps < 0:
         return total

@@ -21,7 +21,8 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         Bag      Coat      -0.2
     """
     sides = ("left", "left", *["right"] * (len(header) - 2))
-    return tabulate(rows, headers=header, tablefmt="plain", disable_numparse=True, colalign=sides) if rows else "(none)"
+    cells = [[_printable(cell) for cell in row] for row in rows]
+    return tabulate(cells, headers=header, tablefmt="plain", disable_numparse=True, colalign=sides) if rows else "(none)"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -38,5 +39,10 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _as_text(cell: str) -> str:
-    """The cell on one line, with everything that Markdown or HTML would read as markup escaped."""
-    return _MARKUP.sub(r"\\\1", html.escape(" ".join(cell.split()), quote=False))
+    """The cell with everything that Markdown or HTML would read as markup escaped."""
+    return _MARKUP.sub(r"\\\1", html.escape(_printable(cell), quote=False))
+
+
+def _printable(cell: str) -> str:
+    """The cell on one line, without what would steer a terminal: line breaks, escapes, marks of direction."""
+    return " ".join("".join(char if char.isprintable() else " " for char in cell).split())

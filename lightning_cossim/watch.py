@@ -8,7 +8,8 @@ from torch import Tensor
 
 from lightning_cossim.config import LabelSelection
 from lightning_cossim.functional.overlap import Link, OverlapKind
-from lightning_cossim.head import Head, HeadObserver
+from lightning_cossim.head import Head
+from lightning_cossim.observer import HeadObserver
 from lightning_cossim.report import GapReport
 from lightning_cossim.window import ChoosingWindow, Window
 
@@ -28,7 +29,7 @@ class HeadWatch:
         link: from logits to probabilities.
         max_inputs: inputs of a batch that are looked at.
         tracked: (L,), the labels chosen earlier, by a run that goes on; forgotten where this head does not have them.
-        warn: says something to the user, once for each text.
+        warn: says something to the user; what it is given again was said before.
 
     Raises:
         ConfigError: labels or names that do not fit the head.
@@ -51,12 +52,14 @@ class HeadWatch:
         self.tracked = None if tracked is None or tracked.max() >= head.num_labels else tracked
         """(L,), the labels chosen in the first window; None: all, or not chosen yet."""
         self._windows: dict[str, Window] = {}
+        self._called: set[str] = set()
         # A generator of our own: the user's random numbers stay as they are.
         self._generator = torch.Generator().manual_seed(0)
         self._observer = HeadObserver(head)
 
     def open(self, stage: str) -> None:
         """Begin a window."""
+        self._called.discard(stage)
         choose = self.tracked is None and self.head.num_labels > self.labels.max_tracked
         if choose:
             self._windows[stage] = ChoosingWindow(self.head, self.labels, self.kind, self.link)
@@ -71,7 +74,8 @@ class HeadWatch:
         """The next call of the head counts, where the stage has a window; training opens its own."""
         if stage == "train" and not self.is_open(stage):
             self.open(stage)
-        self._observer.armed = self.is_open(stage)
+        if self.is_open(stage):
+            self._observer.arm()
 
     def look(self, stage: str) -> None:
         """Add what the head showed since the batch began, if anything."""
@@ -80,6 +84,7 @@ class HeadWatch:
             return
         if seen.problem is not None:
             self.warn(f"watching {self.head.path}: {seen.problem}.")
+        self._called.add(stage)
         self._windows[stage].add(seen)
 
     def end_batch(self, stage: str) -> None:
@@ -90,9 +95,11 @@ class HeadWatch:
     def close(self, stage: str, sum_over_processes: Callable[[Tensor], Tensor]) -> GapReport:
         """End a window and report on it. A collective: every process has to call it."""
         window = self._windows.pop(stage)
+        if self.tracked is not None:  # another stage has chosen since the window was opened
+            window.tracked = self.tracked
         report = window.close(sum_over_processes)
         self.tracked = window.tracked
-        if not report.num_inputs:
+        if not report.num_inputs and stage not in self._called:
             self.warn(
                 f"watching {self.head.path}: it was not called in a whole window, so only its weights are compared. "
                 "A fused loss or a functional call (`F.linear(x, head.weight)`) goes around it; call the layer itself."

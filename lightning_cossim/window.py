@@ -13,8 +13,9 @@ from typing_extensions import override
 from lightning_cossim.config import LabelSelection
 from lightning_cossim.functional.inputs import live_labels
 from lightning_cossim.functional.overlap import Link, OverlapKind, log_probabilities
-from lightning_cossim.head import Head, Observation
+from lightning_cossim.head import Head
 from lightning_cossim.metrics import SimilarityGap
+from lightning_cossim.observer import Observation
 from lightning_cossim.report import GapReport
 
 __all__ = ["ChoosingWindow", "Window"]
@@ -85,11 +86,15 @@ class ChoosingWindow(Window):
 
     @override
     def close(self, sum_over_processes: Callable[[Tensor], Tensor]) -> GapReport:
-        self.tracked = self._most_probable(sum_over_processes(self._mass))
+        mass_K, known = sum_over_processes(self._mass), self.tracked
+        self.tracked = self._most_probable(mass_K) if known is None else known
         for embedding in _chunks(self._kept):
             self._tracking().update(self.head.unembedding, self.head.logits(embedding), embedding)
         self._kept.clear()
-        return super().close(sum_over_processes)
+        report = super().close(sum_over_processes)
+        if not mass_K.any():  # nothing was seen: the next window may choose
+            self.tracked = known
+        return report
 
     def _most_probable(self, mass_K: Tensor) -> Tensor:
         """The tracked labels (L,), ascending."""

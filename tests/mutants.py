@@ -124,8 +124,8 @@ MUTANTS = (
     ),
     Mutant(
         "samples with the user's random numbers",
-        (("head.py", "torch.randperm(len(f_ND), generator=generator)", "torch.randperm(len(f_ND))"),),
-        (f"{MONITOR}::TestTouchesNothing::test_training_is_bit_identical", "tests/test_head.py"),
+        (("observer.py", "torch.randperm(len(f_ND), generator=generator)", "torch.randperm(len(f_ND))"),),
+        (f"{MONITOR}::TestTouchesNothing::test_training_is_bit_identical", "tests/test_observer.py"),
     ),
     Mutant(
         "runs the softmax over the tracked labels only",

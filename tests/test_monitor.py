@@ -4,7 +4,7 @@ import logging
 import random
 import re
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
 from typing_extensions import override
 
 from lightning_cossim import LabelSelection, LabelSimilarityMonitor, Schedule
@@ -250,9 +251,10 @@ class TestReports:
         assert monitor.last_report["test"].num_inputs == 40
         assert num_hooks(model) == 0
 
-    def test_validation_can_be_left_out(self) -> None:
-        monitor = LabelSimilarityMonitor(schedule=Schedule(validation=False))
+    def test_validation_and_test_can_be_left_out(self) -> None:
+        monitor = LabelSimilarityMonitor(schedule=Schedule(validation=False, test=False))
         run = fit(Toy(), monitor)
+        run.test(run.lightning_module, loader(40), verbose=False)
         assert set(monitor.last_report) == {"train"}
         assert not any(key.startswith("cossim") for key in run.callback_metrics)
 
@@ -278,6 +280,35 @@ class TestScalars:
         assert sorted(logger.curve("cossim_train/overlap_mean")) == steps
         assert set(steps) <= set(logger.curve("batches_seen"))
         assert sorted(logger.curve("cossim_val/overlap_mean")) == val_steps == sorted(logger.curve("val_loss"))
+
+    def test_last_window_closes_with_the_fit_of_two_optimizers(self) -> None:
+        """`max_steps` counts the steps of both: 20 of them are 10 batches."""
+        logger, model = MemoryLogger(), TwoOptimizers()
+        fit(model, LabelSimilarityMonitor(schedule=Schedule(100, 2)), logger=logger, max_steps=20, max_epochs=-1)
+        assert model.batches_seen == 10
+        assert sorted(logger.curve("cossim_train/overlap_mean")) == [1, 9]
+
+    def test_a_loader_of_unknown_length_has_a_last_window_too(self) -> None:
+        """An iterable data set with `max_steps`, as language models are trained: two batches a step, 14 batches."""
+
+        class Endless(IterableDataset[tuple[Tensor, ...]]):
+            @override
+            def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+                return cycle(loader().dataset)  # type: ignore[arg-type]
+
+        logger = MemoryLogger()
+        monitor = LabelSimilarityMonitor(schedule=Schedule(3, 2))
+        run = trainer(callbacks=[monitor], logger=logger, max_epochs=-1, max_steps=7, accumulate_grad_batches=2)
+        run.fit(Toy(), DataLoader(Endless(), batch_size=16))
+        assert sorted(logger.curve("cossim_train/overlap_mean")) == [0, 3, 6]
+
+    def test_a_monitor_can_be_used_again_with_a_new_trainer(self) -> None:
+        """Its steps and its windows begin anew with the new Trainer's."""
+        monitor, first, second = LabelSimilarityMonitor(schedule=Schedule(3, 2)), MemoryLogger(), MemoryLogger()
+        fit(Toy(), monitor, logger=first)
+        fit(Toy(), monitor, logger=second)
+        tag = "cossim_train/overlap_mean"
+        assert sorted(first.curve(tag)) == sorted(second.curve(tag)) == [1, 4, 7, 11]
 
     def test_validation_after_a_fit_stands_where_lightning_puts_it(self) -> None:
         """`validate()` after `fit()`, and a second fit that goes on, keep to Lightning's steps."""
@@ -361,7 +392,7 @@ class TestSetup:
         assert len(lines) >= 1
         assert lines[0] == (
             "LabelSimilarityMonitor: watching head, Linear 5→8, found by being the only last linear layer; softmax of its own "
-            "output; next report at step 7; tags cossim_*"
+            "output; next report at step 11; tags cossim_*"
         )
         assert {name: logging.getLogger(name).level for name in levels} == levels
 

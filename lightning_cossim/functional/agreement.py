@@ -172,7 +172,7 @@ class Comparison:
 
 def _average_ranks(level_P: Tensor, size: Tensor) -> Tensor:
     """Ranks from 1, ties sharing the mean of the ranks they take up."""
-    rank: Tensor = size.cumsum(0) - (size - 1) / 2.0
+    rank: Tensor = size.cumsum(0) - (size.double() - 1) / 2
     return rank[level_P]
 
 

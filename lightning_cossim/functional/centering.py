@@ -11,7 +11,7 @@ from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.inputs import live_labels
 from lightning_cossim.functional.precision import resolution, result_dtype, working_dtype
 
-__all__ = ["center_labels", "common_mode_ratio", "witness_translation"]
+__all__ = ["center_labels", "centered_rows", "common_mode_ratio", "witness_translation"]
 
 
 def center_labels(unembedding: Tensor, *, live: Tensor | None = None) -> Tensor:
@@ -38,12 +38,17 @@ def center_labels(unembedding: Tensor, *, live: Tensor | None = None) -> Tensor:
 
     Source: Nielsen, arXiv 2603.29488, section 3; common in compositional data analysis (Aitchison).
     """
+    return centered_rows(unembedding, live).to(result_dtype(unembedding))
+
+
+def centered_rows(unembedding: Tensor, live: Tensor | None) -> Tensor:
+    """`center_labels` in the working dtype, for what is computed from it."""
     live_K = live_labels(unembedding, live)
     W_KD = unembedding.detach().to(working_dtype(unembedding))
     centered_KD = W_KD - _mean_row(W_KD, live_K)
     longest = torch.where(live_K, W_KD.norm(dim=1), 0).max() if len(W_KD) else W_KD.new_zeros(())
     noise_K = centered_KD.norm(dim=1) <= resolution(unembedding) * longest
-    return centered_KD.masked_fill(noise_K[:, None], 0).to(result_dtype(unembedding))
+    return centered_KD.masked_fill(noise_K[:, None], 0)
 
 
 def common_mode_ratio(unembedding: Tensor, *, live: Tensor | None = None) -> Tensor:
@@ -68,7 +73,7 @@ def common_mode_ratio(unembedding: Tensor, *, live: Tensor | None = None) -> Ten
     """
     live_K = live_labels(unembedding, live)
     mean_D = _mean_row(unembedding.detach().to(working_dtype(unembedding)), live_K)
-    centered_KD = center_labels(unembedding, live=live).to(mean_D.dtype)
+    centered_KD = centered_rows(unembedding, live)
     spread = torch.where(live_K, centered_KD.square().sum(dim=1), 0).sum().div(live_K.sum()).sqrt()
     return torch.where(spread > 0, mean_D.norm() / spread, torch.nan).to(result_dtype(unembedding))
 
@@ -107,6 +112,9 @@ def witness_translation(unembedding: Tensor, i: int, j: int, *, cosine: int) -> 
     if cosine not in (-1, 1):
         raise InputError(expected("cosine", "to be 1 or -1", cosine, "A translation reaches these two exactly."))
     g_i, g_j = unembedding.detach()[[i, j]].to(working_dtype(unembedding))
+    for label, row in ((i, g_i), (j, g_j)):
+        if not row.isfinite().all():
+            raise InputError(expected("unembedding", f"to have a finite row {label}", row.tolist()))
     if torch.equal(g_i, g_j):
         raise InputError(expected("j", f"to be a label whose row differs from that of label {i}", f"{j} with an equal row"))
     v_D: Tensor = -g_i + cosine * (g_j - g_i) / 2

@@ -6,7 +6,7 @@ Shapes: `W_KD` unembedding, `u_KD` its rows at length 1, `cos_KK` their inner pr
 import torch
 from torch import Tensor
 
-from lightning_cossim.functional.centering import center_labels
+from lightning_cossim.functional.centering import centered_rows
 from lightning_cossim.functional.inputs import live_labels
 from lightning_cossim.functional.precision import full_precision, result_dtype, working_dtype
 
@@ -46,8 +46,7 @@ def label_cosine_similarity(unembedding: Tensor, *, centered: bool = True, live:
     Source: Nielsen, arXiv 2603.29488, section 3.
     """
     live_K = live_labels(unembedding, live)
-    W_KD = center_labels(unembedding, live=live) if centered else unembedding.detach()
-    W_KD = W_KD.to(working_dtype(unembedding))
+    W_KD = centered_rows(unembedding, live) if centered else unembedding.detach().to(working_dtype(unembedding))
     length_K = W_KD.norm(dim=1)
     known_K = live_K & (length_K > 0)
     u_KD = torch.where(known_K[:, None], W_KD / length_K[:, None], 0)

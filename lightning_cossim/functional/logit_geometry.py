@@ -10,11 +10,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_cossim.functional.centering import center_labels
+from lightning_cossim.functional.centering import centered_rows
 from lightning_cossim.functional.inputs import check_matrix, check_width, live_labels
 from lightning_cossim.functional.precision import full_precision, resolution, result_dtype, working_dtype
 
 __all__ = ["EmbeddingMoments", "embedding_covariance", "embedding_moments", "log_odds_variance", "logit_correlation"]
+
+_SAME_EMBEDDING = 1e-12
+"""Share of its mean square below which the variance of a coordinate is what cancellation in float64 leaves."""
 
 
 class EmbeddingMoments(NamedTuple):
@@ -56,9 +59,15 @@ def embedding_moments(embedding: Tensor, *, seen: Tensor | None = None) -> Embed
 
 
 def embedding_covariance(moments: EmbeddingMoments) -> Tensor:
-    r"""The population covariance :math:`\frac1n \sum_x f f^\top - \bar f \bar f^\top` (D, D), NaN without inputs."""
+    r"""The population covariance :math:`\frac1n \sum_x f f^\top - \bar f \bar f^\top` (D, D), NaN without inputs.
+
+    A coordinate whose variance is within rounding of zero (1e-12 of its mean square) is constant: its row and column are 0.
+    """
     mean_D = moments.total / moments.num_inputs
-    return moments.outer / moments.num_inputs - mean_D.outer(mean_D)
+    square_DD = moments.outer / moments.num_inputs
+    covariance_DD = square_DD - mean_D.outer(mean_D)
+    constant_D = covariance_DD.diagonal() <= _SAME_EMBEDDING * square_DD.diagonal()
+    return covariance_DD.masked_fill(constant_D[:, None] | constant_D, 0)
 
 
 def logit_correlation(
@@ -93,9 +102,10 @@ def logit_correlation(
                 [-1., -1.,  1.]])
     """
     live_K = live_labels(unembedding, live)
-    W_KD = center_labels(unembedding, live=live) if centered else unembedding.detach()
-    C_KK, noise_K = _logit_covariance(W_KD, embedding_covariance, live_K)
+    W_KD = centered_rows(unembedding, live) if centered else unembedding.detach().to(working_dtype(unembedding))
+    C_KK, S_DD = _logit_covariance(W_KD, embedding_covariance, live_K)
     deviation_K = C_KK.diagonal().clamp(min=0).sqrt()
+    noise_K = resolution(unembedding) * torch.where(live_K, W_KD.square().sum(dim=1), 0) * S_DD.diagonal().sum()
     known_K = live_K & (deviation_K.square() > noise_K)
     corr_KK = (C_KK / deviation_K[:, None] / deviation_K).clamp(-1, 1)
     return corr_KK.masked_fill(~(known_K[:, None] & known_K), torch.nan).to(result_dtype(unembedding))
@@ -127,20 +137,17 @@ def log_odds_variance(unembedding: Tensor, *, embedding_covariance: Tensor) -> T
     Source: Aitchison's variation array; THEORY rung 3'.
     """
     live_K = live_labels(unembedding, None)
-    C_KK, _ = _logit_covariance(center_labels(unembedding), embedding_covariance, live_K)
+    C_KK, _ = _logit_covariance(centered_rows(unembedding, None), embedding_covariance, live_K)
     variance_K = C_KK.diagonal()
     V_KK = (variance_K[:, None] + variance_K - 2 * C_KK).clamp(min=0)
-    V_KK.fill_diagonal_(0)
     return V_KK.masked_fill(~(live_K[:, None] & live_K), torch.nan).to(result_dtype(unembedding))
 
 
 def _logit_covariance(W_KD: Tensor, covariance: Tensor, live_K: Tensor) -> tuple[Tensor, Tensor]:
-    """W S Wᵀ over live rows, and the variance per label below which it is rounding noise."""
+    """W S Wᵀ over live rows, and S, in the working dtype."""
     check_matrix(covariance, "embedding_covariance", "(D, D)")
     check_width(W_KD, covariance)
-    noise = resolution(W_KD)
-    W_KD = torch.where(live_K[:, None], W_KD, 0).to(working_dtype(W_KD))
+    W_KD = torch.where(live_K[:, None], W_KD, 0)
     S_DD = covariance.detach().to(W_KD)
     with full_precision(W_KD):
-        C_KK = W_KD @ S_DD @ W_KD.T
-    return C_KK, noise * W_KD.square().sum(dim=1) * S_DD.diagonal().sum()
+        return W_KD @ S_DD @ W_KD.T, S_DD

@@ -25,6 +25,7 @@ __all__ = [
     "probability_overlap",
 ]
 
+_CHUNK = 1024
 OverlapKind = Literal["bhattacharyya"]
 Link = Literal["softmax"]
 
@@ -69,7 +70,8 @@ def probability_overlap(probs: Tensor, *, kind: OverlapKind = "bhattacharyya") -
     check_overlap(kind)
     check_matrix(probs, "probs", "(N, K)", "Pass probabilities, one row an input.")
     if ((probs < 0) | (probs > 1)).any():
-        got = f"values from {probs.min().item():g} to {probs.max().item():g}"
+        known = probs[~probs.isnan()]
+        got = f"values from {known.min().item():.9g} to {known.max().item():.9g}"
         raise InputError(expected("probs", "in [0, 1]", got, "Pass probabilities, for example `logits.softmax(-1)`."))
     return bhattacharyya_coefficient(overlap_sums(probs.detach().to(result_dtype(probs)).log()).joint)
 
@@ -101,8 +103,12 @@ def overlap_sums(log_probs: Tensor, *, labels: Tensor | None = None, seen: Tenso
     seen_N = ~log_probs.isnan().any(dim=1) if seen is None else seen
     log_p_NK = log_probs.masked_fill(~seen_N[:, None], -torch.inf)
     h_NL = (log_p_NK if labels is None else log_p_NK[:, labels]).div(2).exp()
+    joint_LL = h_NL.new_zeros(h_NL.shape[1], h_NL.shape[1])
     with full_precision(h_NL):
-        joint_LL = h_NL.T @ h_NL
+        # In chunks: one long product in float32 would lose digits that many short ones keep.
+        for start in range(0, len(h_NL), _CHUNK):
+            chunk_NL = h_NL[start : start + _CHUNK]
+            joint_LL += chunk_NL.T @ chunk_NL
     return OverlapSums(joint_LL, log_p_NK.exp().sum(dim=0), seen_N.sum())
 
 

@@ -1,0 +1,143 @@
+"""HeadObserver: what goes into a head and what comes out, seen while the model runs.
+
+Shapes: K labels, D embedding dimensions, N inputs; `W_KD` weight, `f_ND` embeddings, `z_NK` logits.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from lightning_cossim.head import Head
+
+__all__ = ["HeadObserver", "Observation"]
+
+_CHECKED: Final = 64
+"""Inputs on which the logits are held against the weights."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one call of the head showed, and the weights of the same moment."""
+
+    unembedding: Tensor
+    """(K, D), detached: it shares memory with the model."""
+    logits: Tensor | None = None
+    """(N, K), or None where they could not be read."""
+    embedding: Tensor | None = None
+    """(N, D), or None where it could not be read or does not explain the logits."""
+    problem: str | None = None
+    """What the user should know about it."""
+
+
+class HeadObserver:
+    """Sees the last call of a head while armed; never touches it.
+
+    The hook tests one flag and writes one slot, so that it stays cheap and `torch.compile` takes it in. It returns None: anything
+    else would replace the model's output. All else waits for `take`.
+    """
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self.armed = False
+        self._slot: tuple[Any, Any] | None = None
+        self._input_version: int | None = None
+        self._weight_version = 0
+        self._explained: bool | None = None
+        """Whether weight and bias explain the logits; None until that could be checked."""
+        self._handle: RemovableHandle = head.module.register_forward_hook(self._hook, with_kwargs=True)
+
+    def arm(self) -> None:
+        """The next call counts."""
+        self._weight_version = _version(self.head.module.weight)
+        self.armed = True
+
+    def disarm(self) -> None:
+        """See nothing until armed again, and forget what was seen."""
+        self.armed, self._slot = False, None
+
+    def detach(self) -> None:
+        """Remove the hook; a second call does nothing."""
+        self._handle.remove()
+        self.disarm()
+
+    def _hook(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:  # noqa: ARG002
+        if self.armed:
+            embedding = args[0] if args else kwargs.get("input")
+            self._slot = (embedding, output)
+            self._input_version = None if torch.compiler.is_compiling() else _version(embedding)
+
+    def take(self, max_inputs: int, generator: torch.Generator) -> Observation | None:
+        """What the last armed call showed, at most `max_inputs` inputs of it, and disarm; None if there was no call."""
+        if self._slot is None:
+            return None
+        f_ND, z_NK = self._slot
+        self.disarm()
+        problem = self._unreadable(f_ND, z_NK)
+        if problem is not None:
+            return Observation(self.head.unembedding, problem=problem)
+        overwritten = _version(z_NK) > 0
+        f_ND, z_NK = f_ND.detach(), z_NK.detach()
+        if len(f_ND) > max_inputs:
+            chosen = torch.randperm(len(f_ND), generator=generator)[:max_inputs].to(f_ND.device)
+            f_ND, z_NK = f_ND[chosen], z_NK[chosen]
+        return self._worked_out(f_ND) if overwritten else self._checked(f_ND, z_NK)
+
+    def _unreadable(self, f: Any, z: Any) -> str | None:
+        if not (isinstance(f, Tensor) and isinstance(z, Tensor)):
+            return f"it was called from {type(f).__name__} to {type(z).__name__}; only tensors are read"
+        if (f.ndim, z.ndim) != (2, 2) or len(f) != len(z):
+            return f"so far only calls from (N, D) to (N, K) are read; it was called from {f.ndim} to {z.ndim} dimensions"
+        if z.shape[1] != self.head.num_labels:
+            return f"its output has {z.shape[1]} labels and its weight {self.head.num_labels}: they do not belong together"
+        if _version(self.head.module.weight) != self._weight_version:
+            return (
+                "its weights were changed before the backward pass was seen; in manual optimization call `self.manual_backward`"
+            )
+        if self._input_version not in {None, _version(f)}:
+            return "its input was changed in place after the call"
+        return None
+
+    def _worked_out(self, f_ND: Tensor) -> Observation:
+        """Where something behind the head wrote into its output: the logits that its weights give."""
+        problem = None
+        if self._explained is False:
+            problem = "its weights do not explain its output, which is then changed in place: its logits cannot be seen"
+            return Observation(self.head.unembedding, problem=problem)
+        if self._explained is None:
+            problem = (
+                "its output is changed in place by what comes after it; the logits are worked out from its weights, unchecked"
+            )
+        return Observation(self.head.unembedding, self.head.logits(f_ND), f_ND, problem)
+
+    def _checked(self, f_ND: Tensor, z_NK: Tensor) -> Observation:
+        """The logits seen, held against the weights at the first observation that has any."""
+        problem = None
+        if self._explained is None:
+            problem = self._mismatch(f_ND, z_NK)
+        return Observation(self.head.unembedding, z_NK, None if self._explained is False else f_ND, problem)
+
+    def _mismatch(self, f_ND: Tensor, z_NK: Tensor) -> str | None:
+        f_ND, z_NK = f_ND[:_CHECKED], z_NK[:_CHECKED]
+        size_NK = f_ND.float().abs() @ self.head.unembedding.float().abs().T
+        size_NK = size_NK if self.head.bias is None else size_NK + self.head.bias.float().abs()
+        error_NK = (z_NK.float() - self.head.logits(f_ND)).abs()
+        known_NK = error_NK.isfinite()
+        if not known_NK.any():
+            return None
+        tolerance = 1e-2 if z_NK.dtype in {torch.float16, torch.bfloat16} else 1e-3  # rounding of bf16, and of TF32
+        self._explained = bool((error_NK <= tolerance * size_NK)[known_NK].all())
+        if self._explained:
+            return None
+        error = error_NK[known_NK].max().item()
+        return (
+            f"its output differs from `embedding @ weight.T + bias` by up to {error:.3g} (an adapter that is not merged, a "
+            "parametrization or another hook are likely); logit_correlation and log_odds_variance would be false and are left out"
+        )
+
+
+def _version(value: Any) -> int:
+    """How often a tensor was written in place; one made under inference mode keeps no count."""
+    return value._version if isinstance(value, Tensor) and not value.is_inference() else 0  # noqa: SLF001 - torch has no other way

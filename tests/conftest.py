@@ -1,0 +1,11 @@
+"""What holds for all tests: Hypothesis draws the same examples every time, and torch works on one thread.
+
+The tensors are tiny: waiting for a second thread would take most of the time.
+"""
+
+import torch
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=40)
+settings.load_profile("repeatable")
+torch.set_num_threads(1)

@@ -1,0 +1,245 @@
+"""Probability overlap: the Bhattacharyya coefficient of input profiles, and the sums over inputs behind it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from lightning_cossim.errors import InputError
+from lightning_cossim.functional import probability_overlap
+from lightning_cossim.functional.overlap import OverlapSums, bhattacharyya_coefficient, log_probabilities, overlap_sums
+from tests import reference, strategies
+from tests.strategies import Array, Head
+
+NAN, INF = torch.nan, torch.inf
+
+
+def logits(head: Head) -> Array:
+    z: Array = head.f @ head.W.T + head.b
+    return z
+
+
+def generic_probs(num_inputs: int = 200, num_labels: int = 6) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(num_inputs, num_labels, generator=generator, dtype=torch.float64).mul(2).softmax(dim=1)
+
+
+# ---- values
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-6)])
+@given(head=strategies.heads(scale=2))
+def test_overlap_is_the_bhattacharyya_coefficient(dtype: Any, tolerance: float, head: Head) -> None:
+    p = reference.softmax(logits(head)).astype(dtype)
+    overlap = probability_overlap(torch.from_numpy(p))
+    np.testing.assert_allclose(overlap, reference.bhattacharyya(p), rtol=0, atol=tolerance)
+    assert not overlap.isnan().any()
+
+
+@given(head=strategies.heads(scale=2))
+def test_overlap_lies_in_0_and_1_is_symmetric_and_one_with_itself(head: Head) -> None:
+    for dtype in (torch.float64, torch.float32):
+        overlap = probability_overlap(torch.from_numpy(reference.softmax(logits(head))).to(dtype))
+        assert overlap.min() >= 0
+        assert overlap.max() <= 1
+        assert torch.equal(overlap.diagonal(), torch.ones(len(head.W), dtype=dtype))
+        torch.testing.assert_close(overlap, overlap.T, rtol=0, atol=1e-6)
+
+
+def test_equal_profiles_overlap_no_more_than_fully() -> None:
+    """Whatever rounding makes of labels that are always equally probable, or always a third as probable."""
+    probs = generic_probs(50, 40).float() / 4
+    overlap = probability_overlap(torch.cat([probs, probs / 3], dim=1))
+    assert overlap.max() == 1
+    torch.testing.assert_close(overlap[:40, 40:].diagonal(), torch.ones(40), rtol=0, atol=1e-6)
+
+
+@given(head=strategies.heads(scale=2))
+def test_it_brackets_the_overlap_coefficient(head: Head) -> None:
+    """THEORY §4: 1 - sqrt(1 - BC^2) <= OVL <= BC, OVL the sum of minima of the two profiles."""
+    p = reference.softmax(logits(head))
+    profiles = (p / p.sum(axis=0)).T
+    ovl = np.array([[np.minimum(q, r).sum() for r in profiles] for q in profiles])
+    bc = probability_overlap(torch.from_numpy(p)).numpy()
+    assert (ovl <= bc + 1e-12).all()
+    assert (1 - np.sqrt(1 - bc**2) <= ovl + 1e-7).all()
+
+
+def test_every_profile_is_normalised_by_its_own_mass() -> None:
+    """A label a thousand times rarer, with the same profile, overlaps fully; one that shares no input, not at all."""
+    common = torch.tensor([0.5, 0.25, 0.0])
+    probs = torch.stack([common, common / 1000, torch.tensor([0.0, 0.0, 1.0])], dim=1)
+    wanted = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    torch.testing.assert_close(probability_overlap(probs), wanted, rtol=0, atol=1e-6)
+
+
+def test_the_docstring_example_by_hand() -> None:
+    """Two inputs (1/2, 1/2, 0) and (1/2, 0, 1/2): S_00 = 1, S_01 = S_11 = 1/2."""
+    overlap = probability_overlap(torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]], dtype=torch.float64))
+    assert overlap[0, 1].item() == pytest.approx(0.5**0.5, abs=1e-15)
+    assert overlap[1, 2].item() == 0
+
+
+# ---- inputs and labels that do not count
+
+
+@pytest.mark.parametrize("bad_row", [[NAN] * 6, [NAN, 0.5, 0.5, 0.0, 0.0, 0.0]])
+def test_inputs_with_a_nan_are_left_out(bad_row: list[float]) -> None:
+    probs = generic_probs()
+    with_bad = torch.cat([probs[:50], torch.tensor([bad_row], dtype=torch.float64), probs[50:]])
+    torch.testing.assert_close(probability_overlap(with_bad), probability_overlap(probs), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(probability_overlap(with_bad), reference.bhattacharyya(with_bad.numpy()), atol=1e-12)
+    assert overlap_sums(with_bad.log()).num_inputs.item() == 200
+
+
+def test_a_label_without_mass_is_unknown() -> None:
+    """Its row, its column and its diagonal; nothing else."""
+    probs = torch.cat([generic_probs(), torch.zeros(200, 1, dtype=torch.float64)], dim=1)
+    overlap = probability_overlap(probs)
+    assert overlap[6].isnan().all()
+    assert overlap[:, 6].isnan().all()
+    torch.testing.assert_close(overlap[:6, :6], probability_overlap(generic_probs()), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("probs", [torch.zeros(0, 4), torch.full((5, 4), NAN)], ids=["none", "all NaN"])
+def test_without_inputs_everything_is_unknown(probs: Tensor) -> None:
+    assert probability_overlap(probs).isnan().all()
+    assert overlap_sums(probs.log()).num_inputs.item() == 0
+
+
+# ---- log-probabilities
+
+
+@given(head=strategies.heads(scale=2))
+def test_log_probabilities_are_those_of_the_softmax(head: Head) -> None:
+    z = logits(head)
+    np.testing.assert_allclose(log_probabilities(torch.from_numpy(z)).exp(), reference.softmax(z), rtol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_log_probabilities_are_taken_in_float32_or_better(dtype: torch.dtype) -> None:
+    z = torch.randn(20, 6, generator=torch.Generator().manual_seed(0)).mul(5).to(dtype)
+    log_probs = log_probabilities(z)
+    assert log_probs.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    exact = z.double().log_softmax(dim=1)
+    torch.testing.assert_close(log_probs, exact, rtol=0, atol=1e-5, check_dtype=False)
+
+
+def test_minus_infinity_is_a_probability_of_zero_and_the_other_infinity_is_none() -> None:
+    log_probs = log_probabilities(torch.tensor([[0.0, 0.0, -INF], [0.0, INF, 0.0], [0.0, NAN, 0.0], [-INF, -INF, -INF]]))
+    assert log_probs[0].exp().tolist() == pytest.approx([0.5, 0.5, 0], abs=1e-7)
+    assert log_probs[0, 2] == -INF
+    assert log_probs[1:].isnan().all()
+
+
+def test_logits_of_minus_infinity_leave_the_other_labels_as_they_were() -> None:
+    """Masked labels overlap nobody."""
+    z = torch.randn(50, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    masked = torch.cat([z, torch.full((50, 1), -INF, dtype=torch.float64)], dim=1)
+    overlap = bhattacharyya_coefficient(overlap_sums(log_probabilities(masked)).joint)
+    wanted = bhattacharyya_coefficient(overlap_sums(log_probabilities(z)).joint)
+    torch.testing.assert_close(overlap[:4, :4], wanted, rtol=0, atol=1e-14)
+    assert overlap[4].isnan().all()
+
+
+# ---- sums over inputs
+
+
+def test_the_sums_are_what_they_say() -> None:
+    probs = generic_probs()
+    sums = overlap_sums(probs.log())
+    roots = probs.sqrt().numpy()
+    np.testing.assert_allclose(sums.joint, sum(np.outer(row, row) for row in roots), rtol=1e-12)
+    np.testing.assert_allclose(sums.probs, probs.numpy().sum(axis=0), rtol=1e-12)
+    torch.testing.assert_close(sums.joint.diagonal(), sums.probs)
+    assert sums.num_inputs.item() == 200
+    assert not sums.num_inputs.is_floating_point()
+
+
+@given(sizes=st.lists(st.integers(0, 60), min_size=1, max_size=4))
+def test_the_sums_add_over_batches(sizes: list[int]) -> None:
+    """However the inputs are cut, empty batches included."""
+    probs = generic_probs(sum(sizes))
+    starts = np.cumsum([0, *sizes])
+    parts = [overlap_sums(probs[start : start + size].log()) for start, size in zip(starts, sizes, strict=False)]
+    whole = overlap_sums(probs.log())
+    together = OverlapSums(*(torch.stack(values).sum(dim=0) for values in zip(*parts, strict=True)))
+    for added, wanted in zip(together, whole, strict=True):
+        torch.testing.assert_close(added, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_chosen_labels_are_looked_at_under_the_softmax_over_all() -> None:
+    """Only pairs among the chosen are summed, in their order; the probabilities of all labels are."""
+    log_probs = generic_probs().log()
+    chosen = overlap_sums(log_probs, labels=torch.tensor([4, 0, 2]))
+    whole = overlap_sums(log_probs)
+    torch.testing.assert_close(chosen.joint, whole.joint[[4, 0, 2]][:, [4, 0, 2]])
+    torch.testing.assert_close(chosen.probs, whole.probs)
+
+
+def test_inputs_that_were_not_seen_do_not_count() -> None:
+    """Whatever stands there; the mask decides, so those seen may be fewer than those without a NaN."""
+    probs = generic_probs(20)
+    seen = torch.arange(20) % 3 != 0
+    log_probs = probs.log().masked_fill(~seen[:, None] & (torch.arange(20) % 2 == 0)[:, None], NAN)
+    sums = overlap_sums(log_probs, seen=seen)
+    for actual, wanted in zip(sums, overlap_sums(probs[seen].log()), strict=True):
+        torch.testing.assert_close(actual, wanted)
+
+
+def test_roots_survive_where_probabilities_underflow() -> None:
+    """log p = -150: in float32 p is 0, its root 2.7e-33 is not."""
+    log_probs = torch.tensor([[0.0, -150.0]])
+    assert log_probs.exp()[0, 1] == 0
+    assert overlap_sums(log_probs).joint[0, 1].item() == pytest.approx(np.exp(-75), rel=1e-5, abs=0)
+
+
+def test_float32_sums_over_batches_are_good_to_a_millionth() -> None:
+    """20 000 inputs in batches of 256, against float64 on the same values."""
+    z = torch.randn(20_000, 6, generator=torch.Generator().manual_seed(0)) * 3
+    joint = torch.zeros(6, 6)
+    for start in range(0, len(z), 256):
+        joint += overlap_sums(log_probabilities(z[start : start + 256])).joint
+    exact = bhattacharyya_coefficient(overlap_sums(log_probabilities(z.double())).joint)
+    torch.testing.assert_close(bhattacharyya_coefficient(joint), exact, rtol=0, atol=1e-6, check_dtype=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_autocast_does_not_reach_the_sums(dtype: torch.dtype) -> None:
+    """A product in bfloat16 would be off in the third digit."""
+    z = torch.randn(64, 6, generator=torch.Generator().manual_seed(0)).to(dtype)
+    outside = overlap_sums(log_probabilities(z))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = overlap_sums(log_probabilities(z))
+    assert inside.joint.dtype == torch.float32
+    assert torch.equal(inside.joint, outside.joint)
+
+
+def test_halves_are_worked_on_in_float32() -> None:
+    """The value is that of float64 arithmetic on the same halves."""
+    probs = generic_probs().to(torch.bfloat16)
+    exact = reference.bhattacharyya(probs.double().numpy())
+    np.testing.assert_allclose(probability_overlap(probs), exact, rtol=0, atol=2e-6)
+
+
+def test_one_large_call_is_as_exact_as_many_small_ones() -> None:
+    """200 000 inputs at once, in float32: within 1e-5 of float64."""
+    probs = torch.randn(200_000, 10, generator=torch.Generator().manual_seed(0)).mul(3).softmax(dim=1)
+    torch.testing.assert_close(probability_overlap(probs).double(), probability_overlap(probs.double()), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("probs", "got"),
+    [
+        ([[torch.nan, 0.5], [1.5, 0.5]], "values from 0.5 to 1.5"),
+        ([[0.0, 1.0000001]], "values from 0 to 1.00000012"),
+    ],
+)
+def test_what_is_no_probability_is_told_as_it_is(probs: list[list[float]], got: str) -> None:
+    with pytest.raises(InputError) as caught:
+        probability_overlap(torch.tensor(probs))
+    assert str(caught.value) == f"Expected `probs` in [0, 1], got {got}. Pass probabilities, for example `logits.softmax(-1)`."

@@ -1,0 +1,184 @@
+"""The formulas of THEORY §3-5 in slow NumPy float64, one loop at a time: what the package is compared with.
+
+Nothing here comes from the package, from torch or from SciPy. Entries that do not count are NaN.
+Shapes: `W` (K, D) unembedding, `b` (K,) bias, `f` (N, D) embeddings, `S` (D, D) their covariance, `p` (N, K) probabilities,
+`s` and `o` (K, K) similarities and overlaps, compared over pairs i < j.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
+
+
+def center_labels(W: Array, live: Mask | None = None) -> Array:
+    """Every row minus the mean live row, g_i - mean g; rows of at most 16 eps of the longest live row become zero."""
+    counts = _live(W, live)
+    rows = W.astype(np.float64)
+    mean = sum(rows[i] for i in counts) / len(counts)
+    longest = max(_length(rows[i]) for i in counts)
+    eps = np.finfo(np.float64 if W.dtype == np.float64 else np.float32).eps
+    centered: Array = rows - mean
+    for i in counts:
+        if _length(centered[i]) <= 16 * eps * longest:
+            centered[i] = 0
+    return centered
+
+
+def common_mode_ratio(W: Array, live: Mask | None = None) -> float:
+    """The length of the mean live row over the root of the mean squared length of rows minus it."""
+    counts = _live(W, live)
+    mean = sum(W[i].astype(np.float64) for i in counts) / len(counts)
+    squares = [_length(row) ** 2 for row in center_labels(W, live)[counts]]
+    return _length(mean) / float(np.sqrt(sum(squares) / len(counts)))
+
+
+def cosine(W: Array, centered: bool, live: Mask | None = None) -> Array:
+    """g_i . g_j / (|g_i| |g_j|), of centered rows or of the rows as they are."""
+    rows = center_labels(W, live) if centered else W.astype(np.float64)
+    cos = _unknown(len(W))
+    for i in _live(W, live):
+        for j in _live(W, live):
+            lengths = _length(rows[i]) * _length(rows[j])
+            if lengths > 0:
+                cos[i, j] = float(rows[i] @ rows[j]) / lengths
+    return cos
+
+
+def covariance(f: Array) -> Array:
+    """The population covariance 1/n sum (f - mean)(f - mean)^T."""
+    rows = f.astype(np.float64)
+    mean = sum(rows) / len(rows)
+    return sum((np.outer(row - mean, row - mean) for row in rows), np.zeros((f.shape[1], f.shape[1]))) / len(rows)
+
+
+def logit_correlation(W: Array, S: Array, centered: bool = True, live: Mask | None = None) -> Array:
+    """g_i^T S g_j / sqrt(g_i^T S g_i . g_j^T S g_j), of centered rows or of the rows as they are."""
+    rows = center_labels(W, live) if centered else W.astype(np.float64)
+    corr = _unknown(len(W))
+    for i in _live(W, live):
+        for j in _live(W, live):
+            product = float(rows[i] @ S @ rows[i]) * float(rows[j] @ S @ rows[j])
+            if product > 0:
+                corr[i, j] = float(rows[i] @ S @ rows[j]) / np.sqrt(product)
+    return corr
+
+
+def log_odds_variance(W: Array, S: Array) -> Array:
+    """(g_i - g_j)^T S (g_i - g_j)."""
+    rows = W.astype(np.float64)
+    variance = _unknown(len(W))
+    for i in _live(W, None):
+        for j in _live(W, None):
+            variance[i, j] = float((rows[i] - rows[j]) @ S @ (rows[i] - rows[j]))
+    return variance
+
+
+def log_odds_variance_of_inputs(W: Array, b: Array, f: Array) -> Array:
+    """The variance over inputs of z_i - z_j, from the logits themselves."""
+    z = f.astype(np.float64) @ W.astype(np.float64).T + b
+    return np.array([[np.mean((z_i - z_j - np.mean(z_i - z_j)) ** 2) for z_j in z.T] for z_i in z.T])
+
+
+def logit_correlation_of_inputs(W: Array, b: Array, f: Array) -> Array:
+    """Pearson's correlation over inputs of the logits minus their mean over labels, from the logits themselves."""
+    z = f.astype(np.float64) @ W.astype(np.float64).T + b
+    away = z - z.mean(axis=1, keepdims=True)
+    away = away - away.mean(axis=0)
+    return np.array([[(x @ y) / np.sqrt((x @ x) * (y @ y)) for y in away.T] for x in away.T])
+
+
+def softmax(z: Array) -> Array:
+    """exp z_i / sum_k exp z_k, per input."""
+    powers = np.exp(z.astype(np.float64) - z.max(axis=1, keepdims=True))
+    probs: Array = powers / powers.sum(axis=1, keepdims=True)
+    return probs
+
+
+def bhattacharyya(p: Array) -> Array:
+    """S_ij / sqrt(S_ii S_jj) with S_ij = sum_x sqrt(p_i(x) p_j(x)), over inputs without a NaN."""
+    seen = [row.astype(np.float64) for row in p if not np.isnan(row).any()]
+    num_labels = p.shape[1]
+    S = np.zeros((num_labels, num_labels))
+    for row in seen:
+        S += np.outer(np.sqrt(row), np.sqrt(row))
+    overlap = _unknown(num_labels)
+    for i in range(num_labels):
+        for j in range(num_labels):
+            if S[i, i] > 0 and S[j, j] > 0:
+                overlap[i, j] = S[i, j] / np.sqrt(S[i, i]) / np.sqrt(S[j, j])
+    return overlap
+
+
+def expected_overlap(s: Array, o: Array) -> Array:
+    """The isotonic regression of overlap on similarity: max over a <= i of min over b >= i of the mean overlap from a to b."""
+    expected = _unknown(len(s))
+    pairs, fit = _fit(s, o)
+    for (i, j), value in zip(pairs, fit, strict=True):
+        expected[i, j] = expected[j, i] = value
+    return expected
+
+
+def plain_explained_overlap(s: Array, o: Array) -> float:
+    """R^2 = 1 - sum (o - e)^2 / sum (o - mean o)^2, which credits the fit for its freedom."""
+    pairs, fit = _fit(s, o)
+    overlaps = np.array([o[pair] for pair in pairs])
+    return float(1 - np.sum((overlaps - fit) ** 2) / np.sum((overlaps - overlaps.mean()) ** 2))
+
+
+def explained_overlap(s: Array, o: Array) -> float:
+    """1 - (1 - R^2) (n - 1) / (n - m) for n pairs and m distinct levels of the fit, 1 where n = m."""
+    pairs, fit = _fit(s, o)
+    n, m = len(pairs), len(np.unique(np.round(fit, 12)))
+    return 1.0 if n == m else 1 - (1 - plain_explained_overlap(s, o)) * (n - 1) / (n - m)
+
+
+def rank_agreement(s: Array, o: Array) -> float:
+    """12 / (n^3 - n) sum (r - mean r)(q - mean q) with average ranks: one, plus those below, plus half the others that tie."""
+    pairs = list(_pairs(s, o))
+    r = _ranks([round(float(s[pair]), 6) for pair in pairs])
+    q = _ranks([float(o[pair]) for pair in pairs])
+    n = len(pairs)
+    return float(12 / (n**3 - n) * np.sum((r - r.mean()) * (q - q.mean())))
+
+
+def _live(W: Array, live: Mask | None) -> list[int]:
+    return [i for i in range(len(W)) if np.isfinite(W[i]).all() and (live is None or live[i])]
+
+
+def _length(row: Any) -> float:
+    return float(np.sqrt(np.sum(np.square(row.astype(np.float64)))))
+
+
+def _unknown(num_labels: int) -> Array:
+    return np.full((num_labels, num_labels), np.nan)
+
+
+def _pairs(s: Array, o: Array) -> Iterator[tuple[int, int]]:
+    for i in range(len(s)):
+        for j in range(i + 1, len(s)):
+            if not (np.isnan(s[i, j]) or np.isnan(o[i, j])):
+                yield i, j
+
+
+def _fit(s: Array, o: Array) -> tuple[list[tuple[int, int]], Array]:
+    """The pairs that count, and the fit at each."""
+    pairs = list(_pairs(s, o))
+    similarities = [round(float(s[pair]), 6) for pair in pairs]
+    levels = sorted(set(similarities))
+    groups = [[float(o[pair]) for pair, value in zip(pairs, similarities, strict=True) if value == level] for level in levels]
+    totals = np.cumsum([0.0] + [sum(group) for group in groups])
+    counts = np.cumsum([0] + [len(group) for group in groups])
+    means = np.full((len(levels), len(levels)), np.nan)  # [a, b]: the mean overlap of levels a to b
+    for a in range(len(levels)):
+        means[a, a:] = (totals[a + 1 :] - totals[a]) / (counts[a + 1 :] - counts[a])
+    at_level = {level: means[: i + 1, i:].min(axis=1).max() for i, level in enumerate(levels)}
+    return pairs, np.array([at_level[value] for value in similarities])
+
+
+def _ranks(values: list[float]) -> Array:
+    return np.array([1 + sum(w < v for w in values) + (sum(w == v for w in values) - 1) / 2 for v in values])

@@ -1,0 +1,44 @@
+"""Every tag, once."""
+
+import pytest
+import torch
+
+from lightning_cossim.metrics import SimilarityGap
+from lightning_cossim.reporting.tags import EXPLAINED, GAPS, SCALARS, group
+
+DESIGN = """explained_raw_cosine explained_centered_cosine explained_logit_correlation explained_log_odds_variance gap_translation
+gap_geometry gap_behaviour reliability share_lookalikes share_strangers overlap_mean common_mode_ratio overhead_fraction"""
+NOT_YET = {"reliability", "share_lookalikes", "share_strangers"}
+
+
+def test_scalars_are_those_of_the_design_in_its_order() -> None:
+    """DESIGN §4, less what is still to come."""
+    assert list(SCALARS) == [tag for tag in DESIGN.split() if tag not in NOT_YET]
+
+
+def test_kinds_of_scalars() -> None:
+    assert list(EXPLAINED) == [tag for tag in SCALARS if tag.startswith("explained_")]
+    assert list(GAPS) == [tag for tag in SCALARS if tag.startswith("gap_")]
+
+
+def test_the_metric_computes_every_scalar_but_the_monitor_s_own_cost() -> None:
+    generator = torch.Generator().manual_seed(0)
+    W_KD, f_ND = torch.randn(6, 4, generator=generator), torch.randn(50, 4, generator=generator)
+    metric = SimilarityGap(num_labels=6, embedding_dim=4)
+    metric.update(W_KD, f_ND @ W_KD.T, f_ND)
+    computed = metric.compute()
+    assert {*computed, "overhead_fraction"} == set(SCALARS)
+    assert list(computed) == list(metric.report().scalars)
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "wanted"),
+    [
+        ("train", None, "cossim_train"),
+        ("val", None, "cossim_val"),
+        ("test", None, "cossim_test"),
+        ("val", "aux", "cossim_aux_val"),
+    ],
+)
+def test_group_of_a_stage(stage: str, name: str | None, wanted: str) -> None:
+    assert group(stage, name) == wanted

@@ -1,0 +1,30 @@
+"""What the package raises, and the one form in which it says so."""
+
+import pytest
+
+from lightning_cossim.errors import ConfigError, HeadError, InputError, LabelSimilarityError, expected
+
+
+@pytest.mark.parametrize("error", [InputError, ConfigError, HeadError])
+def test_every_error_can_be_caught_as_the_package_s_own_and_as_a_value_error(error: type[Exception]) -> None:
+    for base in (LabelSimilarityError, ValueError):
+        with pytest.raises(base, match="why"):
+            raise error("why")
+
+
+def test_the_errors_are_siblings() -> None:
+    """Who catches one kind does not catch another."""
+    kinds = [InputError, ConfigError, HeadError]
+    assert all(not issubclass(one, other) for one in kinds for other in kinds if one is not other)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("k", "to be at least 2", 1, "Pass k=5."), "Expected `k` to be at least 2, got 1. Pass k=5."),
+        (("k", "to be at least 2", 1), "Expected `k` to be at least 2, got 1."),
+        (("shape", "(K, D)", (3,), ""), "Expected `shape` (K, D), got (3,)."),
+    ],
+)
+def test_a_text_says_argument_wanted_got_and_remedy(arguments: tuple[str, str, object], text: str) -> None:
+    assert expected(*arguments) == text

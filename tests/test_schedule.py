@@ -1,0 +1,316 @@
+"""When a training window opens and closes, the x of the loggers' curves, the monitor's own cost."""
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from lightning_cossim.schedule import Overhead, StepCounter, WindowClock, batches_of_fit
+
+Window = tuple[int, int]
+"""The batches with which a window opens and closes."""
+
+
+def windows_of_fit(
+    clock: WindowClock, batches: int, *, accumulate: int = 1, total: float | None = None, done: int = 0
+) -> list[Window]:
+    """The closed windows of a fit, with `accumulate` batches a step; what a clock leaves open at the end is an error if known."""
+    closed, opened = [], None
+    total = batches if total is None else total
+    for batch in range(done, batches):
+        if clock.start_batch(batch // accumulate, batch, total):
+            opened = batch if opened is None else opened
+            if clock.finish_batch():
+                closed.append((opened, batch))
+                opened = None
+    assert math.isinf(total) or (opened is None and clock.batches_left == 0)
+    return closed
+
+
+def planned(batches: int, *, every: int, window: int, accumulate: int, known: bool) -> list[Window]:
+    """The same, planned from a bird's eye: regular windows as far as they leave room for the last."""
+    length = min(window, batches) if known else window
+    first, plan = 0, []
+    while first + length <= (batches - length if known else batches):
+        plan.append((first, first + length - 1))
+        first = max(first + length, (first // accumulate + every) * accumulate)
+    return [*plan, (batches - length, batches - 1)] if known else plan
+
+
+@pytest.mark.parametrize(
+    ("batches", "every", "window", "windows"),
+    [
+        pytest.param(20, 10, 3, [(0, 2), (10, 12), (17, 19)], id="first at once, then every ten, then the end"),
+        pytest.param(20, 5, 3, [(0, 2), (5, 7), (10, 12), (17, 19)], id="one that would run into the last is left out"),
+        pytest.param(16, 5, 3, [(0, 2), (5, 7), (10, 12), (13, 15)], id="one that just ends before the last is not"),
+        pytest.param(18, 5, 3, [(0, 2), (5, 7), (10, 12), (15, 17)], id="the last where a regular one is due"),
+        pytest.param(14, 2, 4, [(0, 3), (4, 7), (10, 13)], id="due again before the window is over: back to back"),
+        pytest.param(2, 200, 8, [(0, 1)], id="a fit shorter than a window is one window"),
+        pytest.param(1, 1, 1, [(0, 0)], id="one batch"),
+        pytest.param(3, 1, 1, [(0, 0), (1, 1), (2, 2)], id="every batch"),
+        pytest.param(8, 200, 8, [(0, 7)], id="a fit as long as a window"),
+        pytest.param(15, 200, 8, [(7, 14)], id="no room for two: the last alone"),
+        pytest.param(16, 200, 8, [(0, 7), (8, 15)], id="room for two"),
+        pytest.param(1000, 200, 8, [(0, 7), (200, 207), (400, 407), (600, 607), (800, 807), (992, 999)], id="defaults"),
+    ],
+)
+def test_windows_of_a_fit(batches: int, every: int, window: int, windows: list[Window]) -> None:
+    assert windows_of_fit(WindowClock(every, window), batches) == windows
+
+
+def test_windows_are_due_by_steps_and_counted_in_batches() -> None:
+    """With four batches a step and a window every two steps, one opens every eight batches and has three of them."""
+    windows = [(0, 2), (8, 10), (16, 18), (24, 26), (32, 34), (37, 39)]
+    assert windows_of_fit(WindowClock(2, 3), 40, accumulate=4) == windows
+
+
+def test_a_window_may_reach_over_several_steps() -> None:
+    assert windows_of_fit(WindowClock(4, 5), 30, accumulate=2) == [(0, 4), (8, 12), (16, 20), (25, 29)]
+
+
+def test_a_fit_of_unknown_length_has_no_last_window() -> None:
+    """The window that is open when it ends gives no report."""
+    assert windows_of_fit(WindowClock(10, 3), 22, total=math.inf) == [(0, 2), (10, 12)]
+
+
+def test_a_window_that_is_late_opens_as_soon_as_it_can() -> None:
+    """Windows are "next due": steps are counted from where the last one opened, and none is missed by a modulo."""
+    clock = WindowClock(10, 3)
+    assert windows_of_fit(clock, 3, total=math.inf) == [(0, 2)]
+    assert windows_of_fit(clock, 27, total=math.inf, done=14) == [(14, 16), (24, 26)]
+
+
+@settings(deadline=None, derandomize=True)
+@given(
+    batches=st.integers(1, 300),
+    every=st.integers(1, 60),
+    window=st.integers(1, 64),
+    accumulate=st.integers(1, 8),
+    known=st.booleans(),
+)
+@example(batches=9, every=1, window=8, accumulate=1, known=True)
+@example(batches=24, every=1, window=8, accumulate=4, known=True)
+def test_windows_of_any_fit(batches: int, every: int, window: int, accumulate: int, *, known: bool) -> None:
+    """All windows are whole, none overlaps another, regular ones are as many steps apart as wanted, and the last ends the fit."""
+    total = batches if known else math.inf
+    windows = windows_of_fit(WindowClock(every, window), batches, accumulate=accumulate, total=total)
+    assert windows == planned(batches, every=every, window=window, accumulate=accumulate, known=known)
+    assert all(last - first + 1 == min(window, total) for first, last in windows)
+    assert all(last < first for (_, last), (first, _) in pairwise(windows))
+    regular = windows[:-1] if known else windows
+    assert all(later // accumulate - earlier // accumulate >= every for (earlier, _), (later, _) in pairwise(regular))
+    if known:
+        assert windows[-1][1] == batches - 1
+
+
+def test_a_dropped_window_gives_no_report_and_the_next_comes_when_it_is_due() -> None:
+    clock = WindowClock(10, 3)
+    assert clock.start_batch(0, 0, math.inf)
+    assert not clock.finish_batch()
+    clock.drop_window()
+    assert not clock.start_batch(1, 1, math.inf)
+    assert windows_of_fit(clock, 15, total=math.inf, done=2) == [(10, 12)]
+
+
+def test_a_resumed_fit_goes_on_with_what_was_due() -> None:
+    """A clock that takes over `next_due` from a checkpoint does not begin again with a first window."""
+    clock = WindowClock(10, 3)
+    clock.next_due = 20
+    assert windows_of_fit(clock, 40, done=14) == [(20, 22), (30, 32), (37, 39)]
+
+
+def test_a_fit_resumed_within_its_last_window_has_none() -> None:
+    """A window is never cut short."""
+    assert windows_of_fit(WindowClock(10, 8), 40, done=33) == []
+
+
+@pytest.mark.parametrize(
+    ("num_batches", "accumulate", "due", "step", "total", "report"),
+    [
+        (8, 1, 0, 0, math.inf, 7),
+        (8, 4, 0, 0, math.inf, 1),
+        (1, 1, 0, 0, math.inf, 0),
+        (8, 1, 200, 57, math.inf, 207),
+        (8, 1, 200, 300, math.inf, 307),
+        (9, 4, 200, 0, math.inf, 202),
+        (8, 1, 0, 0, 16, 7),
+        (8, 1, 0, 0, 15, 14),
+        (8, 1, 0, 0, 3, 2),
+        (8, 1, 200, 50, 100, 99),
+        (8, 4, 200, 10, 100, 24),
+    ],
+)
+def test_step_of_the_next_report(num_batches: int, accumulate: int, due: int, step: int, total: float, report: int) -> None:
+    """The step within which the last batch of the window falls; of the last window, where no other comes before it."""
+    clock = WindowClock(200, num_batches)
+    clock.next_due = due
+    assert clock.next_report(step, step * accumulate, total, accumulate) == report
+
+
+@pytest.mark.parametrize(
+    ("global_steps", "steps"),
+    [
+        pytest.param([0, 1, 2, 3], [0, 1, 2, 3], id="one optimizer"),
+        pytest.param([0, 2, 4, 6], [0, 1, 2, 3], id="two optimizers"),
+        pytest.param([0, 0, 0, 1, 1, 1, 2], [0, 0, 0, 1, 1, 1, 2], id="three batches a step"),
+        pytest.param([0, 0, 2, 2, 4], [0, 0, 1, 1, 2], id="two optimizers, two batches a step"),
+        pytest.param([0, 2, 3, 5, 6], [0, 1, 2, 3, 4], id="the second optimizer steps with every other batch"),
+        pytest.param([0, 1, 1, 2], [0, 1, 1, 2], id="a batch without a loss"),
+    ],
+)
+def test_steps_of_batches(global_steps: list[int], steps: list[int]) -> None:
+    """A step is a batch after which an optimizer stepped, however many did."""
+    counter = StepCounter()
+    counter.start_fit(0, 2)
+    assert [counter.advance(global_step) for global_step in global_steps] == steps
+
+
+@pytest.mark.parametrize(
+    ("left_at", "global_step", "num_optimizers", "goes_on", "first_step"),
+    [
+        pytest.param((0, 0), 0, 1, True, 0, id="the first fit"),
+        pytest.param((3, 3), 3, 1, True, 3, id="a second fit of the trainer"),
+        pytest.param((3, 6), 6, 2, True, 3, id="a second fit, two optimizers"),
+        pytest.param((3, 5), 5, 2, True, 3, id="optimizers that step unevenly: the count is its own"),
+        pytest.param((2, 2), 3, 1, True, 3, id="a checkpoint written after the step that it had not counted"),
+        pytest.param((2, 4), 6, 2, True, 3, id="such a checkpoint, two optimizers"),
+        pytest.param((9, 9), 0, 1, False, 0, id="a new trainer"),
+        pytest.param((9, 9), 4, 1, False, 4, id="back to an earlier checkpoint without own state"),
+        pytest.param((0, 0), 100, 1, False, 100, id="a resume without own state"),
+        pytest.param((0, 0), 100, 2, False, 50, id="such a resume, two optimizers"),
+        pytest.param((0, 0), 100, 0, False, 100, id="no optimizer that Lightning knows of"),
+    ],
+)
+def test_start_of_a_fit(
+    left_at: tuple[int, int], global_step: int, num_optimizers: int, *, goes_on: bool, first_step: int
+) -> None:
+    """An earlier fit or a checkpoint left the counter at a step and a `trainer.global_step`."""
+    counter = StepCounter()
+    counter.step, counter.global_step = left_at
+    assert counter.start_fit(global_step, num_optimizers) is goes_on
+    assert counter.advance(global_step) == first_step
+    assert counter.advance(global_step + max(1, num_optimizers)) == first_step + 1
+
+
+@pytest.mark.parametrize(
+    ("per_epoch", "max_epochs", "max_steps", "accumulate", "batches"),
+    [
+        (10, 3, -1, 1, 30),
+        (10, 0, -1, 1, 0),
+        (10, None, -1, 1, math.inf),
+        (10, -1, -1, 1, math.inf),
+        (math.inf, 3, -1, 1, math.inf),
+        (math.inf, None, -1, 2, math.inf),
+        (math.inf, None, 7, 4, 28),
+        (math.inf, 3, 7, 4, 28),
+        (10, 3, 7, 1, 7),
+        (10, 3, 30, 1, 30),
+        (10, 3, 31, 1, 30),
+        (10, None, 25, 1, 25),
+        (10, -1, 25, 1, 25),
+        (10, None, 0, 1, 0),
+        (10, None, 3, 4, 10),  # the last step of an epoch takes what is left
+        (10, None, 4, 4, 14),
+        (8, None, 5, 4, 20),
+        (3, None, 2, 4, 6),  # an epoch shorter than a step
+        (0, 3, 5, 1, 0),
+        (0, None, 5, 1, 0),
+    ],
+)
+def test_batches_of_a_fit(per_epoch: float, max_epochs: int | None, max_steps: int, accumulate: int, batches: float) -> None:
+    assert batches_of_fit(per_epoch, max_epochs, max_steps, accumulate) == batches
+
+
+def count_batches(per_epoch: int, max_epochs: int, max_steps: int, accumulate: int) -> int:
+    """The batches of a fit, one after the other, as Lightning's loops go through them."""
+    batches = steps = 0
+    for _ in range(max_epochs):
+        for batch in range(per_epoch):
+            if 0 <= max_steps <= steps:
+                return batches
+            batches += 1
+            steps += (batch + 1) % accumulate == 0 or batch + 1 == per_epoch
+    return batches
+
+
+@given(per_epoch=st.integers(1, 12), max_epochs=st.integers(0, 6), max_steps=st.integers(-1, 40), accumulate=st.integers(1, 15))
+def test_batches_of_any_fit(per_epoch: int, max_epochs: int, max_steps: int, accumulate: int) -> None:
+    counted = count_batches(per_epoch, max_epochs, max_steps, accumulate)
+    assert batches_of_fit(per_epoch, max_epochs, max_steps, accumulate) == counted
+
+
+class HandClock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
+    clock = HandClock()
+    monkeypatch.setattr("lightning_cossim.schedule.perf_counter", clock)
+    return clock
+
+
+def work(overhead: Overhead, clock: HandClock, start: float, end: float) -> None:
+    """The monitor works from `start` to `end`."""
+    clock.now = start
+    overhead.enter()
+    clock.now = end
+    overhead.leave()
+
+
+def test_overhead_is_the_share_of_the_time_that_the_monitor_worked(clock: HandClock) -> None:
+    overhead = Overhead()
+    work(overhead, clock, 110, 112)
+    work(overhead, clock, 120, 121)
+    clock.now = 130
+    overhead.enter()
+    clock.now = 132
+    assert overhead.share("train") == (2 + 1 + 2) / 32
+
+
+def test_overhead_counts_from_when_the_stage_last_asked(clock: HandClock) -> None:
+    """Every stage has its own reckoning, and what is done after a share was asked for falls into the next."""
+    overhead = Overhead()
+    clock.now = 101
+    overhead.enter()
+    clock.now = 102
+    assert overhead.share("train") == 1 / 2
+    clock.now = 104
+    overhead.leave()
+    clock.now = 110
+    overhead.enter()
+    clock.now = 112
+    assert overhead.share("val") == (3 + 2) / 12
+    assert overhead.share("train") == (2 + 2) / 10
+    overhead.leave()
+    work(overhead, clock, 115, 116)
+    clock.now = 120
+    overhead.enter()
+    clock.now = 122
+    assert overhead.share("val") == (1 + 2) / 10
+
+
+def test_overhead_of_no_time_is_zero(clock: HandClock) -> None:
+    """A clock too coarse to tell two questions apart divides by nothing."""
+    overhead = Overhead()
+    assert overhead.share("val") == 0
+    assert overhead.share("val") == 0
+
+
+def test_a_monitor_that_always_works_has_an_overhead_of_one(clock: HandClock) -> None:
+    overhead = Overhead()
+    overhead.enter()
+    for clock.now in (101, 107, 108):
+        assert overhead.share("train") == 1
+
+
+def test_no_epochs_are_no_batches() -> None:
+    assert batches_of_fit(math.inf, 0, -1, 1) == 0
