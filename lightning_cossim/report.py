@@ -13,7 +13,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lightning_cossim.errors import InputError, LabelSimilarityError, expected
-from lightning_cossim.functional.agreement import Comparison
+from lightning_cossim.functional.comparison import Comparison
 from lightning_cossim.functional.ladder import RUNGS, TOWARDS_ALIKE, mean_gap
 from lightning_cossim.tables import markdown_table, text_table
 

@@ -40,13 +40,13 @@ MUTANTS = (
         (
             (
                 "functional/cosine.py",
-                "        cos_KK = (u_KD @ u_KD.T).clamp_(-1, 1)\n",
+                "    return _cosines(W_KD, live_K & (W_KD.norm(dim=1) > 0)).to(result_dtype(unembedding))\n",
                 """\
-        gram_KK = (unembedding.detach() @ unembedding.detach().T).to(u_KD)
-        if centered:
-            gram_KK = gram_KK - gram_KK.mean(0) - gram_KK.mean(1)[:, None] + gram_KK.mean()
-        root_K = gram_KK.diagonal().sqrt()
-        cos_KK = (gram_KK / root_K / root_K[:, None]).clamp_(-1, 1)
+    gram_KK = (unembedding.detach() @ unembedding.detach().T).to(W_KD)
+    if centered:
+        gram_KK = gram_KK - gram_KK.mean(0) - gram_KK.mean(1)[:, None] + gram_KK.mean()
+    root_K = gram_KK.diagonal().sqrt()
+    return (gram_KK / root_K / root_K[:, None]).clamp_(-1, 1).to(result_dtype(unembedding))
 """,
             ),
         ),
@@ -59,7 +59,7 @@ MUTANTS = (
     ),
     Mutant(
         "reports the plain instead of the adjusted R²",
-        (("functional/agreement.py", "unexplained * (num_pairs - 1) / (num_pairs - num_levels)", "unexplained"),),
+        (("functional/comparison.py", "unexplained * (num_pairs - 1) / (num_pairs - num_levels)", "unexplained"),),
         (
             "tests/functional/test_agreement.py",
             f"{MONITOR}::TestReports::test_validation_report_is_that_of_all_validation_inputs",

@@ -5,6 +5,7 @@ Shapes: `W` (K, D) unembedding, `b` (K,) bias, `f` (N, D) embeddings, `S` (D, D)
 `s` and `o` (K, K) similarities and overlaps, compared over pairs i < j.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -140,10 +141,58 @@ def explained_overlap(s: Array, o: Array) -> float:
 def rank_agreement(s: Array, o: Array) -> float:
     """12 / (n^3 - n) sum (r - mean r)(q - mean q) with average ranks: one, plus those below, plus half the others that tie."""
     pairs = list(_pairs(s, o))
-    r = _ranks([round(float(s[pair]), 6) for pair in pairs])
-    q = _ranks([float(o[pair]) for pair in pairs])
-    n = len(pairs)
-    return float(12 / (n**3 - n) * np.sum((r - r.mean()) * (q - q.mean())))
+    return _rho_a([round(float(s[pair]), 6) for pair in pairs], [float(o[pair]) for pair in pairs])
+
+
+def top_pair_auroc(s: Array, o: Array, share: float) -> float:
+    """The share of (positive, negative) pairs of pairs that the similarity orders rightly, ties counting half."""
+    pairs = [(round(float(s[pair]), 6), float(o[pair])) for pair in _pairs(s, o)]
+    m = math.ceil(share * len(pairs))
+    cut = sorted((overlap for _, overlap in pairs), reverse=True)[m - 1]
+    positives = [similarity for similarity, overlap in pairs if overlap >= cut]
+    negatives = [similarity for similarity, overlap in pairs if overlap < cut]
+    won = sum((p > n) + (p == n) / 2 for p in positives for n in negatives)
+    return won / (len(positives) * len(negatives))
+
+
+def neighbor_jaccard(s: Array, o: Array, k: int) -> float:
+    """Mean over labels of E / (2k - E), E the expected intersection of the two sets of k neighbours."""
+
+    def seats(row: Array, own: int) -> dict[int, float]:
+        others = sorted((j for j in range(len(row)) if j != own), key=lambda j: -row[j])
+        last = row[others[k - 1]]
+        above = [j for j in others if row[j] > last]
+        tied = [j for j in others if row[j] == last]
+        return {**dict.fromkeys(above, 1.0), **dict.fromkeys(tied, (k - len(above)) / len(tied))}
+
+    total = 0.0
+    for i in range(len(s)):
+        mine, theirs = seats(np.round(s[i], 6), i), seats(o[i], i)
+        shared = sum(weight * theirs.get(j, 0.0) for j, weight in mine.items())
+        total += shared / (2 * k - shared)
+    return total / len(s)
+
+
+def reliability(a: Array, b: Array) -> float:
+    """2 rho / (1 + rho) with rho = rho_a(A, B) / sqrt(rho_a(A, A) rho_a(B, B)), 0 if rho <= 0."""
+    pairs = list(_pairs(a, b))
+    x, y = [float(a[pair]) for pair in pairs], [float(b[pair]) for pair in pairs]
+    rho = _rho_a(x, y) / math.sqrt(_rho_a(x, x) * _rho_a(y, y))
+    return 2 * rho / (1 + rho) if rho > 0 else 0.0
+
+
+def causal_cosine(W: Array) -> Array:
+    """Cosines of the centered rows, whitened by the pseudo-inverse root of their covariance."""
+    centered = center_labels(W)
+    values, vectors = np.linalg.eigh(centered.T @ centered / len(W))
+    keep = values > 1e-10 * values.max()
+    white = centered @ vectors[:, keep] / np.sqrt(values[keep])
+    return cosine(white, centered=False)
+
+
+def difference_cosine(W: Array, pairs: list[tuple[int, int]]) -> Array:
+    """Cosines between the differences g_i - g_j of the pairs."""
+    return cosine(np.array([W[i] - W[j] for i, j in pairs]), centered=False)
 
 
 def _live(W: Array, live: Mask | None) -> list[int]:
@@ -178,6 +227,11 @@ def _fit(s: Array, o: Array) -> tuple[list[tuple[int, int]], Array]:
         means[a, a:] = (totals[a + 1 :] - totals[a]) / (counts[a + 1 :] - counts[a])
     at_level = {level: means[: i + 1, i:].min(axis=1).max() for i, level in enumerate(levels)}
     return pairs, np.array([at_level[value] for value in similarities])
+
+
+def _rho_a(x: list[float], y: list[float]) -> float:
+    r, q, n = _ranks(x), _ranks(y), len(x)
+    return float(12 / (n**3 - n) * np.sum((r - r.mean()) * (q - q.mean())))
 
 
 def _ranks(values: list[float]) -> Array:

@@ -1,29 +1,27 @@
 """How far a similarity between labels accounts for the overlap of their probabilities.
 
 Everything here compares two (K, K) matrices over the same labels, pair by pair over the upper triangle; a pair where either
-is NaN does not count. Float64, on the CPU where SciPy computes. Shapes: P pairs, `s_P` similarities, `o_P` overlaps, `e_P` the
-overlaps expected from the similarities.
+is NaN does not count. `Comparison` does the work, in float64 on the CPU.
 
 A statistic is never computed from rounding noise: with fewer than 10 pairs, or where all pairs are alike in similarity or in
 overlap, the results are NaN and `undefined_reason` says why.
 """
 
-from functools import cached_property
-
-import torch
-from scipy.optimize import isotonic_regression
 from torch import Tensor
 
-from lightning_cossim.functional.inputs import check_same_labels
-from lightning_cossim.functional.precision import result_dtype
+from lightning_cossim.errors import InputError, expected
+from lightning_cossim.functional.comparison import Comparison, stepped_up_reliability
 
-__all__ = ["MIN_PAIRS", "Comparison", "expected_overlap", "explained_overlap", "rank_agreement", "undefined_reason"]
-
-MIN_PAIRS = 10
-_DECIMALS = 6
-"""Similarities that agree to 1e-6 are ties: what lies below is rounding."""
-_SAME_OVERLAP = 1e-5
-"""Overlaps whose spread, relative to the largest, is below this are equal: a float32 sum over inputs is no finer."""
+__all__ = [
+    "expected_overlap",
+    "explained_overlap",
+    "neighbor_jaccard",
+    "neighbor_jaccard_chance",
+    "rank_agreement",
+    "reliability",
+    "top_pair_auroc",
+    "undefined_reason",
+]
 
 
 def expected_overlap(similarity: Tensor, overlap: Tensor) -> Tensor:
@@ -97,86 +95,96 @@ def rank_agreement(similarity: Tensor, overlap: Tensor) -> Tensor:
     return Comparison(similarity, overlap).rank_agreement
 
 
+def top_pair_auroc(similarity: Tensor, overlap: Tensor, *, share: float = 0.05) -> Tensor:
+    r"""How well a similarity finds the pairs that overlap most: area under the ROC curve.
+
+    Positives are the pairs whose overlap is at or above the m-th largest, :math:`m = \lceil share \cdot n \rceil` of n pairs. The
+    chance that a positive has a larger similarity than a negative, ties counting half: .5 is chance, 1 perfect retrieval.
+
+    Args:
+        similarity: (K, K), larger means more alike (pass log-odds variances negated).
+        overlap: (K, K).
+        share: of the pairs, in (0, 1).
+
+    Returns:
+        A scalar in [0, 1]; NaN where `undefined_reason` gives a reason, where m is below 20, where ties at the m-th largest
+        make more than 2 m positives, or where there are no negatives.
+
+    Raises:
+        InputError: not two floating (K, K) matrices of one shape, or `share` out of range.
+
+    Example:
+        >>> import torch
+        >>> similarity = torch.rand(30, 30, generator=torch.Generator().manual_seed(0))
+        >>> top_pair_auroc(similarity, similarity)
+        tensor(1.)
+    """
+    if not 0 < share < 1:
+        raise InputError(expected("share", "to be above 0 and below 1", share, "It is the share of pairs to find."))
+    return Comparison(similarity, overlap).top_pair_auroc(share)
+
+
+def neighbor_jaccard(similarity: Tensor, overlap: Tensor, *, k: int = 5) -> Tensor:
+    r"""How far a label's k nearest neighbours by similarity are its k nearest by overlap.
+
+    Mean over labels of :math:`E / (2k - E)`, E the expected size of the intersection when ties for the last seats are broken at
+    random. By chance it is that of :math:`E = k^2 / (K - 1)` (`neighbor_jaccard_chance`).
+
+    Args:
+        similarity: (K, K), symmetric, larger means more alike (pass log-odds variances negated).
+        overlap: (K, K), symmetric.
+        k: neighbours of each label, at least 1.
+
+    Returns:
+        A scalar in [0, 1]; NaN where `undefined_reason` gives a reason, or with fewer than 4 k + 1 labels that have neighbours.
+
+    Raises:
+        InputError: not two floating (K, K) matrices of one shape, or `k` below 1.
+
+    Example:
+        >>> import torch
+        >>> similarity = torch.rand(30, 30, generator=torch.Generator().manual_seed(0))
+        >>> neighbor_jaccard(similarity + similarity.T, similarity + similarity.T)
+        tensor(1.)
+    """
+    if k < 1:
+        raise InputError(expected("k", "to be at least 1", k, "It counts the neighbours of a label."))
+    return Comparison(similarity, overlap).neighbor_jaccard(k)
+
+
+def neighbor_jaccard_chance(num_labels: int, *, k: int = 5) -> float:
+    """The `neighbor_jaccard` of neighbours drawn at random among `num_labels` labels.
+
+    Example:
+        >>> round(neighbor_jaccard_chance(21), 4)
+        0.1429
+    """
+    shared = k * k / (num_labels - 1)
+    return shared / (2 * k - shared)
+
+
+def reliability(overlap_a: Tensor, overlap_b: Tensor) -> Tensor:
+    r"""How far the overlaps of all inputs would come out the same with other inputs, from two halves of them.
+
+    With :math:`r = \rho_a(A, B)` and :math:`\rho = r / \sqrt{\rho_a(A, A)\, \rho_a(B, B)}`, the Spearman-Brown step-up
+    :math:`2\rho / (1 + \rho)`, 0 where :math:`\rho \le 0`. No similarity can agree with the overlap better than the square root
+    of this; low values call for more inputs.
+
+    Args:
+        overlap_a: (K, K), the overlap of one half of the inputs.
+        overlap_b: (K, K), the overlap of the other.
+
+    Returns:
+        A scalar in [0, 1]; NaN with fewer than 10 pairs, or where all pairs of a half overlap alike.
+
+    Raises:
+        InputError: not two floating (K, K) matrices of one shape.
+
+    Source: Spearman (1910), Brown (1910); rho_a as in `rank_agreement`.
+    """
+    return stepped_up_reliability(overlap_a, overlap_b)
+
+
 def undefined_reason(similarity: Tensor, overlap: Tensor) -> str | None:
     """Why the comparisons of these two matrices are NaN, or None where they are defined."""
     return Comparison(similarity, overlap).undefined
-
-
-class Comparison:
-    """One similarity against the overlap: the pairs are drawn once, and each statistic comes from them when asked for."""
-
-    def __init__(self, similarity: Tensor, overlap: Tensor) -> None:
-        check_same_labels(similarity, overlap)
-        self._like = overlap.new_empty((), dtype=result_dtype(overlap))
-        s_KK, o_KK = similarity.detach().cpu().double(), overlap.detach().cpu().double()
-        self._row, self._column = (~(s_KK.isnan() | o_KK.isnan())).triu_(diagonal=1).nonzero(as_tuple=True)
-        self._s_P = s_KK[self._row, self._column].round(decimals=_DECIMALS)
-        self._o_P = o_KK[self._row, self._column]
-        self._num_labels = len(overlap)
-
-    @cached_property
-    def undefined(self) -> str | None:
-        """Why the statistics are NaN, or None where they are defined."""
-        s_P, o_P = self._s_P, self._o_P
-        if len(o_P) < MIN_PAIRS:
-            return f"{len(o_P)} pairs of labels, at least {MIN_PAIRS} are needed"
-        if s_P.max() == s_P.min():
-            return "all pairs have the same similarity"
-        if o_P.max() - o_P.min() <= _SAME_OVERLAP * o_P.max():
-            return "all pairs overlap alike"
-        return None
-
-    @property
-    def expected(self) -> Tensor:
-        """`expected_overlap`, (K, K)."""
-        expected_KK = torch.full((self._num_labels, self._num_labels), torch.nan, dtype=torch.float64)
-        if self.undefined is None:
-            e_P, _ = self._fit
-            expected_KK[self._row, self._column] = e_P
-            expected_KK[self._column, self._row] = e_P
-        return expected_KK.to(self._like)
-
-    @property
-    def explained(self) -> Tensor:
-        """`explained_overlap`, a scalar."""
-        if self.undefined is not None:
-            return self._like.new_full((), torch.nan)
-        e_P, num_levels = self._fit
-        o_P, num_pairs = self._o_P, len(self._o_P)
-        if num_levels == num_pairs:
-            return self._like.new_ones(())
-        unexplained = (o_P - e_P).square().sum() / (o_P - o_P.mean()).square().sum()
-        return (1 - unexplained * (num_pairs - 1) / (num_pairs - num_levels)).to(self._like)
-
-    @property
-    def rank_agreement(self) -> Tensor:
-        """`rank_agreement`, a scalar."""
-        if self.undefined is not None:
-            return self._like.new_full((), torch.nan)
-        r_P, s_P = _average_ranks(*self._levels), _average_ranks(*_levels(self._o_P))
-        num_pairs = len(r_P)
-        return (12 / (num_pairs**3 - num_pairs) * ((r_P - r_P.mean()) * (s_P - s_P.mean())).sum()).to(self._like)
-
-    @cached_property
-    def _levels(self) -> tuple[Tensor, Tensor]:
-        return _levels(self._s_P)
-
-    @cached_property
-    def _fit(self) -> tuple[Tensor, int]:
-        """The fitted overlap of every pair, and the number of its levels."""
-        level_P, size = self._levels
-        mean = torch.bincount(level_P, weights=self._o_P, minlength=len(size)) / size
-        fit = isotonic_regression(mean.numpy(), weights=size.double().numpy())
-        return torch.from_numpy(fit.x)[level_P], len(fit.blocks) - 1
-
-
-def _average_ranks(level_P: Tensor, size: Tensor) -> Tensor:
-    """Ranks from 1, ties sharing the mean of the ranks they take up."""
-    rank: Tensor = size.cumsum(0) - (size.double() - 1) / 2
-    return rank[level_P]
-
-
-def _levels(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Which distinct value, in ascending order, each entry has; and how many entries have each."""
-    _, level_P, size = torch.unique(values, return_inverse=True, return_counts=True)
-    return level_P, size

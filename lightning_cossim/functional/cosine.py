@@ -1,16 +1,19 @@
 """Cosine similarities between label representations: functions of the weights alone.
 
-Shapes: `W_KD` unembedding, `u_KD` its rows at length 1, `cos_KK` their inner products.
+Shapes: K labels, D embedding dimensions; `W_KD` unembedding, `U_KR` its left singular vectors, `i_P` and `j_P` pairs of labels.
 """
+
+import warnings
 
 import torch
 from torch import Tensor
 
+from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.centering import centered_rows
 from lightning_cossim.functional.inputs import live_labels
-from lightning_cossim.functional.precision import full_precision, result_dtype, working_dtype
+from lightning_cossim.functional.precision import full_precision, resolution, result_dtype, working_dtype
 
-__all__ = ["label_cosine_similarity"]
+__all__ = ["causal_cosine_similarity", "difference_cosine_similarity", "label_cosine_similarity"]
 
 
 def label_cosine_similarity(unembedding: Tensor, *, centered: bool = True, live: Tensor | None = None) -> Tensor:
@@ -47,9 +50,90 @@ def label_cosine_similarity(unembedding: Tensor, *, centered: bool = True, live:
     """
     live_K = live_labels(unembedding, live)
     W_KD = centered_rows(unembedding, live) if centered else unembedding.detach().to(working_dtype(unembedding))
-    length_K = W_KD.norm(dim=1)
-    known_K = live_K & (length_K > 0)
-    u_KD = torch.where(known_K[:, None], W_KD / length_K[:, None], 0)
-    with full_precision(u_KD):
-        cos_KK = (u_KD @ u_KD.T).clamp_(-1, 1)
-    return cos_KK.masked_fill_(~(known_K[:, None] & known_K), torch.nan).to(result_dtype(unembedding))
+    return _cosines(W_KD, live_K & (W_KD.norm(dim=1) > 0)).to(result_dtype(unembedding))
+
+
+def causal_cosine_similarity(unembedding: Tensor, *, live: Tensor | None = None) -> Tensor:
+    r"""Cosines under the causal inner product: centered rows, whitened by their own covariance.
+
+    With :math:`C = \frac1K \tilde W^\top \tilde W` and its pseudo-inverse, the cosine of :math:`C^{-1/2} \tilde g_i` and
+    :math:`C^{-1/2} \tilde g_j`. Unchanged by a translation of all rows and by every invertible linear map. Few labels leave it
+    nothing to say: if the centered rows have rank K - 1, every pair gets the constant -1/(K - 1).
+
+    Args:
+        unembedding: (K, D), one row a label, any floating dtype.
+        live: boolean (K,), the labels that count; default all. Rows that are not finite never count.
+
+    Returns:
+        (K, K) in [-1, 1], float32 or, for a float64 unembedding, float64. NaN where a label is not live or its row is zero after
+        centering.
+
+    Raises:
+        InputError: `unembedding` is not a floating (K, D) matrix, `live` not a boolean (K,), or the rank is K_live - 1.
+
+    Warns:
+        UserWarning: fewer than four labels for each dimension of the centered rows: most of the result is then noise.
+
+    Source: Park, Choe, Veitch, arXiv 2311.03658.
+    """
+    live_K = live_labels(unembedding, live)
+    W_KD = torch.where(live_K[:, None], centered_rows(unembedding, live), 0)
+    # W = U S Vᵀ, so the whitened rows are those of U, up to a factor and a rotation.
+    U_KR, S_R, _ = torch.linalg.svd(W_KD, full_matrices=False)
+    U_KR = U_KR[:, resolution(unembedding) * S_R[:1] < S_R]
+    num_live, rank = int(live_K.sum()), U_KR.shape[1]
+    if rank >= num_live - 1:
+        got = f"{num_live} live labels with centered rows of rank {rank}"
+        remedy = "Every pair would get the same value; use `label_cosine_similarity`."
+        raise InputError(expected("unembedding", "with more live labels than the rank of its centered rows + 1", got, remedy))
+    if num_live < 4 * rank:
+        text = f"`causal_cosine_similarity` of {num_live} labels in {rank} dimensions is mostly noise"
+        warnings.warn(f"{text}: at least {4 * rank} labels are needed.", stacklevel=2)
+    return _cosines(U_KR, live_K & (W_KD.norm(dim=1) > 0)).to(result_dtype(unembedding))
+
+
+def difference_cosine_similarity(unembedding: Tensor, *, pairs: Tensor) -> Tensor:
+    r"""Cosines between differences of rows, :math:`g_i - g_j` and :math:`g_k - g_l`: they decide which rankings can occur.
+
+    Unchanged by a translation of all rows, which no difference sees.
+
+    Args:
+        unembedding: (K, D), one row a label, any floating dtype.
+        pairs: (P, 2), integer: the labels i and j of each difference.
+
+    Returns:
+        (P, P) in [-1, 1], float32 or, for a float64 unembedding, float64. NaN where the two rows are equal or not finite.
+
+    Raises:
+        InputError: wrong shapes or dtypes, or labels out of range.
+
+    Example:
+        >>> import torch
+        >>> W = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+        >>> difference_cosine_similarity(W, pairs=torch.tensor([[0, 2], [1, 2]]))
+        tensor([[1., 0.],
+                [0., 1.]])
+
+    Source: Nielsen and Grivas, arXiv 2603.29488 (v2).
+    """
+    finite_K = live_labels(unembedding, None)
+    whole = not (pairs.is_floating_point() or pairs.is_complex() or pairs.dtype == torch.bool)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not whole:
+        got = f"{pairs.dtype} of shape {tuple(pairs.shape)}"
+        raise InputError(expected("pairs", "to be an integer tensor of shape (P, 2)", got, "One row (i, j) a difference."))
+    if len(pairs) and not 0 <= int(pairs.min()) <= int(pairs.max()) < len(finite_K):
+        got = f"{int(pairs.min())} to {int(pairs.max())}"
+        raise InputError(expected("pairs", f"to hold labels from 0 to {len(finite_K) - 1}", got))
+    W_KD = torch.where(finite_K[:, None], unembedding.detach(), 0).to(working_dtype(unembedding))
+    i_P, j_P = pairs.to(W_KD.device).unbind(dim=1)
+    difference_PD = W_KD[i_P] - W_KD[j_P]
+    known_P = finite_K[i_P] & finite_K[j_P] & (difference_PD.norm(dim=1) > 0)
+    return _cosines(difference_PD, known_P).to(result_dtype(unembedding))
+
+
+def _cosines(rows: Tensor, known: Tensor) -> Tensor:
+    """Inner products of rows at length 1, NaN for those that are not known."""
+    unit = torch.where(known[:, None], rows / rows.norm(dim=1, keepdim=True), 0)
+    with full_precision(unit):
+        cosines = (unit @ unit.T).clamp_(-1, 1)
+    return cosines.masked_fill_(~(known[:, None] & known), torch.nan)

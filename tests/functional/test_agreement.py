@@ -15,7 +15,8 @@ from sklearn.isotonic import IsotonicRegression
 from torch import Tensor
 
 from lightning_cossim.functional import expected_overlap, explained_overlap, rank_agreement
-from lightning_cossim.functional.agreement import MIN_PAIRS, Comparison, undefined_reason
+from lightning_cossim.functional.agreement import undefined_reason
+from lightning_cossim.functional.comparison import MIN_PAIRS, Comparison
 from tests import reference, strategies
 from tests.strategies import Array
 

@@ -1,5 +1,6 @@
 """Cosines between label representations, raw and label-centered, and what is NaN in them."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lightning_cossim.functional import label_cosine_similarity
+from lightning_cossim.errors import InputError
+from lightning_cossim.functional import causal_cosine_similarity, difference_cosine_similarity, label_cosine_similarity
 from tests import reference, strategies
 from tests.functional.test_centering import W1, W2, W3
 
@@ -199,3 +201,81 @@ def test_float32_cosines_do_not_depend_on_the_scale(centered: bool, data: st.Dat
     W = torch.from_numpy(data.draw(strategies.unembeddings(np.float32)))
     power = 2.0 ** data.draw(st.integers(-40, 40))
     assert torch.equal(label_cosine_similarity(W * power, centered=centered), label_cosine_similarity(W, centered=centered))
+
+
+class TestCausalCosine:
+    @given(rng=strategies.generators())
+    def test_is_the_cosine_of_whitened_rows(self, rng: np.random.Generator) -> None:
+        """And unchanged by translation and every invertible linear map."""
+        W = rng.normal(size=(20, 4))
+        value = causal_cosine_similarity(torch.from_numpy(W))
+        np.testing.assert_allclose(value.numpy(), reference.causal_cosine(W), atol=1e-9)
+        mapped = torch.from_numpy((W + rng.normal(size=4)) @ rng.normal(size=(4, 4)))
+        np.testing.assert_allclose(causal_cosine_similarity(mapped).numpy(), value.numpy(), atol=1e-6)
+
+    def test_directions_without_labels_do_not_count(self) -> None:
+        """A pseudo-inverse: rows that lie in a plane are whitened in that plane."""
+        W = torch.randn(20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        in_space = torch.cat([W, torch.zeros(20, 3, dtype=torch.float64)], dim=1)
+        torch.testing.assert_close(causal_cosine_similarity(in_space), causal_cosine_similarity(W))
+
+    @pytest.mark.parametrize(("num_labels", "dim"), [(5, 4), (5, 9), (3, 2)])
+    def test_as_many_dimensions_as_labels_leave_one_value_and_are_refused(self, num_labels: int, dim: int) -> None:
+        W = torch.randn(num_labels, dim, generator=torch.Generator().manual_seed(0))
+        with pytest.raises(InputError) as caught:
+            causal_cosine_similarity(W)
+        assert str(caught.value) == (
+            "Expected `unembedding` with more live labels than the rank of its centered rows + 1, got "
+            f"{num_labels} live labels with centered rows of rank {num_labels - 1}. "
+            "Every pair would get the same value; use `label_cosine_similarity`."
+        )
+
+    def test_few_labels_for_the_dimensions_are_warned_of(self) -> None:
+        W = torch.randn(11, 3, generator=torch.Generator().manual_seed(0))
+        text = "`causal_cosine_similarity` of 11 labels in 3 dimensions is mostly noise: at least 12 labels are needed."
+        with pytest.warns(UserWarning, match=re.escape(text)):
+            causal_cosine_similarity(W)
+        causal_cosine_similarity(torch.cat([W, torch.randn(1, 3)]))
+
+    def test_labels_that_are_not_live_are_left_out(self) -> None:
+        W = torch.randn(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        live = torch.ones(22, dtype=torch.bool)
+        live[5] = False
+        whole = torch.cat([W[:5], torch.full((1, 3), 99.0, dtype=torch.float64), W[5:], torch.full((1, 3), torch.inf)])
+        value = causal_cosine_similarity(whole, live=live)
+        good = [*range(5), *range(6, 21)]
+        torch.testing.assert_close(value[good][:, good], causal_cosine_similarity(W))
+        assert value[5].isnan().all()
+        assert value[21].isnan().all()
+
+
+class TestDifferenceCosine:
+    @given(rng=strategies.generators())
+    def test_is_the_cosine_of_differences_whatever_the_translation(self, rng: np.random.Generator) -> None:
+        W, pairs = rng.normal(size=(6, 3)), [(0, 1), (2, 3), (5, 0), (1, 0)]
+        value = difference_cosine_similarity(torch.from_numpy(W), pairs=torch.tensor(pairs))
+        np.testing.assert_allclose(value.numpy(), reference.difference_cosine(W, pairs), atol=1e-12)
+        moved = difference_cosine_similarity(torch.from_numpy(W + 100 * rng.normal(size=3)), pairs=torch.tensor(pairs))
+        np.testing.assert_allclose(moved.numpy(), value.numpy(), atol=1e-9)
+        assert value[0, 3].item() == pytest.approx(-1)
+
+    def test_equal_and_unknown_rows_have_none(self) -> None:
+        W = torch.tensor([[1.0, 0], [1.0, 0], [0, 1], [torch.nan, 0]])
+        value = difference_cosine_similarity(W, pairs=torch.tensor([[0, 1], [0, 2], [2, 3]]))
+        assert value.isnan().tolist() == [[True, True, True], [True, False, True], [True, True, True]]
+
+    def test_no_pairs_give_an_empty_matrix(self) -> None:
+        assert difference_cosine_similarity(torch.eye(3), pairs=torch.empty(0, 2, dtype=torch.int64)).shape == (0, 0)
+
+    @pytest.mark.parametrize(
+        ("pairs", "text"),
+        [
+            (torch.tensor([0, 1]), "to be an integer tensor of shape (P, 2), got torch.int64 of shape (2,)."),
+            (torch.rand(2, 2), "to be an integer tensor of shape (P, 2), got torch.float32 of shape (2, 2)."),
+            (torch.tensor([[0, 3]]), "to hold labels from 0 to 2, got 0 to 3."),
+            (torch.tensor([[-1, 0]]), "to hold labels from 0 to 2, got -1 to 0."),
+        ],
+    )
+    def test_bad_pairs_are_told(self, pairs: Tensor, text: str) -> None:
+        with pytest.raises(InputError, match=re.escape(f"Expected `pairs` {text}")):
+            difference_cosine_similarity(torch.eye(3), pairs=pairs)

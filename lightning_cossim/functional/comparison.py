@@ -1,0 +1,161 @@
+"""Comparison: one similarity against the overlap, pair by pair.
+
+Float64, on the CPU where SciPy computes. Shapes: K labels, P pairs; `s_P` similarities, `o_P` overlaps, `e_P` the overlaps
+expected from the similarities.
+"""
+
+import math
+from functools import cached_property
+
+import torch
+from scipy.optimize import isotonic_regression
+from torch import Tensor
+
+from lightning_cossim.functional.inputs import check_same_labels
+from lightning_cossim.functional.precision import result_dtype
+
+__all__ = ["MIN_PAIRS", "MIN_POSITIVES", "Comparison", "stepped_up_reliability"]
+
+MIN_PAIRS = 10
+MIN_POSITIVES = 20
+_DECIMALS = 6
+"""Similarities that agree to 1e-6 are ties: what lies below is rounding."""
+_SAME_OVERLAP = 1e-5
+"""Overlaps whose spread, relative to the largest, is below this are equal: a float32 sum over inputs is no finer."""
+
+
+class Comparison:
+    """One similarity against the overlap: the pairs are drawn once, and each statistic comes from them when asked for."""
+
+    def __init__(self, similarity: Tensor, overlap: Tensor) -> None:
+        check_same_labels(similarity, overlap)
+        self._like = overlap.new_empty((), dtype=result_dtype(overlap))
+        self._s_KK = similarity.detach().cpu().double().round(decimals=_DECIMALS)
+        self._o_KK = overlap.detach().cpu().double()
+        self._row, self._column = _pairs_of(self._s_KK, self._o_KK)
+        self._s_P = self._s_KK[self._row, self._column]
+        self._o_P = self._o_KK[self._row, self._column]
+
+    @cached_property
+    def undefined(self) -> str | None:
+        """Why the statistics are NaN, or None where they are defined."""
+        s_P, o_P = self._s_P, self._o_P
+        if len(o_P) < MIN_PAIRS:
+            return f"{len(o_P)} pairs of labels, at least {MIN_PAIRS} are needed"
+        if s_P.max() == s_P.min():
+            return "all pairs have the same similarity"
+        if _is_constant(o_P):
+            return "all pairs overlap alike"
+        return None
+
+    @property
+    def expected(self) -> Tensor:
+        """`expected_overlap`, (K, K)."""
+        expected_KK = torch.full_like(self._o_KK, torch.nan)
+        if self.undefined is None:
+            e_P, _ = self._fit
+            expected_KK[self._row, self._column] = e_P
+            expected_KK[self._column, self._row] = e_P
+        return expected_KK.to(self._like)
+
+    @property
+    def explained(self) -> Tensor:
+        """`explained_overlap`, a scalar."""
+        if self.undefined is not None:
+            return self._like.new_full((), torch.nan)
+        e_P, num_levels = self._fit
+        o_P, num_pairs = self._o_P, len(self._o_P)
+        if num_levels == num_pairs:
+            return self._like.new_ones(())
+        unexplained = (o_P - e_P).square().sum() / (o_P - o_P.mean()).square().sum()
+        return (1 - unexplained * (num_pairs - 1) / (num_pairs - num_levels)).to(self._like)
+
+    @property
+    def rank_agreement(self) -> Tensor:
+        """`rank_agreement`, a scalar."""
+        if self.undefined is not None:
+            return self._like.new_full((), torch.nan)
+        return _rho_a(_average_ranks(*self._levels), _average_ranks(*_levels(self._o_P))).to(self._like)
+
+    def top_pair_auroc(self, share: float) -> Tensor:
+        """`top_pair_auroc`, a scalar."""
+        num_pairs = len(self._o_P)
+        wanted = math.ceil(share * num_pairs)
+        if self.undefined is not None or wanted < MIN_POSITIVES:
+            return self._like.new_full((), torch.nan)
+        positive_P = self._o_P >= self._o_P.topk(wanted).values[-1]
+        found = int(positive_P.sum())
+        if found > 2 * wanted or found == num_pairs:
+            return self._like.new_full((), torch.nan)
+        ranks = _average_ranks(*self._levels)[positive_P].sum()
+        return ((ranks - found * (found + 1) / 2) / (found * (num_pairs - found))).to(self._like)
+
+    def neighbor_jaccard(self, k: int) -> Tensor:
+        """`neighbor_jaccard`, a scalar."""
+        labels = torch.cat([self._row, self._column]).unique(return_inverse=False)  # type: ignore[no-untyped-call]
+        if self.undefined is not None or len(labels) - 1 < 4 * k:
+            return self._like.new_full((), torch.nan)
+        shared = (_seats(self._s_KK[labels][:, labels], k) * _seats(self._o_KK[labels][:, labels], k)).sum(dim=1)
+        return (shared / (2 * k - shared)).mean().to(self._like)
+
+    @cached_property
+    def _levels(self) -> tuple[Tensor, Tensor]:
+        return _levels(self._s_P)
+
+    @cached_property
+    def _fit(self) -> tuple[Tensor, int]:
+        """The fitted overlap of every pair, and the number of its levels."""
+        level_P, size = self._levels
+        mean = torch.bincount(level_P, weights=self._o_P, minlength=len(size)) / size
+        fit = isotonic_regression(mean.numpy(), weights=size.double().numpy())
+        return torch.from_numpy(fit.x)[level_P], len(fit.blocks) - 1
+
+
+def stepped_up_reliability(overlap_a: Tensor, overlap_b: Tensor) -> Tensor:
+    """`reliability` of two halves."""
+    check_same_labels(overlap_a, overlap_b)
+    a_KK, b_KK = overlap_a.detach().cpu().double(), overlap_b.detach().cpu().double()
+    row, column = _pairs_of(a_KK, b_KK)
+    a_P, b_P = a_KK[row, column], b_KK[row, column]
+    unknown = overlap_a.new_full((), torch.nan, dtype=result_dtype(overlap_a))
+    if len(a_P) < MIN_PAIRS or _is_constant(a_P) or _is_constant(b_P):
+        return unknown
+    r_P, s_P = _average_ranks(*_levels(a_P)), _average_ranks(*_levels(b_P))
+    rho = _rho_a(r_P, s_P) / (_rho_a(r_P, r_P) * _rho_a(s_P, s_P)).sqrt()
+    return (2 * rho / (1 + rho) if rho > 0 else torch.zeros_like(rho)).to(unknown)
+
+
+def _pairs_of(one_KK: Tensor, other_KK: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the pairs that both matrices know, of the upper triangle."""
+    known_KK = ~(one_KK.isnan() | other_KK.isnan())
+    row, column = known_KK.triu_(diagonal=1).nonzero(as_tuple=True)
+    return row, column
+
+
+def _is_constant(overlap_P: Tensor) -> bool:
+    return bool(overlap_P.max() - overlap_P.min() <= _SAME_OVERLAP * overlap_P.max())
+
+
+def _rho_a(r_P: Tensor, s_P: Tensor) -> Tensor:
+    num_pairs = len(r_P)
+    return 12 / (num_pairs**3 - num_pairs) * ((r_P - r_P.mean()) * (s_P - s_P.mean())).sum()
+
+
+def _seats(similarity: Tensor, k: int) -> Tensor:
+    """Each label's k nearest neighbours, as weights in [0, 1] that sum to k: ties for the last seats share them."""
+    others = similarity.nan_to_num(-torch.inf).fill_diagonal_(-torch.inf)
+    last = others.topk(k, dim=1).values[:, -1:]
+    above, tied = (others > last).double(), (others == last).double()
+    return above + tied * (k - above.sum(dim=1, keepdim=True)) / tied.sum(dim=1, keepdim=True)
+
+
+def _average_ranks(level_P: Tensor, size: Tensor) -> Tensor:
+    """Ranks from 1, ties sharing the mean of the ranks they take up."""
+    rank: Tensor = size.cumsum(0) - (size.double() - 1) / 2
+    return rank[level_P]
+
+
+def _levels(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Which distinct value, in ascending order, each entry has; and how many entries have each."""
+    _, level_P, size = torch.unique(values, return_inverse=True, return_counts=True)
+    return level_P, size
