@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, Literal, ParamSpec, get_args
 
 import lightning.pytorch as pl
 import torch
@@ -20,7 +20,8 @@ from typing_extensions import override
 
 from lightning_cossim.config import LabelSelection, Schedule
 from lightning_cossim.errors import ConfigError, expected
-from lightning_cossim.functional.overlap import Link, OverlapKind, check_overlap
+from lightning_cossim.functional.inputs import check_one_of
+from lightning_cossim.functional.overlap import Overlap, OverlapKind
 from lightning_cossim.head import find_head
 from lightning_cossim.report import GapReport
 from lightning_cossim.reporting.publisher import Publisher
@@ -66,13 +67,15 @@ class LabelSimilarityMonitor(Callback):
     Args:
         head: dotted path of the final linear layer in the LightningModule, "model.fc" for example; default: found by itself.
         link: from logits to probabilities; "softmax".
-        overlap: which probability overlap; "bhattacharyya".
+        overlap: which probability overlap: "bhattacharyya", "product", "coactivation" or "topk".
+        overlap_threshold: for "coactivation", above 0 and below 0.5; default 0.1.
+        overlap_k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
         labels: which labels are looked at and what they are called.
         schedule: when it looks and how much it looks at.
         name: puts the scalars under `cossim_<name>_…`; needed where several monitors share a Trainer.
 
     Raises:
-        InputError: an unknown link or overlap.
+        InputError: an unknown link or overlap; at the start of the fit: a threshold or k out of range.
         HeadError: at the start of the fit: no final linear layer is found, or several that are equally good.
         ConfigError: at the start of the fit: labels or names that do not fit the head, or two monitors of one name.
 
@@ -86,14 +89,18 @@ class LabelSimilarityMonitor(Callback):
     def __init__(
         self,
         head: str | None = None,
-        link: Link = "softmax",
+        link: Literal["softmax"] = "softmax",
         overlap: OverlapKind = "bhattacharyya",
+        overlap_threshold: float | None = None,
+        overlap_k: int | None = None,
         labels: LabelSelection = LabelSelection(),
         schedule: Schedule = Schedule(),
         name: str | None = None,
     ) -> None:
-        check_overlap(overlap, link)
+        check_one_of(overlap, "overlap", get_args(OverlapKind))
+        check_one_of(link, "link", ("softmax",))
         self.head, self.link, self.overlap = head, link, overlap
+        self.overlap_threshold, self.overlap_k = overlap_threshold, overlap_k
         self.labels, self.schedule, self.name = labels, schedule, name
         self.last_report: dict[str, GapReport] = {}
         """The last report of each stage: "train", "val", "test"."""
@@ -244,11 +251,13 @@ class LabelSimilarityMonitor(Callback):
         if any(isinstance(other, LabelSimilarityMonitor) and other.name == self.name for other in callbacks if other is not self):
             remedy = "Give each monitor a `name=`, which goes into its tags."
             raise ConfigError(expected("name", "to be different for every monitor of a Trainer", repr(self.name), remedy))
+        head = find_head(pl_module, self.head)
         self._watch = HeadWatch(
-            find_head(pl_module, self.head),
+            head,
             labels=self.labels,
-            kind=self.overlap,
-            link=self.link,
+            overlap=Overlap.of(
+                head.num_labels, kind=self.overlap, link=self.link, threshold=self.overlap_threshold, k=self.overlap_k
+            ),
             max_inputs=self.schedule.max_inputs_per_batch,
             tracked=self._tracked,
             warn=self._warn,

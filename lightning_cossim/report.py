@@ -61,6 +61,8 @@ class GapReport:
     """How many inputs were seen."""
     mean_probs: Tensor
     """(L,), in [0, 1]."""
+    mass: Tensor
+    """(L, L), joint mass of two labels: what their overlap sums over inputs, over the number of inputs."""
     kept: Tensor
     """Boolean (L,): live, and probable enough for its pairs to count."""
     rungs: Mapping[str, Tensor]
@@ -86,6 +88,7 @@ class GapReport:
         labels: Tensor,
         live: Tensor,
         mean_probs: Tensor,
+        mass: Tensor,
         num_inputs: int,
         common_mode_ratio: float,
         min_probability: float,
@@ -97,6 +100,7 @@ class GapReport:
             labels: (L,), the rows that were looked at.
             live: boolean (K,).
             mean_probs: (K,), in [0, 1]; NaN where no inputs were seen.
+            mass: (L, L), the sums of the overlap over the number of inputs.
             num_inputs: how many inputs were seen.
             common_mode_ratio: at least 0.
             min_probability: labels are kept from this share of 1/K_live on.
@@ -119,6 +123,7 @@ class GapReport:
             num_live=num_live,
             num_inputs=num_inputs,
             mean_probs=probs_L,
+            mass=mass,
             kept=kept_L,
             rungs=rungs,
             expected_overlap=comparisons["centered_cosine"].expected,
@@ -222,7 +227,7 @@ class GapReport:
     def _pair(self, i: int, j: int) -> Pair:
         values = {rung: self.rungs[rung][i, j].item() for rung in RUNGS}
         usual = self.expected_overlap[i, j].item()
-        mass = values["overlap"] * (self.mean_probs[i] * self.mean_probs[j]).sqrt().item() * self.num_live
+        mass = self.mass[i, j].item() * self.num_live
         gap = values["overlap"] - usual
         return Pair(self.names[i], self.names[j], **values, expected_overlap=usual, gap=gap, mass=mass)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_cossim.config import LabelSelection
-from lightning_cossim.functional.overlap import Link, OverlapKind
+from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.head import Head
 from lightning_cossim.observer import HeadObserver
 from lightning_cossim.report import GapReport
@@ -25,8 +25,7 @@ class HeadWatch:
     Args:
         head: the head.
         labels: which labels are looked at and what they are called.
-        kind: which probability overlap.
-        link: from logits to probabilities.
+        overlap: which probability overlap.
         max_inputs: inputs of a batch that are looked at.
         tracked: (L,), the labels chosen earlier, by a run that goes on; forgotten where this head does not have them.
         warn: says something to the user; what it is given again was said before.
@@ -40,14 +39,13 @@ class HeadWatch:
         head: Head,
         *,
         labels: LabelSelection,
-        kind: OverlapKind,
-        link: Link,
+        overlap: Overlap,
         max_inputs: int,
         tracked: Tensor | None = None,
         warn: Callable[[str], None],
     ) -> None:
         labels.check_labels(head.num_labels)
-        self.head, self.labels, self.kind, self.link, self.max_inputs, self.warn = head, labels, kind, link, max_inputs, warn
+        self.head, self.labels, self.overlap, self.max_inputs, self.warn = head, labels, overlap, max_inputs, warn
         self.names = labels.read_names(head.num_labels)
         self.tracked = None if tracked is None or tracked.max() >= head.num_labels else tracked
         """(L,), the labels chosen in the first window; None: all, or not chosen yet."""
@@ -62,9 +60,9 @@ class HeadWatch:
         self._called.discard(stage)
         choose = self.tracked is None and self.head.num_labels > self.labels.max_tracked
         if choose:
-            self._windows[stage] = ChoosingWindow(self.head, self.labels, self.kind, self.link)
+            self._windows[stage] = ChoosingWindow(self.head, self.labels, self.overlap)
         else:
-            self._windows[stage] = Window(self.head, self.labels, self.kind, self.link, self.tracked)
+            self._windows[stage] = Window(self.head, self.labels, self.overlap, self.tracked)
 
     def is_open(self, stage: str) -> bool:
         """Whether the stage has a window."""

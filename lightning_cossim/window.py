@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from lightning_cossim.config import LabelSelection
 from lightning_cossim.functional.inputs import live_labels
-from lightning_cossim.functional.overlap import Link, OverlapKind, log_probabilities
+from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.head import Head
 from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.observer import Observation
@@ -29,10 +29,8 @@ _CHUNK: Final = 1024
 class Window:
     """Gathers observations of a head and gives a report on the labels it tracks."""
 
-    def __init__(
-        self, head: Head, selection: LabelSelection, kind: OverlapKind, link: Link, tracked: Tensor | None = None
-    ) -> None:
-        self.head, self.selection, self.kind, self.link = head, selection, kind, link
+    def __init__(self, head: Head, selection: LabelSelection, overlap: Overlap, tracked: Tensor | None = None) -> None:
+        self.head, self.selection, self.overlap = head, selection, overlap
         self.tracked = tracked
         """(L,), the labels whose pairs are looked at; None: all."""
         self._metric: SimilarityGap | None = None
@@ -53,8 +51,9 @@ class Window:
             self._metric = SimilarityGap(
                 self.head.num_labels,
                 self.head.embedding_dim,
-                kind=self.kind,
-                link=self.link,
+                kind=self.overlap.kind,
+                threshold=self.overlap.threshold,
+                k=self.overlap.k,
                 labels=self.tracked,
                 ignore=self.selection.ignore,
                 min_probability=self.selection.min_probability,
@@ -69,8 +68,8 @@ class ChoosingWindow(Window):
     probability over all processes are chosen, and their report is formed from the embeddings kept.
     """
 
-    def __init__(self, head: Head, selection: LabelSelection, kind: OverlapKind, link: Link) -> None:
-        super().__init__(head, selection, kind, link)
+    def __init__(self, head: Head, selection: LabelSelection, overlap: Overlap) -> None:
+        super().__init__(head, selection, overlap)
         self._mass = torch.zeros(head.num_labels, device=head.unembedding.device)
         self._kept: list[Tensor] = []
 
@@ -78,7 +77,7 @@ class ChoosingWindow(Window):
     def add(self, seen: Observation) -> None:
         if seen.logits is None:
             return
-        probs_NK = log_probabilities(seen.logits).exp()
+        probs_NK = self.overlap.log_probabilities(seen.logits).exp()
         self._mass = self._mass + probs_NK.nan_to_num(0).sum(dim=0)
         room = _MAX_KEPT - sum(map(len, self._kept))
         if seen.embedding is not None and room > 0:

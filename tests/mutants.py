@@ -132,8 +132,8 @@ MUTANTS = (
         (
             (
                 "functional/overlap.py",
-                "h_NL = (log_p_NK if labels is None else log_p_NK[:, labels]).div(2).exp()",
-                "h_NL = (log_p_NK if labels is None else log_p_NK[:, labels].log_softmax(dim=1)).div(2).exp()",
+                "h_NL = h_NL if labels is None else h_NL[:, labels]",
+                "h_NL = h_NL if labels is None else self._profiles(log_p_NK[:, labels].log_softmax(dim=1))",
             ),
         ),
         (f"{METRICS}::test_tracked_labels_see_the_whole_softmax",),
@@ -164,6 +164,38 @@ MUTANTS = (
         "counts the sanity check",
         (("monitor.py", "self.schedule.validation and not trainer.sanity_checking", "self.schedule.validation"),),
         (f"{MONITOR}::TestReports::test_nothing_comes_from_the_sanity_check",),
+    ),
+    Mutant(
+        "counts in float32",
+        (("functional/overlap.py", ".to(torch.int64 if self.kind in _COUNTED else h_NL.dtype)", ""),),
+        ("tests/functional/test_overlap.py::TestKinds::test_counts_do_not_stall",),
+    ),
+    Mutant(
+        "takes the first of the labels that tie for the last place",
+        (
+            (
+                "functional/overlap.py",
+                "        return ((log_p_NK >= last_N1) & (log_p_NK > -torch.inf)).to(log_p_NK.dtype)\n",
+                "        return torch.zeros_like(log_p_NK).scatter_(1, log_p_NK.topk(self.k, dim=1).indices, 1.0)\n",
+            ),
+        ),
+        ("tests/functional/test_overlap.py::TestKinds::test_ties_at_the_last_place_are_all_among_the_top",),
+    ),
+    Mutant(
+        "lets tied neighbours all have a seat",
+        (("functional/comparison.py", "tied * (k - above.sum(dim=1, keepdim=True)) / tied.sum(dim=1, keepdim=True)", "tied"),),
+        ("tests/functional/test_retrieval.py::TestNeighborJaccard",),
+    ),
+    Mutant(
+        "rounds the halves before it ranks them",
+        (
+            (
+                "functional/comparison.py",
+                "a_P, b_P = a_KK[row, column], b_KK[row, column]",
+                "a_P, b_P = a_KK[row, column].round(decimals=6), b_KK[row, column].round(decimals=6)",
+            ),
+        ),
+        ("tests/functional/test_retrieval.py::TestReliability::test_tiny_overlaps_are_ranked_too",),
     ),
     Mutant(
         "compares every batch of a fit",

@@ -115,6 +115,22 @@ def bhattacharyya(p: Array) -> Array:
     return overlap
 
 
+def product(p: Array) -> Array:
+    """sum_x p_i p_j / sqrt(sum_x p_i^2 sum_x p_j^2)."""
+    return bhattacharyya(p.astype(np.float64) ** 2)
+
+
+def coactivation(p: Array, threshold: float) -> Array:
+    """Inputs where both probabilities are above the threshold, over inputs where one is."""
+    return _jaccard([{int(x) for x in np.flatnonzero(p[:, i] > threshold)} for i in range(p.shape[1])])
+
+
+def top_k(p: Array, k: int) -> Array:
+    """Inputs where both labels are among the k most likely, over inputs where one is."""
+    among = [{int(i) for i in range(len(row)) if sum(row > row[i]) < k} for row in p]
+    return _jaccard([{x for x, labels in enumerate(among) if i in labels} for i in range(p.shape[1])])
+
+
 def expected_overlap(s: Array, o: Array) -> Array:
     """The isotonic regression of overlap on similarity: max over a <= i of min over b >= i of the mean overlap from a to b."""
     expected = _unknown(len(s))
@@ -193,6 +209,16 @@ def causal_cosine(W: Array) -> Array:
 def difference_cosine(W: Array, pairs: list[tuple[int, int]]) -> Array:
     """Cosines between the differences g_i - g_j of the pairs."""
     return cosine(np.array([W[i] - W[j] for i, j in pairs]), centered=False)
+
+
+def _jaccard(inputs: list[set[int]]) -> Array:
+    whole = [[len(a | b) for b in inputs] for a in inputs]
+    return np.array(
+        [
+            [len(a & b) / n if n else np.nan for b, n in zip(inputs, row, strict=True)]
+            for a, row in zip(inputs, whole, strict=True)
+        ]
+    )
 
 
 def _live(W: Array, live: Mask | None) -> list[int]:

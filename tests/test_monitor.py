@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, IterableDataset
 from typing_extensions import override
 
 from lightning_cossim import LabelSelection, LabelSimilarityMonitor, Schedule
-from lightning_cossim.errors import ConfigError, HeadError
+from lightning_cossim.errors import ConfigError, HeadError, InputError
+from lightning_cossim.functional.overlap import OverlapKind
 from lightning_cossim.reporting.tags import GAPS, SCALARS
 from lightning_cossim.watch import HeadWatch
 from tests import reference
@@ -179,6 +180,26 @@ class TestReports:
         assert (report.step, report.num_inputs) == (11, 64)
         wanted = reference.cosine(seen[11].double().numpy(), centered=True)
         np.testing.assert_allclose(report.rungs["centered_cosine"].numpy(), wanted, atol=1e-6)
+
+    @pytest.mark.parametrize("kind", ["product", "coactivation", "topk"])
+    def test_every_kind_of_overlap_is_reported(self, kind: OverlapKind) -> None:
+        monitor = LabelSimilarityMonitor(overlap=kind)
+        fit(Toy(), monitor)
+        report = monitor.last_report["val"]
+        assert report.rungs["overlap"].nan_to_num(0).max() > 0
+        pair = report.pairs()[0]
+        i, j = report.names.index(pair.label), report.names.index(pair.other)
+        assert pair.mass == pytest.approx(report.mass[i, j].item() * NUM_LABELS)
+
+    def test_an_overlap_that_cannot_be_is_told_before_any_training(self) -> None:
+        for monitor, text in (
+            (LabelSimilarityMonitor(overlap="coactivation", overlap_threshold=0.5), "below 0.5, got 0.5"),
+            (LabelSimilarityMonitor(overlap="topk", overlap_k=8), "Expected `k` to be from 2 to 7, got 8"),
+        ):
+            model = Toy()
+            with pytest.raises(InputError, match=re.escape(text)):
+                fit(model, monitor)
+            assert model.batches_seen == 0
 
     def test_at_most_the_asked_for_inputs_of_a_batch_are_looked_at(self) -> None:
         monitor = LabelSimilarityMonitor(schedule=Schedule(train_batches=4, max_inputs_per_batch=5))

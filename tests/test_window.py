@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lightning_cossim import window
 from lightning_cossim.config import LabelSelection
 from lightning_cossim.errors import ConfigError
+from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.head import Head
 from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.observer import Observation
@@ -50,7 +51,7 @@ def seen_of(head: Head, embedding: Tensor) -> Observation:
 
 
 def choosing(head: Head, **selection: Any) -> ChoosingWindow:
-    return ChoosingWindow(head, LabelSelection(**selection), "bhattacharyya", "softmax")
+    return ChoosingWindow(head, LabelSelection(**selection), Overlap.of(head.num_labels))
 
 
 def report_of(head: Head, embeddings: Sequence[Tensor], **settings: Any) -> GapReport:
@@ -76,7 +77,7 @@ def assert_same(report: GapReport, other: GapReport) -> None:
 def test_a_window_reports_on_all_that_was_added(settings: dict[str, Any]) -> None:
     """As a metric of the same settings does."""
     head, embeddings = head_with(), [inputs_of(20), inputs_of(7, seed=2)]
-    opened = Window(head, LabelSelection(**settings), "bhattacharyya", "softmax")
+    opened = Window(head, LabelSelection(**settings), Overlap.of(head.num_labels))
     for embedding in embeddings:
         opened.add(seen_of(head, embedding))
     assert_same(opened.close(alone), report_of(head, embeddings, **settings))
@@ -84,7 +85,7 @@ def test_a_window_reports_on_all_that_was_added(settings: dict[str, Any]) -> Non
 
 def test_a_window_of_tracked_labels_reports_on_those() -> None:
     head, tracked = head_with(), torch.tensor([1, 4, 5, 6, 8])
-    opened = Window(head, LabelSelection(), "bhattacharyya", "softmax", tracked)
+    opened = Window(head, LabelSelection(), Overlap.of(head.num_labels), tracked)
     opened.add(seen_of(head, inputs_of()))
     assert opened.tracked is tracked
     assert_same(opened.close(alone), report_of(head, [inputs_of()], labels=tracked))
@@ -93,7 +94,7 @@ def test_a_window_of_tracked_labels_reports_on_those() -> None:
 def test_a_window_that_saw_nothing_reports_on_the_weights() -> None:
     """Those of when it closes."""
     head = head_with()
-    opened = Window(head, LabelSelection(), "bhattacharyya", "softmax")
+    opened = Window(head, LabelSelection(), Overlap.of(head.num_labels))
     with torch.no_grad():
         head.module.weight.add_(1)
     report = opened.close(alone)
@@ -299,8 +300,7 @@ def watch_of(head: Head, *, max_inputs: int = 1024, tracked: Tensor | None = Non
     watch = HeadWatch(
         head,
         labels=LabelSelection(**selection),
-        kind="bhattacharyya",
-        link="softmax",
+        overlap=Overlap.of(head.num_labels),
         max_inputs=max_inputs,
         tracked=tracked,
         warn=spoken.append,
@@ -551,7 +551,7 @@ def small_watch(layer: nn.Linear, max_tracked: int) -> tuple[HeadWatch, list[str
     said: list[str] = []
     labels = LabelSelection(max_tracked=max_tracked)
     head = Head("fc", layer, "its path")
-    watch = HeadWatch(head, labels=labels, kind="bhattacharyya", link="softmax", max_inputs=64, warn=said.append)
+    watch = HeadWatch(head, labels=labels, overlap=Overlap.of(head.num_labels), max_inputs=64, warn=said.append)
     return watch, said
 
 
@@ -587,7 +587,7 @@ def test_a_window_that_saw_nothing_chooses_nothing() -> None:
 def test_labels_chosen_for_another_head_are_forgotten() -> None:
     layer = nn.Linear(3, 6)
     head = Head("fc", layer, "its path")
-    options = {"kind": "bhattacharyya", "link": "softmax", "max_inputs": 64, "warn": print}
+    options = {"overlap": Overlap.of(6), "max_inputs": 64, "warn": print}
     for tracked, kept in ((torch.tensor([1, 5]), [1, 5]), (torch.tensor([1, 6]), None)):
         watch = HeadWatch(head, labels=LabelSelection(max_tracked=2), tracked=tracked, **options)  # type: ignore[arg-type]
         assert (None if watch.tracked is None else watch.tracked.tolist()) == kept

@@ -8,14 +8,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from typing_extensions import override
 
-from lightning_cossim.functional.overlap import (
-    Link,
-    OverlapKind,
-    bhattacharyya_coefficient,
-    check_overlap,
-    log_probabilities,
-    overlap_sums,
-)
+from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind
 from lightning_cossim.metrics.arguments import check_rows, label_index
 
 __all__ = ["ProbabilityOverlap"]
@@ -24,22 +17,25 @@ __all__ = ["ProbabilityOverlap"]
 class ProbabilityOverlap(Metric):
     r"""Overlap of the input profiles of every two labels.
 
-    :math:`S_{ij} / \sqrt{S_{ii} S_{jj}}` with :math:`S_{ij} = \sum_x \sqrt{p_i(x)\, p_j(x)}`; see
-    `lightning_cossim.functional.probability_overlap`. A function of the probabilities alone: what the model cannot see cannot
-    move it. One (L, L) state of sums in float32 and two smaller ones; nothing grows with the number of inputs.
+    By default the Bhattacharyya coefficient, :math:`S_{ij} / \sqrt{S_{ii} S_{jj}}` with :math:`S_{ij} = \sum_x \sqrt{p_i p_j}`;
+    see `lightning_cossim.functional.probability_overlap` for the other kinds. A function of the probabilities alone: what the
+    model cannot see cannot move it. One (L, L) state of sums and two smaller ones; nothing grows with the number of inputs.
 
     `update(logits)` takes (N, K), of any floating dtype, all labels the model has; inputs with a NaN are left out. `compute()`
     returns (L, L) in [0, 1].
 
     Args:
         num_labels: K, at least 1.
-        kind: which overlap; "bhattacharyya".
-        link: from logits to probabilities; "softmax".
+        kind: which overlap: "bhattacharyya", "product", "coactivation" or "topk".
+        link: from logits to probabilities: "softmax", or "sigmoid" for labels that do not exclude one another.
         labels: (L,), the labels whose pairs are looked at; default all. The softmax still runs over all K.
+        threshold: for "coactivation", above 0 and, under a softmax, below 0.5; default 0.1.
+        k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
         kwargs: as for every `torchmetrics.Metric`.
 
     Raises:
-        InputError: an unknown kind or link, labels out of range or repeated, or logits that are not a floating (N, K) matrix.
+        InputError: an unknown kind or link, an argument out of range, labels out of range or repeated, or logits that are not a
+            floating (N, K) matrix.
 
     Example:
         >>> import torch
@@ -50,7 +46,7 @@ class ProbabilityOverlap(Metric):
                 [0.7071, 1.0000, 0.0000],
                 [0.7071, 0.0000, 1.0000]])
 
-    Source: Bhattacharyya (1943).
+    Source: Bhattacharyya (1943); Jaccard (1901).
     """
 
     is_differentiable = False
@@ -67,13 +63,16 @@ class ProbabilityOverlap(Metric):
         kind: OverlapKind = "bhattacharyya",
         link: Link = "softmax",
         labels: Sequence[int] | Tensor | None = None,
+        threshold: float | None = None,
+        k: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_overlap(kind, link)
-        self.num_labels, self.kind, self.link = num_labels, kind, link
+        self.num_labels = num_labels
         self.labels = label_index(labels, num_labels)
-        self.add_state("joint", torch.zeros(len(self.labels), len(self.labels)), dist_reduce_fx="sum")
+        self.overlap = Overlap.of(num_labels, kind=kind, link=link, threshold=threshold, k=k)
+        joint = torch.zeros(len(self.labels), len(self.labels), dtype=self.overlap.joint_dtype)
+        self.add_state("joint", joint, dist_reduce_fx="sum")
         self.add_state("prob_sum", torch.zeros(num_labels, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("num_inputs", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
@@ -81,7 +80,7 @@ class ProbabilityOverlap(Metric):
     def update(self, logits: Tensor) -> None:
         """Add a batch of logits (N, K)."""
         check_rows(logits, "logits", "(N, K)", (None, self.num_labels))
-        batch = overlap_sums(log_probabilities(logits), labels=self.labels.to(logits.device))
+        batch = self.overlap.sums(self.overlap.log_probabilities(logits), labels=self.labels.to(logits.device))
         # Rebound, not added in place: a state that was reset under inference mode refuses in-place updates outside it.
         self.joint = self.joint + batch.joint.to(self.joint.dtype)
         self.prob_sum = self.prob_sum + batch.probs
@@ -89,5 +88,5 @@ class ProbabilityOverlap(Metric):
 
     @override
     def compute(self) -> Tensor:
-        """(L, L) in [0, 1], NaN for labels without mass."""
-        return bhattacharyya_coefficient(self.joint)
+        """(L, L) in [0, 1], NaN where there is nothing to compare."""
+        return self.overlap.finish(self.joint)

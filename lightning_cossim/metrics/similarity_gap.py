@@ -1,7 +1,7 @@
 """SimilarityGap: the ladder, the gaps and the shares explained of one window."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -9,16 +9,9 @@ from typing_extensions import override
 
 from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.centering import common_mode_ratio
-from lightning_cossim.functional.inputs import live_labels
+from lightning_cossim.functional.inputs import check_one_of, live_labels
 from lightning_cossim.functional.ladder import weight_rungs
-from lightning_cossim.functional.overlap import (
-    Link,
-    OverlapKind,
-    bhattacharyya_coefficient,
-    check_overlap,
-    log_probabilities,
-    overlap_sums,
-)
+from lightning_cossim.functional.overlap import Overlap, OverlapKind
 from lightning_cossim.metrics.arguments import check_rows, label_index
 from lightning_cossim.metrics.logit_geometry import EmbeddingGeometry
 from lightning_cossim.report import GapReport
@@ -46,11 +39,13 @@ class SimilarityGap(EmbeddingGeometry):
     Args:
         num_labels: K, at least 1.
         embedding_dim: D, at least 1.
-        kind: which overlap; "bhattacharyya".
+        kind: which overlap: "bhattacharyya", "product", "coactivation" or "topk".
         link: from logits to probabilities; "softmax".
         labels: (L,), the labels whose pairs are looked at; default all. Softmax and mean row still run over all.
         ignore: labels that do not count at all: neither for the mean row nor in pairs.
         min_probability: share of 1/K_live from which labels are kept, at least 0.
+        threshold: for "coactivation", above 0 and below 0.5; default 0.1.
+        k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
         kwargs: as for every `torchmetrics.Metric`.
 
     Raises:
@@ -80,22 +75,26 @@ class SimilarityGap(EmbeddingGeometry):
         num_labels: int,
         embedding_dim: int,
         kind: OverlapKind = "bhattacharyya",
-        link: Link = "softmax",
+        link: Literal["softmax"] = "softmax",
         labels: Sequence[int] | Tensor | None = None,
         ignore: Sequence[int] = (),
         min_probability: float = 0.01,
+        threshold: float | None = None,
+        k: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_labels, embedding_dim, **kwargs)
-        check_overlap(kind, link)
-        self.kind, self.link, self.min_probability = kind, link, min_probability
+        check_one_of(link, "link", ("softmax",))
+        self.overlap = Overlap.of(num_labels, kind=kind, link=link, threshold=threshold, k=k)
+        self.min_probability = min_probability
         if not min_probability >= 0:
             raise InputError(expected("min_probability", "to be at least 0", min_probability, "It is a share of 1/K_live."))
         self.labels = label_index(labels, num_labels)
         self.counted = torch.ones(num_labels, dtype=torch.bool)
         if ignore:
             self.counted[label_index(sorted(set(ignore)), num_labels, "ignore")] = False
-        self.add_state("joint", torch.zeros(len(self.labels), len(self.labels)), dist_reduce_fx="sum")
+        joint = torch.zeros(len(self.labels), len(self.labels), dtype=self.overlap.joint_dtype)
+        self.add_state("joint", joint, dist_reduce_fx="sum")
         self.add_state("prob_sum", torch.zeros(num_labels, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("num_inputs", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
@@ -109,10 +108,10 @@ class SimilarityGap(EmbeddingGeometry):
             seen_N = embedding.isfinite().all(dim=1)
         if logits is not None:
             check_rows(logits, "logits", "(N, K)", (None, self.num_labels))
-            log_p_NK = log_probabilities(logits)
+            log_p_NK = self.overlap.log_probabilities(logits)
             known_N = ~log_p_NK.isnan().any(dim=1)
             seen_N = known_N if seen_N is None else known_N & seen_N
-            batch = overlap_sums(log_p_NK, labels=self.labels.to(logits.device), seen=seen_N)
+            batch = self.overlap.sums(log_p_NK, labels=self.labels.to(logits.device), seen=seen_N)
             self.joint = self.joint + batch.joint.to(self.joint.dtype)
             self.prob_sum = self.prob_sum + batch.probs
             self.num_inputs = self.num_inputs + batch.num_inputs
@@ -134,12 +133,13 @@ class SimilarityGap(EmbeddingGeometry):
         labels = self.labels.to(self.unembedding.device)
         live_K = live_labels(self.unembedding, self.counted)
         rungs = weight_rungs(self.unembedding, labels=labels, embedding_covariance=self._covariance(), live=live_K)
-        rungs["overlap"] = bhattacharyya_coefficient(self.joint)
+        rungs["overlap"] = self.overlap.finish(self.joint)
         return GapReport.from_rungs(
             {rung: similarity_LL.cpu() for rung, similarity_LL in rungs.items()},
             labels=self.labels,
             live=live_K.cpu(),
             mean_probs=(self.prob_sum / self.num_inputs).cpu(),
+            mass=(self.joint / self.num_inputs).cpu(),
             num_inputs=int(self.num_inputs),
             common_mode_ratio=common_mode_ratio(self.unembedding, live=live_K).item(),
             min_probability=self.min_probability,

@@ -22,7 +22,6 @@ from lightning_cossim.functional import (
 from lightning_cossim.functional.agreement import undefined_reason
 from lightning_cossim.functional.inputs import check_unembedding, live_labels
 from lightning_cossim.functional.logit_geometry import embedding_moments
-from lightning_cossim.functional.overlap import check_overlap
 
 W = torch.tensor([[1.0, 0.5], [0.5, 1.0], [-1.0, 0.4], [-0.8, -0.8], [0.9, -1.2]])
 EYE = torch.eye(2)
@@ -166,11 +165,8 @@ def test_probabilities_are_a_matrix_between_0_and_1(probs: Tensor, text: str) ->
 
 
 def test_unknown_words_are_refused_with_those_known() -> None:
-    kind = "Expected `kind` to be 'bhattacharyya', got 'jaccard'."
+    kind = "Expected `kind` to be 'bhattacharyya' or 'product' or 'coactivation' or 'topk', got 'jaccard'."
     assert_refused(lambda: probability_overlap(torch.ones(1, 1), kind="jaccard"), kind)  # type: ignore[arg-type]
-    assert_refused(lambda: check_overlap("jaccard"), kind)
-    assert_refused(lambda: check_overlap("bhattacharyya", "identity"), "Expected `link` to be 'softmax', got 'identity'.")
-    check_overlap("bhattacharyya", "softmax")
 
 
 @pytest.mark.parametrize("function", OF_MATRICES)

@@ -1,5 +1,6 @@
 """Probability overlap: the Bhattacharyya coefficient of input profiles, and the sums over inputs behind it."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -7,13 +8,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import jaccard_score
 from torch import Tensor
 
 from lightning_cossim.errors import InputError
 from lightning_cossim.functional import probability_overlap
-from lightning_cossim.functional.overlap import OverlapSums, bhattacharyya_coefficient, log_probabilities, overlap_sums
+from lightning_cossim.functional.overlap import Overlap, OverlapKind, OverlapSums, log_probabilities
 from tests import reference, strategies
 from tests.strategies import Array, Head
+
+BHATTACHARYYA = Overlap.of(8)
+overlap_sums, bhattacharyya_coefficient = BHATTACHARYYA.sums, BHATTACHARYYA.finish
 
 NAN, INF = torch.nan, torch.inf
 
@@ -243,3 +248,85 @@ def test_what_is_no_probability_is_told_as_it_is(probs: list[list[float]], got: 
     with pytest.raises(InputError) as caught:
         probability_overlap(torch.tensor(probs))
     assert str(caught.value) == f"Expected `probs` in [0, 1], got {got}. Pass probabilities, for example `logits.softmax(-1)`."
+
+
+class TestKinds:
+    @given(head=strategies.heads(), kind=st.sampled_from(["product", "coactivation", "topk"]))
+    def test_each_is_that_of_the_reference(self, head: Head, kind: OverlapKind) -> None:
+        p = reference.softmax(head.f @ head.W.T + head.b)
+        num_labels = p.shape[1]
+        wanted = {
+            "product": lambda: reference.product(p),
+            "coactivation": lambda: reference.coactivation(p, 0.1),
+            "topk": lambda: reference.top_k(p, max(2, min(5, num_labels // 5))),
+        }[kind]()
+        overlap = probability_overlap(torch.from_numpy(p), kind=kind)
+        np.testing.assert_allclose(overlap.numpy(), wanted, rtol=1e-6, atol=1e-6)
+
+    def test_coactivation_is_the_jaccard_score_of_two_labels_inputs(self) -> None:
+        p = torch.rand(200, 4, generator=torch.Generator().manual_seed(0))
+        overlap = probability_overlap(p, kind="coactivation", threshold=0.7)
+        active = (p > 0.7).numpy()
+        for i, j in [(0, 1), (2, 3), (1, 1)]:
+            assert overlap[i, j].item() == pytest.approx(jaccard_score(active[:, i], active[:, j]))
+
+    def test_labels_that_are_never_active_have_nothing_to_compare(self) -> None:
+        """0/0 is NaN; against an active label it is 0."""
+        p = torch.tensor([[0.9, 0.05, 0.05], [0.8, 0.1, 0.1]])
+        overlap = probability_overlap(p, kind="coactivation", threshold=0.3)
+        assert overlap.isnan().tolist() == [[False] * 3, [False, True, True], [False, True, True]]
+        assert overlap[0].tolist() == [1, 0, 0]
+
+    def test_topk_does_not_see_the_temperature(self) -> None:
+        z = torch.randn(100, 12, generator=torch.Generator().manual_seed(0))
+        cold, warm = (probability_overlap((z * scale).softmax(dim=1), kind="topk", k=3) for scale in (3, 0.2))
+        assert torch.equal(cold, warm)
+
+    def test_ties_at_the_last_place_are_all_among_the_top(self) -> None:
+        """Equal probabilities: no order of rows decides who overlaps whom. Labels that are masked out are never among them."""
+        assert torch.equal(probability_overlap(torch.full((5, 4), 0.25), kind="topk", k=2), torch.ones(4, 4))
+        overlap = probability_overlap(torch.tensor([[1.0, 0.0, 0.0]]), kind="topk", k=2)
+        assert overlap[0, 1].item() == 0
+        assert overlap[1, 2].isnan()
+
+    def test_counts_do_not_stall(self) -> None:
+        """A float32 sum stays at 2**24 whatever is added; counts go on."""
+        overlap = Overlap.of(2, kind="coactivation")
+        sums = overlap.sums(torch.tensor([[0.4, 0.6]]).log())
+        assert sums.joint.dtype == overlap.joint_dtype == torch.int64
+        assert (torch.full((2, 2), 2**24) + sums.joint)[0, 0].item() == 2**24 + 1
+
+    def test_a_sigmoid_gives_each_label_its_own_probability(self) -> None:
+        z = torch.tensor([[0.0, 800.0, -800.0]])
+        assert log_probabilities(z, "sigmoid").exp().tolist() == [[0.5, 1, 0]]
+
+    @pytest.mark.parametrize(
+        ("arguments", "text"),
+        [
+            (
+                {"kind": "jaccard"},
+                "Expected `kind` to be 'bhattacharyya' or 'product' or 'coactivation' or 'topk', got 'jaccard'.",
+            ),
+            ({"link": "probit"}, "Expected `link` to be 'softmax' or 'sigmoid', got 'probit'."),
+            (
+                {"kind": "coactivation", "threshold": 0.5},
+                "Expected `threshold` to be above 0 and below 0.5, got 0.5. Two probabilities of a softmax cannot both be",
+            ),
+            (
+                {"kind": "coactivation", "threshold": 1, "link": "sigmoid"},
+                "Expected `threshold` to be above 0 and below 1, got 1.",
+            ),
+            ({"kind": "coactivation", "threshold": float("nan")}, "Expected `threshold` to be above 0 and below 0.5, got nan."),
+            ({"threshold": 0.1}, "Expected `threshold` only with kind 'coactivation', got 0.1 with 'bhattacharyya'."),
+            ({"k": 3}, "Expected `k` only with kind 'topk', got 3 with 'bhattacharyya'."),
+            ({"kind": "topk", "k": 1}, "Expected `k` to be from 2 to 7, got 1. Fewer than all labels, more than one."),
+            ({"kind": "topk", "k": 8}, "Expected `k` to be from 2 to 7, got 8. Fewer than all labels, more than one."),
+        ],
+    )
+    def test_bad_arguments_are_told(self, arguments: dict[str, Any], text: str) -> None:
+        with pytest.raises(InputError, match=re.escape(text)):
+            Overlap.of(8, **arguments)
+
+    @pytest.mark.parametrize(("num_labels", "k"), [(3, 2), (10, 2), (15, 3), (40, 5), (1000, 5)])
+    def test_default_k_grows_with_the_labels(self, num_labels: int, k: int) -> None:
+        assert Overlap.of(num_labels, kind="topk").k == k

@@ -40,6 +40,10 @@ def wanted_rung(rung: str, given: Inputs) -> Any:
         "logit_correlation": lambda: reference.logit_correlation(W, reference.covariance(f)),
         "log_odds_variance": lambda: reference.log_odds_variance(W, reference.covariance(f)),
         "overlap": lambda: reference.bhattacharyya(reference.softmax(z)),
+        "sigmoid": lambda: reference.bhattacharyya(1 / (1 + np.exp(-z))),
+        "product": lambda: reference.product(reference.softmax(z)),
+        "coactivation": lambda: reference.coactivation(reference.softmax(z), 0.2),
+        "topk": lambda: reference.top_k(reference.softmax(z), 3),
     }[rung]()
 
 
@@ -50,6 +54,11 @@ METRICS: dict[str, tuple[Callable[[], Metric], tuple[str, ...]]] = {
     "log_odds_variance": (lambda: LogOddsVariance(K, D), ("unembedding", "embedding")),
     "overlap": (lambda: ProbabilityOverlap(K), ("logits",)),
     "gap": (lambda: SimilarityGap(K, D), ("unembedding", "logits", "embedding")),
+    "sigmoid": (lambda: ProbabilityOverlap(K, link="sigmoid"), ("logits",)),
+    "product": (lambda: ProbabilityOverlap(K, kind="product"), ("logits",)),
+    "coactivation": (lambda: ProbabilityOverlap(K, kind="coactivation", threshold=0.2), ("logits",)),
+    "topk": (lambda: ProbabilityOverlap(K, kind="topk", k=3), ("logits",)),
+    "gap of counts": (lambda: SimilarityGap(K, D, kind="topk"), ("unembedding", "logits", "embedding")),
 }
 every_metric = pytest.mark.parametrize("name", METRICS)
 
@@ -76,7 +85,7 @@ def assert_same(one: Any, other: Any, tolerance: float = 0.0) -> None:
     torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
-@pytest.mark.parametrize("name", [name for name in METRICS if name != "gap"])
+@pytest.mark.parametrize("name", [name for name in METRICS if not name.startswith("gap")])
 def test_value_is_that_of_the_reference(name: str) -> None:
     value = updated(name, batches(name, inputs(), [50, 70])).compute()
     np.testing.assert_allclose(numpy(value), wanted_rung(name, inputs()), rtol=1e-5, atol=1e-5)
@@ -198,7 +207,7 @@ def test_snapshot_comes_from_a_process_that_has_one(name: str) -> None:
 
 def test_collection_takes_keywords() -> None:
     """In a MetricCollection each metric takes the keywords it knows."""
-    collection = MetricCollection({name: new(name) for name in METRICS if name != "gap"})
+    collection = MetricCollection({name: new(name) for name in METRICS if not name.startswith("gap")})
     collection.update(**inputs())
     values = collection.compute()
     for name in values:
@@ -283,7 +292,10 @@ def test_without_embeddings_the_rungs_that_need_them_are_nan() -> None:
             lambda: SimilarityGap(K, D, ignore=[7]),
             "Expected `ignore` to be different labels from 0 to 6, got [7]. Pass the indices of rows of the head's weight.",
         ),
-        (lambda: ProbabilityOverlap(K, kind="hellinger"), "Expected `kind` to be 'bhattacharyya', got 'hellinger'."),  # type: ignore[arg-type]
+        (
+            lambda: ProbabilityOverlap(K, kind="hellinger"),  # type: ignore[arg-type]
+            "Expected `kind` to be 'bhattacharyya' or 'product' or 'coactivation' or 'topk', got 'hellinger'.",
+        ),
         (lambda: SimilarityGap(K, D, link="probit"), "Expected `link` to be 'softmax', got 'probit'."),  # type: ignore[arg-type]
         (
             lambda: SimilarityGap(K, D, min_probability=-1),
