@@ -3,9 +3,14 @@
 The tensors are tiny: waiting for a second thread would take most of the time.
 """
 
+import tempfile
+from pathlib import Path
+
 import torch
 from hypothesis import settings
+from hypothesis.configuration import set_hypothesis_home_dir
 
+set_hypothesis_home_dir(Path(tempfile.gettempdir(), "lightning-cossim-hypothesis"))
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=40)
 settings.load_profile("repeatable")
 torch.set_num_threads(1)
