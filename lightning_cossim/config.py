@@ -1,7 +1,9 @@
 """The monitor's settings: frozen dataclasses, checked when they are made."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
 from lightning_cossim.errors import ConfigError, expected
@@ -48,7 +50,7 @@ class LabelSelection:
         ConfigError: a value is of the wrong type or out of range.
     """
 
-    names: Sequence[str] | str | None = None
+    names: Sequence[str] | str | os.PathLike[str] | None = None
     """A name for every row of the head, in order: a list, or the path of a UTF-8 text file with one name a line."""
     ignore: Sequence[int] = ()
     """Rows of the head that do not count at all, padding for example: neither for the mean row nor in pairs."""
@@ -66,7 +68,7 @@ class LabelSelection:
             raise ConfigError(expected("ignore", "to be a list of labels", repr(self.ignore)))
         for label in self.ignore:
             _check_int(label, "ignore", 0)
-        names = [] if self.names is None or isinstance(self.names, str) else self.names
+        names = [] if self.names is None or isinstance(self.names, str | os.PathLike) else self.names
         if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
             raise ConfigError(expected("names", "to be a list of texts or the path of a file", repr(names)))
 
@@ -86,7 +88,7 @@ class LabelSelection:
         """
         if self.names is None:
             return tuple(map(str, range(num_labels)))
-        names = _lines(Path(self.names)) if isinstance(self.names, str) else list(self.names)
+        names = _lines(Path(self.names)) if isinstance(self.names, str | os.PathLike) else list(self.names)
         if len(names) != num_labels:
             raise ConfigError(expected("names", f"to name the {num_labels} rows of the head", f"{len(names)} names"))
         return tuple(names)
@@ -102,5 +104,6 @@ def _lines(path: Path) -> list[str]:
 
 def _check_int(value: object, name: str, low: int, high: int | None = None) -> None:
     wanted = f"to be a whole number of at least {low}" if high is None else f"to be a whole number from {low} to {high}"
-    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+    whole = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+    if whole is None or whole < low or (high is not None and whole > high):
         raise ConfigError(expected(name, wanted, repr(value)))

@@ -62,7 +62,7 @@ class LabelSimilarityMonitor(Callback):
     In windows of training batches and over every validation and test run it gathers the head's weights, embeddings and logits,
     forms a `GapReport` and logs its scalars as `cossim_train/…`, `cossim_val/…` and `cossim_test/…` to every logger, at the x of
     the user's own `self.log`. Validation scalars are also in `trainer.callback_metrics`, for EarlyStopping and ModelCheckpoint.
-    Training with it is bit for bit the training without it.
+    Training with it is bit for bit the training without it. Where a step calls the head several times, its last call counts.
 
     Args:
         head: dotted path of the final linear layer in the LightningModule, "model.fc" for example; default: found by itself.
@@ -77,7 +77,8 @@ class LabelSimilarityMonitor(Callback):
     Raises:
         InputError: an unknown link or overlap; at the start of the fit: a threshold or k out of range.
         HeadError: at the start of the fit: no final linear layer is found, or several that are equally good.
-        ConfigError: at the start of the fit: labels or names that do not fit the head, or two monitors of one name.
+        ConfigError: an argument of the wrong type; at the start of the fit: labels or names that do not fit the head, or two
+            monitors of one name.
 
     Example:
         >>> from lightning_cossim import LabelSelection, LabelSimilarityMonitor
@@ -102,6 +103,7 @@ class LabelSimilarityMonitor(Callback):
         self.head, self.link, self.overlap = head, link, overlap
         self.overlap_threshold, self.overlap_k = overlap_threshold, overlap_k
         self.labels, self.schedule, self.name = labels, schedule, name
+        self._check_arguments()
         self.last_report: dict[str, GapReport] = {}
         """The last report of each stage: "train", "val", "test"."""
         self._watch: HeadWatch | None = None
@@ -122,9 +124,10 @@ class LabelSimilarityMonitor(Callback):
     @override
     @_harmless
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not self._steps.start_fit(trainer.global_step, len(trainer.optimizers)):
+        if not self._steps.start_fit(trainer.global_step, len(trainer.optimizers)):  # another fit than the last one
             self._clock.next_due = self._steps.step
-        self._clock.drop_window()
+            self._tracked = self._head_watch.tracked = None
+        self._clock.drop_window(self._steps.step)
         step, accumulate = self._steps.step, trainer.accumulate_grad_batches
         # `max_steps` counts the steps of all optimizers, of which a batch takes one each.
         max_steps = trainer.max_steps // max(1, len(trainer.optimizers))
@@ -136,7 +139,7 @@ class LabelSimilarityMonitor(Callback):
     @override
     @_harmless
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._steps.advance(trainer.global_step)
+        self._steps.finish_fit(trainer.global_step, manual=not pl_module.automatic_optimization)
 
     @override
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -151,7 +154,7 @@ class LabelSimilarityMonitor(Callback):
     @override
     @_harmless
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        step = self._steps.advance(trainer.global_step)
+        step = self._steps.start_batch(trainer.global_step, manual=not pl_module.automatic_optimization)
         if self._clock.start_batch(step, self._batches_done(trainer, batch_idx), self._batches_of_fit):
             self._head_watch.begin_batch("train")
 
@@ -188,8 +191,14 @@ class LabelSimilarityMonitor(Callback):
         self._head_watch.end_batch("val")
 
     @override
-    @_harmless
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._report_validation(trainer)
+        switched_off = self._watch is None and self.schedule.validation and not trainer.sanity_checking
+        if switched_off:  # who watches a key must find it all the same
+            self._publisher.publish_nothing(trainer.callback_metrics)
+
+    @_harmless
+    def _report_validation(self, trainer: pl.Trainer) -> None:
         self._report(trainer, "val")
 
     @override
@@ -224,6 +233,7 @@ class LabelSimilarityMonitor(Callback):
         return {
             "step": self._steps.step,
             "global_step": self._steps.global_step,
+            "in_batch": self._steps.in_batch,
             "next_due": self._clock.next_due,
             "tracked": None if self._tracked is None else self._tracked.tolist(),
             "watched": self._publisher.watched,
@@ -232,6 +242,7 @@ class LabelSimilarityMonitor(Callback):
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._steps.step, self._steps.global_step = state_dict["step"], state_dict["global_step"]
+        self._steps.in_batch = state_dict["in_batch"]
         self._clock.next_due = state_dict["next_due"]
         self._tracked = None if state_dict["tracked"] is None else torch.tensor(state_dict["tracked"])
         self._publisher.watched = state_dict["watched"]
@@ -247,6 +258,8 @@ class LabelSimilarityMonitor(Callback):
         """Find the head and put the hook on it. What the user configured wrongly is raised here, before anything runs."""
         self._detach()
         self._overhead = Overhead()
+        self._publisher.start()
+        self._said.clear()
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         if any(isinstance(other, LabelSimilarityMonitor) and other.name == self.name for other in callbacks if other is not self):
             remedy = "Give each monitor a `name=`, which goes into its tags."
@@ -262,6 +275,18 @@ class LabelSimilarityMonitor(Callback):
             tracked=self._tracked,
             warn=self._warn,
         )
+
+    def _check_arguments(self) -> None:
+        wanted: dict[str, tuple[type, str]] = {
+            "head": (str, "to be a dotted path or None"),
+            "labels": (LabelSelection, "to be a LabelSelection"),
+            "schedule": (Schedule, "to be a Schedule"),
+            "name": (str, "to be a text or None"),
+        }
+        for argument, (kind, text) in wanted.items():
+            value = getattr(self, argument)
+            if not (isinstance(value, kind) or (value is None and kind is str)) or value == "":
+                raise ConfigError(expected(argument, text, repr(value) if value == "" else type(value).__name__))
 
     def _detach(self) -> None:
         if self._watch is not None:

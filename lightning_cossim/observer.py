@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+from typing_extensions import override
 
 from lightning_cossim.head import Head
 
@@ -43,16 +44,20 @@ class HeadObserver:
         self.head = head
         self.armed = False
         self._slot: tuple[Any, Any] | None = None
-        self._input_version: int | None = None
-        self._weight_version = 0
+        self._versions: tuple[int, int] | None = None
+        """How often input and weight had been written at the call; None where a compiled graph does not tell."""
         self._explained: bool | None = None
         """Whether weight and bias explain the logits; None until that could be checked."""
         self._handle: RemovableHandle = head.module.register_forward_hook(self._hook, with_kwargs=True)
 
     def arm(self) -> None:
         """The next call counts."""
-        self._weight_version = _version(self.head.module.weight)
         self.armed = True
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy of the model takes its hooks along: those of a copy see nothing, and hold nothing."""
+        return {**self.__dict__, "armed": False, "_slot": None}
 
     def disarm(self) -> None:
         """See nothing until armed again, and forget what was seen."""
@@ -66,8 +71,12 @@ class HeadObserver:
     def _hook(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:  # noqa: ARG002
         if self.armed:
             embedding = args[0] if args else kwargs.get("input")
+            self._versions = None
+            if not torch.compiler.is_compiling():
+                self._versions = _version(embedding), _version(self.head.module.weight)
+                if isinstance(output, Tensor) and output.is_inference():  # it keeps no count of what is written into it later
+                    output = output.clone()
             self._slot = (embedding, output)
-            self._input_version = None if torch.compiler.is_compiling() else _version(embedding)
 
     def take(self, max_inputs: int, generator: torch.Generator) -> Observation | None:
         """What the last armed call showed, at most `max_inputs` inputs of it, and disarm; None if there was no call."""
@@ -78,12 +87,13 @@ class HeadObserver:
         problem = self._unreadable(f_ND, z_NK)
         if problem is not None:
             return Observation(self.head.unembedding, problem=problem)
-        overwritten = _version(z_NK) > 0
+        written = _version(z_NK) > 0
         f_ND, z_NK = f_ND.detach(), z_NK.detach()
         if len(f_ND) > max_inputs:
             chosen = torch.randperm(len(f_ND), generator=generator)[:max_inputs].to(f_ND.device)
             f_ND, z_NK = f_ND[chosen], z_NK[chosen]
-        return self._worked_out(f_ND) if overwritten else self._checked(f_ND, z_NK)
+        # Written into is not yet changed: what a compiled graph gives out may have been written from within.
+        return self._worked_out(f_ND) if written and not self._agree(f_ND, z_NK) else self._checked(f_ND, z_NK)
 
     def _unreadable(self, f: Any, z: Any) -> str | None:
         if not (isinstance(f, Tensor) and isinstance(z, Tensor)):
@@ -92,11 +102,13 @@ class HeadObserver:
             return f"so far only calls from (N, D) to (N, K) are read; it was called from {f.ndim} to {z.ndim} dimensions"
         if z.shape[1] != self.head.num_labels:
             return f"its output has {z.shape[1]} labels and its weight {self.head.num_labels}: they do not belong together"
-        if _version(self.head.module.weight) != self._weight_version:
+        now = _version(f), _version(self.head.module.weight)
+        input_version, weight_version = self._versions or now
+        if now[1] != weight_version:
             return (
                 "its weights were changed before the backward pass was seen; in manual optimization call `self.manual_backward`"
             )
-        if self._input_version not in {None, _version(f)}:
+        if now[0] != input_version:
             return "its input was changed in place after the call"
         return None
 
@@ -121,14 +133,11 @@ class HeadObserver:
 
     def _mismatch(self, f_ND: Tensor, z_NK: Tensor) -> str | None:
         f_ND, z_NK = f_ND[:_CHECKED], z_NK[:_CHECKED]
-        size_NK = f_ND.float().abs() @ self.head.unembedding.float().abs().T
-        size_NK = size_NK if self.head.bias is None else size_NK + self.head.bias.float().abs()
         error_NK = (z_NK.float() - self.head.logits(f_ND)).abs()
         known_NK = error_NK.isfinite()
         if not known_NK.any():
             return None
-        tolerance = 1e-2 if z_NK.dtype in {torch.float16, torch.bfloat16} else 1e-3  # rounding of bf16, and of TF32
-        self._explained = bool((error_NK <= tolerance * size_NK)[known_NK].all())
+        self._explained = self._agree(f_ND, z_NK)
         if self._explained:
             return None
         error = error_NK[known_NK].max().item()
@@ -136,6 +145,14 @@ class HeadObserver:
             f"its output differs from `embedding @ weight.T + bias` by up to {error:.3g} (an adapter that is not merged, a "
             "parametrization or another hook are likely); logit_correlation and log_odds_variance would be false and are left out"
         )
+
+    def _agree(self, f_ND: Tensor, z_NK: Tensor) -> bool:
+        """Whether weight and bias give these logits, up to the rounding of bf16 or TF32; what is not finite does not count."""
+        size_NK = f_ND.float().abs() @ self.head.unembedding.float().abs().T
+        size_NK = size_NK if self.head.bias is None else size_NK + self.head.bias.float().abs()
+        error_NK = (z_NK.float() - self.head.logits(f_ND)).abs()
+        tolerance = 1e-2 if z_NK.dtype in {torch.float16, torch.bfloat16} else 1e-3
+        return bool((error_NK <= tolerance * size_NK).logical_or(~error_NK.isfinite()).all())
 
 
 def _version(value: Any) -> int:

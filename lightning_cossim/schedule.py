@@ -47,9 +47,10 @@ class WindowClock:
             ends = int(total)
         return step + (ends - 1 - done) // accumulate
 
-    def drop_window(self) -> None:
-        """Forget the open window, if any."""
+    def drop_window(self, step: int) -> None:
+        """Forget the open window, if any, and what was planned for beyond one period from this step."""
         self.batches_left = 0
+        self.next_due = min(self.next_due, step + self.every_n_steps)
 
     def _opens(self, step: int, done: int, total: float) -> bool:
         last_opens = max(0, total - self.num_batches)
@@ -57,15 +58,19 @@ class WindowClock:
 
 
 class StepCounter:
-    """The x that Lightning gives to `self.log`: batches after which an optimizer stepped.
+    """The x that Lightning gives to `self.log`: batches after which it did not accumulate.
 
-    `trainer.global_step` is not that number: it counts every optimizer, and within `on_train_batch_end` it is one ahead.
+    `trainer.global_step` is not that number: it counts the steps of every optimizer, and within `on_train_batch_end` it is one
+    ahead. Under automatic optimization, a batch counts where that number changed; under manual optimization, where Lightning
+    knows of no accumulation, every batch does.
     """
 
     def __init__(self) -> None:
         self.step = 0
         self.global_step = 0
         """`trainer.global_step` when last looked at."""
+        self.in_batch = False
+        """Whether a batch has started that is not counted yet."""
 
     def start_fit(self, global_step: int, num_optimizers: int) -> bool:
         """Begin a fit; whether it goes on where this counter stands. If not, the step is worked out from `global_step`."""
@@ -73,13 +78,19 @@ class StepCounter:
         if not goes_on:
             self.step = global_step // max(1, num_optimizers)
             self.global_step = global_step
+            self.in_batch = False
         return goes_on
 
-    def advance(self, global_step: int) -> int:
-        """The step of a batch that starts with this `global_step`."""
-        self.step += global_step != self.global_step
-        self.global_step = global_step
+    def start_batch(self, global_step: int, *, manual: bool = False) -> int:
+        """The step of a batch that starts with this `global_step`, under automatic or manual optimization."""
+        self.step += self.in_batch if manual else global_step != self.global_step
+        self.global_step, self.in_batch = global_step, True
         return self.step
+
+    def finish_fit(self, global_step: int, *, manual: bool = False) -> None:
+        """The last batch is done: what comes now stands one further."""
+        self.start_batch(global_step, manual=manual)
+        self.in_batch = False
 
 
 class Overhead:

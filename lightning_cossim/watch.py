@@ -99,8 +99,9 @@ class HeadWatch:
         self.tracked = window.tracked
         if not report.num_inputs and stage not in self._called:
             self.warn(
-                f"watching {self.head.path}: it was not called in a whole window, so only its weights are compared. "
-                "A fused loss or a functional call (`F.linear(x, head.weight)`) goes around it; call the layer itself."
+                f"watching {self.head.path}: it was not called in a whole window, so only its weights are compared. A fused loss "
+                "or a functional call (`F.linear(x, head.weight)`) goes around it, and so does a model that was compiled and "
+                "called before the fit; call the layer itself, or compile later."
             )
         return replace(report, names=tuple(self.names[label] for label in report.labels))
 

@@ -3,7 +3,7 @@
 Shapes: K labels of the head, L of them tracked, N inputs, D embedding dimensions.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -64,14 +64,16 @@ class Window:
 class ChoosingWindow(Window):
     """A first window over more labels than are tracked.
 
-    It sums the labels' probabilities and keeps up to 8 192 embeddings. When it closes, the `max_tracked` labels with the most
-    probability over all processes are chosen, and their report is formed from the embeddings kept.
+    It sums the labels' probabilities and keeps a random sample of up to 8 192 embeddings. When it closes, the `max_tracked`
+    labels with the most probability over all processes are chosen, and their report is formed from the embeddings kept.
     """
 
     def __init__(self, head: Head, selection: LabelSelection, overlap: Overlap) -> None:
         super().__init__(head, selection, overlap)
         self._mass = torch.zeros(head.num_labels, device=head.unembedding.device)
-        self._kept: list[Tensor] = []
+        self._kept = head.unembedding.new_empty(0, head.embedding_dim)
+        self._lots = torch.empty(0)
+        self._generator = torch.Generator().manual_seed(0)
 
     @override
     def add(self, seen: Observation) -> None:
@@ -79,17 +81,24 @@ class ChoosingWindow(Window):
             return
         probs_NK = self.overlap.log_probabilities(seen.logits).exp()
         self._mass = self._mass + probs_NK.nan_to_num(0).sum(dim=0)
-        room = _MAX_KEPT - sum(map(len, self._kept))
-        if seen.embedding is not None and room > 0:
-            self._kept.append(seen.embedding[:room].clone())
+        if seen.embedding is not None:
+            self._keep(seen.embedding)
+
+    def _keep(self, embedding: Tensor) -> None:
+        """A random sample of all embeddings so far: those with the smallest of the lots that each has drawn."""
+        lots = torch.cat([self._lots, torch.rand(len(embedding), generator=self._generator)])
+        chosen = lots.argsort()[:_MAX_KEPT].sort().values
+        self._lots = lots[chosen]
+        self._kept = torch.cat([self._kept, embedding])[chosen.to(embedding.device)]
 
     @override
     def close(self, sum_over_processes: Callable[[Tensor], Tensor]) -> GapReport:
         mass_K, known = sum_over_processes(self._mass), self.tracked
         self.tracked = self._most_probable(mass_K) if known is None else known
-        for embedding in _chunks(self._kept):
+        for start in range(0, len(self._kept), _CHUNK):
+            embedding = self._kept[start : start + _CHUNK]
             self._tracking().update(self.head.unembedding, self.head.logits(embedding), embedding)
-        self._kept.clear()
+        self._kept = self._kept[:0]
         report = super().close(sum_over_processes)
         if not mass_K.any():  # nothing was seen: the next window may choose
             self.tracked = known
@@ -101,8 +110,3 @@ class ChoosingWindow(Window):
         live_K[list(self.selection.ignore)] = False
         mass_K = mass_K.masked_fill(~live_K, -1).cpu()
         return mass_K.argsort(descending=True, stable=True)[: self.selection.max_tracked].sort().values
-
-
-def _chunks(kept: list[Tensor]) -> Iterator[Tensor]:
-    for embedding in kept:
-        yield from (embedding[start : start + _CHUNK] for start in range(0, len(embedding), _CHUNK))

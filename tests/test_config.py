@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from numpy import int64
 
 from lightning_cossim.config import MAX_WINDOW, LabelSelection, Schedule
 from lightning_cossim.errors import ConfigError
@@ -188,3 +189,9 @@ def test_a_name_may_hold_any_character_but_a_line_break(tmp_path: Path) -> None:
 def test_a_path_that_is_none_is_told() -> None:
     with pytest.raises(ConfigError, match="Expected `names` to be a list or a readable UTF-8 file, got a"):
         LabelSelection(names="a\0b").read_names(2)
+
+
+def test_numpy_integers_and_paths_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("cat\ndog\n", encoding="utf-8")
+    assert LabelSelection(names=path, ignore=[int64(1)]).read_names(2) == ("cat", "dog")  # type: ignore[list-item]

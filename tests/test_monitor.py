@@ -1,5 +1,6 @@
 """The monitor in real trainings: what it reports, where it writes, and that it touches nothing."""
 
+import copy
 import logging
 import random
 import re
@@ -21,10 +22,11 @@ from typing_extensions import override
 from lightning_cossim import LabelSelection, LabelSimilarityMonitor, Schedule
 from lightning_cossim.errors import ConfigError, HeadError, InputError
 from lightning_cossim.functional.overlap import OverlapKind
+from lightning_cossim.observer import HeadObserver
 from lightning_cossim.reporting.tags import GAPS, SCALARS
 from lightning_cossim.watch import HeadWatch
 from tests import reference
-from tests.toys import NUM_LABELS, MemoryLogger, Toy, TwoOptimizers, loader, trainer
+from tests.toys import NUM_LABELS, EveryThirdBatch, MemoryLogger, Toy, TwoOptimizers, loader, trainer
 
 EVERY_BATCH = Schedule(train_every_n_steps=1, train_batches=1)
 
@@ -122,7 +124,7 @@ class TestTouchesNothing:
         assert all(torch.equal(a, b) for a, b in zip(unwatched.parameters(), model.parameters(), strict=True))
 
     def test_a_broken_logger_costs_its_curves_only(self) -> None:
-        """A logger that fails is told once; reports and watched keys go on."""
+        """A logger that fails is told once; others, reports and watched keys go on, and the next fit tries it again."""
 
         class Broken(MemoryLogger):
             @override
@@ -132,11 +134,70 @@ class TestTouchesNothing:
 
         monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH)
         with pytest.warns(UserWarning) as record:
-            run = fit(Toy(), monitor, logger=Broken())
-        text = "LabelSimilarityMonitor: no longer logs, reports go on in `last_report`, after OSError: disk full"
-        assert ours(record) == [text]
+            run = fit(Toy(), monitor, logger=[Broken(), good := MemoryLogger()])
+        text = "Broken gets no more scalars in this run, reports go on in `last_report`, after OSError: disk full"
+        assert ours(record) == [f"LabelSimilarityMonitor: {text}"]
+        assert sorted(good.curve("cossim_val/overlap_mean")) == [5, 11]
         assert monitor.last_report["train"].step == 11
         assert "cossim_val/gap_behaviour" in run.callback_metrics
+
+    def test_keys_that_others_watch_stay_when_the_monitor_is_switched_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """EarlyStopping on a key of ours does not end the run for want of it."""
+        monkeypatch.setattr(HeadWatch, "look", lambda *args: 1 / 0)
+        with pytest.warns(UserWarning):
+            run = fit(Toy(), LabelSimilarityMonitor(), callbacks=[EarlyStopping("cossim_val/gap_behaviour", patience=9)])
+        assert run.global_step == 12
+        assert run.callback_metrics["cossim_val/gap_behaviour"] == 1
+
+    def test_a_copy_of_the_head_can_be_made_in_a_step(self) -> None:
+        """A teacher that is copied in the middle of a watched batch: the copy works, sees nothing and holds nothing."""
+
+        class Teaching(Toy):
+            @override
+            def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+                loss = super().training_step(batch, batch_idx)
+                self.teacher = [copy.deepcopy(self.head)]
+                return loss
+
+        model = Teaching()
+        fit(model, LabelSimilarityMonitor(schedule=EVERY_BATCH))
+        (hook,) = model.teacher[0]._forward_hooks.values()
+        model.teacher[0](torch.zeros(2, 5))
+        observer = hook.__self__  # type: ignore[attr-defined]
+        assert isinstance(observer, HeadObserver)
+        assert observer._slot is None
+
+    def test_weights_that_are_normalised_at_the_start_of_a_step_are_no_obstacle(self) -> None:
+        """As prototypes often are: the weights are those of the call."""
+
+        class Normalised(Toy):
+            @override
+            def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+                with torch.no_grad():
+                    self.head.weight.copy_(nn.functional.normalize(self.head.weight))
+                return super().training_step(batch, batch_idx)
+
+        monitor = LabelSimilarityMonitor()
+        fit(Normalised(), monitor)
+        assert monitor.last_report["train"].num_inputs == 8 * 16
+
+    @pytest.mark.parametrize("alone", [False, True])
+    def test_logits_changed_in_place_are_those_of_the_head(self, alone: bool) -> None:
+        """A temperature applied in place behind the head: in a fit and in `validate()`, which runs under inference mode."""
+
+        class Tempered(Toy):
+            @override
+            def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+                self(batch[0]).mul_(4)
+
+        model, monitor = Tempered(), LabelSimilarityMonitor()
+        run = fit(model, monitor)
+        if alone:
+            run.validate(model, loader(60, seed=2), verbose=False)
+        inputs = torch.cat([batch[0] for batch in loader(60, seed=2)])
+        with torch.no_grad():
+            probs = model.eval()(inputs).softmax(dim=1).double().numpy()
+        np.testing.assert_allclose(monitor.last_report["val"].rungs["overlap"].numpy(), reference.bhattacharyya(probs), atol=1e-4)
 
 
 class TestReports:
@@ -290,6 +351,7 @@ class TestScalars:
             (Toy, {"val_check_interval": 0.5}, [1, 4, 7, 11], [2, 5, 8, 11]),
             (Toy, {"max_steps": 7, "max_epochs": -1}, [1, 4, 6], [5]),
             (TwoOptimizers, {}, [1, 4, 7, 11], [5, 11]),
+            (EveryThirdBatch, {}, [1, 4, 7, 11], [5, 11]),
         ],
     )
     def test_steps_are_those_of_the_users_own_curves(
@@ -459,6 +521,20 @@ class TestSetup:
         assert logger.curve("cossim_val/overlap_mean")
         assert logger.curve("cossim_other_val/overlap_mean")
         assert len(other.last_report["val"].names) == 6
+
+    @pytest.mark.parametrize(
+        ("arguments", "text"),
+        [
+            ({"head": nn.Linear(2, 2)}, "Expected `head` to be a dotted path or None, got Linear."),
+            ({"labels": ["cat"]}, "Expected `labels` to be a LabelSelection, got list."),
+            ({"labels": None}, "Expected `labels` to be a LabelSelection, got NoneType."),
+            ({"schedule": {}}, "Expected `schedule` to be a Schedule, got dict."),
+            ({"name": ""}, "Expected `name` to be a text or None, got ''."),
+        ],
+    )
+    def test_arguments_of_the_wrong_type_are_told(self, arguments: dict[str, Any], text: str) -> None:
+        with pytest.raises(ConfigError, match=re.escape(text)):
+            LabelSimilarityMonitor(**arguments)
 
 
 class TestState:

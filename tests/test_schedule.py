@@ -109,7 +109,7 @@ def test_a_dropped_window_gives_no_report_and_the_next_comes_when_it_is_due() ->
     clock = WindowClock(10, 3)
     assert clock.start_batch(0, 0, math.inf)
     assert not clock.finish_batch()
-    clock.drop_window()
+    clock.drop_window(0)
     assert not clock.start_batch(1, 1, math.inf)
     assert windows_of_fit(clock, 15, total=math.inf, done=2) == [(10, 12)]
 
@@ -164,7 +164,7 @@ def test_steps_of_batches(global_steps: list[int], steps: list[int]) -> None:
     """A step is a batch after which an optimizer stepped, however many did."""
     counter = StepCounter()
     counter.start_fit(0, 2)
-    assert [counter.advance(global_step) for global_step in global_steps] == steps
+    assert [counter.start_batch(global_step) for global_step in global_steps] == steps
 
 
 @pytest.mark.parametrize(
@@ -190,8 +190,8 @@ def test_start_of_a_fit(
     counter = StepCounter()
     counter.step, counter.global_step = left_at
     assert counter.start_fit(global_step, num_optimizers) is goes_on
-    assert counter.advance(global_step) == first_step
-    assert counter.advance(global_step + max(1, num_optimizers)) == first_step + 1
+    assert counter.start_batch(global_step) == first_step
+    assert counter.start_batch(global_step + max(1, num_optimizers)) == first_step + 1
 
 
 @pytest.mark.parametrize(
@@ -314,3 +314,22 @@ def test_a_monitor_that_always_works_has_an_overhead_of_one(clock: HandClock) ->
 
 def test_no_epochs_are_no_batches() -> None:
     assert batches_of_fit(math.inf, 0, -1, 1) == 0
+
+
+def test_under_manual_optimization_every_batch_counts() -> None:
+    """Whether or not an optimizer stepped; a fit that ends counts its last batch, and the next goes on from there."""
+    counter = StepCounter()
+    assert counter.start_fit(0, 1)
+    assert [counter.start_batch(step, manual=True) for step in (0, 0, 0, 1)] == [0, 1, 2, 3]
+    counter.finish_fit(1, manual=True)
+    assert counter.step == 4
+    assert counter.start_fit(1, 1)
+    assert counter.start_batch(1, manual=True) == 4
+
+
+def test_a_plan_beyond_one_period_is_forgotten() -> None:
+    """A checkpoint of a run that looked rarely does not keep one that looks often from looking."""
+    clock = WindowClock(4, 2)
+    clock.next_due = 10_000
+    clock.drop_window(30)
+    assert clock.next_due == 34

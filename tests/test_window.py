@@ -22,7 +22,8 @@ from lightning_cossim.window import ChoosingWindow, Window
 NUM_LABELS, EMBEDDING_DIM = 9, 4
 NOT_CALLED = (
     "watching fc: it was not called in a whole window, so only its weights are compared. A fused loss or a functional call "
-    "(`F.linear(x, head.weight)`) goes around it; call the layer itself."
+    "(`F.linear(x, head.weight)`) goes around it, and so does a model that was compiled and called before the fit; "
+    "call the layer itself, or compile later."
 )
 
 
@@ -226,7 +227,7 @@ def test_kept_embeddings_are_read_with_the_weights_of_when_the_window_closes() -
 
 @pytest.mark.parametrize("sizes", [[7, 7, 7], [30], [10, 5], [4, 4, 4, 4]])
 def test_embeddings_are_kept_up_to_a_number_and_masses_summed_over_all(monkeypatch: pytest.MonkeyPatch, sizes: list[int]) -> None:
-    """The first ones are kept; the choice is made on all of them."""
+    """A sample of them is kept, in order; the choice is made on all of them."""
     monkeypatch.setattr(window, "_MAX_KEPT", 10)
     head = head_with()
     embeddings = [inputs_of(size, seed=seed) for seed, size in enumerate(sizes)]
@@ -236,17 +237,36 @@ def test_embeddings_are_kept_up_to_a_number_and_masses_summed_over_all(monkeypat
         seen = seen_of(head, embedding)
         opened.add(seen)
         masses += head.logits(embedding).softmax(dim=1).sum(dim=0)
+    kept = opened._kept
+    rows = [(torch.cat(embeddings) == row).all(dim=1).nonzero().item() for row in kept]
+    assert rows == sorted(rows)
+    assert rows != list(range(10))
     report = opened.close(alone)
     assert report.num_inputs == 10
     assert report.labels == tuple(sorted(masses.topk(5).indices.tolist()))
-    assert_same(report, report_of(head, [torch.cat(embeddings)[:10]], labels=opened.tracked))
+    assert_same(report, report_of(head, [kept], labels=opened.tracked))
+
+
+def test_kept_embeddings_are_a_fair_sample_of_inputs_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 50 batches that come sorted, early and late ones are kept alike, and the user's random numbers stay."""
+    monkeypatch.setattr(window, "_MAX_KEPT", 500)
+    head = head_with()
+    opened = choosing(head, max_tracked=5)
+    state = torch.get_rng_state()
+    for number in range(50):
+        opened.add(seen_of(head, torch.full((100, EMBEDDING_DIM), float(number))))
+    assert torch.equal(torch.get_rng_state(), state)
+    kept = opened._kept[:, 0]
+    assert len(kept) == 500
+    assert kept.mean().item() == pytest.approx(24.5, abs=2)
+    assert len(set(kept.tolist())) > 45
 
 
 def test_8192_embeddings_are_kept() -> None:
     assert window._MAX_KEPT == 8192
 
 
-@pytest.mark.parametrize(("sizes", "chunks"), [([7, 3], [3, 3, 1, 3]), ([1], [1]), ([0, 6], [3, 3])])
+@pytest.mark.parametrize(("sizes", "chunks"), [([7, 3], [3, 3, 3, 1]), ([1], [1]), ([0, 6], [3, 3])])
 def test_kept_embeddings_are_worked_on_in_chunks(monkeypatch: pytest.MonkeyPatch, sizes: list[int], chunks: list[int]) -> None:
     """No (N, K) of the whole window is ever held, and the report does not depend on it."""
     monkeypatch.setattr(window, "_CHUNK", 3)

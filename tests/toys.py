@@ -71,6 +71,24 @@ class TwoOptimizers(Toy):
         return [torch.optim.SGD(part.parameters(), lr=0.5) for part in (self.body, self.head)]
 
 
+class EveryThirdBatch(Toy):
+    """Manual optimization that steps in every third batch only: Lightning's steps count every batch all the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    @override
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        optimizer: Any = self.optimizers()
+        self.manual_backward(loss)
+        if batch_idx % 3 == 2:
+            optimizer.step()
+            optimizer.zero_grad()
+        return loss
+
+
 class MemoryLogger(Logger):
     """Keeps what it is given: a list of (step, metrics)."""
 

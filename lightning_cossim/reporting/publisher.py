@@ -1,6 +1,7 @@
 """Publisher: a report to all who read it, the loggers and the callbacks that watch a key."""
 
 import logging
+import math
 from collections.abc import Callable, Iterable, MutableMapping
 
 import torch
@@ -27,32 +28,49 @@ class Publisher:
         self.name, self._warn = name, warn
         self.watched: dict[str, dict[str, float]] = {}
         """Group to the values that other callbacks last saw."""
-        self._can_log = True
+        self._failed: list[ScalarLogger] = []
+        self._told: set[tuple[str, ...]] = set()
+
+    def start(self) -> None:
+        """A run begins: loggers that failed in an earlier one get another chance."""
+        self._failed.clear()
 
     def publish(self, report: GapReport, loggers: Iterable[ScalarLogger], watched: MutableMapping[str, Tensor]) -> None:
         """Write a report to the loggers and, if it is of a validation run, into the metrics that other callbacks watch."""
         tags = group(report.stage, self.name)
         scalars = {name: report.scalars[name] for name in SCALARS}
+        self._warn_of_undefined(tags, report)
         if report.stage == "val":
-            self._warn_of_undefined(tags, report)
-            self.watched[tags] = watchable(scalars, self.watched.get(tags, {}))
-            watched.update({f"{tags}/{name}": torch.tensor(value) for name, value in self.watched[tags].items()})
-        if self._can_log:
-            self._log(loggers, tags, scalars, report.step)
+            self._offer(tags, scalars, watched)
+        for logger in loggers:
+            self._log(logger, tags, scalars, report.step)
 
-    def _log(self, loggers: Iterable[ScalarLogger], tags: str, scalars: dict[str, float], step: int) -> None:
+    def publish_nothing(self, watched: MutableMapping[str, Tensor]) -> None:
+        """For a validation run without a report: other callbacks find their keys all the same."""
+        self._offer(group("val", self.name), dict.fromkeys(SCALARS, math.nan), watched)
+
+    def _offer(self, tags: str, scalars: dict[str, float], watched: MutableMapping[str, Tensor]) -> None:
+        self.watched[tags] = watchable(scalars, self.watched.get(tags, {}))
+        watched.update({f"{tags}/{name}": torch.tensor(value) for name, value in self.watched[tags].items()})
+
+    def _log(self, logger: ScalarLogger, tags: str, scalars: dict[str, float], step: int) -> None:
         """Loggers write on one process only: a failure there must stay there, or the other processes would wait for it."""
+        if logger in self._failed:
+            return
         try:
-            log_scalars(loggers, tags, scalars, step)
+            log_scalars([logger], tags, scalars, step)
         except Exception as error:
-            self._can_log = False
-            self._warn(f"no longer logs, reports go on in `last_report`, after {type(error).__name__}: {error}")
+            self._failed.append(logger)
+            what = f"{type(logger).__name__} gets no more scalars in this run, reports go on in `last_report`"
+            self._warn(f"{what}, after {type(error).__name__}: {error}")
             _logger.debug("The failure that ended logging:", exc_info=True)
 
     def _warn_of_undefined(self, tags: str, report: GapReport) -> None:
         for reason in sorted(set(report.undefined.values())):
-            names = ", ".join(name for name, why in report.undefined.items() if why == reason)
-            self._warn(
-                f"{tags}: undefined ({reason}): {names}. Loggers get nothing; "
-                "callbacks that watch them see the last value, or 1 for gaps and 0 for others."
-            )
+            names = tuple(name for name, why in report.undefined.items() if why == reason)
+            if names not in self._told:
+                self._told.add(names)
+                self._warn(
+                    f"{tags}: undefined ({reason}): {', '.join(names)}. Loggers get nothing; "
+                    "callbacks that watch them see the last value, or 1 for gaps and 0 for others."
+                )
