@@ -162,7 +162,7 @@ MUTANTS = (
     ),
     Mutant(
         "counts the sanity check",
-        (("monitor.py", "self.schedule.validation and not trainer.sanity_checking", "self.schedule.validation"),),
+        (("monitor.py", "if self.schedule.validation and not trainer.sanity_checking", "if self.schedule.validation"),),
         (f"{MONITOR}::TestReports::test_nothing_comes_from_the_sanity_check",),
     ),
     Mutant(
@@ -196,6 +196,21 @@ MUTANTS = (
             ),
         ),
         ("tests/functional/test_retrieval.py::TestReliability::test_tiny_overlaps_are_ranked_too",),
+    ),
+    Mutant(
+        "lets the hook of a copied head hold what it sees",
+        (("observer.py", '"armed": False, "_slot": None}', "}"),),
+        (f"{MONITOR}::TestTouchesNothing::test_a_copy_of_the_head_can_be_made_in_a_step",),
+    ),
+    Mutant(
+        "counts optimizer steps under manual optimization",
+        (("schedule.py", "self.step += self.in_batch if manual else global_step", "self.step += global_step"),),
+        (f"{MONITOR}::TestScalars::test_steps_are_those_of_the_users_own_curves", "tests/test_schedule.py"),
+    ),
+    Mutant(
+        "leaves watched keys out when it is switched off",
+        (("monitor.py", "            self._publisher.publish_nothing(trainer.callback_metrics)\n", "            pass\n"),),
+        (f"{MONITOR}::TestTouchesNothing::test_keys_that_others_watch_stay_when_the_monitor_is_switched_off",),
     ),
     Mutant(
         "compares every batch of a fit",

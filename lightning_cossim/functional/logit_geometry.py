@@ -55,7 +55,7 @@ def embedding_moments(embedding: Tensor, *, seen: Tensor | None = None) -> Embed
     with full_precision(embedding):
         outer_DD = (spread_ND.T @ spread_ND).to(f_ND.dtype)
     # What rounding of the mean and of the spread leaves in the sum of the spread is below float32's own error.
-    return EmbeddingMoments(count, mean_D * count, outer_DD + count * mean_D.outer(mean_D))
+    return EmbeddingMoments(count, mean_D * count, outer_DD.addr_(mean_D * count, mean_D))
 
 
 def embedding_covariance(moments: EmbeddingMoments) -> Tensor:
@@ -64,10 +64,11 @@ def embedding_covariance(moments: EmbeddingMoments) -> Tensor:
     A coordinate whose variance is within rounding of zero (1e-12 of its mean square) is constant: its row and column are 0.
     """
     mean_D = moments.total / moments.num_inputs
-    square_DD = moments.outer / moments.num_inputs
-    covariance_DD = square_DD - mean_D.outer(mean_D)
-    constant_D = covariance_DD.diagonal() <= _SAME_EMBEDDING * square_DD.diagonal()
-    return covariance_DD.masked_fill(constant_D[:, None] | constant_D, 0)
+    covariance_DD = moments.outer / moments.num_inputs
+    square_D = covariance_DD.diagonal().clone()
+    covariance_DD.addr_(mean_D, mean_D, alpha=-1)
+    constant_D = covariance_DD.diagonal() <= _SAME_EMBEDDING * square_D
+    return covariance_DD.masked_fill_(constant_D[:, None] | constant_D, 0)
 
 
 def logit_correlation(

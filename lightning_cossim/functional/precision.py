@@ -40,5 +40,7 @@ def full_precision(tensor: Tensor) -> Iterator[None]:
         with torch.autocast(tensor.device.type, enabled=False):
             yield
     finally:
+        general = torch.backends.fp32_precision  # type: ignore[attr-defined]
         for backend, precision in zip(matmuls, before, strict=True):
-            backend.fp32_precision = precision
+            # A setting that came from the general one goes on coming from there: "none" is to have none of its own.
+            backend.fp32_precision = "none" if precision == general else precision

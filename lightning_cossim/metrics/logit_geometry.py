@@ -57,7 +57,7 @@ class EmbeddingGeometry(Metric):
         # Rebound, not added in place: a state that was reset under inference mode refuses in-place updates outside it.
         self.embedding_count = self.embedding_count + batch.num_inputs
         self.embedding_total = self.embedding_total + batch.total
-        self.embedding_outer = self.embedding_outer + batch.outer
+        self.embedding_outer = batch.outer.add_(self.embedding_outer)  # in place on the batch's: (D, D) is the largest thing here
 
     def _covariance(self) -> Tensor:
         return embedding_covariance(EmbeddingMoments(self.embedding_count, self.embedding_total, self.embedding_outer))

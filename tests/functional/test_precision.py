@@ -112,3 +112,18 @@ def test_results_are_float32_unless_the_input_is_float64(dtype: torch.dtype, res
 def test_work_is_done_in_float64_where_the_device_has_it(device: str, dtype: torch.dtype) -> None:
     tensor = cast("Tensor", SimpleNamespace(device=torch.device(device)))
     assert working_dtype(tensor) == dtype
+
+
+def test_a_general_setting_still_reaches_the_backends_afterwards() -> None:
+    """What was inherited before is inherited again: nothing is pinned."""
+    backends: Any = torch.backends
+    before = backends.fp32_precision
+    try:
+        backends.fp32_precision = "tf32"
+        with full_precision(torch.ones(1)):
+            assert backends.cuda.matmul.fp32_precision == "ieee"
+        assert backends.cuda.matmul.fp32_precision == "tf32"
+        backends.fp32_precision = "ieee"
+        assert backends.cuda.matmul.fp32_precision == backends.mkldnn.matmul.fp32_precision == "ieee"
+    finally:
+        backends.fp32_precision = before
