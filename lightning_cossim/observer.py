@@ -68,6 +68,7 @@ class HeadObserver:
         self._handle.remove()
         self.disarm()
 
+    # torch passes the module, too
     def _hook(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:  # noqa: ARG002
         if self.armed:
             embedding = args[0] if args else kwargs.get("input")

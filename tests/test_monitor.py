@@ -149,6 +149,13 @@ class TestTouchesNothing:
         assert run.global_step == 12
         assert run.callback_metrics["cossim_val/gap_behaviour"] == 1
 
+    def test_what_was_told_is_told_again_in_the_next_fit(self) -> None:
+        monitor = LabelSimilarityMonitor()
+        for _ in range(2):
+            with pytest.warns(UserWarning) as record:
+                trainer(callbacks=[monitor]).fit(Toy(4), loader(num_labels=4), loader(60, num_labels=4))
+            assert len(ours(record)) == 1
+
     def test_a_copy_of_the_head_can_be_made_in_a_step(self) -> None:
         """A teacher that is copied in the middle of a watched batch: the copy works, sees nothing and holds nothing."""
 

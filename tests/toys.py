@@ -52,6 +52,8 @@ class Toy(pl.LightningModule):
 class TwoOptimizers(Toy):
     """Manual optimization that steps two optimizers in every batch, so `trainer.global_step` jumps by two."""
 
+    every = 1
+
     def __init__(self) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -61,7 +63,7 @@ class TwoOptimizers(Toy):
         loss = super().training_step(batch, batch_idx)
         optimizers: Any = self.optimizers()
         self.manual_backward(loss)
-        for optimizer in optimizers:
+        for optimizer in optimizers if (batch_idx + 1) % self.every == 0 else ():
             optimizer.step()
             optimizer.zero_grad()
         return loss
@@ -71,22 +73,10 @@ class TwoOptimizers(Toy):
         return [torch.optim.SGD(part.parameters(), lr=0.5) for part in (self.body, self.head)]
 
 
-class EveryThirdBatch(Toy):
+class EveryThirdBatch(TwoOptimizers):
     """Manual optimization that steps in every third batch only: Lightning's steps count every batch all the same."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.automatic_optimization = False
-
-    @override
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = super().training_step(batch, batch_idx)
-        optimizer: Any = self.optimizers()
-        self.manual_backward(loss)
-        if batch_idx % 3 == 2:
-            optimizer.step()
-            optimizer.zero_grad()
-        return loss
+    every = 3
 
 
 class MemoryLogger(Logger):

@@ -92,7 +92,7 @@ class Comparison:
 
     def neighbor_jaccard(self, k: int) -> Tensor:
         """`neighbor_jaccard`, a scalar."""
-        labels = torch.cat([self._row, self._column]).unique(return_inverse=False)  # type: ignore[no-untyped-call]
+        labels = torch.cat([self._row, self._column]).bincount().nonzero().flatten()
         if self.undefined is not None or len(labels) - 1 < 4 * k:
             return self._like.new_full((), torch.nan)
         shared = (_seats(self._s_KK[labels][:, labels], k) * _seats(self._o_KK[labels][:, labels], k)).sum(dim=1)

@@ -21,7 +21,7 @@ class Publisher:
 
     Args:
         name: goes into the tags.
-        warn: says something to the user, once for each text.
+        warn: says something to the user; what it is given again was said before.
     """
 
     def __init__(self, name: str | None, warn: Callable[[str], None]) -> None:
@@ -32,8 +32,9 @@ class Publisher:
         self._told: set[tuple[str, ...]] = set()
 
     def start(self) -> None:
-        """A run begins: loggers that failed in an earlier one get another chance."""
+        """A run begins: loggers that failed in an earlier one get another chance, and what was told is told again."""
         self._failed.clear()
+        self._told.clear()
 
     def publish(self, report: GapReport, loggers: Iterable[ScalarLogger], watched: MutableMapping[str, Tensor]) -> None:
         """Write a report to the loggers and, if it is of a validation run, into the metrics that other callbacks watch."""
