@@ -1,5 +1,6 @@
 """The monitor's settings: frozen dataclasses, checked when they are made."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,12 +59,20 @@ class LabelSelection:
     """Labels whose pairs are looked at, at least 2; of more, those with the largest probability mass in the first window."""
     min_probability: float = 0.01
     """Labels with a smaller mean probability, as a share of 1/K, are left out of pairs; at least 0."""
+    ignore_index: int = -100
+    """Inputs with this target are left out where `targets_key` tells the targets: the padding of sequences for example."""
+    targets_key: str | int | None = None
+    """The key of the targets in a batch, a place for a tuple; there has to be one target an input. Default: all inputs count."""
 
     def __post_init__(self) -> None:
         _check_int(self.max_tracked, "max_tracked", 2)
         value = self.min_probability
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
             raise ConfigError(expected("min_probability", "to be a number of at least 0", repr(value)))
+        _check_int(self.ignore_index, "ignore_index")
+        if isinstance(self.targets_key, bool) or not isinstance(self.targets_key, str | int | None):
+            wanted = "to be a key of the batch, a place in it or None"
+            raise ConfigError(expected("targets_key", wanted, repr(self.targets_key)))
         if isinstance(self.ignore, str) or not isinstance(self.ignore, Sequence):
             raise ConfigError(expected("ignore", "to be a list of labels", repr(self.ignore)))
         for label in self.ignore:
@@ -102,8 +111,8 @@ def _lines(path: Path) -> list[str]:
     return text.removesuffix("\n").split("\n") if text else []
 
 
-def _check_int(value: object, name: str, low: int, high: int | None = None) -> None:
-    wanted = f"to be a whole number of at least {low}" if high is None else f"to be a whole number from {low} to {high}"
+def _check_int(value: object, name: str, low: float = -math.inf, high: float = math.inf) -> None:
+    bounds = "" if low == -math.inf else f" of at least {low}" if high == math.inf else f" from {low} to {high}"
     whole = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
-    if whole is None or whole < low or (high is not None and whole > high):
-        raise ConfigError(expected(name, wanted, repr(value)))
+    if whole is None or not low <= whole <= high:
+        raise ConfigError(expected(name, f"to be a whole number{bounds}", repr(value)))

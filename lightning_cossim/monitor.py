@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Concatenate, Literal, ParamSpec, get_args
+from typing import Any, Concatenate, ParamSpec, get_args
 
 import lightning.pytorch as pl
 import torch
@@ -21,7 +21,7 @@ from typing_extensions import override
 from lightning_cossim.config import LabelSelection, Schedule
 from lightning_cossim.errors import ConfigError, expected
 from lightning_cossim.functional.inputs import check_one_of
-from lightning_cossim.functional.overlap import Overlap, OverlapKind
+from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind
 from lightning_cossim.head import find_head
 from lightning_cossim.report import GapReport
 from lightning_cossim.reporting.publisher import Publisher
@@ -66,9 +66,9 @@ class LabelSimilarityMonitor(Callback):
 
     Args:
         head: dotted path of the final linear layer in the LightningModule, "model.fc" for example; default: found by itself.
-        link: from logits to probabilities; "softmax".
+        link: from logits to probabilities: "softmax", or "sigmoid" for labels that do not exclude one another (multi-label).
         overlap: which probability overlap: "bhattacharyya", "product", "coactivation" or "topk".
-        overlap_threshold: for "coactivation", above 0 and below 0.5; default 0.1.
+        overlap_threshold: for "coactivation", above 0 and, under a softmax, below 0.5; default 0.1.
         overlap_k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
         labels: which labels are looked at and what they are called.
         schedule: when it looks and how much it looks at.
@@ -90,7 +90,7 @@ class LabelSimilarityMonitor(Callback):
     def __init__(
         self,
         head: str | None = None,
-        link: Literal["softmax"] = "softmax",
+        link: Link = "softmax",
         overlap: OverlapKind = "bhattacharyya",
         overlap_threshold: float | None = None,
         overlap_k: int | None = None,
@@ -99,7 +99,7 @@ class LabelSimilarityMonitor(Callback):
         name: str | None = None,
     ) -> None:
         check_one_of(overlap, "overlap", get_args(OverlapKind))
-        check_one_of(link, "link", ("softmax",))
+        check_one_of(link, "link", get_args(Link))
         self.head, self.link, self.overlap = head, link, overlap
         self.overlap_threshold, self.overlap_k = overlap_threshold, overlap_k
         self.labels, self.schedule, self.name = labels, schedule, name
@@ -112,7 +112,7 @@ class LabelSimilarityMonitor(Callback):
         self._clock = WindowClock(schedule.train_every_n_steps, schedule.train_batches)
         self._batches_of_fit = math.inf
         self._overhead = Overhead()
-        self._publisher = Publisher(name, self._warn)
+        self._publisher = Publisher(link, name, self._warn)
         self._said: set[str] = set()
 
     # Coming and going
@@ -156,7 +156,7 @@ class LabelSimilarityMonitor(Callback):
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         step = self._steps.start_batch(trainer.global_step, manual=not pl_module.automatic_optimization)
         if self._clock.start_batch(step, self._batches_done(trainer, batch_idx), self._batches_of_fit):
-            self._head_watch.begin_batch("train")
+            self._head_watch.begin_batch("train", batch, step)
 
     @override
     @_harmless
@@ -182,8 +182,10 @@ class LabelSimilarityMonitor(Callback):
 
     @override
     @_harmless
-    def on_validation_batch_start(self, *args: Any, **kwargs: Any) -> None:
-        self._head_watch.begin_batch("val")
+    def on_validation_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        self._head_watch.begin_batch("val", batch)
 
     @override
     @_harmless
@@ -208,8 +210,10 @@ class LabelSimilarityMonitor(Callback):
 
     @override
     @_harmless
-    def on_test_batch_start(self, *args: Any, **kwargs: Any) -> None:
-        self._head_watch.begin_batch("test")
+    def on_test_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        self._head_watch.begin_batch("test", batch)
 
     @override
     @_harmless
@@ -299,7 +303,7 @@ class LabelSimilarityMonitor(Callback):
             self._attach(trainer, pl_module)
             self._announce(f"report at the end of the {stage} run")
         if self._watch is not None:
-            self._watch.open(stage)
+            self._watch.open(stage, self._steps.step)
 
     def _batches_done(self, trainer: pl.Trainer, batch_idx: int) -> int:
         per_epoch = trainer.num_training_batches

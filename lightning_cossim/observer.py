@@ -3,7 +3,7 @@
 Shapes: K labels, D embedding dimensions, N inputs; `W_KD` weight, `f_ND` embeddings, `z_NK` logits.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from typing_extensions import override
 
-from lightning_cossim.head import Head
+from lightning_cossim.head import Head, num_writes
+from lightning_cossim.rows import groups_of, sample_rows, take_rows
 
 __all__ = ["HeadObserver", "Observation"]
 
@@ -29,6 +30,8 @@ class Observation:
     """(N, K), or None where they could not be read."""
     embedding: Tensor | None = None
     """(N, D), or None where it could not be read or does not explain the logits."""
+    groups: Tensor | None = None
+    """(N,), which sequence or image an input is of; None where each stands for itself."""
     problem: str | None = None
     """What the user should know about it."""
 
@@ -74,36 +77,46 @@ class HeadObserver:
             embedding = args[0] if args else kwargs.get("input")
             self._versions = None
             if not torch.compiler.is_compiling():
-                self._versions = _version(embedding), _version(self.head.module.weight)
+                self._versions = num_writes(embedding), self.head.num_writes
                 if isinstance(output, Tensor) and output.is_inference():  # it keeps no count of what is written into it later
                     output = output.clone()
             self._slot = (embedding, output)
 
-    def take(self, max_inputs: int, generator: torch.Generator) -> Observation | None:
-        """What the last armed call showed, at most `max_inputs` inputs of it, and disarm; None if there was no call."""
+    def take(self, max_inputs: int, generator: torch.Generator, counted: Tensor | None = None) -> Observation | None:
+        """What the last armed call showed, and disarm; None if there was no call.
+
+        Args:
+            max_inputs: of more inputs, a sample is taken.
+            generator: of the sample.
+            counted: boolean, one entry an input: those that count at all; default all.
+        """
         if self._slot is None:
             return None
-        f_ND, z_NK = self._slot
+        f, z = self._slot
         self.disarm()
-        problem = self._unreadable(f_ND, z_NK)
+        problem = self._unreadable(f, z)
         if problem is not None:
             return Observation(self.head.unembedding, problem=problem)
-        written = _version(z_NK) > 0
-        f_ND, z_NK = f_ND.detach(), z_NK.detach()
-        if len(f_ND) > max_inputs:
-            chosen = torch.randperm(len(f_ND), generator=generator)[:max_inputs].to(f_ND.device)
-            f_ND, z_NK = f_ND[chosen], z_NK[chosen]
+        shape = z.movedim(self.head.axis, -1).shape[:-1]
+        if counted is not None and counted.numel() != shape.numel():
+            problem = f"it was called for {shape.numel()} inputs and there are {counted.numel()} targets: all inputs count"
+            counted = None
+        index = sample_rows(shape, max_inputs, generator, counted)
+        f_ND, z_NK = (take_rows(tensor.detach(), self.head.axis, index) for tensor in (f, z))
         # Written into is not yet changed: what a compiled graph gives out may have been written from within.
-        return self._worked_out(f_ND) if written and not self._agree(f_ND, z_NK) else self._checked(f_ND, z_NK)
+        written = num_writes(z) > 0 and not self._agree(f_ND, z_NK)
+        seen = self._worked_out(f_ND) if written else self._checked(f_ND, z_NK)
+        return replace(seen, groups=groups_of(shape, index), problem=seen.problem or problem)
 
     def _unreadable(self, f: Any, z: Any) -> str | None:
         if not (isinstance(f, Tensor) and isinstance(z, Tensor)):
             return f"it was called from {type(f).__name__} to {type(z).__name__}; only tensors are read"
-        if (f.ndim, z.ndim) != (2, 2) or len(f) != len(z):
-            return f"so far only calls from (N, D) to (N, K) are read; it was called from {f.ndim} to {z.ndim} dimensions"
-        if z.shape[1] != self.head.num_labels:
-            return f"its output has {z.shape[1]} labels and its weight {self.head.num_labels}: they do not belong together"
-        now = _version(f), _version(self.head.module.weight)
+        axis = self.head.axis
+        if f.ndim != z.ndim or f.ndim < -axis or f.movedim(axis, -1).shape[:-1] != z.movedim(axis, -1).shape[:-1]:
+            return f"it was called from {tuple(f.shape)} to {tuple(z.shape)}: nobody knows which output belongs to which input"
+        if z.shape[axis] != self.head.num_labels:
+            return f"its output has {z.shape[axis]} labels and its weight {self.head.num_labels}: they do not belong together"
+        now = num_writes(f), self.head.num_writes
         input_version, weight_version = self._versions or now
         if now[1] != weight_version:
             return (
@@ -123,14 +136,14 @@ class HeadObserver:
             problem = (
                 "its output is changed in place by what comes after it; the logits are worked out from its weights, unchecked"
             )
-        return Observation(self.head.unembedding, self.head.logits(f_ND), f_ND, problem)
+        return Observation(self.head.unembedding, self.head.logits(f_ND), f_ND, problem=problem)
 
     def _checked(self, f_ND: Tensor, z_NK: Tensor) -> Observation:
         """The logits seen, held against the weights at the first observation that has any."""
         problem = None
         if self._explained is None:
             problem = self._mismatch(f_ND, z_NK)
-        return Observation(self.head.unembedding, z_NK, None if self._explained is False else f_ND, problem)
+        return Observation(self.head.unembedding, z_NK, None if self._explained is False else f_ND, problem=problem)
 
     def _mismatch(self, f_ND: Tensor, z_NK: Tensor) -> str | None:
         f_ND, z_NK = f_ND[:_CHECKED], z_NK[:_CHECKED]
@@ -154,8 +167,3 @@ class HeadObserver:
         error_NK = (z_NK.float() - self.head.logits(f_ND)).abs()
         tolerance = 1e-2 if z_NK.dtype in {torch.float16, torch.bfloat16} else 1e-3
         return bool((error_NK <= tolerance * size_NK).logical_or(~error_NK.isfinite()).all())
-
-
-def _version(value: Any) -> int:
-    """How often a tensor was written in place; one made under inference mode keeps no count."""
-    return value._version if isinstance(value, Tensor) and not value.is_inference() else 0  # noqa: SLF001 - torch has no other way

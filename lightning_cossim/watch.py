@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from lightning_cossim.config import LabelSelection
+from lightning_cossim.errors import InputError
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.head import Head
 from lightning_cossim.observer import HeadObserver
 from lightning_cossim.report import GapReport
+from lightning_cossim.targets import counted_inputs
 from lightning_cossim.window import ChoosingWindow, Window
 
 __all__ = ["HeadWatch"]
@@ -51,33 +53,46 @@ class HeadWatch:
         """(L,), the labels chosen in the first window; None: all, or not chosen yet."""
         self._windows: dict[str, Window] = {}
         self._called: set[str] = set()
-        # A generator of our own: the user's random numbers stay as they are.
-        self._generator = torch.Generator().manual_seed(0)
+        self._remarked: set[tuple[str, str]] = set()
+        self._counted: Tensor | None = None
+        """Which inputs of the batch that runs count; None: all."""
         self._observer = HeadObserver(head)
 
-    def open(self, stage: str) -> None:
-        """Begin a window."""
+    def open(self, stage: str, step: int = 0) -> None:
+        """Begin a window at a step, which alone decides what is drawn at random in it."""
         self._called.discard(stage)
         choose = self.tracked is None and self.head.num_labels > self.labels.max_tracked
         if choose:
-            self._windows[stage] = ChoosingWindow(self.head, self.labels, self.overlap)
+            self._windows[stage] = ChoosingWindow(self.head, self.labels, self.overlap, step)
         else:
-            self._windows[stage] = Window(self.head, self.labels, self.overlap, self.tracked)
+            self._windows[stage] = Window(self.head, self.labels, self.overlap, step, self.tracked)
 
     def is_open(self, stage: str) -> bool:
         """Whether the stage has a window."""
         return stage in self._windows
 
-    def begin_batch(self, stage: str) -> None:
+    def begin_batch(self, stage: str, batch: Any = None, step: int = 0) -> None:
         """The next call of the head counts, where the stage has a window; training opens its own."""
         if stage == "train" and not self.is_open(stage):
-            self.open(stage)
+            self.open(stage, step)
         if self.is_open(stage):
+            self._counted = self._counted_inputs(batch)
             self._observer.arm()
+
+    def _counted_inputs(self, batch: Any) -> Tensor | None:
+        if self.labels.targets_key is None:
+            return None
+        try:
+            return counted_inputs(batch, self.labels.targets_key, self.labels.ignore_index)
+        except InputError as error:
+            self.warn(f"all inputs count. {error}")
+            return None
 
     def look(self, stage: str) -> None:
         """Add what the head showed since the batch began, if anything."""
-        seen = self._observer.take(self.max_inputs, self._generator)
+        if not self.is_open(stage):
+            return
+        seen = self._observer.take(self.max_inputs, self._windows[stage].generator, self._counted)
         if seen is None:
             return
         if seen.problem is not None:
@@ -103,7 +118,15 @@ class HeadWatch:
                 "or a functional call (`F.linear(x, head.weight)`) goes around it, and so does a model that was compiled and "
                 "called before the fit; call the layer itself, or compile later."
             )
+        self._remark(stage, report)
         return replace(report, names=tuple(self.names[label] for label in report.labels))
+
+    def _remark(self, stage: str, report: GapReport) -> None:
+        """Say what is odd about the head and its inputs, each kind once in a stage."""
+        for kind, text in report.remarks.items():
+            if (stage, kind) not in self._remarked:
+                self._remarked.add((stage, kind))
+                self.warn(f"{stage}, watching {self.head.path}: {text}.")
 
     def detach(self) -> None:
         """Remove the hook; a second call does nothing."""

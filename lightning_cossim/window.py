@@ -13,8 +13,10 @@ from typing_extensions import override
 from lightning_cossim.config import LabelSelection
 from lightning_cossim.functional.inputs import live_labels
 from lightning_cossim.functional.overlap import Overlap
+from lightning_cossim.functional.precision import working_dtype
 from lightning_cossim.head import Head
 from lightning_cossim.metrics import SimilarityGap
+from lightning_cossim.metrics.state import add_to
 from lightning_cossim.observer import Observation
 from lightning_cossim.report import GapReport
 
@@ -27,17 +29,29 @@ _CHUNK: Final = 1024
 
 
 class Window:
-    """Gathers observations of a head and gives a report on the labels it tracks."""
+    """Gathers observations of a head and gives a report on the labels it tracks.
 
-    def __init__(self, head: Head, selection: LabelSelection, overlap: Overlap, tracked: Tensor | None = None) -> None:
+    Args:
+        head: the head.
+        selection: which labels are looked at.
+        overlap: which probability overlap.
+        seed: of whatever is drawn at random in this window: an interrupted run that goes on draws the same.
+        tracked: (L,), the labels whose pairs are looked at; None: all.
+    """
+
+    def __init__(
+        self, head: Head, selection: LabelSelection, overlap: Overlap, seed: int = 0, tracked: Tensor | None = None
+    ) -> None:
         self.head, self.selection, self.overlap = head, selection, overlap
+        # A generator of our own: the user's random numbers stay as they are.
+        self.generator = torch.Generator().manual_seed(seed)
         self.tracked = tracked
         """(L,), the labels whose pairs are looked at; None: all."""
         self._metric: SimilarityGap | None = None
 
     def add(self, seen: Observation) -> None:
         """Add what one batch showed."""
-        self._tracking().update(seen.unembedding, seen.logits, seen.embedding)
+        self._tracking().update(seen.unembedding, seen.logits, seen.embedding, seen.groups)
 
     def close(self, sum_over_processes: Callable[[Tensor], Tensor]) -> GapReport:  # noqa: ARG002 - for ChoosingWindow
         """The report of all that was added, on all processes: every one of them has to call it."""
@@ -52,6 +66,7 @@ class Window:
                 self.head.num_labels,
                 self.head.embedding_dim,
                 kind=self.overlap.kind,
+                link=self.overlap.link,
                 threshold=self.overlap.threshold,
                 k=self.overlap.k,
                 labels=self.tracked,
@@ -62,47 +77,56 @@ class Window:
 
 
 class ChoosingWindow(Window):
-    """A first window over more labels than are tracked.
+    """A first window over many labels: it gathers their mass and keeps embeddings until it knows which labels matter.
 
-    It sums the labels' probabilities and keeps a random sample of up to 8 192 embeddings. When it closes, the `max_tracked`
-    labels with the most probability over all processes are chosen, and their report is formed from the embeddings kept.
+    At its end the `max_tracked` labels with the most probability over all processes are chosen, and their report is formed from
+    the embeddings kept, a random sample of all.
     """
 
-    def __init__(self, head: Head, selection: LabelSelection, overlap: Overlap) -> None:
-        super().__init__(head, selection, overlap)
-        self._mass = torch.zeros(head.num_labels, device=head.unembedding.device)
+    def __init__(self, head: Head, selection: LabelSelection, overlap: Overlap, seed: int = 0) -> None:
+        super().__init__(head, selection, overlap, seed)
         self._kept = head.unembedding.new_empty(0, head.embedding_dim)
+        self._mass = torch.zeros(head.num_labels, dtype=working_dtype(self._kept), device=self._kept.device)
+        self._groups = torch.empty(0, dtype=torch.int64)
+        self._num_groups = 0
         self._lots = torch.empty(0)
-        self._generator = torch.Generator().manual_seed(0)
 
     @override
     def add(self, seen: Observation) -> None:
         if seen.logits is None:
             return
         probs_NK = self.overlap.log_probabilities(seen.logits).exp()
-        self._mass = self._mass + probs_NK.nan_to_num(0).sum(dim=0)
+        self._mass = add_to(self._mass, probs_NK.nan_to_num(0).sum(dim=0))
         if seen.embedding is not None:
-            self._keep(seen.embedding)
+            self._keep(seen.embedding, torch.arange(len(seen.embedding)) if seen.groups is None else seen.groups.cpu())
 
-    def _keep(self, embedding: Tensor) -> None:
+    def _keep(self, embedding: Tensor, groups: Tensor) -> None:
         """A random sample of all embeddings so far: those with the smallest of the lots that each has drawn."""
-        lots = torch.cat([self._lots, torch.rand(len(embedding), generator=self._generator)])
+        lots = torch.cat([self._lots, torch.rand(len(embedding), generator=self.generator)])
         chosen = lots.argsort()[:_MAX_KEPT].sort().values
         self._lots = lots[chosen]
+        self._groups = torch.cat([self._groups, groups + self._num_groups])[chosen]
         self._kept = torch.cat([self._kept, embedding])[chosen.to(embedding.device)]
+        self._num_groups += int(groups.max()) + 1 if len(groups) else 0
 
     @override
     def close(self, sum_over_processes: Callable[[Tensor], Tensor]) -> GapReport:
         mass_K, known = sum_over_processes(self._mass), self.tracked
         self.tracked = self._most_probable(mass_K) if known is None else known
-        for start in range(0, len(self._kept), _CHUNK):
-            embedding = self._kept[start : start + _CHUNK]
-            self._tracking().update(self.head.unembedding, self.head.logits(embedding), embedding)
+        for rows in self._chunks():
+            embedding = self._kept[rows.to(self._kept.device)]
+            self._tracking().update(self.head.unembedding, self.head.logits(embedding), embedding, self._groups[rows])
         self._kept = self._kept[:0]
         report = super().close(sum_over_processes)
         if not mass_K.any():  # nothing was seen: the next window may choose
             self.tracked = known
         return report
+
+    def _chunks(self) -> tuple[Tensor, ...]:
+        """Rows of the embeddings kept, about so many at a time that no group is torn."""
+        _, sizes = torch.unique_consecutive(self._groups, return_counts=True)
+        chunk_of_group = (sizes.cumsum(0) - sizes) // _CHUNK
+        return torch.split(torch.arange(len(self._groups)), chunk_of_group.bincount(weights=sizes).long().tolist())
 
     def _most_probable(self, mass_K: Tensor) -> Tensor:
         """The tracked labels (L,), ascending."""

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "lightning_cossim"
 FLOORS = [
     {"errors"},
     {"functional"},
-    {"tables", "config", "schedule"},
+    {"tables", "config", "schedule", "rows", "targets"},
     {"report"},
     {"head"},
     {"observer"},
@@ -29,6 +29,8 @@ OUTSIDE = {
     "tables": {"tabulate"},
     "config": set[str](),
     "schedule": set[str](),
+    "rows": {"torch"},
+    "targets": {"torch"},
     "report": {"torch", "pandas"},
     "head": {"torch"},
     "observer": {"torch"},

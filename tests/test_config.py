@@ -37,6 +37,8 @@ def test_defaults_of_the_labels() -> None:
         "ignore": (),
         "max_tracked": 512,
         "min_probability": 0.01,
+        "ignore_index": -100,
+        "targets_key": None,
     }
 
 

@@ -402,16 +402,21 @@ def test_a_difference_is_told_beside_inputs_that_are_not_finite() -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4), (4,), (2, 3, 5, 4)])
-def test_only_matrices_are_read(shape: tuple[int, ...]) -> None:
-    layer = random_layer()
+def test_calls_of_any_shape_are_read_as_rows(shape: tuple[int, ...]) -> None:
+    """One row an input; those of one sequence or image belong to one group."""
+    layer, inputs = random_layer(), torch.randn(shape)
     observer = observer_of(layer)
-    layer(torch.ones(shape))
+    logits = layer(inputs)
     seen = take(observer)
-    dimensions = f"from {len(shape)} to {len(shape)} dimensions"
-    assert seen.problem == f"so far only calls from (N, D) to (N, K) are read; it was called {dimensions}"
-    assert seen.logits is None
-    assert seen.embedding is None
-    assert torch.equal(seen.unembedding, layer.weight)
+    assert seen.problem is None
+    assert seen.logits is not None
+    torch.testing.assert_close(seen.logits, logits.reshape(-1, 5))
+    torch.testing.assert_close(seen.embedding, inputs.reshape(-1, 4))
+    if len(shape) < 3:
+        assert seen.groups is None
+    else:
+        assert seen.groups is not None
+        assert seen.groups.tolist() == [group for group in range(2) for _ in range(len(seen.logits) // 2)]
 
 
 def test_an_output_without_all_labels_is_not_read() -> None:

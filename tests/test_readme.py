@@ -19,7 +19,7 @@ def blocks(language: str) -> list[str]:
 def test_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Every Python block, one after the other."""
     monkeypatch.chdir(tmp_path)
-    assert len(blocks("python")) == 3
+    assert len(blocks("python")) == 4
     for code in blocks("python"):
         exec(compile(code, "README.md", "exec"), {})  # noqa: S102 - our own README
     assert "| label" in capsys.readouterr().out

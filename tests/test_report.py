@@ -20,6 +20,7 @@ from lightning_cossim.errors import InputError, LabelSimilarityError
 from lightning_cossim.functional.ladder import RUNGS
 from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.report import GapReport, Pair, Side
+from tests import reference
 
 Array = npt.NDArray[np.float64]
 
@@ -114,7 +115,11 @@ def slow_scalars(run: Run, *, live: Sequence[int], kept: Sequence[int]) -> dict[
         for name, values in rung.items()
         if name != "overlap"
     }
+    halves = [slow_ladder(Run(run.unembedding, run.bias, run.embedding[half::2]), live)["overlap"] for half in (0, 1)]
+    count = np.isin(np.arange(len(run.unembedding)), list(kept))
+    first, second = (np.where(np.outer(count, count), half, np.nan) for half in halves)
     return scalars | {
+        "reliability": reference.reliability(first, second),
         "gap_translation": float(abs(rung["raw_cosine"] - rung["centered_cosine"]).mean()),
         "gap_geometry": float(abs(rung["centered_cosine"] - rung["logit_correlation"]).mean()),
         "gap_behaviour": 1 - scalars["explained_centered_cosine"],
@@ -147,7 +152,7 @@ def test_scalars_are_those_of_the_theory(run: Run, settings: dict[str, Any], liv
     """Mean row and common mode over live labels; pairs i < j of kept ones, each once."""
     report = run.report(**settings)
     assert dict(report.scalars) == pytest.approx(slow_scalars(run, live=live, kept=kept), rel=2e-4, abs=2e-5)
-    assert report.undefined == {}
+    assert set(report.undefined) & set(report.scalars) == set()
     assert report.num_live == len(live)
     assert report.num_pairs == math.comb(len(kept), 2)
     assert report.num_inputs == 60
@@ -345,14 +350,15 @@ def test_four_labels_are_too_few_for_gaps() -> None:
     assert report.pairs("strangers") == report.pairs("lookalikes") == []
     assert report.gap.isnan().all()
     assert {name: math.isnan(value) for name, value in report.scalars.items()} == {
-        name: name.startswith("explained_") or name == "gap_behaviour" for name in report.scalars
+        name: name.startswith("explained_") or name in {"gap_behaviour", "reliability"} for name in report.scalars
     }
-    assert dict(report.undefined) == {
+    assert {name: why for name, why in report.undefined.items() if name in report.scalars} == {
         "explained_raw_cosine": TOO_FEW,
         "explained_centered_cosine": TOO_FEW,
         "explained_logit_correlation": TOO_FEW,
         "explained_log_odds_variance": TOO_FEW,
         "gap_behaviour": TOO_FEW,
+        "reliability": TOO_FEW,
     }
     assert all(math.isnan(value) for value in report.rank_agreement.values())
 
@@ -380,7 +386,10 @@ def test_without_inputs_the_cosines_of_all_live_labels_are_there() -> None:
 
 @pytest.mark.parametrize("report", [random_run().report(), random_run(4).report(), weights_alone()])
 def test_what_is_undefined_has_a_reason_and_nothing_else_has(report: GapReport) -> None:
-    assert set(report.undefined) == {name for name, value in report.scalars.items() if math.isnan(value)}
+    every = dict(report.scalars)
+    for statistic in ("rank_agreement", "top_pair_auroc", "neighbor_jaccard"):
+        every |= {f"{statistic}_{rung}": value for rung, value in getattr(report, statistic).items()}
+    assert set(report.undefined) == {name for name, value in every.items() if math.isnan(value)}
 
 
 def test_logits_without_embeddings_give_an_overlap_without_geometry() -> None:
@@ -389,7 +398,8 @@ def test_logits_without_embeddings_give_an_overlap_without_geometry() -> None:
     metric.update(run.unembedding, run.logits)
     report = metric.report()
     assert report.scalars["explained_centered_cosine"] == run.report().scalars["explained_centered_cosine"]
-    assert set(report.undefined) == {"explained_logit_correlation", "explained_log_odds_variance", "gap_geometry"}
+    undefined = {"explained_logit_correlation", "explained_log_odds_variance", "gap_geometry"}
+    assert set(report.undefined) & set(report.scalars) == undefined
 
 
 # As builtins, frames and text
@@ -514,7 +524,7 @@ def test_a_printed_report_has_the_shares_and_the_names() -> None:
     names = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu")
     report = replace(random_run().report(), names=names, stage="val", step=7)
     text = str(report)
-    assert text.startswith("val at step 7: 60 inputs, 21 pairs of labels\n")
+    assert text.startswith(f"val at step 7: 60 inputs, 21 pairs of labels, reliability {report.reliability:.2f}\n")
     for rung in RUNGS[:-1]:
         assert f"  {rung:<18}{report.scalars[f'explained_{rung}']:6.2f}\n" in text
     pairs = [pair for side in get_args(Side) for pair in report.pairs(side, top=5)]
@@ -526,7 +536,7 @@ def test_a_printed_report_has_the_shares_and_the_names() -> None:
 
 
 def test_a_report_that_no_training_made_is_printed_without_a_step() -> None:
-    assert str(random_run().report()).startswith("60 inputs, 21 pairs of labels\n")
+    assert str(random_run().report()).startswith("60 inputs, 21 pairs of labels, reliability 0.")
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def explained_overlap(similarity: Tensor, overlap: Tensor) -> Tensor:
         >>> explained_overlap(similarity, similarity**3)
         tensor(1.)
     """
-    return Comparison(similarity, overlap).explained
+    return Comparison(similarity, overlap).explained.value
 
 
 def rank_agreement(similarity: Tensor, overlap: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ def rank_agreement(similarity: Tensor, overlap: Tensor) -> Tensor:
 
     Source: Schütt et al., rsatoolbox (rho_a).
     """
-    return Comparison(similarity, overlap).rank_agreement
+    return Comparison(similarity, overlap).rank_agreement.value
 
 
 def top_pair_auroc(similarity: Tensor, overlap: Tensor, *, share: float = 0.05) -> Tensor:
@@ -121,7 +121,7 @@ def top_pair_auroc(similarity: Tensor, overlap: Tensor, *, share: float = 0.05) 
     """
     if not 0 < share < 1:
         raise InputError(expected("share", "to be above 0 and below 1", share, "It is the share of pairs to find."))
-    return Comparison(similarity, overlap).top_pair_auroc(share)
+    return Comparison(similarity, overlap).top_pair_auroc(share).value
 
 
 def neighbor_jaccard(similarity: Tensor, overlap: Tensor, *, k: int = 5) -> Tensor:
@@ -149,7 +149,7 @@ def neighbor_jaccard(similarity: Tensor, overlap: Tensor, *, k: int = 5) -> Tens
     """
     if k < 1:
         raise InputError(expected("k", "to be at least 1", k, "It counts the neighbours of a label."))
-    return Comparison(similarity, overlap).neighbor_jaccard(k)
+    return Comparison(similarity, overlap).neighbor_jaccard(k).value
 
 
 def neighbor_jaccard_chance(num_labels: int, *, k: int = 5) -> float:
@@ -182,7 +182,7 @@ def reliability(overlap_a: Tensor, overlap_b: Tensor) -> Tensor:
 
     Source: Spearman (1910), Brown (1910); rho_a as in `rank_agreement`.
     """
-    return stepped_up_reliability(overlap_a, overlap_b)
+    return stepped_up_reliability(overlap_a, overlap_b).value
 
 
 def undefined_reason(similarity: Tensor, overlap: Tensor) -> str | None:

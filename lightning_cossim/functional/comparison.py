@@ -6,6 +6,7 @@ expected from the similarities.
 
 import math
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from scipy.optimize import isotonic_regression
@@ -14,7 +15,7 @@ from torch import Tensor
 from lightning_cossim.functional.inputs import check_same_labels
 from lightning_cossim.functional.precision import result_dtype
 
-__all__ = ["MIN_PAIRS", "MIN_POSITIVES", "Comparison", "stepped_up_reliability"]
+__all__ = ["MIN_PAIRS", "MIN_POSITIVES", "Comparison", "Statistic", "stepped_up_reliability"]
 
 MIN_PAIRS = 10
 MIN_POSITIVES = 20
@@ -22,6 +23,15 @@ _DECIMALS = 6
 """Similarities that agree to 1e-6 are ties: what lies below is rounding."""
 _SAME_OVERLAP = 1e-5
 """Overlaps whose spread, relative to the largest, is below this are equal: a float32 sum over inputs is no finer."""
+
+
+class Statistic(NamedTuple):
+    """A number about the pairs of two matrices, or why there is none."""
+
+    value: Tensor
+    """A scalar, NaN where undefined."""
+    undefined: str | None = None
+    """Why it is NaN."""
 
 
 class Comparison:
@@ -41,7 +51,7 @@ class Comparison:
         """Why the statistics are NaN, or None where they are defined."""
         s_P, o_P = self._s_P, self._o_P
         if len(o_P) < MIN_PAIRS:
-            return f"{len(o_P)} pairs of labels, at least {MIN_PAIRS} are needed"
+            return _too_few(o_P)
         if s_P.max() == s_P.min():
             return "all pairs have the same similarity"
         if _is_constant(o_P):
@@ -59,44 +69,53 @@ class Comparison:
         return expected_KK.to(self._like)
 
     @property
-    def explained(self) -> Tensor:
-        """`explained_overlap`, a scalar."""
+    def explained(self) -> Statistic:
+        """`explained_overlap`."""
         if self.undefined is not None:
-            return self._like.new_full((), torch.nan)
+            return self._unknown(self.undefined)
         e_P, num_levels = self._fit
         o_P, num_pairs = self._o_P, len(self._o_P)
         if num_levels == num_pairs:
-            return self._like.new_ones(())
+            return Statistic(self._like.new_ones(()))
         unexplained = (o_P - e_P).square().sum() / (o_P - o_P.mean()).square().sum()
-        return (1 - unexplained * (num_pairs - 1) / (num_pairs - num_levels)).to(self._like)
+        return Statistic((1 - unexplained * (num_pairs - 1) / (num_pairs - num_levels)).to(self._like))
 
     @property
-    def rank_agreement(self) -> Tensor:
-        """`rank_agreement`, a scalar."""
+    def rank_agreement(self) -> Statistic:
+        """`rank_agreement`."""
         if self.undefined is not None:
-            return self._like.new_full((), torch.nan)
-        return _rho_a(_average_ranks(*self._levels), _average_ranks(*_levels(self._o_P))).to(self._like)
+            return self._unknown(self.undefined)
+        return Statistic(_rho_a(_average_ranks(*self._levels), _average_ranks(*_levels(self._o_P))).to(self._like))
 
-    def top_pair_auroc(self, share: float) -> Tensor:
-        """`top_pair_auroc`, a scalar."""
+    def top_pair_auroc(self, share: float) -> Statistic:
+        """`top_pair_auroc`."""
         num_pairs = len(self._o_P)
         wanted = math.ceil(share * num_pairs)
-        if self.undefined is not None or wanted < MIN_POSITIVES:
-            return self._like.new_full((), torch.nan)
+        if self.undefined is not None:
+            return self._unknown(self.undefined)
+        if wanted < MIN_POSITIVES:
+            return self._unknown(f"{share:.3g} of {num_pairs} pairs are {wanted}, at least {MIN_POSITIVES} are needed")
         positive_P = self._o_P >= self._o_P.topk(wanted).values[-1]
         found = int(positive_P.sum())
-        if found > 2 * wanted or found == num_pairs:
-            return self._like.new_full((), torch.nan)
+        if found == num_pairs:
+            return self._unknown("no pair overlaps less than those with most overlap")
+        if found > 2 * wanted:
+            return self._unknown(f"ties make {found} of the {wanted} pairs with most overlap")
         ranks = _average_ranks(*self._levels)[positive_P].sum()
-        return ((ranks - found * (found + 1) / 2) / (found * (num_pairs - found))).to(self._like)
+        return Statistic(((ranks - found * (found + 1) / 2) / (found * (num_pairs - found))).to(self._like))
 
-    def neighbor_jaccard(self, k: int) -> Tensor:
-        """`neighbor_jaccard`, a scalar."""
-        labels = torch.cat([self._row, self._column]).bincount().nonzero().flatten()
-        if self.undefined is not None or len(labels) - 1 < 4 * k:
-            return self._like.new_full((), torch.nan)
+    def neighbor_jaccard(self, k: int) -> Statistic:
+        """`neighbor_jaccard`."""
+        labels = torch.unique(torch.cat([self._row, self._column]))
+        if self.undefined is not None:
+            return self._unknown(self.undefined)
+        if len(labels) - 1 < 4 * k:
+            return self._unknown(f"{len(labels)} labels, at least {4 * k + 1} are needed for {k} neighbours")
         shared = (_seats(self._s_KK[labels][:, labels], k) * _seats(self._o_KK[labels][:, labels], k)).sum(dim=1)
-        return (shared / (2 * k - shared)).mean().to(self._like)
+        return Statistic((shared / (2 * k - shared)).mean().to(self._like))
+
+    def _unknown(self, why: str) -> Statistic:
+        return Statistic(self._like.new_full((), torch.nan), why)
 
     @cached_property
     def _levels(self) -> tuple[Tensor, Tensor]:
@@ -111,18 +130,20 @@ class Comparison:
         return torch.from_numpy(fit.x)[level_P], len(fit.blocks) - 1
 
 
-def stepped_up_reliability(overlap_a: Tensor, overlap_b: Tensor) -> Tensor:
+def stepped_up_reliability(overlap_a: Tensor, overlap_b: Tensor) -> Statistic:
     """`reliability` of two halves."""
     check_same_labels(overlap_a, overlap_b)
     a_KK, b_KK = overlap_a.detach().cpu().double(), overlap_b.detach().cpu().double()
     row, column = _pairs_of(a_KK, b_KK)
     a_P, b_P = a_KK[row, column], b_KK[row, column]
     unknown = overlap_a.new_full((), torch.nan, dtype=result_dtype(overlap_a))
-    if len(a_P) < MIN_PAIRS or _is_constant(a_P) or _is_constant(b_P):
-        return unknown
+    if len(a_P) < MIN_PAIRS:
+        return Statistic(unknown, _too_few(a_P))
+    if _is_constant(a_P) or _is_constant(b_P):
+        return Statistic(unknown, "in one half of the inputs all pairs overlap alike")
     r_P, s_P = _average_ranks(*_levels(a_P)), _average_ranks(*_levels(b_P))
     rho = _rho_a(r_P, s_P) / (_rho_a(r_P, r_P) * _rho_a(s_P, s_P)).sqrt()
-    return (2 * rho / (1 + rho) if rho > 0 else torch.zeros_like(rho)).to(unknown)
+    return Statistic((2 * rho / (1 + rho) if rho > 0 else torch.zeros_like(rho)).to(unknown))
 
 
 def _pairs_of(one_KK: Tensor, other_KK: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,6 +151,10 @@ def _pairs_of(one_KK: Tensor, other_KK: Tensor) -> tuple[Tensor, Tensor]:
     known_KK = ~(one_KK.isnan() | other_KK.isnan())
     row, column = known_KK.triu_(diagonal=1).nonzero(as_tuple=True)
     return row, column
+
+
+def _too_few(value_P: Tensor) -> str:
+    return f"{len(value_P)} pairs of labels, at least {MIN_PAIRS} are needed"
 
 
 def _is_constant(overlap_P: Tensor) -> bool:

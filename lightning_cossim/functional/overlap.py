@@ -120,6 +120,8 @@ class Overlap:
             if not 0 < threshold < highest:
                 raise InputError(expected("threshold", f"to be above 0 and below {highest}", threshold, why))
         if kind == "topk":
+            if num_labels < 3:
+                raise InputError(expected("kind", "to be another than 'topk' for fewer than 3 labels", f"{num_labels} labels"))
             k = max(2, min(5, num_labels // 5)) if k is None else k
             if not 2 <= k < num_labels:
                 raise InputError(expected("k", f"to be from 2 to {num_labels - 1}", k, "Fewer than all labels, more than one."))
@@ -134,15 +136,14 @@ class Overlap:
         """`log_probabilities` under this overlap's link."""
         return log_probabilities(logits, self.link)
 
-    def sums(self, log_probs: Tensor, *, labels: Tensor | None = None, seen: Tensor | None = None) -> OverlapSums:
+    def sums(self, log_probs: Tensor, *, labels: Tensor | None = None) -> OverlapSums:
         """The sums of one batch.
 
         Args:
-            log_probs: (N, K), at most 0, minus infinity allowed.
+            log_probs: (N, K), at most 0, minus infinity allowed; inputs with a NaN do not count.
             labels: (L,), the labels whose pairs are looked at; default all.
-            seen: boolean (N,), the inputs that count; default those without a NaN.
         """
-        seen_N = ~log_probs.isnan().any(dim=1) if seen is None else seen
+        seen_N = ~log_probs.isnan().any(dim=1)
         log_p_NK = log_probs.masked_fill(~seen_N[:, None], -torch.inf)
         h_NL = self._profiles(log_p_NK).masked_fill(~seen_N[:, None], 0)
         h_NL = h_NL if labels is None else h_NL[:, labels]

@@ -11,12 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["full_precision", "resolution", "result_dtype", "working_dtype"]
+__all__ = ["full_precision", "has_float64", "resolution", "result_dtype", "working_dtype"]
+
+
+def has_float64(device: torch.device) -> bool:
+    """Whether a device computes in float64."""
+    return device.type != "mps"
 
 
 def working_dtype(tensor: Tensor) -> torch.dtype:
     """float64, or float32 on a device that has no float64."""
-    return torch.float32 if tensor.device.type == "mps" else torch.float64
+    return torch.float64 if has_float64(tensor.device) else torch.float32
 
 
 def result_dtype(tensor: Tensor) -> torch.dtype:

@@ -8,7 +8,7 @@ from torch import Tensor
 from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.inputs import check_matrix
 
-__all__ = ["check_rows", "label_index"]
+__all__ = ["check_groups", "check_rows", "label_index"]
 
 
 def check_rows(tensor: Tensor, argument: str, shape: str, wanted: tuple[int | None, int | None]) -> None:
@@ -18,6 +18,13 @@ def check_rows(tensor: Tensor, argument: str, shape: str, wanted: tuple[int | No
     if any(want is not None and want != got for want, got in zip(wanted, tensor.shape, strict=True)):
         sizes = ", ".join("any" if want is None else str(want) for want in wanted)
         raise InputError(expected(argument, f"of shape {shape} = ({sizes})", tuple(tensor.shape), remedy))
+
+
+def check_groups(groups: Tensor | None, num_inputs: int) -> None:
+    """Raise unless `groups`, where given, holds a whole number for every input."""
+    if groups is not None and (groups.shape != (num_inputs,) or groups.is_floating_point() or groups.is_complex()):
+        got = f"{groups.dtype} of shape {tuple(groups.shape)}"
+        raise InputError(expected("groups", f"to be an integer tensor of shape ({num_inputs},)", got, "One id an input."))
 
 
 def label_index(labels: Sequence[int] | Tensor | None, num_labels: int, argument: str = "labels") -> Tensor:

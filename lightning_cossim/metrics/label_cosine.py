@@ -4,17 +4,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 from typing_extensions import override
 
 from lightning_cossim.functional.cosine import label_cosine_similarity
 from lightning_cossim.functional.inputs import check_unembedding
-from lightning_cossim.metrics.snapshot import first_seen
+from lightning_cossim.metrics.snapshot import first_seen, gather_snapshots, taken
+from lightning_cossim.metrics.state import SummedMetric
 
 __all__ = ["LabelCosineSimilarity"]
 
 
-class LabelCosineSimilarity(Metric):
+class LabelCosineSimilarity(SummedMetric):
     r"""Cosines between label representations, label-centered (default) or raw.
 
     :math:`\cos(i, j) = \tilde g_i^\top \tilde g_j / (\|\tilde g_i\| \|\tilde g_j\|)`; see
@@ -41,14 +41,12 @@ class LabelCosineSimilarity(Metric):
     Source: Nielsen, arXiv 2603.29488, section 3.
     """
 
-    is_differentiable = False
-    higher_is_better = None
     full_state_update = True
 
     unembedding: Tensor
 
     def __init__(self, centered: bool = True, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"dist_sync_fn": gather_snapshots, **kwargs})
         self.centered = centered
         self.add_state("unembedding", torch.empty(0, 0), dist_reduce_fx=first_seen)
 
@@ -56,7 +54,7 @@ class LabelCosineSimilarity(Metric):
     def update(self, unembedding: Tensor) -> None:
         """Take the snapshot of the unembedding (K, D) that `compute` is about."""
         check_unembedding(unembedding)
-        self.unembedding = unembedding.detach().clone()
+        self.unembedding = taken(unembedding)
 
     @override
     def compute(self) -> Tensor:

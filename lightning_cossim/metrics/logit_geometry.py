@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 from typing_extensions import override
 
 from lightning_cossim.errors import InputError, expected
@@ -19,16 +18,15 @@ from lightning_cossim.functional.logit_geometry import (
     logit_correlation,
 )
 from lightning_cossim.metrics.arguments import check_rows
-from lightning_cossim.metrics.snapshot import first_seen, unseen
+from lightning_cossim.metrics.snapshot import first_seen, gather_snapshots, taken, unseen
+from lightning_cossim.metrics.state import SummedMetric, add_to
 
 __all__ = ["EmbeddingGeometry", "LogOddsVariance", "LogitCorrelation"]
 
 
-class EmbeddingGeometry(Metric):
+class EmbeddingGeometry(SummedMetric):
     """State shared by the metrics that see labels through the embeddings: a snapshot (K, D) and moments in float64."""
 
-    is_differentiable = False
-    higher_is_better = None
     full_state_update = True
 
     unembedding: Tensor
@@ -37,7 +35,7 @@ class EmbeddingGeometry(Metric):
     embedding_outer: Tensor
 
     def __init__(self, num_labels: int, embedding_dim: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"dist_sync_fn": gather_snapshots, **kwargs})
         for argument, size in (("num_labels", num_labels), ("embedding_dim", embedding_dim)):
             if size < 1:
                 raise InputError(expected(argument, "to be at least 1", size, "Pass the shape of the head's weight."))
@@ -49,15 +47,15 @@ class EmbeddingGeometry(Metric):
 
     def _take_snapshot(self, unembedding: Tensor) -> None:
         check_rows(unembedding, "unembedding", "(K, D)", (self.num_labels, self.embedding_dim))
-        self.unembedding = unembedding.detach().clone()
+        self.unembedding = taken(unembedding)
 
     def _add_moments(self, embedding: Tensor, seen: Tensor | None = None) -> None:
         check_rows(embedding, "embedding", "(N, D)", (None, self.embedding_dim))
         batch = embedding_moments(embedding, seen=seen)
-        # Rebound, not added in place: a state that was reset under inference mode refuses in-place updates outside it.
-        self.embedding_count = self.embedding_count + batch.num_inputs
-        self.embedding_total = self.embedding_total + batch.total
-        self.embedding_outer = batch.outer.add_(self.embedding_outer)  # in place on the batch's: (D, D) is the largest thing here
+        self.embedding_count = add_to(self.embedding_count, batch.num_inputs)
+        self.embedding_total = add_to(self.embedding_total, batch.total)
+        # In place on the batch's: (D, D) is the largest thing here.
+        self.embedding_outer = batch.outer.to(self.embedding_outer).add_(self.embedding_outer)
 
     def _covariance(self) -> Tensor:
         return embedding_covariance(EmbeddingMoments(self.embedding_count, self.embedding_total, self.embedding_outer))

@@ -5,16 +5,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 from typing_extensions import override
 
 from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind
 from lightning_cossim.metrics.arguments import check_rows, label_index
+from lightning_cossim.metrics.state import SummedMetric, add_to
 
 __all__ = ["ProbabilityOverlap"]
 
 
-class ProbabilityOverlap(Metric):
+class ProbabilityOverlap(SummedMetric):
     r"""Overlap of the input profiles of every two labels.
 
     By default the Bhattacharyya coefficient, :math:`S_{ij} / \sqrt{S_{ii} S_{jj}}` with :math:`S_{ij} = \sum_x \sqrt{p_i p_j}`;
@@ -49,8 +49,6 @@ class ProbabilityOverlap(Metric):
     Source: Bhattacharyya (1943); Jaccard (1901).
     """
 
-    is_differentiable = False
-    higher_is_better = None
     full_state_update = False
 
     joint: Tensor
@@ -81,10 +79,9 @@ class ProbabilityOverlap(Metric):
         """Add a batch of logits (N, K)."""
         check_rows(logits, "logits", "(N, K)", (None, self.num_labels))
         batch = self.overlap.sums(self.overlap.log_probabilities(logits), labels=self.labels.to(logits.device))
-        # Rebound, not added in place: a state that was reset under inference mode refuses in-place updates outside it.
-        self.joint = self.joint + batch.joint.to(self.joint.dtype)
-        self.prob_sum = self.prob_sum + batch.probs
-        self.num_inputs = self.num_inputs + batch.num_inputs
+        self.joint = add_to(self.joint, batch.joint)
+        self.prob_sum = add_to(self.prob_sum, batch.probs)
+        self.num_inputs = add_to(self.num_inputs, batch.num_inputs)
 
     @override
     def compute(self) -> Tensor:

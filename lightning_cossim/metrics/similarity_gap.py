@@ -1,7 +1,7 @@
 """SimilarityGap: the ladder, the gaps and the shares explained of one window."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,11 +9,14 @@ from typing_extensions import override
 
 from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.centering import common_mode_ratio
-from lightning_cossim.functional.inputs import check_one_of, live_labels
+from lightning_cossim.functional.halves import split_halves
+from lightning_cossim.functional.inputs import live_labels
 from lightning_cossim.functional.ladder import weight_rungs
-from lightning_cossim.functional.overlap import Overlap, OverlapKind
-from lightning_cossim.metrics.arguments import check_rows, label_index
+from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind
+from lightning_cossim.metrics.arguments import check_groups, check_rows, label_index
 from lightning_cossim.metrics.logit_geometry import EmbeddingGeometry
+from lightning_cossim.metrics.remarks import remarks
+from lightning_cossim.metrics.state import add_to
 from lightning_cossim.report import GapReport
 
 __all__ = ["SimilarityGap"]
@@ -29,22 +32,27 @@ class SimilarityGap(EmbeddingGeometry):
     - `gap_translation`: mean \|raw - centered cosine\|, what the arbitrary origin did, in [0, 2];
     - `gap_geometry`: mean \|centered cosine - logit correlation\|, what the anisotropy of the embeddings did, in [0, 2];
     - `gap_behaviour`: 1 - `explained_centered_cosine`, what the centered cosine does not account for;
+    - `reliability`: how far the overlaps would come out the same with other inputs, in [0, 1], from two halves of them;
     - `overlap_mean`, in [0, 1], and `common_mode_ratio`, at least 0, to read them by.
 
-    `update(unembedding, logits, embedding)` takes (K, D), (N, K) and (N, D), of any floating dtype: inputs add up, the last
-    unembedding wins; an input with a NaN is left out of everything. Logits or embeddings may be None where they cannot be
-    had: the rungs that need them are then NaN. `compute()` returns a dict of scalars, NaN where undefined; `report()` the
-    `GapReport` with the matrices, the pairs and the reasons.
+    Under a sigmoid the origin is not arbitrary and centering would throw something away: there is no centered cosine, no
+    `gap_translation` and no `common_mode_ratio`, and the raw cosine takes the place of the centered one.
+
+    `update(unembedding, logits, embedding, groups)` takes (K, D), (N, K) and (N, D), of any floating dtype: inputs add up, the
+    last unembedding wins; an input that is not finite is left out of everything. Logits or embeddings may be None where they
+    cannot be had: the rungs that need them are then NaN. `groups` (N,) says which inputs belong together, the positions of a
+    sequence for example, and are not to be torn into different halves; ids are compared within one update. `compute()` returns
+    a dict of scalars, NaN where undefined; `report()` the `GapReport` with the matrices, the pairs and the reasons.
 
     Args:
         num_labels: K, at least 1.
         embedding_dim: D, at least 1.
         kind: which overlap: "bhattacharyya", "product", "coactivation" or "topk".
-        link: from logits to probabilities; "softmax".
+        link: from logits to probabilities: "softmax", or "sigmoid" for labels that do not exclude one another.
         labels: (L,), the labels whose pairs are looked at; default all. Softmax and mean row still run over all.
         ignore: labels that do not count at all: neither for the mean row nor in pairs.
         min_probability: share of 1/K_live from which labels are kept, at least 0.
-        threshold: for "coactivation", above 0 and below 0.5; default 0.1.
+        threshold: for "coactivation", above 0 and, under a softmax, below 0.5; default 0.1.
         k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
         kwargs: as for every `torchmetrics.Metric`.
 
@@ -69,13 +77,15 @@ class SimilarityGap(EmbeddingGeometry):
     joint: Tensor
     prob_sum: Tensor
     num_inputs: Tensor
+    num_groups: Tensor
+    num_skipped: Tensor
 
     def __init__(
         self,
         num_labels: int,
         embedding_dim: int,
         kind: OverlapKind = "bhattacharyya",
-        link: Literal["softmax"] = "softmax",
+        link: Link = "softmax",
         labels: Sequence[int] | Tensor | None = None,
         ignore: Sequence[int] = (),
         min_probability: float = 0.01,
@@ -84,7 +94,6 @@ class SimilarityGap(EmbeddingGeometry):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_labels, embedding_dim, **kwargs)
-        check_one_of(link, "link", ("softmax",))
         self.overlap = Overlap.of(num_labels, kind=kind, link=link, threshold=threshold, k=k)
         self.min_probability = min_probability
         if not min_probability >= 0:
@@ -93,30 +102,49 @@ class SimilarityGap(EmbeddingGeometry):
         self.counted = torch.ones(num_labels, dtype=torch.bool)
         if ignore:
             self.counted[label_index(sorted(set(ignore)), num_labels, "ignore")] = False
-        joint = torch.zeros(len(self.labels), len(self.labels), dtype=self.overlap.joint_dtype)
-        self.add_state("joint", joint, dist_reduce_fx="sum")
+        joint = torch.zeros(2, len(self.labels), len(self.labels), dtype=self.overlap.joint_dtype)
+        self.add_state("joint", joint, dist_reduce_fx="sum")  # of the two halves
         self.add_state("prob_sum", torch.zeros(num_labels, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("num_inputs", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        for count in ("num_inputs", "num_groups", "num_skipped"):
+            self.add_state(count, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     @override
-    def update(self, unembedding: Tensor, logits: Tensor | None = None, embedding: Tensor | None = None) -> None:
+    def update(
+        self,
+        unembedding: Tensor,
+        logits: Tensor | None = None,
+        embedding: Tensor | None = None,
+        groups: Tensor | None = None,
+    ) -> None:
         """Add a batch of logits (N, K) and embeddings (N, D), and take the unembedding (K, D) of the same moment."""
-        self._take_snapshot(unembedding)
-        seen_N = None
+        check_rows(unembedding, "unembedding", "(K, D)", (self.num_labels, self.embedding_dim))
+        seen_N, log_p_NK = None, None
         if embedding is not None:
             check_rows(embedding, "embedding", "(N, D)", (None if logits is None else len(logits), self.embedding_dim))
             seen_N = embedding.isfinite().all(dim=1)
         if logits is not None:
             check_rows(logits, "logits", "(N, K)", (None, self.num_labels))
+            check_groups(groups, len(logits))
             log_p_NK = self.overlap.log_probabilities(logits)
             known_N = ~log_p_NK.isnan().any(dim=1)
             seen_N = known_N if seen_N is None else known_N & seen_N
-            batch = self.overlap.sums(log_p_NK, labels=self.labels.to(logits.device), seen=seen_N)
-            self.joint = self.joint + batch.joint.to(self.joint.dtype)
-            self.prob_sum = self.prob_sum + batch.probs
-            self.num_inputs = self.num_inputs + batch.num_inputs
+        self._take_snapshot(unembedding)
+        if seen_N is not None:
+            self.num_skipped = add_to(self.num_skipped, (~seen_N).sum())
+        if log_p_NK is not None and seen_N is not None:
+            self._add_overlaps(log_p_NK, seen_N, groups)
         if embedding is not None:
             self._add_moments(embedding, seen=seen_N)
+
+    def _add_overlaps(self, log_p_NK: Tensor, seen_N: Tensor, groups_N: Tensor | None) -> None:
+        start, labels = self.num_groups.to(seen_N.device), self.labels.to(seen_N.device)
+        groups_N = None if groups_N is None else groups_N.to(seen_N.device)
+        half_N, num_groups = split_halves(seen_N, start=start, groups=groups_N)
+        first, second = (self.overlap.sums(log_p_NK[half_N == half], labels=labels) for half in (0, 1))
+        self.joint = add_to(self.joint, torch.stack([first.joint, second.joint]))
+        self.prob_sum = add_to(self.prob_sum, first.probs + second.probs)
+        self.num_inputs = add_to(self.num_inputs, first.num_inputs + second.num_inputs)
+        self.num_groups = add_to(self.num_groups, num_groups)
 
     @override
     def compute(self) -> dict[str, Tensor]:
@@ -130,17 +158,33 @@ class SimilarityGap(EmbeddingGeometry):
         return self._report
 
     def _build_report(self) -> GapReport:
-        labels = self.labels.to(self.unembedding.device)
-        live_K = live_labels(self.unembedding, self.counted)
-        rungs = weight_rungs(self.unembedding, labels=labels, embedding_covariance=self._covariance(), live=live_K)
-        rungs["overlap"] = self.overlap.finish(self.joint)
+        W_KD, link = self.unembedding, self.overlap.link
+        labels, counted_K = self.labels.to(W_KD.device), self.counted.to(W_KD.device)
+        live_K = live_labels(W_KD, counted_K)
+        rungs = weight_rungs(W_KD, labels=labels, embedding_covariance=self._covariance(), live=live_K, link=link)
+        joint_LL = self.joint.sum(dim=0)
+        rungs["overlap"] = self.overlap.finish(joint_LL)
+        num_inputs, num_skipped = int(self.num_inputs), int(self.num_skipped)
+        first, second = (self.overlap.finish(half_LL).cpu() for half_LL in self.joint)
         return GapReport.from_rungs(
             {rung: similarity_LL.cpu() for rung, similarity_LL in rungs.items()},
+            link=link,
+            halves=(first, second),
             labels=self.labels,
             live=live_K.cpu(),
             mean_probs=(self.prob_sum / self.num_inputs).cpu(),
-            mass=(self.joint / self.num_inputs).cpu(),
-            num_inputs=int(self.num_inputs),
-            common_mode_ratio=common_mode_ratio(self.unembedding, live=live_K).item(),
+            mass=(joint_LL / self.num_inputs).cpu(),
+            num_inputs=num_inputs,
+            num_skipped=num_skipped,
+            common_mode_ratio=common_mode_ratio(W_KD, live=live_K).item(),
             min_probability=self.min_probability,
+            remarks=remarks(
+                W_KD,
+                labels=labels,
+                counted=counted_K,
+                live=live_K,
+                link=link,
+                num_inputs=num_inputs,
+                num_skipped=num_skipped,
+            ),
         )

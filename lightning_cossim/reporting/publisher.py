@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, MutableMapping
 import torch
 from torch import Tensor
 
+from lightning_cossim.functional.overlap import Link
 from lightning_cossim.report import GapReport
 from lightning_cossim.reporting.scalars import ScalarLogger, log_scalars, watchable
-from lightning_cossim.reporting.tags import SCALARS, group
+from lightning_cossim.reporting.tags import group, scalars
 
 __all__ = ["Publisher"]
 
@@ -20,12 +21,13 @@ class Publisher:
     """Writes the scalars of reports; what it cannot write costs a warning, nothing else.
 
     Args:
+        link: of the head; not every scalar means something under every link.
         name: goes into the tags.
         warn: says something to the user; what it is given again was said before.
     """
 
-    def __init__(self, name: str | None, warn: Callable[[str], None]) -> None:
-        self.name, self._warn = name, warn
+    def __init__(self, link: Link, name: str | None, warn: Callable[[str], None]) -> None:
+        self.link, self.name, self._warn = link, name, warn
         self.watched: dict[str, dict[str, float]] = {}
         """Group to the values that other callbacks last saw."""
         self._failed: list[ScalarLogger] = []
@@ -39,27 +41,27 @@ class Publisher:
     def publish(self, report: GapReport, loggers: Iterable[ScalarLogger], watched: MutableMapping[str, Tensor]) -> None:
         """Write a report to the loggers and, if it is of a validation run, into the metrics that other callbacks watch."""
         tags = group(report.stage, self.name)
-        scalars = {name: report.scalars[name] for name in SCALARS}
+        values = {name: report.scalars[name] for name in scalars(self.link)}
         self._warn_of_undefined(tags, report)
         if report.stage == "val":
-            self._offer(tags, scalars, watched)
+            self._offer(tags, values, watched)
         for logger in loggers:
-            self._log(logger, tags, scalars, report.step)
+            self._log(logger, tags, values, report.step)
 
     def publish_nothing(self, watched: MutableMapping[str, Tensor]) -> None:
         """For a validation run without a report: other callbacks find their keys all the same."""
-        self._offer(group("val", self.name), dict.fromkeys(SCALARS, math.nan), watched)
+        self._offer(group("val", self.name), dict.fromkeys(scalars(self.link), math.nan), watched)
 
-    def _offer(self, tags: str, scalars: dict[str, float], watched: MutableMapping[str, Tensor]) -> None:
-        self.watched[tags] = watchable(scalars, self.watched.get(tags, {}))
+    def _offer(self, tags: str, values: dict[str, float], watched: MutableMapping[str, Tensor]) -> None:
+        self.watched[tags] = watchable(values, self.watched.get(tags, {}))
         watched.update({f"{tags}/{name}": torch.tensor(value) for name, value in self.watched[tags].items()})
 
-    def _log(self, logger: ScalarLogger, tags: str, scalars: dict[str, float], step: int) -> None:
+    def _log(self, logger: ScalarLogger, tags: str, values: dict[str, float], step: int) -> None:
         """Loggers write on one process only: a failure there must stay there, or the other processes would wait for it."""
         if logger in self._failed:
             return
         try:
-            log_scalars([logger], tags, scalars, step)
+            log_scalars([logger], tags, values, step)
         except Exception as error:
             self._failed.append(logger)
             what = f"{type(logger).__name__} gets no more scalars in this run, reports go on in `last_report`"
@@ -67,8 +69,9 @@ class Publisher:
             _logger.debug("The failure that ended logging:", exc_info=True)
 
     def _warn_of_undefined(self, tags: str, report: GapReport) -> None:
-        for reason in sorted(set(report.undefined.values())):
-            names = tuple(name for name, why in report.undefined.items() if why == reason)
+        undefined = {name: why for name, why in report.undefined.items() if name in report.scalars}
+        for reason in sorted(set(undefined.values())):
+            names = tuple(name for name, why in undefined.items() if why == reason)
             if names not in self._told:
                 self._told.add(names)
                 self._warn(

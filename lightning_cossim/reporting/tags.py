@@ -2,13 +2,30 @@
 
 from typing import Final
 
-from lightning_cossim.functional.ladder import SIMILARITIES
+from lightning_cossim.functional.ladder import LADDERS
+from lightning_cossim.functional.overlap import Link
 
-__all__ = ["EXPLAINED", "GAPS", "SCALARS", "group"]
+__all__ = ["EXPLAINED", "GAPS", "SCALARS", "group", "scalars"]
 
-EXPLAINED: Final = tuple(f"explained_{rung}" for rung in SIMILARITIES)
-GAPS: Final = ("gap_translation", "gap_geometry", "gap_behaviour")
-SCALARS: Final = (*EXPLAINED, *GAPS, "overlap_mean", "common_mode_ratio", "overhead_fraction")
+
+def scalars(link: Link) -> tuple[str, ...]:
+    """The tags of a link, without their group: where nothing is centered, what centering would tell is absent.
+
+    Example:
+        >>> set(scalars("softmax")) - set(scalars("sigmoid")) == {
+        ...     "explained_centered_cosine", "gap_translation", "common_mode_ratio"
+        ... }
+        True
+    """
+    ladder = LADDERS[link]
+    origin = ("common_mode_ratio",) if "gap_translation" in ladder.gaps else ()
+    explained = (f"explained_{rung}" for rung in ladder.similarities)
+    return (*explained, *ladder.gaps, "gap_behaviour", "reliability", "overlap_mean", *origin, "overhead_fraction")
+
+
+SCALARS: Final = scalars("softmax")
+EXPLAINED: Final = tuple(name for name in SCALARS if name.startswith("explained_"))
+GAPS: Final = tuple(name for name in SCALARS if name.startswith("gap_"))
 
 
 def group(stage: str, name: str | None = None) -> str:

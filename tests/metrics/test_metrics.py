@@ -58,6 +58,7 @@ METRICS: dict[str, tuple[Callable[[], Metric], tuple[str, ...]]] = {
     "product": (lambda: ProbabilityOverlap(K, kind="product"), ("logits",)),
     "coactivation": (lambda: ProbabilityOverlap(K, kind="coactivation", threshold=0.2), ("logits",)),
     "topk": (lambda: ProbabilityOverlap(K, kind="topk", k=3), ("logits",)),
+    "gap under a sigmoid": (lambda: SimilarityGap(K, D, link="sigmoid"), ("unembedding", "logits", "embedding")),
     "gap of counts": (lambda: SimilarityGap(K, D, kind="topk"), ("unembedding", "logits", "embedding")),
 }
 every_metric = pytest.mark.parametrize("name", METRICS)
@@ -296,7 +297,18 @@ def test_without_embeddings_the_rungs_that_need_them_are_nan() -> None:
             lambda: ProbabilityOverlap(K, kind="hellinger"),  # type: ignore[arg-type]
             "Expected `kind` to be 'bhattacharyya' or 'product' or 'coactivation' or 'topk', got 'hellinger'.",
         ),
-        (lambda: SimilarityGap(K, D, link="probit"), "Expected `link` to be 'softmax', got 'probit'."),  # type: ignore[arg-type]
+        (
+            lambda: SimilarityGap(K, D, link="probit"),  # type: ignore[arg-type]
+            "Expected `link` to be 'softmax' or 'sigmoid', got 'probit'.",
+        ),
+        (
+            lambda: SimilarityGap(K, D).update(torch.zeros(K, D), torch.zeros(3, K), groups=torch.zeros(2, dtype=torch.int64)),
+            "Expected `groups` to be an integer tensor of shape (3,), got torch.int64 of shape (2,). One id an input.",
+        ),
+        (
+            lambda: SimilarityGap(2, D, kind="topk"),
+            "Expected `kind` to be another than 'topk' for fewer than 3 labels, got 2 labels.",
+        ),
         (
             lambda: SimilarityGap(K, D, min_probability=-1),
             "Expected `min_probability` to be at least 0, got -1. It is a share of 1/K_live.",

@@ -1,0 +1,79 @@
+"""Rows of a head that stand for no label: padding shows as rows that are zero or equal to one another.
+
+It moves the mean row, and with it every centered cosine. Shapes: K labels, D embedding dimensions, L labels looked at.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from lightning_cossim.functional.centering import center_labels
+from lightning_cossim.functional.cosine import label_cosine_similarity
+from lightning_cossim.functional.inputs import live_labels
+from lightning_cossim.functional.precision import working_dtype
+
+__all__ = ["equal_rows", "median_shift"]
+
+_EQUAL = 1e-6
+"""Relative to their length, rows that differ by less are equal."""
+_CHUNK = 4096
+
+
+def equal_rows(unembedding: Tensor, *, live: Tensor | None = None) -> list[Tensor]:
+    """Groups of live rows that are equal to one another to 1e-6 of their length, the largest group first.
+
+    Args:
+        unembedding: (K, D), one row a label, any floating dtype.
+        live: boolean (K,), the labels that count; default all. Rows that are not finite never count.
+
+    Returns:
+        For each group of at least two, its rows in ascending order.
+
+    Raises:
+        InputError: `unembedding` is not a floating (K, D) matrix, or `live` not a boolean (K,).
+
+    Example:
+        >>> equal_rows(torch.tensor([[1.0, 2.0], [0.0, 0.0], [1.0, 2.0], [0.0, 0.0], [3.0, 4.0], [1.0, 2.0]]))
+        [tensor([0, 2, 5]), tensor([1, 3])]
+    """
+    index = live_labels(unembedding, live).nonzero().flatten()
+    W_KD = unembedding.detach()
+    # Equal rows have equal projections on any direction, so that they come to stand side by side when sorted by one.
+    direction_D = torch.arange(1, W_KD.shape[1] + 1, device=W_KD.device, dtype=working_dtype(W_KD)).square().sin()
+    along_K = torch.cat([rows.to(direction_D) @ direction_D for rows in torch.split(W_KD, _CHUNK)])
+    length_K = torch.cat([rows.to(direction_D).norm(dim=1) for rows in torch.split(W_KD, _CHUNK)])
+    along_K, order = along_K[index].sort(stable=True)
+    index = index[order]
+    tolerance_K = _EQUAL * length_K[index]
+    near = (along_K.diff() <= tolerance_K[1:] * direction_D.norm()).nonzero().flatten()
+    apart = (W_KD[index[near + 1]].to(direction_D) - W_KD[index[near]].to(direction_D)).norm(dim=1)
+    last = torch.ones_like(index, dtype=torch.bool)  # of its group
+    last[near] = apart > tolerance_K[near + 1]
+    sizes = last.nonzero().flatten().diff(prepend=last.new_full((1,), -1, dtype=torch.int64))
+    groups = [group.sort().values for group in torch.split(index, sizes.tolist()) if len(group) > 1]
+    return sorted(groups, key=lambda group: (-len(group), int(group[0])))
+
+
+def median_shift(unembedding: Tensor, rows: Tensor, *, labels: Tensor, live: Tensor) -> float:
+    """By how much the median centered cosine between the other labels moves if some rows are left out.
+
+    Args:
+        unembedding: (K, D), one row a label, any floating dtype.
+        rows: (R,), the rows to leave out.
+        labels: (L,), the labels whose pairs are looked at; those among `rows` do not count.
+        live: boolean (K,), the labels that the mean row is taken over.
+
+    Returns:
+        At least 0, at most 2; 0 where no pair is left.
+    """
+    others = live.clone()
+    others[rows] = False
+    medians = []
+    for counted in (live, others):
+        W_LD = center_labels(unembedding, live=counted)[labels]
+        cosine_LL = label_cosine_similarity(W_LD, centered=False, live=others[labels])
+        row, column = torch.triu_indices(len(labels), len(labels), offset=1, device=cosine_LL.device)
+        medians.append(cosine_LL[row, column].nanmedian().item())
+    shift = abs(medians[1] - medians[0])
+    return 0.0 if math.isnan(shift) else shift

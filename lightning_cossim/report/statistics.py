@@ -1,0 +1,80 @@
+"""The numbers of a report, worked out from its ladder: each with the reason where it is undefined."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from lightning_cossim.functional.comparison import Comparison, Statistic, stepped_up_reliability
+from lightning_cossim.functional.ladder import TOWARDS_ALIKE, Ladder, mean_gap
+
+__all__ = ["NUM_NEIGHBORS", "TOP_SHARE", "Statistics"]
+
+TOP_SHARE: Final = 0.05
+"""Of the pairs, those that `top_pair_auroc` looks for."""
+NUM_NEIGHBORS: Final = 5
+"""Neighbours of a label that `neighbor_jaccard` looks at."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What is computed over the pairs that count. Values are NaN where `undefined` says why."""
+
+    expected_overlap: Tensor
+    """(L, L): what pairs with this cosine usually overlap."""
+    scalars: Mapping[str, float]
+    """Tag without its group to value."""
+    rank_agreement: Mapping[str, float]
+    """Similarity to value, as the next two."""
+    top_pair_auroc: Mapping[str, float]
+    neighbor_jaccard: Mapping[str, float]
+    undefined: Mapping[str, str]
+    """Scalar, or statistic and similarity, to the reason."""
+
+    @classmethod
+    def of(cls, ladder: Ladder, rungs: Mapping[str, Tensor], halves: tuple[Tensor, Tensor], num_inputs: int) -> "Statistics":
+        """The statistics of a ladder.
+
+        Args:
+            ladder: the rungs there are.
+            rungs: each of them to (L, L), on the CPU, NaN for pairs that do not count.
+            halves: the overlap of either half of the inputs, (L, L) each, on the CPU.
+            num_inputs: how many inputs were seen.
+        """
+        overlap = rungs["overlap"]
+        compared = {rung: Comparison(TOWARDS_ALIKE[rung] * rungs[rung], overlap) for rung in ladder.similarities}
+        explained = {rung: comparison.explained for rung, comparison in compared.items()}
+        behaviour = explained[ladder.cosine]
+        found = {f"explained_{rung}": statistic for rung, statistic in explained.items()}
+        found |= {gap: _mean(rungs[one], rungs[other]) for gap, (one, other) in ladder.gaps.items()}
+        found["gap_behaviour"] = Statistic(1 - behaviour.value, behaviour.undefined)
+        found["reliability"] = stepped_up_reliability(*(half.masked_fill(overlap.isnan(), torch.nan) for half in halves))
+        found["overlap_mean"] = _mean(overlap, torch.zeros_like(overlap))
+        by_rung = {
+            "rank_agreement": {rung: comparison.rank_agreement for rung, comparison in compared.items()},
+            "top_pair_auroc": {rung: comparison.top_pair_auroc(TOP_SHARE) for rung, comparison in compared.items()},
+            "neighbor_jaccard": {rung: comparison.neighbor_jaccard(NUM_NEIGHBORS) for rung, comparison in compared.items()},
+        }
+        every = found | {f"{name}_{rung}": one for name, of_rung in by_rung.items() for rung, one in of_rung.items()}
+        return cls(
+            compared[ladder.cosine].expected,
+            _values(found),
+            **{name: _values(of_rung) for name, of_rung in by_rung.items()},
+            undefined={
+                name: statistic.undefined if num_inputs else "no inputs"
+                for name, statistic in every.items()
+                if statistic.undefined is not None
+            },
+        )
+
+
+def _mean(one: Tensor, other: Tensor) -> Statistic:
+    value = mean_gap(one, other)
+    return Statistic(value, "no pair of kept labels has the values" if math.isnan(value.item()) else None)
+
+
+def _values(statistics: Mapping[str, Statistic]) -> dict[str, float]:
+    return {name: statistic.value.item() for name, statistic in statistics.items()}
