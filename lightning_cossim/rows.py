@@ -43,6 +43,7 @@ def sample_rows(
 def take_rows(tensor: Tensor, axis: int, index: Tensor | None) -> Tensor:
     """The vectors along one dimension of a tensor, as rows: those at flat indices, None for all."""
     moved = tensor.movedim(axis, -1)
+    moved = moved[None] if moved.ndim == 1 else moved
     if index is None:
         return moved.reshape(-1, moved.shape[-1])
     # By coordinates: to lay all vectors of an image out as rows would copy them.

@@ -1,5 +1,9 @@
 """The final linear layer: found in a model, and read."""
 
+import copy
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -166,3 +170,119 @@ def test_logits_are_worked_out_in_full_precision(dtype: torch.dtype, wanted: tor
     exact = inputs.double() @ layer.weight.detach().double().T + (layer.bias.detach().double() if bias else 0)
     assert logits.dtype == wanted
     torch.testing.assert_close(logits.double(), exact, rtol=1e-5, atol=1e-4 if wanted == torch.float32 else 1e-12)
+
+
+# Convolutions, containers and parametrized layers
+
+
+def test_a_convolution_of_kernel_1_is_found_behind_the_last_linear_layer() -> None:
+    """As a segmentation model has it; a body of convolutions and a linear gate do not come into question."""
+    model = model_of(
+        body=nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 16, 1)),
+        gate=nn.Sequential(nn.Linear(16, 4), nn.Linear(4, 16)),
+        up=nn.ConvTranspose2d(16, 8, 2),
+        classify=nn.Conv2d(8, 5, 1),
+    )
+    head = find_head(model)
+    assert (head.path, head.num_labels, head.embedding_dim) == ("classify", 5, 8)
+    assert str(head) == "classify, Conv2d 8→5, found by being the only last linear layer"
+
+
+def test_convolutions_before_a_linear_layer_are_its_body() -> None:
+    """A branch of kernel 1 whose output is concatenated fits nothing by its size, and is no head all the same."""
+    model = model_of(branch=nn.Conv2d(3, 7, 1), body=nn.Conv2d(3, 9, 3), classify=nn.Linear(16, 5))
+    assert find_head(model).path == "classify"
+
+
+@pytest.mark.parametrize("options", [{"stride": 2}, {"padding": 1}, {"groups": 2}, {"padding": "same", "kernel_size": 3}])
+def test_a_convolution_that_is_no_matrix_product_is_not_a_head(options: dict[str, Any]) -> None:
+    model = model_of(classify=nn.Conv2d(4, 6, **{"kernel_size": 1, **options}))
+    assert "got 'classify', a Conv2d." in refusal(model, "classify")
+    assert "Expected a model with a linear layer" in refusal(model)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_a_convolution_is_read_as_a_matrix(dims: int) -> None:
+    """Its weight times a vector, plus its bias, is what it makes of that place."""
+    layer: Any = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1](4, 5, 1)
+    images = torch.randn(2, 4, *[3] * dims)
+    head = find_head(model_of(classify=layer), "classify")
+    wanted = layer(images).detach().movedim(1, -1).reshape(-1, 5)
+    assert head.axis == -1 - dims
+    torch.testing.assert_close(head.logits(images.movedim(1, -1).reshape(-1, 4)), wanted)
+
+
+def test_a_path_to_a_container_means_its_own_last_layer() -> None:
+    """An MLP head, or a dropout before the layer."""
+    model = model_of(aux=nn.Linear(8, 3), mlp=nn.Sequential(nn.Linear(8, 6), nn.Dropout(), nn.Linear(6, 3)))
+    assert find_head(model, "mlp").path == "mlp.2"
+    model.add_module("siblings", nn.ModuleList([nn.Linear(8, 3), nn.Linear(8, 4)]))
+    text = "got 2 that are equally good. Pass one of head='siblings.0' (Linear 8→3), head='siblings.1' (Linear 8→4)."
+    assert refusal(model, "siblings") == f"Expected one final linear layer, {text}"
+
+
+def test_a_tied_head_is_read_like_any_other() -> None:
+    """Its weight is that of the embedding layer."""
+    model = model_of(embed=nn.Embedding(7, 4), lm_head=nn.Linear(4, 7, bias=False))
+    head = find_head(model)
+    head.module.weight = model.get_submodule("embed").weight  # type: ignore[assignment]
+    assert head.unembedding.data_ptr() == model.get_parameter("embed.weight").data_ptr()
+    assert head.bias is None
+
+
+PARAMETRIZATIONS: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "weight_norm": nn.utils.parametrizations.weight_norm,
+    "spectral_norm": nn.utils.parametrizations.spectral_norm,
+    "orthogonal": nn.utils.parametrizations.orthogonal,
+}
+
+
+@pytest.mark.parametrize("name", PARAMETRIZATIONS)
+@pytest.mark.parametrize("layer", [nn.Linear(6, 4), nn.Conv2d(6, 4, 1)])
+def test_a_parametrized_weight_is_the_one_in_effect(name: str, layer: nn.Module) -> None:
+    """That of the last call; found, named and read as what it was before."""
+    layer = PARAMETRIZATIONS[name](copy.deepcopy(layer))
+    head = find_head(model_of(fc=layer))
+    inputs = torch.randn(5, 6) if isinstance(layer, nn.Linear) else torch.randn(5, 6, 1, 1)
+    output = layer(inputs).detach().flatten(1)
+    torch.testing.assert_close(head.logits(inputs.flatten(1)), output)
+    assert str(head).startswith(f"fc, {'Linear' if isinstance(layer, nn.Linear) else 'Conv2d'} 6→4, ")
+
+
+@pytest.mark.parametrize("name", PARAMETRIZATIONS)
+def test_looking_at_a_parametrized_weight_leaves_no_trace(name: str) -> None:
+    """Spectral norm counts a look in training as a step of its iteration; a cached weight has to keep its gradient."""
+    layer = PARAMETRIZATIONS[name](nn.Linear(6, 4))
+    head = find_head(model_of(fc=layer))
+    before = {key: value.clone() for key, value in layer.state_dict().items()}
+    written = head.num_writes
+    with nn.utils.parametrize.cached():
+        assert not head.unembedding.requires_grad
+        assert layer(torch.randn(5, 6)).requires_grad
+    if name != "spectral_norm":  # whose own call in training is a step
+        assert all(torch.equal(value, before[key]) for key, value in layer.state_dict().items())
+    before = {key: value.clone() for key, value in layer.state_dict().items()}
+    assert torch.equal(head.unembedding, head.unembedding)
+    assert all(torch.equal(value, before[key]) for key, value in layer.state_dict().items())
+    assert all(module.training for module in layer.modules())
+    assert head.num_writes == written
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning")  # the old one is still in use
+def test_the_old_weight_norm_is_read_as_of_the_last_call() -> None:
+    layer: Any = nn.utils.weight_norm(nn.Linear(6, 4))
+    head = find_head(model_of(fc=layer))
+    with torch.no_grad():
+        layer.weight_g.mul_(3)
+    inputs = torch.randn(5, 6)
+    torch.testing.assert_close(layer(inputs).detach(), head.logits(inputs))
+
+
+def test_writing_into_any_of_its_parameters_is_counted() -> None:
+    """That is how a change of the weights after the forward pass is noticed."""
+    for layer in (nn.Linear(3, 2), nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))):
+        head = find_head(model_of(fc=layer))
+        for number, parameter in enumerate(layer.parameters(), 1):
+            with torch.no_grad():
+                parameter.mul_(2)
+            assert head.num_writes >= number

@@ -477,3 +477,87 @@ def test_detaching_removes_the_hook_and_forgets_what_was_seen() -> None:
     observer.arm()
     layer(random_inputs())
     assert sees_nothing(observer)
+
+
+# Sequences, images, and inputs that do not count
+
+
+def test_of_sequences_whole_ones_are_taken_and_belong_together() -> None:
+    layer, inputs = random_layer(), torch.randn(6, 5, 4)
+    observer = observer_of(layer)
+    layer(inputs)
+    seen = take(observer, max_inputs=12)
+    assert seen.embedding is not None
+    assert seen.groups is not None
+    assert seen.groups.tolist() == [group for group in seen.groups.unique().tolist() for _ in range(5)]  # type: ignore[no-untyped-call]
+    assert len(seen.embedding) == 10
+    torch.testing.assert_close(seen.embedding, inputs[seen.groups.unique()].flatten(0, 1))  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("max_inputs", [7, 1000])
+def test_of_images_places_are_taken_each_with_its_logits(max_inputs: int) -> None:
+    """A convolution of kernel 1: labels stand in the second dimension, and every pixel is an input of its image."""
+    layer, images = nn.Conv2d(4, 5, 1), torch.randn(3, 4, 2, 6)
+    observer = HeadObserver(Head("classify", layer, "its path"))
+    observer.arm()
+    logits = layer(images)
+    seen = take(observer, max_inputs)
+    assert seen.problem is None
+    assert seen.embedding is not None
+    assert seen.logits is not None
+    assert seen.groups is not None
+    assert len(seen.embedding) == len(seen.logits) == len(seen.groups) == min(max_inputs, 36)
+    pixels, outputs = (tensor.detach().movedim(1, -1).reshape(36, -1) for tensor in (images, logits))
+    for embedding, row, group in zip(seen.embedding, seen.logits, seen.groups, strict=True):
+        (place,) = (pixels == embedding).all(dim=1).nonzero().flatten().tolist()
+        assert torch.equal(row, outputs[place])
+        assert group == place // 12
+
+
+def test_inputs_that_do_not_count_are_not_taken() -> None:
+    """Their targets may have the shape of sequences where the head was called with rows."""
+    layer, inputs = random_layer(), random_inputs()
+    observer = observer_of(layer)
+    layer(inputs)
+    seen = observer.take(1024, torch.Generator(), torch.tensor([[True, False, True], [False, False, True]]))
+    assert seen is not None
+    torch.testing.assert_close(seen.embedding, inputs[[0, 2, 5]])
+    assert seen.problem is None
+
+
+def test_targets_of_another_number_are_told_and_all_inputs_count() -> None:
+    layer, inputs = random_layer(), random_inputs()
+    observer = observer_of(layer)
+    layer(inputs)
+    seen = observer.take(1024, torch.Generator(), torch.ones(5, dtype=torch.bool))
+    assert seen is not None
+    assert seen.embedding is not None
+    assert len(seen.embedding) == 6
+    assert seen.problem == "it was called for 6 inputs and there are 5 targets: all inputs count"
+
+
+@pytest.mark.parametrize("max_inputs", [3, 1000])
+def test_where_no_input_counts_none_is_taken(max_inputs: int) -> None:
+    layer = random_layer()
+    observer = observer_of(layer)
+    layer(random_inputs())
+    seen = observer.take(max_inputs, torch.Generator(), torch.zeros(6, dtype=torch.bool))
+    assert seen is not None
+    assert seen.problem is None
+    assert seen.logits is not None
+    assert len(seen.logits) == 0
+
+
+def test_a_parametrized_head_in_training_is_seen_as_it_computed() -> None:
+    """And its next call is the one it would have been: looking is no step of the spectral norm's iteration."""
+    layers: list[Any] = [nn.utils.parametrizations.spectral_norm(random_layer()) for _ in range(2)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    watched, unwatched = layers
+    observer = HeadObserver(Head("fc", watched, "its path"))
+    for _ in range(3):
+        observer.arm()
+        inputs = random_inputs()
+        assert torch.equal(watched(inputs), unwatched(inputs))
+        seen = take(observer)
+        assert seen.problem is None
+        assert seen.embedding is not None
