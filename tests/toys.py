@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers.logger import Logger
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 from typing_extensions import override
 
 NUM_LABELS, EMBEDDING_DIM, INPUT_DIM = 8, 5, 6
@@ -47,6 +47,76 @@ class Toy(pl.LightningModule):
     @override
     def configure_optimizers(self) -> Any:
         return torch.optim.SGD(self.parameters(), lr=0.5)
+
+
+class LanguageToy(pl.LightningModule):
+    """A recurrent network with dropout over sequences of words: (B, T) to (B, T, K); batches are dicts of inputs and targets."""
+
+    def __init__(self, num_words: int = 20, *, tied: bool = False) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(num_words, EMBEDDING_DIM)
+        self.body = nn.GRU(EMBEDDING_DIM, EMBEDDING_DIM, batch_first=True)
+        self.drop = nn.Dropout(0.2)
+        self.lm_head = nn.Linear(EMBEDDING_DIM, num_words, bias=not tied)
+        if tied:
+            self.lm_head.weight = self.embed.weight
+
+    @override
+    def forward(self, words: Tensor) -> Tensor:
+        logits: Tensor = self.lm_head(self.drop(self.body(self.embed(words))[0]))
+        return logits
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        return nn.functional.cross_entropy(self(batch["words"]).flatten(0, 1), batch["labels"].flatten())
+
+    @override
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        loss = self.loss(batch)
+        self.log("train_loss", loss, on_step=True)
+        return loss
+
+    @override
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        self.log("val_loss", self.loss(batch))
+
+    @override
+    def configure_optimizers(self) -> Any:
+        return torch.optim.Adam(self.parameters(), lr=0.05)
+
+
+class Sentences(Dataset[dict[str, Tensor]]):
+    """Sequences of twelve words, each likely to be followed by its neighbours; the last ones are padding."""
+
+    def __init__(self, num_sentences: int = 48, num_words: int = 20, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        steps = torch.randint(1, 4, (num_sentences, 13), generator=generator)
+        words = (steps.cumsum(dim=1) + torch.randint(num_words, (num_sentences, 1), generator=generator)) % num_words
+        lengths = torch.randint(6, 13, (num_sentences, 1), generator=generator)
+        self.words, self.targets = words[:, :-1], words[:, 1:].masked_fill(torch.arange(12) >= lengths, -100)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    @override
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {"words": self.words[index], "labels": self.targets[index]}
+
+
+class SegmentationToy(Toy):
+    """A convolutional network with dropout over images: (B, 3, H, W) to (B, K, H, W)."""
+
+    def __init__(self, num_labels: int = NUM_LABELS) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, EMBEDDING_DIM, 3, padding=1), nn.Tanh(), nn.Dropout2d(0.2))
+        self.head = nn.Conv2d(EMBEDDING_DIM, num_labels, 1)  # type: ignore[assignment]
+
+
+def images(num_images: int = 24, batch_size: int = 4, num_labels: int = NUM_LABELS, seed: int = 0) -> Loader:
+    """Images of 6x5 pixels, each labelled by where one of its random projections is largest."""
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randn(num_images, 3, 6, 5, generator=generator)
+    rule = torch.randn(3, num_labels, generator=torch.Generator().manual_seed(1))
+    return DataLoader(TensorDataset(pixels, torch.einsum("bchw,ck->bkhw", pixels, rule).argmax(dim=1)), batch_size=batch_size)
 
 
 class TwoOptimizers(Toy):
