@@ -79,6 +79,18 @@ def test_min_probability_is_a_finite_number_of_at_least_0(value: Any) -> None:
     assert refused(LabelSelection, min_probability=value) == text
 
 
+@pytest.mark.parametrize("value", [1.0, "1", True, None])
+def test_the_target_to_ignore_is_a_whole_number(value: Any) -> None:
+    text = f"Expected `ignore_index` to be a whole number, got {value!r}."
+    assert refused(LabelSelection, ignore_index=value) == text
+
+
+@pytest.mark.parametrize("value", [1.0, True, ("a", "b"), ["a"]])
+def test_a_targets_key_is_a_key_or_a_place(value: Any) -> None:
+    text = f"Expected `targets_key` to be a key of the batch, a place in it or None, got {value!r}."
+    assert refused(LabelSelection, targets_key=value) == text
+
+
 @pytest.mark.parametrize("value", [-1, 1.0, "1", True, None])
 def test_labels_to_ignore_are_whole_numbers_of_at_least_0(value: Any) -> None:
     text = f"Expected `ignore` to be a whole number of at least 0, got {value!r}."
@@ -99,7 +111,15 @@ def test_the_ends_of_the_schedule_s_ranges_are_allowed(settings: dict[str, Any])
 
 
 @pytest.mark.parametrize(
-    "settings", [{"max_tracked": 2}, {"min_probability": 0}, {"min_probability": 0.0}, {"min_probability": 7}, {"ignore": [0]}]
+    "settings",
+    [
+        {"max_tracked": 2},
+        {"min_probability": 0},
+        {"min_probability": 0.0},
+        {"min_probability": 7},
+        {"ignore": [0]},
+        {"targets_key": -1},
+    ],
 )
 def test_the_ends_of_the_labels_ranges_are_allowed(settings: dict[str, Any]) -> None:
     selection = LabelSelection(**settings)

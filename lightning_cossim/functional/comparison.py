@@ -35,21 +35,29 @@ class Statistic(NamedTuple):
 
 
 class Comparison:
-    """One similarity against the overlap: the pairs are drawn once, and each statistic comes from them when asked for."""
+    """One similarity against the overlap: the pairs are drawn once, and each statistic comes from them when asked for.
 
-    def __init__(self, similarity: Tensor, overlap: Tensor) -> None:
+    Args:
+        similarity: (K, K), larger means more alike.
+        overlap: (K, K).
+        beside: a comparison of another similarity with the same overlap: what it knows of the overlap is not worked out anew.
+    """
+
+    def __init__(self, similarity: Tensor, overlap: Tensor, beside: "Comparison | None" = None) -> None:
         check_same_labels(similarity, overlap)
         self._like = overlap.new_empty((), dtype=result_dtype(overlap))
         self._s_KK = similarity.detach().cpu().double().round(decimals=_DECIMALS)
         self._o_KK = overlap.detach().cpu().double()
         self._row, self._column = _pairs_of(self._s_KK, self._o_KK)
         self._s_P = self._s_KK[self._row, self._column]
-        self._o_P = self._o_KK[self._row, self._column]
+        self.o_P = self._o_KK[self._row, self._column]
+        """(P,), the overlaps that count."""
+        self._beside = beside if beside is not None and torch.equal(beside.o_P, self.o_P) else None
 
     @cached_property
     def undefined(self) -> str | None:
         """Why the statistics are NaN, or None where they are defined."""
-        s_P, o_P = self._s_P, self._o_P
+        s_P, o_P = self._s_P, self.o_P
         if len(o_P) < MIN_PAIRS:
             return _too_few(o_P)
         if s_P.max() == s_P.min():
@@ -74,7 +82,7 @@ class Comparison:
         if self.undefined is not None:
             return self._unknown(self.undefined)
         e_P, num_levels = self._fit
-        o_P, num_pairs = self._o_P, len(self._o_P)
+        o_P, num_pairs = self.o_P, len(self.o_P)
         if num_levels == num_pairs:
             return Statistic(self._like.new_ones(()))
         unexplained = (o_P - e_P).square().sum() / (o_P - o_P.mean()).square().sum()
@@ -85,17 +93,17 @@ class Comparison:
         """`rank_agreement`."""
         if self.undefined is not None:
             return self._unknown(self.undefined)
-        return Statistic(_rho_a(_average_ranks(*self._levels), _average_ranks(*_levels(self._o_P))).to(self._like))
+        return Statistic(_rho_a(_average_ranks(*self._levels), self.overlap_ranks).to(self._like))
 
     def top_pair_auroc(self, share: float) -> Statistic:
         """`top_pair_auroc`."""
-        num_pairs = len(self._o_P)
+        num_pairs = len(self.o_P)
         wanted = math.ceil(share * num_pairs)
         if self.undefined is not None:
             return self._unknown(self.undefined)
         if wanted < MIN_POSITIVES:
             return self._unknown(f"{share:.3g} of {num_pairs} pairs are {wanted}, at least {MIN_POSITIVES} are needed")
-        positive_P = self._o_P >= self._o_P.topk(wanted).values[-1]
+        positive_P = self.o_P >= self.o_P.topk(wanted).values[-1]
         found = int(positive_P.sum())
         if found == num_pairs:
             return self._unknown("no pair overlaps less than those with most overlap")
@@ -106,7 +114,7 @@ class Comparison:
 
     def neighbor_jaccard(self, k: int) -> Statistic:
         """`neighbor_jaccard`."""
-        labels = torch.unique(torch.cat([self._row, self._column]))
+        labels = torch.cat([self._row, self._column]).bincount().nonzero().flatten()
         if self.undefined is not None:
             return self._unknown(self.undefined)
         if len(labels) - 1 < 4 * k:
@@ -118,6 +126,11 @@ class Comparison:
         return Statistic(self._like.new_full((), torch.nan), why)
 
     @cached_property
+    def overlap_ranks(self) -> Tensor:
+        """(P,), the average ranks of the overlaps."""
+        return self._beside.overlap_ranks if self._beside else _average_ranks(*_levels(self.o_P))
+
+    @cached_property
     def _levels(self) -> tuple[Tensor, Tensor]:
         return _levels(self._s_P)
 
@@ -125,7 +138,7 @@ class Comparison:
     def _fit(self) -> tuple[Tensor, int]:
         """The fitted overlap of every pair, and the number of its levels."""
         level_P, size = self._levels
-        mean = torch.bincount(level_P, weights=self._o_P, minlength=len(size)) / size
+        mean = torch.bincount(level_P, weights=self.o_P, minlength=len(size)) / size
         fit = isotonic_regression(mean.numpy(), weights=size.double().numpy())
         return torch.from_numpy(fit.x)[level_P], len(fit.blocks) - 1
 

@@ -45,7 +45,9 @@ class Statistics:
             num_inputs: how many inputs were seen.
         """
         overlap = rungs["overlap"]
-        compared = {rung: Comparison(TOWARDS_ALIKE[rung] * rungs[rung], overlap) for rung in ladder.similarities}
+        compared: dict[str, Comparison] = {}
+        for rung in ladder.similarities:
+            compared[rung] = Comparison(TOWARDS_ALIKE[rung] * rungs[rung], overlap, compared.get("raw_cosine"))
         explained = {rung: comparison.explained for rung, comparison in compared.items()}
         behaviour = explained[ladder.cosine]
         found = {f"explained_{rung}": statistic for rung, statistic in explained.items()}

@@ -308,6 +308,19 @@ def test_one_comparison_gives_all_statistics_in_any_order(case: str) -> None:
         assert comparison.undefined == undefined_reason(similarity, overlap)
 
 
+@pytest.mark.parametrize("case", [*UNDEFINED, *DEFINED])
+def test_a_comparison_beside_another_gives_what_it_gives_alone(case: str) -> None:
+    """Whether both know the same pairs or not."""
+    similarity, overlap = {**UNDEFINED, **{name: (*pair, None) for name, pair in DEFINED.items()}}[case][:2]
+    holes = similarity.clone()
+    holes[:1] = holes[:, :1] = torch.nan
+    for first in (similarity.flip(0).mT, holes):
+        beside = Comparison(first, overlap)
+        _ = beside.rank_agreement
+        value = Comparison(similarity, overlap, beside).rank_agreement.value
+        torch.testing.assert_close(value, rank_agreement(similarity, overlap), rtol=0, atol=0, equal_nan=True)
+
+
 def test_ten_pairs_are_enough() -> None:
     assert MIN_PAIRS == 10
 
