@@ -18,6 +18,8 @@ COPIED = ("lightning_cossim", "tests", "examples", "pyproject.toml")
 
 METRICS = "tests/metrics/test_metrics.py"
 MONITOR = "tests/test_monitor.py"
+GAP = "tests/metrics/test_similarity_gap.py"
+RUNS = "tests/test_runs.py"
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,142 @@ MUTANTS = (
         "compares every batch of a fit",
         (("schedule.py", "        return self.batches_left > 0\n", "        return True\n"),),
         ("tests/test_schedule.py",),
+    ),
+    Mutant(
+        "splits the halves by the row in the batch",
+        (("functional/halves.py", "(position_N + start) % 2", "position_N % 2"),),
+        ("tests/functional/test_halves.py", f"{GAP}::test_reliability_is_that_of_inputs_taken_by_turns"),
+    ),
+    Mutant(
+        "tears sequences into both halves",
+        (("metrics/similarity_gap.py", "start=start, groups=groups_N", "start=start"),),
+        (f"{GAP}::test_sequences_are_not_torn", f"{RUNS}::test_positions_of_sequences_are_inputs_and_padding_is_not"),
+    ),
+    Mutant(
+        "lets inputs that are not finite take a turn",
+        (
+            (
+                "functional/halves.py",
+                "seen.cumsum(0) - 1, seen.sum()",
+                "torch.arange(len(seen), device=seen.device), torch.tensor(len(seen), device=seen.device)",
+            ),
+        ),
+        ("tests/functional/test_halves.py", f"{GAP}::test_reliability_is_that_of_inputs_taken_by_turns"),
+    ),
+    Mutant(
+        "does not step the agreement of two halves up to that of the whole",
+        (("functional/comparison.py", "2 * rho / (1 + rho) if rho > 0", "rho if rho > 0"),),
+        ("tests/functional/test_peers.py", f"{GAP}::test_reliability_is_that_of_inputs_taken_by_turns"),
+    ),
+    Mutant(
+        "centers the logits of a sigmoid head",
+        (
+            (
+                "functional/ladder.py",
+                "        rows_LD = W_LD\n",
+                "        rows_LD = center_labels(unembedding, live=live)[labels]\n",
+            ),
+        ),
+        (f"{GAP}::test_nothing_is_centered_under_a_sigmoid",),
+    ),
+    Mutant(
+        "writes zero for what a sigmoid head does not have",
+        (
+            (
+                "reporting/publisher.py",
+                "        for logger in loggers:\n",
+                "        values.setdefault('common_mode_ratio', 0.0)\n        for logger in loggers:\n",
+            ),
+        ),
+        (f"{RUNS}::test_a_sigmoid_head_has_its_own_scalars",),
+    ),
+    Mutant(
+        "counts positions that have no target",
+        (("watch.py", "self._windows[stage].generator, self._counted)", "self._windows[stage].generator)"),),
+        (f"{RUNS}::test_positions_of_sequences_are_inputs_and_padding_is_not",),
+    ),
+    Mutant(
+        "draws positions instead of whole sequences",
+        (("rows.py", "    if len(shape) == 2:\n", "    if len(shape) == 7:\n"),),
+        ("tests/test_rows.py::test_sequences_stay_whole", "tests/test_observer.py"),
+    ),
+    Mutant(
+        "takes the labels of a convolution from its last dimension",
+        (("head.py", "-1 - len(self.module.kernel_size) if", "-1 if"),),
+        ("tests/test_head.py", "tests/test_observer.py", f"{RUNS}::test_pixels_of_images_are_inputs"),
+    ),
+    Mutant(
+        "looks at a parametrized weight in training",
+        (("head.py", "for part in parametrizations.weight.modules() if part.training]", "for part in ()]"),),
+        (
+            "tests/test_head.py::test_looking_at_a_parametrized_weight_leaves_no_trace",
+            "tests/test_observer.py::test_a_parametrized_head_in_training_is_seen_as_it_computed",
+            f"{RUNS}::test_training_is_bit_identical",
+        ),
+    ),
+    Mutant(
+        "looks at a parametrized weight through the cache",
+        (("head.py", "effective: Tensor = parametrizations.weight()", "effective: Tensor = module.weight"),),
+        ("tests/test_head.py::test_looking_at_a_parametrized_weight_leaves_no_trace",),
+    ),
+    Mutant(
+        "lets a cast of the model narrow the sums",
+        (
+            (
+                "metrics/state.py",
+                "super()._apply(fn, exclude_state=[*exclude_state, *self._defaults])",
+                "super()._apply(fn, exclude_state=list(exclude_state))",
+            ),
+        ),
+        ("tests/metrics/test_state.py::test_a_cast_of_the_model_around_it_changes_no_state",),
+    ),
+    Mutant(
+        "sums embeddings in float32",
+        (("functional/precision.py", '    return device.type != "mps"\n', "    return False\n"),),
+        ("tests/metrics/test_state.py::test_embeddings_far_from_the_origin_keep_their_covariance",),
+    ),
+    Mutant(
+        "goes on with the random numbers of the window before",
+        (
+            (
+                "window.py",
+                "        self.generator = torch.Generator().manual_seed(seed)\n",
+                "        Window.generator = getattr(Window, 'generator', torch.Generator().manual_seed(seed))\n",
+            ),
+        ),
+        (f"{RUNS}::test_after_a_resume_the_curves_are_those_of_an_uninterrupted_run",),
+    ),
+    Mutant(
+        "says in every window what is odd about the head",
+        (("watch.py", "if (stage, kind) not in self._remarked:", "if kind:"),),
+        (f"{RUNS}::test_padding_is_named_once_in_a_stage",),
+    ),
+    Mutant(
+        "measures what padding does over the padding itself",
+        (("functional/padding.py", "live=others[labels])", "live=live[labels])"),),
+        ("tests/functional/test_padding.py", f"{GAP}::test_padding_that_moves_the_others_is_named_with_what_it_does"),
+    ),
+    Mutant(
+        "chooses labels by what one process saw",
+        (
+            (
+                "window.py",
+                "mass_K, known = sum_over_processes(self._mass), self.tracked",
+                "mass_K, known = self._mass, self.tracked",
+            ),
+        ),
+        ("tests/test_window.py::test_masses_of_all_processes_are_added_up",),
+    ),
+    Mutant(
+        "takes the snapshot of the first process, seen or not",
+        (
+            (
+                "metrics/snapshot.py",
+                "    return stacked[seen_P.int().argmax()]\n",
+                "    return stacked[0 * seen_P.int().argmax()]\n",
+            ),
+        ),
+        (f"{METRICS}::test_snapshot_comes_from_a_process_that_has_one",),
     ),
 )
 

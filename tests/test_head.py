@@ -252,7 +252,7 @@ def test_a_parametrized_weight_is_the_one_in_effect(name: str, layer: nn.Module)
 @pytest.mark.parametrize("name", PARAMETRIZATIONS)
 def test_looking_at_a_parametrized_weight_leaves_no_trace(name: str) -> None:
     """Spectral norm counts a look in training as a step of its iteration; a cached weight has to keep its gradient."""
-    layer = PARAMETRIZATIONS[name](nn.Linear(6, 4))
+    layer = PARAMETRIZATIONS[name](nn.Linear(6, 4, bias=False))
     head = find_head(model_of(fc=layer))
     before = {key: value.clone() for key, value in layer.state_dict().items()}
     written = head.num_writes
