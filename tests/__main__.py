@@ -15,6 +15,7 @@ CHECKS = [
     "pytest --cov --cov-report=term:skip-covered",
 ]
 FULL = [
+    "pytest -m full",
     "tests.mutants",
 ]
 
