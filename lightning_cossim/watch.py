@@ -1,5 +1,6 @@
 """HeadWatch: one head under observation, stage by stage, without Lightning."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -53,7 +54,7 @@ class HeadWatch:
         """(L,), the labels chosen in the first window; None: all, or not chosen yet."""
         self._windows: dict[str, Window] = {}
         self._called: set[str] = set()
-        self._remarked: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, str]] = set()
         self._counted: Tensor | None = None
         """Which inputs of the batch that runs count; None: all."""
         self._observer = HeadObserver(head)
@@ -85,7 +86,7 @@ class HeadWatch:
         try:
             return counted_inputs(batch, self.labels.targets_key, self.labels.ignore_index)
         except InputError as error:
-            self.warn(f"all inputs count. {error}")
+            self._tell_once("", "targets", f"all inputs count. {error}")
             return None
 
     def look(self, stage: str) -> None:
@@ -96,7 +97,8 @@ class HeadWatch:
         if seen is None:
             return
         if seen.problem is not None:
-            self.warn(f"watching {self.head.path}: {seen.problem}.")
+            # However many numbers come: a problem that every batch has anew is told once.
+            self._tell_once("", re.sub(r"\d+", "#", seen.problem), f"watching {self.head.path}: {seen.problem}.")
         self._called.add(stage)
         self._windows[stage].add(seen)
 
@@ -124,9 +126,12 @@ class HeadWatch:
     def _remark(self, stage: str, report: GapReport) -> None:
         """Say what is odd about the head and its inputs, each kind once in a stage."""
         for kind, text in report.remarks.items():
-            if (stage, kind) not in self._remarked:
-                self._remarked.add((stage, kind))
-                self.warn(f"{stage}, watching {self.head.path}: {text}.")
+            self._tell_once(stage, kind, f"{stage}, watching {self.head.path}: {text}.")
+
+    def _tell_once(self, stage: str, kind: str, text: str) -> None:
+        if (stage, kind) not in self._told:
+            self._told.add((stage, kind))
+            self.warn(text)
 
     def detach(self) -> None:
         """Remove the hook; a second call does nothing."""

@@ -220,6 +220,16 @@ MUTANTS = (
         ("tests/test_schedule.py",),
     ),
     Mutant(
+        "ranks overlaps by the rounding of their sums",
+        (("functional/comparison.py", "_DIGITS = {torch.float32: 16", "_DIGITS = {torch.float32: 40"),),
+        (f"{GAP}::test_overlaps_that_are_equal_tie_whatever_rounding_makes_of_them",),
+    ),
+    Mutant(
+        "tells a problem anew in every batch",
+        (("watch.py", 're.sub(r"\\d+", "#", seen.problem)', "seen.problem"),),
+        ("tests/test_runs.py::test_targets_of_another_number_are_told_once",),
+    ),
+    Mutant(
         "splits the halves by the row in the batch",
         (("functional/halves.py", "(position_N + start) % 2", "position_N % 2"),),
         ("tests/functional/test_halves.py", f"{GAP}::test_reliability_is_that_of_inputs_taken_by_turns"),
@@ -325,7 +335,7 @@ MUTANTS = (
     ),
     Mutant(
         "says in every window what is odd about the head",
-        (("watch.py", "if (stage, kind) not in self._remarked:", "if kind:"),),
+        (("watch.py", "if (stage, kind) not in self._told:", "if kind:"),),
         (f"{RUNS}::test_padding_is_named_once_in_a_stage",),
     ),
     Mutant(

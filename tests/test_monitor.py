@@ -456,9 +456,9 @@ class TestScalars:
         with pytest.warns(UserWarning) as record:
             run.fit(Toy(4), loader(num_labels=4), loader(60, num_labels=4))
         text = (
-            "LabelSimilarityMonitor: cossim_val: undefined (6 pairs of labels, at least 10 are needed): explained_raw_cosine, "
-            "explained_centered_cosine, explained_logit_correlation, explained_log_odds_variance, gap_behaviour, reliability. "
-            "Loggers get nothing; callbacks that watch them see the last value, or 1 for gaps and 0 for others."
+            "LabelSimilarityMonitor: cossim_val: undefined: explained_raw_cosine, explained_centered_cosine, "
+            "explained_logit_correlation, explained_log_odds_variance, gap_behaviour, reliability (6 pairs of labels, at least "
+            "10 are needed). Loggers get nothing; callbacks that watch them see the last value, or 1 for gaps and 0 for others."
         )
         assert ours(record) == [text]
         assert not logger.curve("cossim_val/gap_behaviour")

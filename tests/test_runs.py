@@ -210,6 +210,24 @@ def test_a_targets_key_that_leads_nowhere_is_told_once_and_all_inputs_count() ->
     assert monitor.last_report["train"].num_inputs == 8 * 12
 
 
+def test_targets_of_another_number_are_told_once() -> None:
+    """However many the inputs are, which differs from batch to batch."""
+
+    class OneShorter(LanguageToy):
+        @override
+        def loss(self, batch: dict[str, Tensor]) -> Tensor:
+            return nn.functional.cross_entropy(self(batch["words"])[:, :-1].flatten(0, 1), batch["labels"].flatten())
+
+    batches = [{"words": Sentences().words[:4, :n], "labels": Sentences().words[4:8, 1:n]} for n in (5, 7, 9, 12)]
+    data: DataLoader[Any] = DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+    monitor = LabelSimilarityMonitor(labels=TEXT, schedule=EVERY_BATCH)
+    with pytest.warns(UserWarning) as record:
+        trainer(callbacks=[monitor]).fit(OneShorter(), data, data)
+    texts = [str(warning.message) for warning in record if "LabelSimilarityMonitor" in str(warning.message)]
+    problem = "it was called for 20 inputs and there are 16 targets: all inputs count"
+    assert texts == [f"LabelSimilarityMonitor: watching lm_head: {problem}."]
+
+
 def test_padding_is_named_once_in_a_stage() -> None:
     """Ten rows that no label has, all zero and never trained: named for training and for validation, with the remedy."""
 

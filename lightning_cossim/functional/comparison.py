@@ -21,6 +21,8 @@ MIN_PAIRS = 10
 MIN_POSITIVES = 20
 _DECIMALS = 6
 """Similarities that agree to 1e-6 are ties: what lies below is rounding."""
+_DIGITS = {torch.float32: 16, torch.float64: 40}
+"""Binary digits of an overlap that are not rounding, by the dtype in which it was summed."""
 _SAME_OVERLAP = 1e-5
 """Overlaps whose spread, relative to the largest, is below this are equal: a float32 sum over inputs is no finer."""
 
@@ -103,7 +105,8 @@ class Comparison:
             return self._unknown(self.undefined)
         if wanted < MIN_POSITIVES:
             return self._unknown(f"{share:.3g} of {num_pairs} pairs are {wanted}, at least {MIN_POSITIVES} are needed")
-        positive_P = self.o_P >= self.o_P.topk(wanted).values[-1]
+        overlap_P = _rounded(self.o_P, self._like.dtype)
+        positive_P = overlap_P >= overlap_P.topk(wanted).values[-1]
         found = int(positive_P.sum())
         if found == num_pairs:
             return self._unknown("no pair overlaps less than those with most overlap")
@@ -119,7 +122,8 @@ class Comparison:
             return self._unknown(self.undefined)
         if len(labels) - 1 < 4 * k:
             return self._unknown(f"{len(labels)} labels, at least {4 * k + 1} are needed for {k} neighbours")
-        shared = (_seats(self._s_KK[labels][:, labels], k) * _seats(self._o_KK[labels][:, labels], k)).sum(dim=1)
+        overlap = _rounded(self._o_KK[labels][:, labels], self._like.dtype)
+        shared = (_seats(self._s_KK[labels][:, labels], k) * _seats(overlap, k)).sum(dim=1)
         return Statistic((shared / (2 * k - shared)).mean().to(self._like))
 
     def _unknown(self, why: str) -> Statistic:
@@ -128,7 +132,9 @@ class Comparison:
     @cached_property
     def overlap_ranks(self) -> Tensor:
         """(P,), the average ranks of the overlaps."""
-        return self._beside.overlap_ranks if self._beside else _average_ranks(*_levels(self.o_P))
+        if self._beside:
+            return self._beside.overlap_ranks
+        return _average_ranks(*_levels(_rounded(self.o_P, self._like.dtype)))
 
     @cached_property
     def _levels(self) -> tuple[Tensor, Tensor]:
@@ -140,7 +146,8 @@ class Comparison:
         level_P, size = self._levels
         mean = torch.bincount(level_P, weights=self.o_P, minlength=len(size)) / size
         fit = isotonic_regression(mean.numpy(), weights=size.double().numpy())
-        return torch.from_numpy(fit.x)[level_P], len(fit.blocks) - 1
+        levels = _rounded(torch.from_numpy(fit.x[fit.blocks[:-1]]), self._like.dtype)
+        return torch.from_numpy(fit.x)[level_P], len(torch.unique_consecutive(levels))
 
 
 def stepped_up_reliability(overlap_a: Tensor, overlap_b: Tensor) -> Statistic:
@@ -154,7 +161,7 @@ def stepped_up_reliability(overlap_a: Tensor, overlap_b: Tensor) -> Statistic:
         return Statistic(unknown, _too_few(a_P))
     if _is_constant(a_P) or _is_constant(b_P):
         return Statistic(unknown, "in one half of the inputs all pairs overlap alike")
-    r_P, s_P = _average_ranks(*_levels(a_P)), _average_ranks(*_levels(b_P))
+    r_P, s_P = (_average_ranks(*_levels(_rounded(half_P, unknown.dtype))) for half_P in (a_P, b_P))
     rho = _rho_a(r_P, s_P) / (_rho_a(r_P, r_P) * _rho_a(s_P, s_P)).sqrt()
     return Statistic((2 * rho / (1 + rho) if rho > 0 else torch.zeros_like(rho)).to(unknown))
 
@@ -167,7 +174,13 @@ def _pairs_of(one_KK: Tensor, other_KK: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _too_few(value_P: Tensor) -> str:
-    return f"{len(value_P)} pairs of labels, at least {MIN_PAIRS} are needed"
+    return f"{len(value_P)} pair{'s' * (len(value_P) != 1)} of labels, at least {MIN_PAIRS} are needed"
+
+
+def _rounded(overlap: Tensor, dtype: torch.dtype) -> Tensor:
+    """Overlaps without the digits that are rounding of sums in this dtype: what is equal ties, however small it is."""
+    mantissa, exponent = torch.frexp(overlap)
+    return torch.ldexp(torch.ldexp(mantissa, torch.tensor(_DIGITS[dtype])).round(), exponent - _DIGITS[dtype])
 
 
 def _is_constant(overlap_P: Tensor) -> bool:

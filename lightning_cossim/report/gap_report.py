@@ -130,7 +130,8 @@ class GapReport:
         kept_L = live[labels] & probable_L
         left_out_LL = ~(kept_L[:, None] & kept_L)
         rungs = {rung: rungs[rung].masked_fill(left_out_LL, torch.nan) for rung in ladder.rungs}
-        found = Statistics.of(ladder, rungs, halves, num_inputs)
+        nothing_seen = "" if num_inputs else "no finite inputs" if num_skipped else "no inputs"
+        found = Statistics.of(ladder, rungs, halves, nothing_seen)
         scalars, undefined = dict(found.scalars), dict(found.undefined)
         if "gap_translation" in ladder.gaps:  # the origin is arbitrary
             scalars["common_mode_ratio"] = common_mode_ratio

@@ -35,14 +35,16 @@ class Statistics:
     """Scalar, or statistic and similarity, to the reason."""
 
     @classmethod
-    def of(cls, ladder: Ladder, rungs: Mapping[str, Tensor], halves: tuple[Tensor, Tensor], num_inputs: int) -> "Statistics":
+    def of(
+        cls, ladder: Ladder, rungs: Mapping[str, Tensor], halves: tuple[Tensor, Tensor], nothing_seen: str = ""
+    ) -> "Statistics":
         """The statistics of a ladder.
 
         Args:
             ladder: the rungs there are.
             rungs: each of them to (L, L), on the CPU, NaN for pairs that do not count.
             halves: the overlap of either half of the inputs, (L, L) each, on the CPU.
-            num_inputs: how many inputs were seen.
+            nothing_seen: why no input was seen, if so.
         """
         overlap = rungs["overlap"]
         compared: dict[str, Comparison] = {}
@@ -66,9 +68,7 @@ class Statistics:
             _values(found),
             **{name: _values(of_rung) for name, of_rung in by_rung.items()},
             undefined={
-                name: statistic.undefined if num_inputs else "no inputs"
-                for name, statistic in every.items()
-                if statistic.undefined is not None
+                name: nothing_seen or statistic.undefined for name, statistic in every.items() if statistic.undefined is not None
             },
         )
 

@@ -31,7 +31,7 @@ class Publisher:
         self.watched: dict[str, dict[str, float]] = {}
         """Group to the values that other callbacks last saw."""
         self._failed: list[ScalarLogger] = []
-        self._told: set[tuple[str, ...]] = set()
+        self._told: set[str] = set()
 
     def start(self) -> None:
         """A run begins: loggers that failed in an earlier one get another chance, and what was told is told again."""
@@ -69,12 +69,15 @@ class Publisher:
             _logger.debug("The failure that ended logging:", exc_info=True)
 
     def _warn_of_undefined(self, tags: str, report: GapReport) -> None:
-        undefined = {name: why for name, why in report.undefined.items() if name in report.scalars}
-        for reason in sorted(set(undefined.values())):
-            names = tuple(name for name, why in undefined.items() if why == reason)
-            if names not in self._told:
-                self._told.add(names)
-                self._warn(
-                    f"{tags}: undefined ({reason}): {', '.join(names)}. Loggers get nothing; "
-                    "callbacks that watch them see the last value, or 1 for gaps and 0 for others."
-                )
+        """What has no value is told once for every scalar, with the reason."""
+        by_reason: dict[str, list[str]] = {}
+        for name, why in report.undefined.items():
+            if name in report.scalars and name not in self._told:
+                self._told.add(name)
+                by_reason.setdefault(why, []).append(name)
+        if by_reason:
+            undefined = "; ".join(f"{', '.join(names)} ({why})" for why, names in by_reason.items())
+            self._warn(
+                f"{tags}: undefined: {undefined}. Loggers get nothing; callbacks that watch them see the last value, or 1 for "
+                "gaps and 0 for others."
+            )

@@ -189,6 +189,27 @@ def test_agreements_that_few_labels_do_not_allow_have_their_own_reason() -> None
     assert report.to_dict()["neighbor_jaccard"]["chance"] is None
 
 
+def test_overlaps_that_are_equal_tie_whatever_rounding_makes_of_them() -> None:
+    """One label answers to the inputs, the other six have their biases: their overlaps are 1, and those with the first equal.
+
+    Sums in float32 tell them apart in the seventh digit. Nothing may be made of that: every statistic is that of exact overlaps.
+    """
+    W, f = head(), embeddings(200)
+    working = torch.where(torch.arange(K)[:, None] == 0, W, 0)
+    z = f @ working.T + torch.linspace(-1, 1, K)
+    metric = SimilarityGap(K, D)
+    metric.update(W, z, f)
+    report = metric.report()
+    probs = reference.softmax(z.double().numpy())
+    exact, *halves = (reference.bhattacharyya(rows).round(9) for rows in (probs, probs[::2], probs[1::2]))
+    assert len(np.unique(exact[np.triu_indices(K, 1)])) == 2
+    assert report.rungs["overlap"].unique().numel() > 3  # type: ignore[no-untyped-call]
+    raw = reference.cosine(W.double().numpy(), centered=False)
+    assert report.reliability == pytest.approx(reference.reliability(*halves), abs=1e-6)
+    assert report.rank_agreement["raw_cosine"] == pytest.approx(reference.rank_agreement(raw, exact), abs=1e-6)
+    assert report.scalars["explained_raw_cosine"] == pytest.approx(reference.explained_overlap(raw, exact), abs=1e-4)
+
+
 # Remarks
 
 
