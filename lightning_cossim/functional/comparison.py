@@ -168,7 +168,7 @@ def stepped_up_reliability(overlap_a: Tensor, overlap_b: Tensor) -> Statistic:
 
 def _pairs_of(one_KK: Tensor, other_KK: Tensor) -> tuple[Tensor, Tensor]:
     """Rows and columns of the pairs that both matrices know, of the upper triangle."""
-    known_KK = ~(one_KK.isnan() | other_KK.isnan())
+    known_KK = one_KK.isfinite() & other_KK.isfinite()
     row, column = known_KK.triu_(diagonal=1).nonzero(as_tuple=True)
     return row, column
 

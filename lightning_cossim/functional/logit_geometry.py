@@ -52,8 +52,11 @@ def embedding_moments(embedding: Tensor, *, seen: Tensor | None = None) -> Embed
     f_ND = torch.where(seen_N[:, None], embedding.detach(), 0).to(working_dtype(embedding))
     mean_D = f_ND.sum(dim=0) / count.clamp(min=1)
     spread_ND = torch.where(seen_N[:, None], f_ND - mean_D, 0).to(result_dtype(embedding))
+    # At a size of 1, so that neither squares that are too large nor those that are too small for float32 are lost.
+    size = spread_ND.abs().amax() if len(spread_ND) else spread_ND.new_zeros(())
+    spread_ND = spread_ND / size.clamp(min=torch.finfo(spread_ND.dtype).tiny)
     with full_precision(embedding):
-        outer_DD = (spread_ND.T @ spread_ND).to(f_ND.dtype)
+        outer_DD = (spread_ND.T @ spread_ND).to(f_ND.dtype).mul_(size.to(f_ND.dtype) ** 2)
     # What rounding of the mean and of the spread leaves in the sum of the spread is below float32's own error.
     return EmbeddingMoments(count, mean_D * count, outer_DD.addr_(mean_D * count, mean_D))
 

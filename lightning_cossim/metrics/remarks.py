@@ -35,7 +35,7 @@ def remarks(
         total = num_inputs + num_skipped
         found["inputs"] = f"{num_skipped} of {total} inputs are left out: their logits or embeddings are not finite"
     strange_K = counted & ~live
-    if strange_K.any():
+    if strange_K.any() and (num_inputs or num_skipped or not unembedding.isnan().all()):  # else nothing was ever seen
         found["not_finite"] = f"rows of the head that are not finite are left out: {_listed(strange_K.nonzero())}"
     zero_K = live & ~unembedding.any(dim=1)
     centered = "centered_cosine" in LADDERS[link].similarities

@@ -128,8 +128,9 @@ class GapReport:
         # Without inputs nothing is known of the probabilities: the rungs of the weights are then shown for all live labels.
         probable_L = probs_L >= min_probability / max(num_live, 1) if num_inputs else torch.ones_like(labels, dtype=torch.bool)
         kept_L = live[labels] & probable_L
-        left_out_LL = ~(kept_L[:, None] & kept_L)
-        rungs = {rung: rungs[rung].masked_fill(left_out_LL, torch.nan) for rung in ladder.rungs}
+        counted_LL = kept_L[:, None] & kept_L
+        # What float32 cannot hold is not known.
+        rungs = {rung: rungs[rung].where(counted_LL & rungs[rung].isfinite(), torch.nan) for rung in ladder.rungs}
         nothing_seen = "" if num_inputs else "no finite inputs" if num_skipped else "no inputs"
         found = Statistics.of(ladder, rungs, halves, nothing_seen)
         scalars, undefined = dict(found.scalars), dict(found.undefined)
