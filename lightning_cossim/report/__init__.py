@@ -1,5 +1,6 @@
 """GapReport: what one snapshot of a head says about its labels, in numbers that no longer change."""
 
-from lightning_cossim.report.gap_report import GapReport, Pair, Side
+from lightning_cossim.report.gap_report import GapReport, Side
+from lightning_cossim.report.pair import Pair
 
 __all__ = ["GapReport", "Pair", "Side"]

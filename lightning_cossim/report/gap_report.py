@@ -1,49 +1,32 @@
-"""GapReport and Pair.
+"""GapReport.
 
 K labels of the head, L of them looked at; matrices are (L, L) on the CPU, NaN where a pair does not count.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_cossim.errors import InputError, LabelSimilarityError, expected
+from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.agreement import neighbor_jaccard_chance
 from lightning_cossim.functional.ladder import LADDERS, RUNGS, Ladder
 from lightning_cossim.functional.overlap import Link
+from lightning_cossim.report.export import as_dict, as_frame
+from lightning_cossim.report.pair import Pair
 from lightning_cossim.report.statistics import NUM_NEIGHBORS, Statistics
 from lightning_cossim.report.text import as_markdown, as_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["GapReport", "Pair", "Side"]
+__all__ = ["GapReport", "Side"]
 
 Side = Literal["strangers", "lookalikes"]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two labels, the rungs between them, and how far their overlap is from what pairs with their cosine have."""
-
-    label: str
-    other: str
-    raw_cosine: float
-    centered_cosine: float
-    """NaN for a sigmoid head, which has none."""
-    logit_correlation: float
-    log_odds_variance: float
-    overlap: float
-    expected_overlap: float
-    gap: float
-    """`overlap - expected_overlap`: positive towards strangers, negative towards look-alikes."""
-    mass: float
-    """Joint mass in units of 1/K_live: a gap between labels that are never predicted is nobody's problem."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,27 +202,7 @@ class GapReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as builtins fit for JSON; what is undefined is None, and a rung that the link does not have is absent."""
-        labels = zip(self.labels, self.names, self.mean_probs.tolist(), self.kept.tolist(), strict=True)
-        return {
-            "stage": self.stage,
-            "step": self.step,
-            "link": self.link,
-            "num_live": self.num_live,
-            "num_inputs": self.num_inputs,
-            "num_skipped": self.num_skipped,
-            "num_pairs": self.num_pairs,
-            "scalars": _without_nan(self.scalars),
-            "rank_agreement": _without_nan(self.rank_agreement),
-            "top_pair_auroc": _without_nan(self.top_pair_auroc),
-            "neighbor_jaccard": _without_nan({**self.neighbor_jaccard, "chance": self.neighbor_jaccard_chance}),
-            "undefined": dict(self.undefined),
-            "remarks": dict(self.remarks),
-            "labels": [
-                _without_nan({"label": label, "name": name, "mean_prob": mean_prob, "kept": kept})
-                for label, name, mean_prob, kept in labels
-            ],
-            "pairs": [_without_nan(self._fields(pair)) for pair in self.pairs()],
-        }
+        return as_dict(self)
 
     def to_pandas(self) -> "pd.DataFrame":
         """All pairs that count, one row a pair, columns as the fields of `Pair`, from the most positive gap down.
@@ -247,12 +210,7 @@ class GapReport:
         Raises:
             LabelSimilarityError: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ModuleNotFoundError:
-            raise LabelSimilarityError("`to_pandas` needs pandas: pip install 'lightning-cossim[pandas]'.") from None
-        columns = [field.name for field in fields(Pair) if field.name not in self.absent]
-        return pd.DataFrame([self._fields(pair) for pair in self.pairs()], columns=columns)
+        return as_frame(self)
 
     def to_markdown(self, *, top: int = 12) -> str:
         """The pairs furthest from expectation as Markdown tables, `top` rows each way; names show as text."""
@@ -262,9 +220,6 @@ class GapReport:
     def __str__(self) -> str:
         return as_text(self, 5)
 
-    def _fields(self, pair: Pair) -> dict[str, Any]:
-        return {name: value for name, value in asdict(pair).items() if name not in self.absent}
-
     def _pair(self, i: int, j: int) -> Pair:
         values = {rung: self.rungs[rung][i, j].item() for rung in self.ladder.rungs}
         usual = self.expected_overlap[i, j].item()
@@ -272,7 +227,3 @@ class GapReport:
         gap = values["overlap"] - usual
         values |= dict.fromkeys(self.absent, math.nan)
         return Pair(self.names[i], self.names[j], **values, expected_overlap=usual, gap=gap, mass=mass)
-
-
-def _without_nan(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in record.items()}

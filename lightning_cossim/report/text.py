@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 from lightning_cossim.tables import markdown_table, text_table
 
 if TYPE_CHECKING:
-    from lightning_cossim.report.gap_report import GapReport, Pair, Side
+    from lightning_cossim.report.gap_report import GapReport, Side
+    from lightning_cossim.report.pair import Pair
 
 __all__ = ["as_markdown", "as_text"]
 

@@ -1,0 +1,59 @@
+"""A report as builtins fit for JSON, and as a frame of pandas."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+from lightning_cossim.errors import LabelSimilarityError
+from lightning_cossim.report.pair import Pair
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lightning_cossim.report.gap_report import GapReport
+
+__all__ = ["as_dict", "as_frame"]
+
+
+def as_dict(report: "GapReport") -> dict[str, Any]:
+    """Everything; what is undefined is None, and a rung that the link does not have is absent."""
+    labels = zip(report.labels, report.names, report.mean_probs.tolist(), report.kept.tolist(), strict=True)
+    return {
+        "stage": report.stage,
+        "step": report.step,
+        "link": report.link,
+        "num_live": report.num_live,
+        "num_inputs": report.num_inputs,
+        "num_skipped": report.num_skipped,
+        "num_pairs": report.num_pairs,
+        "scalars": _without_nan(report.scalars),
+        "rank_agreement": _without_nan(report.rank_agreement),
+        "top_pair_auroc": _without_nan(report.top_pair_auroc),
+        "neighbor_jaccard": _without_nan({**report.neighbor_jaccard, "chance": report.neighbor_jaccard_chance}),
+        "undefined": dict(report.undefined),
+        "remarks": dict(report.remarks),
+        "labels": [
+            _without_nan({"label": label, "name": name, "mean_prob": mean_prob, "kept": kept})
+            for label, name, mean_prob, kept in labels
+        ],
+        "pairs": [_without_nan(_fields(report, pair)) for pair in report.pairs()],
+    }
+
+
+def as_frame(report: "GapReport") -> "pd.DataFrame":
+    """All pairs that count, one row a pair; raises `LabelSimilarityError` without pandas."""
+    try:
+        import pandas as pd
+    except ModuleNotFoundError:
+        raise LabelSimilarityError("`to_pandas` needs pandas: pip install 'lightning-cossim[pandas]'.") from None
+    columns = [field.name for field in fields(Pair) if field.name not in report.absent]
+    return pd.DataFrame([_fields(report, pair) for pair in report.pairs()], columns=columns)
+
+
+def _fields(report: "GapReport", pair: Pair) -> dict[str, Any]:
+    return {name: value for name, value in asdict(pair).items() if name not in report.absent}
+
+
+def _without_nan(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in record.items()}

@@ -1,0 +1,24 @@
+"""Pair: one line of a report."""
+
+from dataclasses import dataclass
+
+__all__ = ["Pair"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two labels, the rungs between them, and how far their overlap is from what pairs with their cosine have."""
+
+    label: str
+    other: str
+    raw_cosine: float
+    centered_cosine: float
+    """NaN for a sigmoid head, which has none."""
+    logit_correlation: float
+    log_odds_variance: float
+    overlap: float
+    expected_overlap: float
+    gap: float
+    """`overlap - expected_overlap`: positive towards strangers, negative towards look-alikes."""
+    mass: float
+    """Joint mass in units of 1/K_live: a gap between labels that are never predicted is nobody's problem."""
