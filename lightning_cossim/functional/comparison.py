@@ -61,7 +61,8 @@ class Comparison:
         """Why the statistics are NaN, or None where they are defined."""
         s_P, o_P = self._s_P, self.o_P
         if len(o_P) < MIN_PAIRS:
-            return _too_few(o_P)
+            few_overlaps = len(_pairs_of(self._o_KK, self._o_KK)[0]) <= len(_pairs_of(self._s_KK, self._s_KK)[0])
+            return _too_few(self._s_KK, self._o_KK, "an overlap" if few_overlaps else "this similarity")
         if s_P.max() == s_P.min():
             return "all pairs have the same similarity"
         if _is_constant(o_P):
@@ -158,7 +159,7 @@ def stepped_up_reliability(overlap_a: Tensor, overlap_b: Tensor) -> Statistic:
     a_P, b_P = a_KK[row, column], b_KK[row, column]
     unknown = overlap_a.new_full((), torch.nan, dtype=result_dtype(overlap_a))
     if len(a_P) < MIN_PAIRS:
-        return Statistic(unknown, _too_few(a_P))
+        return Statistic(unknown, _too_few(a_KK, b_KK, "an overlap in both halves of the inputs"))
     if _is_constant(a_P) or _is_constant(b_P):
         return Statistic(unknown, "in one half of the inputs all pairs overlap alike")
     r_P, s_P = (_average_ranks(*_levels(_rounded(half_P, unknown.dtype))) for half_P in (a_P, b_P))
@@ -173,8 +174,14 @@ def _pairs_of(one_KK: Tensor, other_KK: Tensor) -> tuple[Tensor, Tensor]:
     return row, column
 
 
-def _too_few(value_P: Tensor) -> str:
-    return f"{len(value_P)} pair{'s' * (len(value_P) != 1)} of labels, at least {MIN_PAIRS} are needed"
+def _too_few(one_KK: Tensor, other_KK: Tensor, lacking: str) -> str:
+    """Why there are too few pairs: there are no more of them, or many lack something."""
+    num_pairs = len(_pairs_of(one_KK, other_KK)[0])
+    num_labels = len(torch.cat([*_pairs_of(one_KK, one_KK), *_pairs_of(other_KK, other_KK)]).bincount().nonzero())
+    total = math.comb(num_labels, 2)
+    if num_pairs == total:
+        return f"{num_pairs} pair{'s' * (num_pairs != 1)} of labels, at least {MIN_PAIRS} are needed"
+    return f"{num_pairs} of {total} pairs of labels have {lacking}, at least {MIN_PAIRS} are needed"
 
 
 def _rounded(overlap: Tensor, dtype: torch.dtype) -> Tensor:

@@ -35,7 +35,7 @@ def remarks(
         total = num_inputs + num_skipped
         found["inputs"] = f"{num_skipped} of {total} inputs are left out: their logits or embeddings are not finite"
     strange_K = counted & ~live
-    if strange_K.any() and (num_inputs or num_skipped or not unembedding.isnan().all()):  # else nothing was ever seen
+    if strange_K.any():
         found["not_finite"] = f"rows of the head that are not finite are left out: {_listed(strange_K.nonzero())}"
     zero_K = live & ~unembedding.any(dim=1)
     centered = "centered_cosine" in LADDERS[link].similarities
@@ -50,10 +50,13 @@ def remarks(
 
 
 def _suspects(unembedding: Tensor, zero_K: Tensor, live: Tensor) -> list[Tensor]:
-    """Groups of equal rows, and the zero row that equals no other."""
+    """Groups of equal rows, and the zero row that equals no other; where all are equal, none is padding beside the others."""
     groups = equal_rows(unembedding, live=live)[:_MAX_GROUPS]
     zeros = zero_K.nonzero().flatten()
-    return [*groups, zeros] if len(zeros) and not any(zero_K[rows[0]] for rows in groups) else groups
+    if len(zeros) and not any(zero_K[rows[0]] for rows in groups):
+        groups.append(zeros)
+    num_live = int(live.sum())
+    return [rows for rows in groups if len(rows) < num_live]
 
 
 def _listed(rows: Tensor) -> str:

@@ -178,13 +178,18 @@ class SimilarityGap(EmbeddingGeometry):
             num_skipped=num_skipped,
             common_mode_ratio=common_mode_ratio(W_KD, live=live_K).item(),
             min_probability=self.min_probability,
-            remarks=remarks(
-                W_KD,
-                labels=labels,
-                counted=counted_K,
-                live=live_K,
-                link=link,
-                num_inputs=num_inputs,
-                num_skipped=num_skipped,
-            ),
+            remarks=self._remarks(live_K, num_inputs, num_skipped),
+        )
+
+    def _remarks(self, live_K: Tensor, num_inputs: int, num_skipped: int) -> dict[str, str]:
+        if not self.update_count and self.unembedding.isnan().all():  # nothing was ever seen, here or on another process
+            return {}
+        return remarks(
+            self.unembedding,
+            labels=self.labels.to(live_K.device),
+            counted=self.counted.to(live_K.device),
+            live=live_K,
+            link=self.overlap.link,
+            num_inputs=num_inputs,
+            num_skipped=num_skipped,
         )

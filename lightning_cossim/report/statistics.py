@@ -68,7 +68,10 @@ class Statistics:
             _values(found),
             **{name: _values(of_rung) for name, of_rung in by_rung.items()},
             undefined={
-                name: nothing_seen or statistic.undefined for name, statistic in every.items() if statistic.undefined is not None
+                # All but the translation gap, which is of the weights alone, want inputs.
+                name: statistic.undefined if name == "gap_translation" else nothing_seen or statistic.undefined
+                for name, statistic in every.items()
+                if statistic.undefined is not None
             },
         )
 

@@ -243,9 +243,21 @@ SAME_OVERLAP = "all pairs overlap alike"
 UNDEFINED = {
     "four labels": (rising(6), rising(6), "6 pairs of labels, at least 10 are needed"),
     "no labels": (torch.zeros(0, 0), torch.zeros(0, 0), "0 pairs of labels, at least 10 are needed"),
-    "similarity unknown": (rising(15) * torch.nan, rising(15), "0 pairs of labels, at least 10 are needed"),
-    "similarity known for 9": (with_unknown(rising(15), 9), rising(15), "9 pairs of labels, at least 10 are needed"),
-    "overlap known for 9": (rising(15), with_unknown(rising(15), 9), "9 pairs of labels, at least 10 are needed"),
+    "similarity unknown": (
+        rising(15) * torch.nan,
+        rising(15),
+        "0 of 15 pairs of labels have this similarity, at least 10 are needed",
+    ),
+    "similarity known for 9": (
+        with_unknown(rising(15), 9),
+        rising(15),
+        "9 of 15 pairs of labels have this similarity, at least 10 are needed",
+    ),
+    "overlap known for 9": (
+        rising(15),
+        with_unknown(rising(15), 9),
+        "9 of 15 pairs of labels have an overlap, at least 10 are needed",
+    ),
     "few come before alike": (matrix(np.ones(6)), matrix(np.ones(6)), "6 pairs of labels, at least 10 are needed"),
     "one similarity": (matrix(np.full(15, 0.3)), rising(15), SAME_SIMILARITY),
     "similarity but for rounding": (matrix(np.linspace(0.3, 0.3000003, 15)), rising(15), SAME_SIMILARITY),
