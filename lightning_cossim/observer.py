@@ -99,7 +99,8 @@ class HeadObserver:
             return Observation(self.head.unembedding, problem=problem)
         shape = z.movedim(self.head.axis, -1).shape[:-1]
         if counted is not None and counted.numel() != shape.numel():
-            problem = f"it was called for {shape.numel()} inputs and there are {counted.numel()} targets: all inputs count"
+            targets = f"{counted.numel()} targets at `targets_key`"
+            problem = f"it was called for {shape.numel()} inputs and there are {targets}: all inputs count"
             counted = None
         index = sample_rows(shape, max_inputs, generator, counted)
         f_ND, z_NK = (take_rows(tensor.detach(), self.head.axis, index) for tensor in (f, z))

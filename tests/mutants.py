@@ -225,6 +225,22 @@ MUTANTS = (
         (f"{GAP}::test_overlaps_that_are_equal_tie_whatever_rounding_makes_of_them",),
     ),
     Mutant(
+        "takes the rounding beside 1 and -1 for correlations",
+        (("functional/logit_geometry.py", "corr_KK = corr_KK.sign()", "pass"),),
+        ("tests/test_hostile.py::test_what_is_left_is_right",),
+    ),
+    Mutant(
+        "multiplies embeddings in float32 as large as they are",
+        (
+            (
+                "functional/logit_geometry.py",
+                "spread_ND.abs().amax() if len(spread_ND) else spread_ND.new_zeros(())",
+                "torch.ones(())",
+            ),
+        ),
+        ("tests/test_hostile.py::test_what_is_left_is_right",),
+    ),
+    Mutant(
         "tells a problem anew in every batch",
         (("watch.py", 're.sub(r"\\d+", "#", seen.problem)', "seen.problem"),),
         ("tests/test_runs.py::test_targets_of_another_number_are_told_once",),

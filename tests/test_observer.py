@@ -533,7 +533,7 @@ def test_targets_of_another_number_are_told_and_all_inputs_count() -> None:
     assert seen is not None
     assert seen.embedding is not None
     assert len(seen.embedding) == 6
-    assert seen.problem == "it was called for 6 inputs and there are 5 targets: all inputs count"
+    assert seen.problem == "it was called for 6 inputs and there are 5 targets at `targets_key`: all inputs count"
 
 
 @pytest.mark.parametrize("max_inputs", [3, 1000])

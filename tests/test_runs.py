@@ -224,7 +224,7 @@ def test_targets_of_another_number_are_told_once() -> None:
     with pytest.warns(UserWarning) as record:
         trainer(callbacks=[monitor]).fit(OneShorter(), data, data)
     texts = [str(warning.message) for warning in record if "LabelSimilarityMonitor" in str(warning.message)]
-    problem = "it was called for 20 inputs and there are 16 targets: all inputs count"
+    problem = "it was called for 20 inputs and there are 16 targets at `targets_key`: all inputs count"
     assert texts == [f"LabelSimilarityMonitor: watching lm_head: {problem}."]
 
 

@@ -112,7 +112,7 @@ class Comparison:
         if found == num_pairs:
             return self._unknown("no pair overlaps less than those with most overlap")
         if found > 2 * wanted:
-            return self._unknown(f"ties make {found} of the {wanted} pairs with most overlap")
+            return self._unknown(f"{found} pairs tie for the {wanted} with most overlap")
         ranks = _average_ranks(*self._levels)[positive_P].sum()
         return Statistic(((ranks - found * (found + 1) / 2) / (found * (num_pairs - found))).to(self._like))
 

@@ -112,6 +112,8 @@ def logit_correlation(
     noise_K = resolution(unembedding) * torch.where(live_K, W_KD.square().sum(dim=1), 0) * S_DD.diagonal().sum()
     known_K = live_K & (deviation_K.square() > noise_K)
     corr_KK = (C_KK / deviation_K[:, None] / deviation_K).clamp(-1, 1)
+    if S_DD.square().sum() >= (1 - resolution(unembedding)) * S_DD.diagonal().sum().square():
+        corr_KK = corr_KK.sign()  # embeddings differ in one direction: what is left beside 1 and -1 is rounding
     return corr_KK.masked_fill(~(known_K[:, None] & known_K), torch.nan).to(result_dtype(unembedding))
 
 

@@ -14,7 +14,8 @@ __all__ = ["check_groups", "check_rows", "label_index"]
 def check_rows(tensor: Tensor, argument: str, shape: str, wanted: tuple[int | None, int | None]) -> None:
     """Raise unless `tensor` is a floating matrix with the numbers of rows and columns wanted (None: any)."""
     remedy = "The metric was built for these sizes."
-    check_matrix(tensor, argument, shape, remedy)
+    rows = f"One row an input: `{argument}.flatten(0, -2)`." if shape.startswith("(N") and tensor.ndim > 2 else remedy
+    check_matrix(tensor, argument, shape, rows)
     if any(want is not None and want != got for want, got in zip(wanted, tensor.shape, strict=True)):
         sizes = ", ".join("any" if want is None else str(want) for want in wanted)
         raise InputError(expected(argument, f"of shape {shape} = ({sizes})", tuple(tensor.shape), remedy))

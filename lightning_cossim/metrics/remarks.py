@@ -31,6 +31,8 @@ def remarks(
         num_skipped: how many did not, since they are not finite.
     """
     found = {}
+    if link == "softmax" and len(unembedding) == 1:
+        found["one_logit"] = "the softmax of one logit is 1 for every input; pass link='sigmoid'"
     if num_skipped:
         total = num_inputs + num_skipped
         found["inputs"] = f"{num_skipped} of {total} inputs are left out: their logits or embeddings are not finite"

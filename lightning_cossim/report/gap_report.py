@@ -120,7 +120,8 @@ class GapReport:
         if "gap_translation" in ladder.gaps:  # the origin is arbitrary
             scalars["common_mode_ratio"] = common_mode_ratio
             if math.isnan(common_mode_ratio):
-                undefined["common_mode_ratio"] = "all rows of the head are equal" if num_live else "no label is live"
+                equal = "all rows of the head are equal" if num_live > 1 else "only one label is live"
+                undefined["common_mode_ratio"] = equal if num_live else "no label is live"
         return cls(
             link=link,
             names=tuple(map(str, labels.tolist())),

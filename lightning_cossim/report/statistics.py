@@ -53,10 +53,10 @@ class Statistics:
         explained = {rung: comparison.explained for rung, comparison in compared.items()}
         behaviour = explained[ladder.cosine]
         found = {f"explained_{rung}": statistic for rung, statistic in explained.items()}
-        found |= {gap: _mean(rungs[one], rungs[other]) for gap, (one, other) in ladder.gaps.items()}
+        found |= {gap: _mean(rungs[one], rungs[other], "both similarities") for gap, (one, other) in ladder.gaps.items()}
         found["gap_behaviour"] = Statistic(1 - behaviour.value, behaviour.undefined)
         found["reliability"] = stepped_up_reliability(*(half.masked_fill(overlap.isnan(), torch.nan) for half in halves))
-        found["overlap_mean"] = _mean(overlap, torch.zeros_like(overlap))
+        found["overlap_mean"] = _mean(overlap, torch.zeros_like(overlap), "an overlap")
         by_rung = {
             "rank_agreement": {rung: comparison.rank_agreement for rung, comparison in compared.items()},
             "top_pair_auroc": {rung: comparison.top_pair_auroc(TOP_SHARE) for rung, comparison in compared.items()},
@@ -76,9 +76,9 @@ class Statistics:
         )
 
 
-def _mean(one: Tensor, other: Tensor) -> Statistic:
+def _mean(one: Tensor, other: Tensor, lacking: str) -> Statistic:
     value = mean_gap(one, other)
-    return Statistic(value, "no pair of kept labels has the values" if math.isnan(value.item()) else None)
+    return Statistic(value, f"no pair of kept labels has {lacking}" if math.isnan(value.item()) else None)
 
 
 def _values(statistics: Mapping[str, Statistic]) -> dict[str, float]:

@@ -265,7 +265,7 @@ def test_without_embeddings_the_rungs_that_need_them_are_nan() -> None:
     metric.update(given["unembedding"], given["logits"])
     report = metric.report()
     assert report.rungs["logit_correlation"].isnan().all()
-    assert report.undefined["gap_geometry"] == "no pair of kept labels has the values"
+    assert report.undefined["gap_geometry"] == "no pair of kept labels has both similarities"
     assert metric.compute()["explained_centered_cosine"].isfinite()
 
 
