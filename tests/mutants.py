@@ -52,7 +52,7 @@ MUTANTS = (
 """,
             ),
         ),
-        (f"{METRICS}::test_takes_every_floating_dtype",),
+        ("tests/functional/test_cosine.py", "tests/test_hostile.py"),
     ),
     Mutant(
         "leaves out the normalisation of the overlap",
@@ -126,7 +126,7 @@ MUTANTS = (
     ),
     Mutant(
         "samples with the user's random numbers",
-        (("observer.py", "torch.randperm(len(f_ND), generator=generator)", "torch.randperm(len(f_ND))"),),
+        (("rows.py", "torch.randperm(len(index), generator=generator)", "torch.randperm(len(index))"),),
         (f"{MONITOR}::TestTouchesNothing::test_training_is_bit_identical", "tests/test_observer.py"),
     ),
     Mutant(
@@ -144,9 +144,9 @@ MUTANTS = (
         "keeps the live weight instead of a snapshot",
         (
             (
-                "metrics/logit_geometry.py",
-                "self.unembedding = unembedding.detach().clone()",
-                "self.unembedding = unembedding.detach()",
+                "metrics/snapshot.py",
+                "unembedding.detach().to(result_dtype(unembedding), copy=True)",
+                "unembedding.detach().to(result_dtype(unembedding))",
             ),
         ),
         (
