@@ -1,12 +1,11 @@
 """The monitor's settings: frozen dataclasses, checked when they are made."""
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 
+from lightning_cossim.checks import check_bool, check_number, check_whole
 from lightning_cossim.errors import ConfigError, expected
 
 __all__ = ["MAX_WINDOW", "LabelSelection", "Schedule"]
@@ -35,12 +34,11 @@ class Schedule:
     """Whether to report on every test run."""
 
     def __post_init__(self) -> None:
-        _check_int(self.train_every_n_steps, "train_every_n_steps", 1)
-        _check_int(self.train_batches, "train_batches", 1, MAX_WINDOW)
-        _check_int(self.max_inputs_per_batch, "max_inputs_per_batch", 1)
+        check_whole(self.train_every_n_steps, "train_every_n_steps", 1)
+        check_whole(self.train_batches, "train_batches", 1, MAX_WINDOW)
+        check_whole(self.max_inputs_per_batch, "max_inputs_per_batch", 1)
         for name in ("validation", "test"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(expected(name, "to be true or false", repr(getattr(self, name))))
+            check_bool(getattr(self, name), name)
 
 
 @dataclass(frozen=True)
@@ -65,18 +63,16 @@ class LabelSelection:
     """The key of the targets in a batch, a place for a tuple; there has to be one target an input. Default: all inputs count."""
 
     def __post_init__(self) -> None:
-        _check_int(self.max_tracked, "max_tracked", 2)
-        value = self.min_probability
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-            raise ConfigError(expected("min_probability", "to be a number of at least 0", repr(value)))
-        _check_int(self.ignore_index, "ignore_index")
+        check_whole(self.max_tracked, "max_tracked", 2)
+        check_number(self.min_probability, "min_probability", 0)
+        check_whole(self.ignore_index, "ignore_index")
         if isinstance(self.targets_key, bool) or not isinstance(self.targets_key, str | int | None):
             wanted = "to be a key of the batch, a place in it or None"
             raise ConfigError(expected("targets_key", wanted, repr(self.targets_key)))
         if isinstance(self.ignore, str) or not isinstance(self.ignore, Sequence):
             raise ConfigError(expected("ignore", "to be a list of labels", repr(self.ignore)))
         for label in self.ignore:
-            _check_int(label, "ignore", 0)
+            check_whole(label, "ignore", 0)
         names = [] if self.names is None or isinstance(self.names, str | os.PathLike) else self.names
         if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
             raise ConfigError(expected("names", "to be a list of texts or the path of a file", repr(names)))
@@ -109,10 +105,3 @@ def _lines(path: Path) -> list[str]:
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or no path at all
         raise ConfigError(expected("names", "to be a list or a readable UTF-8 file", f"{path}: {error}")) from None
     return text.removesuffix("\n").split("\n") if text else []
-
-
-def _check_int(value: object, name: str, low: float = -math.inf, high: float = math.inf) -> None:
-    bounds = "" if low == -math.inf else f" of at least {low}" if high == math.inf else f" from {low} to {high}"
-    whole = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
-    if whole is None or not low <= whole <= high:
-        raise ConfigError(expected(name, f"to be a whole number{bounds}", repr(value)))

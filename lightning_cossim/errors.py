@@ -22,6 +22,11 @@ class InputError(LabelSimilarityError, ValueError):
 class ConfigError(LabelSimilarityError, ValueError):
     """A setting that is out of range, misspelt or at odds with the model."""
 
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+        """Which setting, where it is one."""
+
 
 class HeadError(LabelSimilarityError, ValueError):
     """The final linear layer is missing, ambiguous or not one we can read."""
