@@ -20,6 +20,7 @@ FLOORS = [
     {"window"},
     {"watch"},
     {"monitor"},
+    {"cli"},
 ]
 """From the ground up: a room may import from floors below its own and from itself."""
 
@@ -42,6 +43,7 @@ OUTSIDE = {
     "window": {"torch"},
     "watch": {"torch"},
     "monitor": {"torch", "lightning"},
+    "cli": set[str](),
 }
 """What a room may import from other distributions, besides the standard library."""
 
