@@ -20,7 +20,7 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, distributed, nn
 from torch.multiprocessing.spawn import start_processes
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader, Subset
 from torchmetrics import Metric
 
 from lightning_cossim import LabelSelection, LabelSimilarityMonitor, Schedule
@@ -30,7 +30,7 @@ from lightning_cossim.metrics import LabelCosineSimilarity, LogitCorrelation, Lo
 from lightning_cossim.report import GapReport
 from lightning_cossim.watch import HeadWatch
 from tests import reference
-from tests.toys import Toy, loader, trainer
+from tests.toys import Loader, Toy, loader, trainer
 
 K, D = 9, 4
 SOME = [7, 0, 3, 4, 8, 1]
@@ -165,18 +165,29 @@ class EvenToy(Toy):
 
 
 def fitted(rank: int = 0, num_processes: int = 1) -> dict[str, Any]:
-    """The last reports of a fit over one epoch, and what other callbacks can watch; batches of twelve, shared evenly."""
+    """The last reports of a fit over one epoch, and what other callbacks can watch."""
     schedule = Schedule(train_every_n_steps=3, train_batches=2)
-    monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=6), schedule=schedule)
-    strategy = DDPStrategy() if num_processes > 1 else "auto"
-    run = trainer(max_epochs=1, num_sanity_val_steps=0, callbacks=[monitor], strategy=strategy, devices=num_processes)
-    size = 12 // num_processes
-    given: Any = loader(96).dataset
-    # A sampler of our own: that of Lightning would shuffle, and the batches of one process would be others.
-    sampler: DistributedSampler[Any] = DistributedSampler(given, num_replicas=num_processes, rank=rank, shuffle=False)
-    run.fit(EvenToy(), DataLoader(given, batch_size=size, sampler=sampler), loader(60, batch_size=size, seed=2))
+    monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5), schedule=schedule)
+    run = trainer(
+        callbacks=[monitor],
+        max_epochs=1,
+        num_sanity_val_steps=0,
+        strategy=DDPStrategy() if num_processes > 1 else "auto",
+        devices=num_processes,
+        use_distributed_sampler=False,  # it would shuffle
+    )
+    training, validation = (shared(given, rank, num_processes) for given in (loader(96), loader(60, seed=2)))
+    run.fit(EvenToy(), training, validation)
     reports = {stage: {**summary(report), "step": report.step} for stage, report in monitor.last_report.items()}
     return {"reports": reports, "metrics": watchable(run.callback_metrics)}
+
+
+def shared(given: Loader, rank: int, num_processes: int) -> Loader:
+    """One process's part of batches of twelve: the first has the first targets, so that alone each would choose others."""
+    targets = torch.cat([batch[1] for batch in given])
+    order = targets.view(-1, 12).argsort(dim=1, stable=True) + torch.arange(0, len(targets), 12)[:, None]
+    mine = order.chunk(num_processes, dim=1)[rank]
+    return DataLoader(Subset(given.dataset, mine.flatten().tolist()), batch_size=mine.shape[1])
 
 
 def watchable(metrics: dict[str, Tensor]) -> dict[str, float]:
