@@ -8,20 +8,36 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_cossim.config import LabelSelection, Schedule
-    from lightning_cossim.errors import LabelSimilarityError
+    from lightning_cossim.errors import AlertRaised, LabelSimilarityError
     from lightning_cossim.monitor import LabelSimilarityMonitor
     from lightning_cossim.report import GapReport
+    from lightning_cossim.thresholds import Alert, Breach, Thresholds
 
 __version__ = "0.1.0"
 
-__all__ = ["GapReport", "LabelSelection", "LabelSimilarityError", "LabelSimilarityMonitor", "Schedule", "__version__"]
+__all__ = [
+    "Alert",
+    "AlertRaised",
+    "Breach",
+    "GapReport",
+    "LabelSelection",
+    "LabelSimilarityError",
+    "LabelSimilarityMonitor",
+    "Schedule",
+    "Thresholds",
+    "__version__",
+]
 
 _HOME = {
+    "Alert": "thresholds",
+    "AlertRaised": "errors",
+    "Breach": "thresholds",
     "GapReport": "report",
     "LabelSelection": "config",
     "LabelSimilarityError": "errors",
     "LabelSimilarityMonitor": "monitor",
     "Schedule": "config",
+    "Thresholds": "thresholds",
 }
 
 

@@ -3,25 +3,45 @@
 import difflib
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any
+
+from typing_extensions import override
 
 from lightning_cossim.errors import ConfigError, expected
 
-__all__ = ["check_bool", "check_number", "check_whole", "check_word", "near"]
+__all__ = ["Restriction", "check_bool", "check_number", "check_word", "near"]
 
 
-def check_whole(value: object, field: str, low: float = -math.inf, high: float = math.inf) -> None:
-    """Raise unless `value` is a whole number within bounds."""
-    whole = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
-    if whole is None or not low <= whole <= high:
-        raise ConfigError(expected(field, f"to be a whole number{_bounds(low, high)}", repr(value)), field)
+@dataclass(frozen=True)
+class Restriction:
+    """Finite numbers within bounds, of which booleans are none."""
+
+    base: type[Any]
+    """`int` for whole numbers, `float` for all."""
+    low: float = -math.inf
+    high: float = math.inf
+
+    def allows(self, value: object) -> bool:
+        """Whether a value is such a number."""
+        if not isinstance(value, Integral if self.base is int else Real) or isinstance(value, bool):
+            return False
+        number = self.base(value)
+        return math.isfinite(number) and self.low <= number <= self.high
+
+    @override
+    def __str__(self) -> str:
+        noun = "whole number" if self.base is int else "number"
+        if self.low == -math.inf:
+            return noun
+        return f"{noun} of at least {self.low}" if self.high == math.inf else f"{noun} from {self.low} to {self.high}"
 
 
-def check_number(value: object, field: str, low: float = -math.inf, high: float = math.inf) -> None:
-    """Raise unless `value` is a finite number within bounds."""
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    if not (math.isfinite(number) and low <= number <= high):
-        raise ConfigError(expected(field, f"to be a number{_bounds(low, high)}", repr(value)), field)
+def check_number(value: object, field: str, restriction: Restriction) -> None:
+    """Raise unless `value` is a number as the restriction wants it."""
+    if not restriction.allows(value):
+        raise ConfigError(expected(field, f"to be a {restriction}", repr(value)), field)
 
 
 def check_bool(value: object, field: str) -> None:
@@ -42,9 +62,3 @@ def near(value: object, known: Iterable[str]) -> str:
     """A question for the known word that is nearest, if any is near."""
     words = difflib.get_close_matches(str(value), list(known), n=1)
     return f"Did you mean `{words[0]}`?" if words else ""
-
-
-def _bounds(low: float, high: float) -> str:
-    if low == -math.inf:
-        return "" if high == math.inf else f" of at most {high}"
-    return f" of at least {low}" if high == math.inf else f" from {low} to {high}"

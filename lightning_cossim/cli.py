@@ -5,14 +5,14 @@ lightning-cossim config --check FILE...    say in one line each what is wrong wi
 """
 
 import argparse
-import ast
-import inspect
 import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import docstring_parser
 
 from lightning_cossim.errors import ConfigError
 from lightning_cossim.thresholds import Alert, Thresholds
@@ -20,6 +20,14 @@ from lightning_cossim.thresholds import Alert, Thresholds
 __all__ = ["commented_default", "main"]
 
 _WIDTH = 100
+_EXAMPLE = """\
+# alerts:
+#   - scalar: gap_behaviour
+#     stage: val
+#     above: 0.6
+#     patience: 3
+#     action: warn
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,9 +48,11 @@ def commented_default() -> str:
     text = ""
     for name, value in ((field.name, getattr(Thresholds(), field.name)) for field in fields(Thresholds)):
         text += f"{_comment(_help(Thresholds)[name])}{name}: {'[]' if name == 'alerts' else value}\n"
-    text += "\n# An alert, for example:\n#\n# alerts:\n#   - scalar: gap_behaviour\n#     above: 0.6\n#\n# Its fields:\n#\n"
+    text += f"\n# An alert, for example:\n#\n{_EXAMPLE}#\n# Its fields:\n#\n"
+    hints = get_type_hints(Alert)
     for field in fields(Alert):
-        text += _comment(f"{field.name}: {_help(Alert)[field.name]}", indent="    ")
+        words = f" One of {', '.join(get_args(hints[field.name]))}." if get_origin(hints[field.name]) is Literal else ""
+        text += _comment(f"{field.name}: {_help(Alert)[field.name]}{words}", indent="    ")
     return text
 
 
@@ -61,14 +71,11 @@ def _comment(text: str, indent: str = "") -> str:
 
 
 def _help(kind: type[Any]) -> dict[str, str]:
-    """Field to the text that stands under it in the source."""
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(definition, ast.ClassDef), "a dataclass is a class"
-    found = {}
-    for above, below in zip(definition.body, definition.body[1:], strict=False):
-        if isinstance(above, ast.AnnAssign) and isinstance(above.target, ast.Name) and isinstance(below, ast.Expr):
-            found[above.target.id] = str(ast.literal_eval(below.value))
-    return found
+    """Field to what the docstring says of it, as a sentence."""
+    found = {
+        field.arg_name: " ".join((field.description or "").split()) for field in docstring_parser.parse(kind.__doc__ or "").params
+    }
+    return {name: f"{text[:1].upper()}{text[1:]}" for name, text in found.items()}
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
     LabelSimilarityError
     ├── InputError   (ValueError)  a tensor or an argument that the mathematics cannot use
     ├── ConfigError  (ValueError)  a setting that is out of range, misspelt or at odds with the model
-    └── HeadError    (ValueError)  the final linear layer is missing, ambiguous or not one we can read
+    ├── HeadError    (ValueError)  the final linear layer is missing, ambiguous or not one we can read
+    └── AlertRaised                a threshold was breached whose alert has `action: raise`
 
 Every message is one line: what was expected, what came, what to do.
 """
 
-__all__ = ["ConfigError", "HeadError", "InputError", "LabelSimilarityError", "expected"]
+__all__ = ["AlertRaised", "ConfigError", "HeadError", "InputError", "LabelSimilarityError", "expected"]
 
 
 class LabelSimilarityError(Exception):
@@ -30,6 +31,10 @@ class ConfigError(LabelSimilarityError, ValueError):
 
 class HeadError(LabelSimilarityError, ValueError):
     """The final linear layer is missing, ambiguous or not one we can read."""
+
+
+class AlertRaised(LabelSimilarityError):  # noqa: N818 - it is what the user asked for, not a mistake
+    """A threshold was breached whose alert has `action: raise`; the report stands in the monitor's `last_report`."""
 
 
 def expected(argument: str, wanted: str, got: object, remedy: str = "") -> str:

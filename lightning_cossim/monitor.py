@@ -7,9 +7,9 @@ What goes wrong in one ends the monitor, never the run.
 import functools
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Concatenate, ParamSpec, get_args
+from typing import Any, Concatenate, ParamSpec
 
 import lightning.pytorch as pl
 import torch
@@ -18,15 +18,18 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from typing_extensions import override
 
+from lightning_cossim.alerts import AlertCounter, in_words
+from lightning_cossim.arguments import check_alerts, check_arguments, chosen_thresholds
 from lightning_cossim.config import LabelSelection, Schedule
-from lightning_cossim.errors import ConfigError, expected
-from lightning_cossim.functional.inputs import check_one_of
+from lightning_cossim.errors import AlertRaised, ConfigError, expected
 from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind
 from lightning_cossim.head import find_head
 from lightning_cossim.report import GapReport
 from lightning_cossim.reporting.publisher import Publisher
 from lightning_cossim.reporting.tags import group
 from lightning_cossim.schedule import Overhead, StepCounter, WindowClock, batches_of_fit
+from lightning_cossim.strict_types import Number, WholeFrom2
+from lightning_cossim.thresholds import Action, Thresholds, ThresholdsFile, alert_values, judged
 from lightning_cossim.watch import HeadWatch
 
 __all__ = ["LabelSimilarityMonitor"]
@@ -47,6 +50,8 @@ def _harmless(
         self._overhead.enter()
         try:
             hook(self, *args, **kwargs)
+        except AlertRaised:  # what the user asked for
+            raise
         except Exception as error:
             self._detach()
             self._warn(f"switched off, training goes on without it, after {type(error).__name__}: {error}")
@@ -62,7 +67,8 @@ class LabelSimilarityMonitor(Callback):
     In windows of training batches and over every validation and test run it gathers the head's weights, embeddings and logits,
     forms a `GapReport` and logs its scalars as `cossim_train/…`, `cossim_val/…` and `cossim_test/…` to every logger, at the x of
     the user's own `self.log`. Validation scalars are also in `trainer.callback_metrics`, for EarlyStopping and ModelCheckpoint.
-    Training with it is bit for bit the training without it. Where a step calls the head several times, its last call counts.
+    Pairs beyond the thresholds are flagged, and alerts warn, stop the fit or raise. Training with it is bit for bit the training
+    without it. Where a step calls the head several times, its last call counts.
 
     Args:
         head: dotted path of the final linear layer in the LightningModule, "model.fc" for example; default: found by itself.
@@ -72,13 +78,17 @@ class LabelSimilarityMonitor(Callback):
         overlap_k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
         labels: which labels are looked at and what they are called.
         schedule: when it looks and how much it looks at.
+        thresholds: from which gap on a pair is flagged, and which alerts there are.
+        thresholds_file: a YAML file with the thresholds instead, as `lightning-cossim config` prints one; in the configuration of
+            a LightningCLI relative to the file that names it.
         name: puts the scalars under `cossim_<name>_…`; needed where several monitors share a Trainer.
 
     Raises:
         InputError: an unknown link or overlap; at the start of the fit: a threshold or k out of range.
         HeadError: at the start of the fit: no final linear layer is found, or several that are equally good.
-        ConfigError: an argument of the wrong type; at the start of the fit: labels or names that do not fit the head, or two
-            monitors of one name.
+        ConfigError: an argument of the wrong type, thresholds that are wrong or given twice, an alert that could never act; at
+            the start of the fit: labels or names that do not fit the head, or two monitors of one name.
+        AlertRaised: in training, validation or test: an alert with `action="raise"` acts.
 
     Example:
         >>> from lightning_cossim import LabelSelection, LabelSimilarityMonitor
@@ -92,27 +102,31 @@ class LabelSimilarityMonitor(Callback):
         head: str | None = None,
         link: Link = "softmax",
         overlap: OverlapKind = "bhattacharyya",
-        overlap_threshold: float | None = None,
-        overlap_k: int | None = None,
+        overlap_threshold: Number | None = None,
+        overlap_k: WholeFrom2 | None = None,
         labels: LabelSelection = LabelSelection(),
         schedule: Schedule = Schedule(),
+        thresholds: Thresholds = Thresholds(),
+        thresholds_file: ThresholdsFile | None = None,
         name: str | None = None,
     ) -> None:
-        check_one_of(overlap, "overlap", get_args(OverlapKind))
-        check_one_of(link, "link", get_args(Link))
+        check_arguments(locals())
         self.head, self.link, self.overlap = head, link, overlap
         self.overlap_threshold, self.overlap_k = overlap_threshold, overlap_k
         self.labels, self.schedule, self.name = labels, schedule, name
-        self._check_arguments()
+        self.thresholds = chosen_thresholds(thresholds, thresholds_file)
+        """Those that hold, wherever they were given."""
+        check_alerts(self.thresholds, link, schedule)
         self.last_report: dict[str, GapReport] = {}
         """The last report of each stage: "train", "val", "test"."""
         self._watch: HeadWatch | None = None
         self._tracked: Tensor | None = None
         self._steps = StepCounter()
-        self._clock = WindowClock(schedule.train_every_n_steps, schedule.train_batches)
+        self._clock = WindowClock(schedule.train_every_n_steps, schedule.train_batches, self.thresholds.min_inputs)
         self._batches_of_fit = math.inf
         self._overhead = Overhead()
-        self._publisher = Publisher(link, name, self._warn)
+        self._alerts = AlertCounter(self.thresholds)
+        self._publisher = Publisher(link, name, warn=self._warn, inform=self._inform)
         self._said: set[str] = set()
 
     # Coming and going
@@ -125,16 +139,19 @@ class LabelSimilarityMonitor(Callback):
     @_harmless
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._steps.start_fit(trainer.global_step, len(trainer.optimizers)):  # another fit than the last one
-            self._clock.next_due = self._steps.step
+            self._clock.next_due, self._clock.inputs_per_batch = self._steps.step, None
+            self._alerts.restart()
             self._tracked = self._head_watch.tracked = None
         self._clock.drop_window(self._steps.step)
         step, accumulate = self._steps.step, trainer.accumulate_grad_batches
         # `max_steps` counts the steps of all optimizers, of which a batch takes one each.
         max_steps = trainer.max_steps // max(1, len(trainer.optimizers))
-        self._batches_of_fit = batches_of_fit(trainer.num_training_batches, trainer.max_epochs, max_steps, accumulate)
-        self._announce(
-            f"next report at step {self._clock.next_report(step, step * accumulate, self._batches_of_fit, accumulate)}"
-        )
+        per_epoch = trainer.num_training_batches
+        self._batches_of_fit = batches_of_fit(per_epoch, trainer.max_epochs, max_steps, accumulate)
+        next_report = self._clock.next_report(step, step * accumulate, self._batches_of_fit, accumulate, per_epoch)
+        clock = self._clock
+        unless = f", later if {clock.num_batches} batches have fewer than {clock.min_inputs} inputs" if clock.is_curious else ""
+        self._announce(f"next report at step {next_report}{unless}")
 
     @override
     @_harmless
@@ -155,7 +172,8 @@ class LabelSimilarityMonitor(Callback):
     @_harmless
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         step = self._steps.start_batch(trainer.global_step, manual=not pl_module.automatic_optimization)
-        if self._clock.start_batch(step, self._batches_done(trainer, batch_idx), self._batches_of_fit):
+        done = self._batches_done(trainer, batch_idx)
+        if self._clock.start_batch(step, done, self._batches_of_fit, trainer.num_training_batches):
             self._head_watch.begin_batch("train", batch, step)
 
     @override
@@ -170,7 +188,9 @@ class LabelSimilarityMonitor(Callback):
     ) -> None:
         if self._clock.batches_left:
             self._head_watch.end_batch("train")
-            if self._clock.finish_batch():
+            if self._clock.is_new and not self._clock.fix_length(self._inputs_of_all(trainer)):
+                self._head_watch.drop("train")
+            elif self._clock.finish_batch():
                 self._report(trainer, "train")
 
     # Validation and test
@@ -239,6 +259,8 @@ class LabelSimilarityMonitor(Callback):
             "global_step": self._steps.global_step,
             "in_batch": self._steps.in_batch,
             "next_due": self._clock.next_due,
+            "inputs_per_batch": self._clock.inputs_per_batch,
+            "alerts": self._alerts.state(),
             "tracked": None if self._tracked is None else self._tracked.tolist(),
             "watched": self._publisher.watched,
         }
@@ -247,7 +269,8 @@ class LabelSimilarityMonitor(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._steps.step, self._steps.global_step = state_dict["step"], state_dict["global_step"]
         self._steps.in_batch = state_dict["in_batch"]
-        self._clock.next_due = state_dict["next_due"]
+        self._clock.next_due, self._clock.inputs_per_batch = state_dict["next_due"], state_dict["inputs_per_batch"]
+        self._alerts.restore(state_dict["alerts"])
         self._tracked = None if state_dict["tracked"] is None else torch.tensor(state_dict["tracked"])
         self._publisher.watched = state_dict["watched"]
 
@@ -280,18 +303,6 @@ class LabelSimilarityMonitor(Callback):
             warn=self._warn,
         )
 
-    def _check_arguments(self) -> None:
-        wanted: dict[str, tuple[type, str]] = {
-            "head": (str, "to be a dotted path or None"),
-            "labels": (LabelSelection, "to be a LabelSelection"),
-            "schedule": (Schedule, "to be a Schedule"),
-            "name": (str, "to be a text or None"),
-        }
-        for argument, (kind, text) in wanted.items():
-            value = getattr(self, argument)
-            if not (isinstance(value, kind) or (value is None and kind is str)) or value == "":
-                raise ConfigError(expected(argument, text, repr(value) if value == "" else type(value).__name__))
-
     def _detach(self) -> None:
         if self._watch is not None:
             self._watch.detach()
@@ -316,15 +327,40 @@ class LabelSimilarityMonitor(Callback):
             return
         report = self._head_watch.close(stage, functools.partial(trainer.strategy.reduce, reduce_op="sum"))
         self._tracked = self._head_watch.tracked
-        scalars = {**report.scalars, "overhead_fraction": self._overhead.share(stage)}
-        report = replace(report, stage=stage, step=self._steps.step, scalars=scalars)
+        report = replace(report, stage=stage, step=self._steps.step)
+        report = judged(
+            replace(report, scalars={**report.scalars, "overhead_fraction": self._overhead.share(stage)}), self.thresholds
+        )
+        # What others act on is the same on all processes, to the last digit.
+        scalars, values = trainer.strategy.broadcast((report.scalars, alert_values(report, self.thresholds)))
+        acting = self._alerts.observe(values, report.step)
+        report = replace(report, scalars=scalars, alerts=tuple(map(in_words, acting)))
         self.last_report[stage] = report
         self._publisher.publish(report, trainer.loggers if trainer.is_global_zero else (), trainer.callback_metrics)
+        self._act(trainer, report, [breach.alert.action for breach in acting])
+
+    def _act(self, trainer: pl.Trainer, report: GapReport, actions: Sequence[Action]) -> None:
+        """Do what the alerts of a report are there for."""
+        texts = [f"alert of {group(report.stage, self.name)} at step {report.step}: {alert}" for alert in report.alerts]
+        for text in texts:
+            self._warn(text)
+        if "stop" in actions:
+            trainer.should_stop = True
+        if "raise" in actions:
+            raise AlertRaised(texts[actions.index("raise")])
+
+    def _inputs_of_all(self, trainer: pl.Trainer) -> int:
+        """What the window of this training has been shown by all processes."""
+        mine = torch.tensor(self._head_watch.num_looked_at["train"], device=trainer.strategy.root_device)
+        return int(trainer.strategy.reduce(mine, reduce_op="sum"))
 
     def _announce(self, what_next: str) -> None:
         head = self._head_watch.head
         tags = group("*", self.name)
-        rank_zero_info(f"LabelSimilarityMonitor: watching {head}; {self.link} of its own output; {what_next}; tags {tags}")
+        self._inform(f"watching {head}; {self.link} of its own output; {what_next}; tags {tags}")
+
+    def _inform(self, text: str) -> None:
+        rank_zero_info(f"LabelSimilarityMonitor: {text}")
 
     def _warn(self, text: str) -> None:
         if text in self._said:

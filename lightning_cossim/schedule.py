@@ -2,36 +2,69 @@
 
 import math
 from time import perf_counter
+from typing import Final
 
 __all__ = ["Overhead", "StepCounter", "WindowClock", "batches_of_fit"]
 
+MAX_WINDOW: Final = 64
+"""Batches of a training window, at the most."""
+
 
 class WindowClock:
-    """Opens a window every so many optimizer steps and at the end of the fit, each of the same number of batches.
+    """Opens a window every so many optimizer steps and at the end of the fit.
 
     The first window opens at once, so that the first report comes early. The last one is placed so that it closes with the
     fit, where the length of the fit is known; a regular window that would run into it is left out. A window is never cut short:
     one that an early stop or a resume breaks off gives no report.
+
+    Args:
+        every_n_steps: optimizer steps from one opening to the next.
+        num_batches: batches of a window, at least.
+        min_inputs: a window has as many batches more as it takes to see so many inputs, at most 64 in all. That goes by its first
+            batch; one more where it reaches over the end of an epoch, whose last batch may be smaller.
     """
 
-    def __init__(self, every_n_steps: int, num_batches: int) -> None:
-        self.every_n_steps, self.num_batches = every_n_steps, num_batches
+    def __init__(self, every_n_steps: int, num_batches: int, min_inputs: int = 0) -> None:
+        self.every_n_steps, self.num_batches, self.min_inputs = every_n_steps, num_batches, min_inputs
         self.next_due = 0
         """The step from which the next regular window may open."""
         self.batches_left = 0
         """Batches that the open window still wants; 0 while none is open."""
+        self.inputs_per_batch: int | None = None
+        """Inputs of the batch with which a window last opened; None before the first."""
+        self.is_new = False
+        """Whether a window has just opened whose length its first batch has to tell."""
+        self._opened = 0
+        self._fit: tuple[float, float] = math.inf, math.inf
 
-    def start_batch(self, step: int, done: int, total: float) -> bool:
+    def start_batch(self, step: int, done: int, total: float, per_epoch: float = math.inf) -> bool:
         """Whether the batch that starts belongs to a window.
 
         Args:
             step: optimizer steps taken before it.
             done: batches of the fit before it.
             total: batches of the whole fit, `math.inf` where unknown.
+            per_epoch: batches of an epoch, `math.inf` where unknown.
         """
-        if not self.batches_left and self._opens(step, done, total):
-            self.batches_left = int(min(self.num_batches, total))
+        self._fit = total, per_epoch
+        if not self.batches_left and self._opens(step, done):
+            self._opened, self.is_new = done, self.min_inputs > 0
+            self.batches_left = self._last_length if done == self._last_opens else self._length(done)
             self.next_due = step + self.every_n_steps
+        return self.batches_left > 0
+
+    def fix_length(self, inputs: int) -> bool:
+        """The first batch of a window is done and had so many inputs; whether the window stays open.
+
+        It does not where it would run into the last window, which then comes instead.
+        """
+        was_last = self._opened == self._last_opens
+        self.inputs_per_batch, self.is_new = inputs, False
+        if was_last or self._last_opens <= self._opened:
+            self.batches_left = int(self._fit[0]) - self._opened
+        else:
+            length = self._length(self._opened)
+            self.batches_left = length if self._opened + length <= self._last_opens else 0
         return self.batches_left > 0
 
     def finish_batch(self) -> bool:
@@ -39,22 +72,47 @@ class WindowClock:
         self.batches_left -= 1
         return self.batches_left == 0
 
-    def next_report(self, step: int, done: int, total: float, accumulate: int) -> int:
+    def next_report(self, step: int, done: int, total: float, accumulate: int, per_epoch: float = math.inf) -> int:
         """The step of the next report if all goes as planned, with `accumulate` batches a step."""
-        wait = max(0, self.next_due - step) * accumulate
-        ends = done + wait + self.num_batches
-        if ends > total - self.num_batches:  # the next one is the last
+        self._fit = total, per_epoch
+        opens = done + max(0, self.next_due - step) * accumulate
+        ends = opens + self._length(opens)
+        if ends > self._last_opens:  # the next one is the last
             ends = int(total)
         return step + (ends - 1 - done) // accumulate
 
     def drop_window(self, step: int) -> None:
         """Forget the open window, if any, and what was planned for beyond one period from this step."""
-        self.batches_left = 0
+        self.batches_left, self.is_new = 0, False
         self.next_due = min(self.next_due, step + self.every_n_steps)
 
-    def _opens(self, step: int, done: int, total: float) -> bool:
-        last_opens = max(0, total - self.num_batches)
-        return done == last_opens or (step >= self.next_due and done + self.num_batches <= last_opens)
+    @property
+    def is_curious(self) -> bool:
+        """Whether it has yet to see how many inputs a batch has, on which all plans depend."""
+        return self.min_inputs > 0 and self.inputs_per_batch is None
+
+    def _opens(self, step: int, done: int) -> bool:
+        if self.is_curious:
+            return True
+        return done == self._last_opens or (step >= self.next_due and done + self._length(done) <= self._last_opens)
+
+    @property
+    def _last_opens(self) -> float:
+        """The batch with which the last window opens."""
+        return self._fit[0] - self._last_length
+
+    @property
+    def _last_length(self) -> int:
+        total, per_epoch = self._fit
+        return int(min(self._length(per_epoch - 1), total))
+
+    def _length(self, opens: float) -> int:
+        """Batches of a window that opens with this one."""
+        wanted = math.ceil(self.min_inputs / self.inputs_per_batch) if self.inputs_per_batch else 0
+        per_epoch = self._fit[1]
+        # Of an endless epoch the last batch, which the last window asks for, is as large as any.
+        wanted += wanted > 0 and not math.isinf(per_epoch) and opens % per_epoch + wanted >= per_epoch
+        return min(max(self.num_batches, wanted), MAX_WINDOW)
 
 
 class StepCounter:

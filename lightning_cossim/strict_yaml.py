@@ -5,7 +5,6 @@ are errors, and `1e-1` is a number.
 """
 
 import os
-import re
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_type_hints
@@ -14,13 +13,13 @@ import yaml
 
 from lightning_cossim.checks import near
 from lightning_cossim.errors import ConfigError
+from lightning_cossim.strict_types import number_of
 
 __all__ = ["parse_dataclass", "read_dataclass"]
 
 _T = TypeVar("_T")
 _PLAIN: Final = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "str"))
 """What a plain scalar may be before it is looked at for a number."""
-_NUMBER: Final = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def read_dataclass(kind: type[_T], path: str | os.PathLike[str]) -> _T:
@@ -93,8 +92,10 @@ class _Reader:
         return self._plain(node)
 
     def _plain(self, node: yaml.Node) -> Any:
-        if isinstance(node, yaml.ScalarNode) and node.style is None and node.tag in _PLAIN and _NUMBER.fullmatch(node.value):
-            return int(node.value) if re.fullmatch(r"[-+]?\d+", node.value) else float(node.value)
+        if isinstance(node, yaml.ScalarNode) and node.style is None and node.tag in _PLAIN:
+            number = number_of(node.value)
+            if number is not None:
+                return number
         loader = yaml.SafeLoader("")
         try:
             return loader.construct_object(node, deep=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-__all__ = ["markdown_table", "text_table"]
+__all__ = ["as_markdown_text", "markdown_table", "text_table"]
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#!|~])")
 
@@ -34,12 +34,12 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         |----------------|-------|
         | &lt;b&gt;\|x\| | 1     |
     """
-    cells = [[_as_text(cell) for cell in row] for row in rows]
+    cells = [[as_markdown_text(cell) for cell in row] for row in rows]
     return tabulate(cells, headers=header, tablefmt="github", disable_numparse=True) if rows else "(none)"
 
 
-def _as_text(cell: str) -> str:
-    """The cell with everything that Markdown or HTML would read as markup escaped."""
+def as_markdown_text(cell: str) -> str:
+    """The text with everything that Markdown or HTML would read as markup escaped, on one line."""
     return _MARKUP.sub(r"\\\1", html.escape(_printable(cell), quote=False))
 
 

@@ -52,6 +52,8 @@ class HeadWatch:
         self.names = labels.read_names(head.num_labels)
         self.tracked = None if tracked is None or tracked.max() >= head.num_labels else tracked
         """(L,), the labels chosen in the first window; None: all, or not chosen yet."""
+        self.num_looked_at: dict[str, int] = {}
+        """Stage to the inputs that its open window has been shown by this process."""
         self._windows: dict[str, Window] = {}
         self._called: set[str] = set()
         self._told: set[tuple[str, str]] = set()
@@ -62,6 +64,7 @@ class HeadWatch:
     def open(self, stage: str, step: int = 0) -> None:
         """Begin a window at a step, which alone decides what is drawn at random in it."""
         self._called.discard(stage)
+        self.num_looked_at[stage] = 0
         choose = self.tracked is None and self.head.num_labels > self.labels.max_tracked
         if choose:
             self._windows[stage] = ChoosingWindow(self.head, self.labels, self.overlap, step)
@@ -100,6 +103,7 @@ class HeadWatch:
             # However many numbers come: a problem that every batch has anew is told once.
             self._tell_once("", re.sub(r"\d+", "#", seen.problem), f"watching {self.head.path}: {seen.problem}.")
         self._called.add(stage)
+        self.num_looked_at[stage] += 0 if seen.logits is None else len(seen.logits)
         self._windows[stage].add(seen)
 
     def end_batch(self, stage: str) -> None:
@@ -122,6 +126,10 @@ class HeadWatch:
             )
         self._remark(stage, report)
         return replace(report, names=tuple(self.names[label] for label in report.labels))
+
+    def drop(self, stage: str) -> None:
+        """End a window without a report."""
+        self._windows.pop(stage, None)
 
     def _remark(self, stage: str, report: GapReport) -> None:
         """Say what is odd about the head and its inputs, each kind once in a stage."""

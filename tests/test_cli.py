@@ -4,12 +4,13 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from lightning_cossim.cli import commented_default, main
 from lightning_cossim.strict_yaml import parse_dataclass
-from lightning_cossim.thresholds import Alert, Thresholds
+from lightning_cossim.thresholds import Action, Alert, Scalar, Stage, Thresholds
 
 
 def test_the_commented_default_reads_back_as_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,6 +29,9 @@ def test_every_field_has_its_help_above_it() -> None:
         assert lines[place - 1].endswith((".", "none."))
     for field in fields(Alert):
         assert any(line.startswith(f"# {field.name}: ") for line in lines)
+    text = " ".join(line.removeprefix("#").strip() for line in lines)
+    for words in (Scalar, Stage, Action):
+        assert f"One of {', '.join(get_args(words))}." in text
     assert "# Flag a pair that overlaps this much more than pairs with its cosine, from 0 to 1." in lines
     assert max(map(len, lines)) <= 102
 
@@ -35,8 +39,8 @@ def test_every_field_has_its_help_above_it() -> None:
 def test_the_example_of_an_alert_is_one() -> None:
     lines = commented_default().splitlines()
     start = lines.index("# alerts:")
-    example = "\n".join(line.removeprefix("# ") for line in lines[start : start + 3])
-    assert parse_dataclass(Thresholds, example, "example").alerts == [Alert("gap_behaviour", above=0.6)]
+    example = "\n".join(line.removeprefix("# ") for line in lines[start : lines.index("#", start)])
+    assert parse_dataclass(Thresholds, example, "example").alerts == (Alert("gap_behaviour", above=0.6, patience=3),)
 
 
 def test_files_are_checked_each_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

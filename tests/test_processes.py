@@ -30,7 +30,7 @@ from lightning_cossim.metrics import LabelCosineSimilarity, LogitCorrelation, Lo
 from lightning_cossim.report import GapReport
 from lightning_cossim.watch import HeadWatch
 from tests import reference
-from tests.toys import Loader, Toy, loader, trainer
+from tests.toys import FEW, Loader, Toy, loader, trainer
 
 K, D = 9, 4
 SOME = [7, 0, 3, 4, 8, 1]
@@ -167,7 +167,7 @@ class EvenToy(Toy):
 def fitted(rank: int = 0, num_processes: int = 1) -> dict[str, Any]:
     """The last reports of a fit over one epoch, and what other callbacks can watch."""
     schedule = Schedule(train_every_n_steps=3, train_batches=2)
-    monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5), schedule=schedule)
+    monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5), schedule=schedule, thresholds=FEW)
     run = trainer(
         callbacks=[monitor],
         max_epochs=1,

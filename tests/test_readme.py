@@ -1,10 +1,13 @@
 """The README is true: its code runs, its commands are those of CI, and its tables name what there is."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lightning_cossim import Thresholds
+from lightning_cossim.cli import main
 from lightning_cossim.functional.ladder import RUNGS, SIMILARITIES
 from lightning_cossim.reporting.tags import EXPLAINED, SCALARS
 
@@ -16,13 +19,35 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 
 
+THRESHOLDS = blocks("yaml")[0]
+
+
 def test_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every Python block, one after the other."""
+    """Every Python block, one after the other, beside the file of thresholds that the README has."""
     monkeypatch.chdir(tmp_path)
-    assert len(blocks("python")) == 4
+    Path("thresholds.yaml").write_text(THRESHOLDS, encoding="utf-8")
+    assert len(blocks("python")) == 5
     for code in blocks("python"):
         exec(compile(code, "README.md", "exec"), {})  # noqa: S102 - our own README
     assert "| label" in capsys.readouterr().out
+
+
+def test_the_file_of_thresholds_says_what_holds_by_default(tmp_path: Path) -> None:
+    path = tmp_path / "thresholds.yaml"
+    path.write_text(THRESHOLDS, encoding="utf-8")
+    given = Thresholds.from_yaml(path)
+    assert replace(given, alerts=()) == Thresholds()
+    assert [alert.action for alert in given.alerts] == ["warn", "stop"]
+
+
+def test_the_slip_that_is_shown_is_told_like_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (command, said) = next(block for block in blocks("console") if "--check" in block).strip().splitlines()
+    Path("thresholds.yaml").write_text(THRESHOLDS.replace("lookalike:", "lookalke:"), encoding="utf-8")
+    assert main(command.removeprefix("$ lightning-cossim ").split()) == 2
+    assert capsys.readouterr().err.strip() == said
 
 
 def test_there_are_two_commands_and_ci_runs_the_second() -> None:

@@ -441,7 +441,7 @@ def test_a_report_is_written_as_json(report: GapReport) -> None:
             assert written[field.name] == (None if value != value else value)  # noqa: PLR0124 - NaN differs from itself
 
 
-COLUMNS = ["label", "other", *RUNGS, "expected_overlap", "gap", "mass"]
+COLUMNS = ["label", "other", *RUNGS, "expected_overlap", "gap", "mass", "flag"]
 
 
 def test_a_frame_has_a_row_for_each_pair() -> None:

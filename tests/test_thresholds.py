@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from lightning_cossim.errors import ConfigError
 from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.report import GapReport, Side
 from lightning_cossim.reporting.tags import SCALARS
-from lightning_cossim.thresholds import ALERTABLE, Alert, AlertCounter, Breach, Thresholds, evaluate, flagged, judged, no_verdict
+from lightning_cossim.thresholds import Alert, Breach, Scalar, Thresholds, evaluate, judged, no_verdict
 
 K, D = 12, 5
 OPEN = Thresholds(min_inputs=0, min_reliability=0)
@@ -57,7 +57,7 @@ def expected_flags(report: GapReport, thresholds: Thresholds, side: Side) -> set
 )
 def test_pairs_beyond_the_threshold_with_mass_on_both_sides_are_flagged(side: Side, settings: dict[str, Any]) -> None:
     report, thresholds = report_of(improbable=[2, 5]), replace(OPEN, **settings)
-    flags = flagged(report, thresholds, side)
+    flags = judged(report, thresholds).flags[side]
     assert torch.equal(flags, flags.T)
     wanted = expected_flags(report, thresholds, side)
     assert {(i, j) for i, j in flags.nonzero().tolist() if i < j} == wanted
@@ -93,7 +93,7 @@ def test_without_a_verdict_nothing_is_flagged_and_no_alert_is_breached(
     """Too few inputs, too few pairs, too little reliability: shares are unknown, with the reason."""
     thresholds = replace(thresholds, stranger=0, lookalike=0, alerts=[Alert("gap_behaviour", above=-9)])
     assert no_verdict(report, thresholds) == why
-    assert not flagged(report, thresholds, "strangers").any()
+    assert not any(flags.any() for flags in judged(report, thresholds).flags.values())
     assert math.isnan(judged(report, thresholds).scalars["share_lookalikes"])
     assert judged(report, thresholds).undefined["share_strangers"] == why
     assert evaluate(report, thresholds) == []
@@ -144,48 +144,6 @@ def test_shares_can_be_watched() -> None:
     assert breach.value == judged(report_of(), OPEN).scalars["share_strangers"]
 
 
-def acts(values: Sequence[float | None], alert: Alert) -> list[int]:
-    """The reports at which an alert acts, in a series of values; None: no verdict."""
-    counter = AlertCounter(replace(OPEN, min_inputs=1, alerts=[alert]))
-    base = report_of()
-    found = []
-    for step, value in enumerate(values):
-        report = replace(base, num_inputs=0, step=step) if value is None else with_value(base, value, step=step)
-        found += [breach.step for breach in counter.observe(report)]
-    return found
-
-
-NAN = math.nan
-
-
-@pytest.mark.parametrize(
-    ("values", "patience", "wanted"),
-    [
-        ([0.7, 0.7, 0.7], 1, [0]),  # once per breach
-        ([0.7, 0.5, 0.7, 0.7], 1, [0, 2]),  # again after recovery
-        ([0.7, 0.7, 0.7, 0.7], 3, [2]),
-        ([0.7, 0.7, 0.5, 0.7, 0.7, 0.7], 3, [5]),  # in a row
-        ([0.7, NAN, 0.7, 0.7], 3, [3]),  # an undefined value keeps the count
-        ([0.7, None, None, 0.7], 2, [3]),  # so does a report without a verdict
-        ([None, NAN, 0.7], 1, [2]),
-        ([0.5, 0.6, 0.5], 1, []),
-        ([NAN, 0.7, 0.7, NAN, 0.7, 0.5, 0.7, 0.7], 2, [2, 7]),
-    ],
-)
-def test_an_alert_acts_when_its_patience_ends(values: list[float | None], patience: int, wanted: list[int]) -> None:
-    assert acts(values, Alert("gap_behaviour", above=0.6, patience=patience)) == wanted
-
-
-def test_every_alert_has_its_own_count() -> None:
-    """Also two that are equal."""
-    alerts = [Alert("gap_behaviour", above=0.6), Alert("gap_behaviour", above=0.6, patience=2), Alert("gap_behaviour", above=0.6)]
-    counter = AlertCounter(replace(OPEN, alerts=alerts))
-    report = with_value(report_of(), 0.7)
-    assert [breach.alert for breach in counter.observe(report)] == [alerts[0], alerts[2]]
-    assert [breach.alert for breach in counter.observe(report)] == [alerts[1]]
-    assert counter.counts == [2, 2, 2]
-
-
 # Settings
 
 
@@ -234,7 +192,7 @@ def test_numbers_of_any_kind_are_numbers(value: Any) -> None:
 
 
 def test_alerts_can_watch_what_is_logged_but_the_monitor_s_own_cost() -> None:
-    assert set(ALERTABLE) == {*SCALARS, "share_strangers", "share_lookalikes"} - {"overhead_fraction"}
+    assert set(get_args(Scalar)) == {*SCALARS} - {"overhead_fraction"}
 
 
 def test_a_report_is_judged_and_not_changed() -> None:
@@ -242,4 +200,5 @@ def test_a_report_is_judged_and_not_changed() -> None:
     before: Tensor = report.gap.clone()
     judged(report, OPEN)
     assert "share_strangers" not in report.scalars
+    assert report.flags == {}
     torch.testing.assert_close(report.gap, before, equal_nan=True)

@@ -33,6 +33,7 @@ def as_dict(report: "GapReport") -> dict[str, Any]:
         "neighbor_jaccard": _without_nan({**report.neighbor_jaccard, "chance": report.neighbor_jaccard_chance}),
         "undefined": dict(report.undefined),
         "remarks": dict(report.remarks),
+        "alerts": list(report.alerts),
         "labels": [
             _without_nan({"label": label, "name": name, "mean_prob": mean_prob, "kept": kept})
             for label, name, mean_prob, kept in labels

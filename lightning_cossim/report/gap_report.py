@@ -5,8 +5,8 @@ K labels of the head, L of them looked at; matrices are (L, L) on the CPU, NaN w
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from lightning_cossim.functional.agreement import neighbor_jaccard_chance
 from lightning_cossim.functional.ladder import LADDERS, RUNGS, Ladder
 from lightning_cossim.functional.overlap import Link
 from lightning_cossim.report.export import as_dict, as_frame
-from lightning_cossim.report.pair import Pair
+from lightning_cossim.report.pair import Flag, Pair
 from lightning_cossim.report.statistics import NUM_NEIGHBORS, Statistics
 from lightning_cossim.report.text import as_markdown, as_text
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["GapReport", "Side"]
 
 Side = Literal["strangers", "lookalikes"]
+_FLAG: Final[Mapping[Side, Flag]] = {"strangers": "stranger", "lookalikes": "look-alike"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +72,10 @@ class GapReport:
     """"train", "val" or "test"; empty for a report that no training made."""
     step: int = 0
     """The x of the loggers' curves."""
+    flags: Mapping[Side, Tensor] = field(default_factory=dict)
+    """Side to boolean (L, L), the pairs beyond the thresholds; empty until `Thresholds` have been applied."""
+    alerts: tuple[str, ...] = ()
+    """The alerts that act at this report, in words."""
 
     @classmethod
     def from_rungs(
@@ -178,8 +183,8 @@ class GapReport:
 
         Args:
             side: "strangers" for those that overlap more than expected, largest gap first; "lookalikes" for those that overlap
-                less, largest shortfall first; default all, from the most positive gap down. Where gaps are undefined, either
-                side is empty and all pairs come by overlap.
+                less, largest shortfall first; flagged pairs come before others. Default all, from the most positive gap down.
+                Where gaps are undefined, either side is empty and all pairs come by overlap.
             top: how many at the most.
 
         Raises:
@@ -197,6 +202,8 @@ class GapReport:
         else:
             key_P = gap_P if side == "strangers" else -gap_P
             counts_P = key_P > 0
+            if side in self.flags:  # a gap is at most 1
+                key_P = key_P + 2 * self.flags[side][row, column]
         order = key_P.nan_to_num(-math.inf).argsort(descending=True, stable=True)
         order = order[counts_P[order]][:top]
         return [self._pair(i, j) for i, j in zip(row[order].tolist(), column[order].tolist(), strict=True)]
@@ -227,4 +234,5 @@ class GapReport:
         mass = self.mass[i, j].item() * self.num_live
         gap = values["overlap"] - usual
         values |= dict.fromkeys(self.absent, math.nan)
-        return Pair(self.names[i], self.names[j], **values, expected_overlap=usual, gap=gap, mass=mass)
+        flag = next((_FLAG[side] for side, flags_LL in self.flags.items() if flags_LL[i, j]), None)
+        return Pair(self.names[i], self.names[j], **values, expected_overlap=usual, gap=gap, mass=mass, flag=flag)

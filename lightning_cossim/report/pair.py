@@ -1,8 +1,11 @@
 """Pair: one line of a report."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["Pair"]
+__all__ = ["Flag", "Pair"]
+
+Flag = Literal["stranger", "look-alike"]
 
 
 @dataclass(frozen=True)
@@ -22,3 +25,5 @@ class Pair:
     """`overlap - expected_overlap`: positive towards strangers, negative towards look-alikes."""
     mass: float
     """Joint mass in units of 1/K_live: a gap between labels that are never predicted is nobody's problem."""
+    flag: Flag | None = None
+    """Whether its gap lies beyond the thresholds that the report was judged by."""

@@ -26,6 +26,7 @@ _COLUMNS: Final = {
     "logit_correlation": "logit corr",
     "log_odds_variance": "log-odds var",
     "mass": "mass",
+    "flag": "flag",
 }
 """Field of a pair to the heading of its column."""
 _FORMS: Final = {"raw_cosine": "+.2f", "centered_cosine": "+.2f", "logit_correlation": "+.2f", "log_odds_variance": ".3g"}
@@ -46,11 +47,28 @@ def as_text(report: "GapReport", top: int) -> str:
     return "\n\n".join(
         [
             f"{where}{report.num_inputs} inputs, {report.num_pairs} pairs of labels, reliability {reliability}",
+            *(f"Alert: {alert}." for alert in report.alerts),
             *(f"Note: {remark}." for remark in report.remarks.values()),
             f"Share of the probability overlap that each similarity explains (1: all, 0: none)\n{shares}",
+            *_flagged(report),
             *(f"{title}\n{text_table(columns, rows)}" for title, rows in tables),
         ]
     )
+
+
+def _flagged(report: "GapReport") -> list[str]:
+    """A line on how many pairs are flagged, or why none is; no line where no thresholds were applied."""
+    if not report.flags:
+        return []
+    why = report.undefined.get("share_strangers")
+    if why is not None:
+        return [f"No pair is flagged: {why}"]
+    strangers, lookalikes = (int(report.flags[side].triu(diagonal=1).sum()) for side in _HEADINGS)
+    return [f"Flagged: {_counted(strangers, 'stranger')}, {_counted(lookalikes, 'look-alike')}"]
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _tables(report: "GapReport", top: int) -> tuple[list[str], list[tuple[str, list[list[str]]]]]:
@@ -60,14 +78,16 @@ def _tables(report: "GapReport", top: int) -> tuple[list[str], list[tuple[str, l
     else:
         why = report.undefined.get("gap_behaviour", "")
         tables = [(f"Pairs by overlap; what to expect of their cosine is unknown ({why})", report.pairs(top=top))]
-    shown = {field: heading for field, heading in _COLUMNS.items() if field not in report.absent}
+    flagged = any(flags_LL.any() for flags_LL in report.flags.values())
+    left_out = report.absent if flagged else report.absent | {"flag"}
+    shown = {field: heading for field, heading in _COLUMNS.items() if field not in left_out}
     return list(shown.values()), [(title, [[_cell(pair, field) for field in shown] for pair in pairs]) for title, pairs in tables]
 
 
 def _cell(pair: "Pair", field: str) -> str:
     value = getattr(pair, field)
-    if isinstance(value, str):
-        return value
+    if value is None or isinstance(value, str):
+        return value or ""
     if field in _FORMS:
         return _number(value, _FORMS[field])
     return _small(value, "+" if field == "gap" else "")

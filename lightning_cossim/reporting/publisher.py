@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterable, MutableMapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,7 +11,8 @@ from torch import Tensor
 from lightning_cossim.functional.overlap import Link
 from lightning_cossim.report import GapReport
 from lightning_cossim.reporting.scalars import ScalarLogger, log_scalars, watchable
-from lightning_cossim.reporting.tags import group, scalars
+from lightning_cossim.reporting.tags import SHARES, group, scalars
+from lightning_cossim.reporting.tensorboard import write_alerts
 
 __all__ = ["Publisher"]
 
@@ -18,19 +20,20 @@ _logger = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Writes the scalars of reports; what it cannot write costs a warning, nothing else.
+    """Writes the scalars and alerts of reports; what it cannot write costs a warning, nothing else.
 
     Args:
         link: of the head; not every scalar means something under every link.
         name: goes into the tags.
-        warn: says something to the user; what it is given again was said before.
+        warn: says to the user that something is wrong; what it is given again was said before.
+        inform: says something else, in the same way.
     """
 
-    def __init__(self, link: Link, name: str | None, warn: Callable[[str], None]) -> None:
-        self.link, self.name, self._warn = link, name, warn
+    def __init__(self, link: Link, name: str | None, *, warn: Callable[[str], None], inform: Callable[[str], None]) -> None:
+        self.link, self.name, self._warn, self._inform = link, name, warn, inform
         self.watched: dict[str, dict[str, float]] = {}
         """Group to the values that other callbacks last saw."""
-        self._failed: list[ScalarLogger] = []
+        self._failed: list[tuple[ScalarLogger, str]] = []
         self._told: set[str] = set()
 
     def start(self) -> None:
@@ -42,11 +45,13 @@ class Publisher:
         """Write a report to the loggers and, if it is of a validation run, into the metrics that other callbacks watch."""
         tags = group(report.stage, self.name)
         values = {name: report.scalars[name] for name in scalars(self.link)}
-        self._warn_of_undefined(tags, report)
+        self._tell_of_undefined(tags, report)
         if report.stage == "val":
             self._offer(tags, values, watched)
         for logger in loggers:
-            self._log(logger, tags, values, report.step)
+            self._write(logger, "scalars", partial(log_scalars, [logger], tags, values, report.step))
+            if report.alerts:
+                self._write(logger, "texts", partial(write_alerts, logger, tags, report.alerts, report.step))
 
     def publish_nothing(self, watched: MutableMapping[str, Tensor]) -> None:
         """For a validation run without a report: other callbacks find their keys all the same."""
@@ -56,23 +61,23 @@ class Publisher:
         self.watched[tags] = watchable(values, self.watched.get(tags, {}))
         watched.update({f"{tags}/{name}": torch.tensor(value) for name, value in self.watched[tags].items()})
 
-    def _log(self, logger: ScalarLogger, tags: str, values: dict[str, float], step: int) -> None:
+    def _write(self, logger: ScalarLogger, what: str, write: Callable[[], None]) -> None:
         """Loggers write on one process only: a failure there must stay there, or the other processes would wait for it."""
-        if logger in self._failed:
+        if (logger, what) in self._failed:
             return
         try:
-            log_scalars([logger], tags, values, step)
+            write()
         except Exception as error:
-            self._failed.append(logger)
-            what = f"{type(logger).__name__} gets no more scalars in this run, reports go on in `last_report`"
-            self._warn(f"{what}, after {type(error).__name__}: {error}")
+            self._failed.append((logger, what))
+            gone = f"{type(logger).__name__} gets no more {what} in this run, reports go on in `last_report`"
+            self._warn(f"{gone}, after {type(error).__name__}: {error}")
             _logger.debug("The failure that ended logging:", exc_info=True)
 
-    def _warn_of_undefined(self, tags: str, report: GapReport) -> None:
-        """What has no value is told once for every scalar, with the reason."""
+    def _tell_of_undefined(self, tags: str, report: GapReport) -> None:
+        """What has no value is told once for every scalar, with the reason; that there is no verdict once for every stage."""
         by_reason: dict[str, list[str]] = {}
         for name, why in report.undefined.items():
-            if name in report.scalars and name not in self._told:
+            if name in report.scalars and name not in {*SHARES, *self._told}:
                 self._told.add(name)
                 by_reason.setdefault(why, []).append(name)
         if by_reason:
@@ -81,3 +86,7 @@ class Publisher:
                 f"{tags}: undefined: {undefined}. Loggers get nothing; callbacks that watch them see the last value, or 1 for "
                 "gaps and 0 for others."
             )
+        no_verdict = report.undefined.get(SHARES[0])
+        if no_verdict is not None and tags not in self._told:
+            self._told.add(tags)
+            self._inform(f"{tags}: no verdict on pairs: {no_verdict}. Until there is one, nothing is flagged.")

@@ -5,7 +5,10 @@ from typing import Final
 from lightning_cossim.functional.ladder import LADDERS
 from lightning_cossim.functional.overlap import Link
 
-__all__ = ["EXPLAINED", "GAPS", "SCALARS", "group", "scalars"]
+__all__ = ["EXPLAINED", "GAPS", "SCALARS", "SHARES", "group", "scalars"]
+
+SHARES: Final = ("share_lookalikes", "share_strangers")
+"""Flagged pairs as a share of the eligible ones."""
 
 
 def scalars(link: Link) -> tuple[str, ...]:
@@ -20,7 +23,8 @@ def scalars(link: Link) -> tuple[str, ...]:
     ladder = LADDERS[link]
     origin = ("common_mode_ratio",) if "gap_translation" in ladder.gaps else ()
     explained = (f"explained_{rung}" for rung in ladder.similarities)
-    return (*explained, *ladder.gaps, "gap_behaviour", "reliability", "overlap_mean", *origin, "overhead_fraction")
+    gaps = (*ladder.gaps, "gap_behaviour")
+    return (*explained, *gaps, "reliability", *SHARES, "overlap_mean", *origin, "overhead_fraction")
 
 
 SCALARS: Final = scalars("softmax")

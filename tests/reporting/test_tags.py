@@ -5,16 +5,15 @@ import torch
 
 from lightning_cossim.functional.overlap import Link
 from lightning_cossim.metrics import SimilarityGap
-from lightning_cossim.reporting.tags import EXPLAINED, GAPS, SCALARS, group, scalars
+from lightning_cossim.reporting.tags import EXPLAINED, GAPS, SCALARS, SHARES, group, scalars
 
 DESIGN = """explained_raw_cosine explained_centered_cosine explained_logit_correlation explained_log_odds_variance gap_translation
 gap_geometry gap_behaviour reliability share_lookalikes share_strangers overlap_mean common_mode_ratio overhead_fraction"""
-NOT_YET = {"share_lookalikes", "share_strangers"}
 
 
 def test_scalars_are_those_of_the_design_in_its_order() -> None:
-    """DESIGN §4, less what is still to come."""
-    assert list(SCALARS) == [tag for tag in DESIGN.split() if tag not in NOT_YET]
+    """DESIGN §4."""
+    assert list(SCALARS) == DESIGN.split()
 
 
 def test_kinds_of_scalars() -> None:
@@ -29,13 +28,13 @@ def test_a_sigmoid_has_nothing_that_comes_of_centering() -> None:
 
 
 @pytest.mark.parametrize("link", ["softmax", "sigmoid"])
-def test_the_metric_computes_every_scalar_but_the_monitor_s_own_cost(link: Link) -> None:
+def test_the_metric_computes_every_scalar_but_the_monitor_s_own_cost_and_what_needs_thresholds(link: Link) -> None:
     generator = torch.Generator().manual_seed(0)
     W_KD, f_ND = torch.randn(6, 4, generator=generator), torch.randn(50, 4, generator=generator)
     metric = SimilarityGap(num_labels=6, embedding_dim=4, link=link)
     metric.update(W_KD, f_ND @ W_KD.T, f_ND)
     computed = metric.compute()
-    assert {*computed, "overhead_fraction"} == set(scalars(link))
+    assert {*computed, *SHARES, "overhead_fraction"} == set(scalars(link))
     assert list(computed) == list(metric.report().scalars)
 
 
