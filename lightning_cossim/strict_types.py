@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
-from jsonargparse.typing import Path_fr, register_type
+from jsonargparse.typing import Path, register_type
 
 from lightning_cossim.checks import Restriction, check_bool, check_number, check_word
 
@@ -68,11 +68,12 @@ def file_type(name: str, check: Callable[[str], object] | None = None) -> Any:
 
     Args:
         name: what help and errors call it.
-        check: raises `ValueError` for a file that is not right.
+        check: raises `ValueError` for a file that is missing or not right.
     """
 
     def read(value: object) -> str:
-        path: str = Path_fr(value).absolute
+        mode = "fr" if check is None else ""  # a check says itself what is wrong with a file that is not there
+        path: str = Path(value, mode=mode).absolute  # type: ignore[arg-type]
         if check is not None:
             check(path)
         return path
