@@ -108,10 +108,12 @@ class WindowClock:
 
     def _length(self, opens: float) -> int:
         """Batches of a window that opens with this one."""
-        wanted = math.ceil(self.min_inputs / self.inputs_per_batch) if self.inputs_per_batch else 0
-        per_epoch = self._fit[1]
-        # Of an endless epoch the last batch, which the last window asks for, is as large as any.
-        wanted += wanted > 0 and not math.isinf(per_epoch) and opens % per_epoch + wanted >= per_epoch
+        wanted, per_epoch = 0, self._fit[1]
+        if self.inputs_per_batch:
+            wanted = math.ceil(self.min_inputs / self.inputs_per_batch)
+            # Of an endless epoch there is no last batch; another's may have a single input.
+            if not math.isinf(per_epoch) and opens % per_epoch + wanted >= per_epoch:
+                wanted = math.ceil((self.min_inputs - 1) / self.inputs_per_batch) + 1
         return min(max(self.num_batches, wanted), MAX_WINDOW)
 
 
