@@ -1,6 +1,7 @@
 """When a training window opens and closes, the x of the loggers' curves, the monitor's own cost: all counting, no Lightning."""
 
 import math
+from functools import lru_cache
 from time import perf_counter
 from typing import Final
 
@@ -21,7 +22,7 @@ class WindowClock:
         every_n_steps: optimizer steps from one opening to the next.
         num_batches: batches of a window, at least.
         min_inputs: a window has as many batches more as it takes to see so many inputs, at most 64 in all. That goes by its first
-            batch; one more where it reaches over the end of an epoch, whose last batch may be smaller.
+            batch; the last one of an epoch may be smaller.
     """
 
     def __init__(self, every_n_steps: int, num_batches: int, min_inputs: int = 0) -> None:
@@ -108,13 +109,29 @@ class WindowClock:
 
     def _length(self, opens: float) -> int:
         """Batches of a window that opens with this one."""
-        wanted, per_epoch = 0, self._fit[1]
-        if self.inputs_per_batch:
-            wanted = math.ceil(self.min_inputs / self.inputs_per_batch)
-            # Of an endless epoch there is no last batch; another's may have a single input.
-            if not math.isinf(per_epoch) and opens % per_epoch + wanted >= per_epoch:
-                wanted = math.ceil((self.min_inputs - 1) / self.inputs_per_batch) + 1
-        return min(max(self.num_batches, wanted), MAX_WINDOW)
+        per_epoch = self._fit[1]
+        phase = 0 if math.isinf(per_epoch) else opens % per_epoch
+        return _window_length(phase, per_epoch, self.inputs_per_batch or 0, self.num_batches, self.min_inputs)
+
+
+@lru_cache
+def _window_length(phase: float, per_epoch: float, inputs: int, num_batches: int, min_inputs: int) -> int:
+    """The smallest number of batches that have enough inputs for certain, if so many are allowed.
+
+    Args:
+        phase: the first batch, counted from the start of its epoch.
+        per_epoch: batches of an epoch, of which the last may have but one input; `math.inf` where there is no end.
+        inputs: of every other batch; 0 if they have none.
+        num_batches: the least number.
+        min_inputs: what is enough.
+    """
+    length = num_batches
+    while inputs and length < MAX_WINDOW:
+        ends = 0 if math.isinf(per_epoch) else (phase + length) // per_epoch
+        if (length - ends) * inputs + ends >= min_inputs:
+            break
+        length += 1
+    return length
 
 
 class StepCounter:

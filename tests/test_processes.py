@@ -8,7 +8,9 @@ import datetime as dt
 import multiprocessing
 import os
 import socket
+import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -23,13 +25,14 @@ from torch.multiprocessing.spawn import start_processes
 from torch.utils.data import DataLoader, Subset
 from torchmetrics import Metric
 
-from lightning_cossim import LabelSelection, LabelSimilarityMonitor, Schedule
+from lightning_cossim import Alert, AlertRaised, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.head import Head
 from lightning_cossim.metrics import LabelCosineSimilarity, LogitCorrelation, LogOddsVariance, ProbabilityOverlap, SimilarityGap
 from lightning_cossim.report import GapReport
 from lightning_cossim.watch import HeadWatch
 from tests import reference
+from tests.test_thresholds import report_of
 from tests.toys import FEW, Loader, Toy, loader, trainer
 
 K, D = 9, 4
@@ -78,6 +81,7 @@ CASES = [
     if dtype == "float32" or arguments[0] != "logits"
 ]
 GAPS = [name for name in METRICS if name.startswith("gap")]
+ENDS: Final[tuple[Literal["stop", "raise"], ...]] = ("stop", "raise")
 LEFT_OUT = {"reliability", "overhead_fraction"}
 """Scalars that are another matter: each process has halves of its own, and takes its own time."""
 
@@ -182,6 +186,45 @@ def fitted(rank: int = 0, num_processes: int = 1) -> dict[str, Any]:
     return {"reports": reports, "metrics": watchable(run.callback_metrics)}
 
 
+SERIES = [0.5, 0.7, 0.7, 0.5, 0.7, 0.7, 0.7, 0.7]
+"""What the first process sees of `gap_behaviour`, batch by batch; the others see something else."""
+
+
+def alerted(action: Literal["stop", "raise"], rank: int = 0, num_processes: int = 1) -> dict[str, Any]:
+    """How a fit ends whose alert acts at the third breach in a row, in processes that do not see the same."""
+    alert = Alert("gap_behaviour", "train", above=0.6, patience=3, action=action)
+    thresholds = Thresholds(min_inputs=0, min_reliability=0, alerts=[alert])
+    monitor = LabelSimilarityMonitor(schedule=Schedule(train_every_n_steps=1, train_batches=1), thresholds=thresholds)
+    real, seen = HeadWatch.close, iter(SERIES if rank == 0 else [0.9] * len(SERIES))
+
+    def close(self: HeadWatch, stage: str, total: Callable[[Tensor], Tensor]) -> GapReport:
+        real(self, stage, total)
+        report = report_of()
+        value = next(seen) if stage == "train" else 0.1 + rank
+        return replace(report, scalars={**report.scalars, "gap_behaviour": value})
+
+    run = trainer(
+        callbacks=[monitor],
+        max_epochs=2,
+        num_sanity_val_steps=0,
+        strategy=DDPStrategy() if num_processes > 1 else "auto",
+        devices=num_processes,
+        use_distributed_sampler=False,
+    )
+    training, validation = (shared(given, rank, num_processes) for given in (loader(96), loader(60, seed=2)))
+    error = ""
+    with mock.patch.object(HeadWatch, "close", close), warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter("always")
+        try:
+            run.fit(EvenToy(), training, validation)
+        except AlertRaised as raised:
+            error = str(raised)
+    told = [str(warning.message) for warning in record if "alert of" in str(warning.message)]
+    metrics = {key: value.item() for key, value in run.callback_metrics.items() if key.startswith("cossim")}
+    reports = {stage: (report.step, report.alerts, dict(report.scalars)) for stage, report in monitor.last_report.items()}
+    return {"global_step": run.global_step, "error": error, "told": told, "metrics": metrics, "reports": reports}
+
+
 def shared(given: Loader, rank: int, num_processes: int) -> Loader:
     """One process's part of batches of twelve: the first has the first targets, so that alone each would choose others."""
     targets = torch.cat([batch[1] for batch in given])
@@ -226,6 +269,8 @@ def work(rank: int, share: str, folder: Path) -> None:
         found[f"watched {max_tracked}"] = watched(max_tracked, mine, added_up)
     found["watched nothing"] = watched(6, [], added_up)
     found["fitted"] = fitted(rank, world)
+    for action in ENDS:
+        found[action] = alerted(action, rank, world)
     torch.save(found, folder / f"{rank}.pt")
     distributed.destroy_process_group()
 
@@ -376,6 +421,26 @@ def test_a_fit_of_several_processes_reports_as_one_does(processes: list[dict[str
             assert report["step"] == wanted["reports"][stage]["step"]
             assert_same_reports(report, wanted["reports"][stage])
         assert found["metrics"] == pytest.approx(wanted["metrics"], abs=1e-5, nan_ok=True)
+
+
+@pytest.mark.parametrize("action", ENDS)
+def test_processes_that_see_different_things_end_together(processes: list[dict[str, Any]], action: str) -> None:
+    """An alert acts on all of them where the first one's series says, at the third breach in a row; the first one tells of it.
+
+    What other callbacks watch is the first one's, too, to the last digit.
+    """
+    (wanted, *others) = (process[action] for process in processes)
+    text = f"gap_behaviour is 0.7, above 0.6, for 3 reports in a row ({action})"
+    said = f"alert of cossim_train at step 6: {text}"
+    assert wanted["told"] == [f"LabelSimilarityMonitor: {said}"]
+    assert wanted["reports"]["train"][:2] == (6, (text,))
+    assert wanted["global_step"] == 7
+    assert wanted["error"] == (said if action == "raise" else "")
+    if action == "stop":  # Lightning clears them with every epoch, and an error comes before the next validation
+        assert wanted["metrics"]["cossim_val/gap_behaviour"] == pytest.approx(0.1)
+    for found in others:
+        assert found["told"] == []
+        assert found == {**wanted, "told": []}
 
 
 def test_processes_that_lightning_starts_bring_the_scalars_back() -> None:

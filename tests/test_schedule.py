@@ -149,6 +149,127 @@ def test_step_of_the_next_report(num_batches: int, accumulate: int, due: int, st
     assert clock.next_report(step, step * accumulate, total, accumulate) == report
 
 
+# Windows that want so many inputs
+
+
+def windows_with_inputs(
+    clock: WindowClock, sizes: list[int], *, per_epoch: float = math.inf, known: bool = True, done: int = 0
+) -> list[Window]:
+    """The closed windows of a fit whose batches have so many inputs, one batch a step."""
+    closed, opened = [], None
+    total = len(sizes) if known else math.inf
+    for batch in range(done, len(sizes)):
+        if not clock.start_batch(batch, batch, total, per_epoch):
+            continue
+        opened = batch if opened is None else opened
+        if clock.is_new and not clock.fix_length(sizes[batch]):
+            opened = None
+        elif clock.finish_batch():
+            closed.append((opened, batch))
+            opened = None
+    assert opened is None or not known
+    return closed
+
+
+@pytest.mark.parametrize(
+    ("clock", "sizes", "per_epoch", "windows"),
+    [
+        pytest.param(WindowClock(100, 8, 256), [32] * 300, math.inf, [(0, 7), (100, 107), (200, 207), (292, 299)], id="8 x 32"),
+        pytest.param(
+            WindowClock(100, 8, 256), [64] * 300, math.inf, [(0, 7), (100, 107), (200, 207), (292, 299)], id="at least 8"
+        ),
+        pytest.param(WindowClock(100, 8, 256), [16] * 300, math.inf, [(0, 15), (100, 115), (200, 215), (284, 299)], id="16 x 16"),
+        pytest.param(WindowClock(100, 8, 256), [15] * 300, math.inf, [(0, 17), (100, 117), (200, 217), (282, 299)], id="18 x 15"),
+        pytest.param(WindowClock(100, 8, 256), [1] * 300, math.inf, [(0, 63), (100, 163), (236, 299)], id="at most 64"),
+        pytest.param(WindowClock(100, 8, 256), [0] * 300, math.inf, [(0, 7), (100, 107), (200, 207), (292, 299)], id="none seen"),
+        pytest.param(WindowClock(100, 8, 0), [1] * 300, math.inf, [(0, 7), (100, 107), (200, 207), (292, 299)], id="none wanted"),
+        pytest.param(WindowClock(100, 2, 64), [32, 32, 32, 32, 1] * 20, 5, [(0, 1), (97, 99)], id="the end of an epoch"),
+        pytest.param(WindowClock(3, 2, 64), [32, 32, 32, 32, 1] * 2, 5, [(0, 1), (3, 5), (7, 9)], id="two of them"),
+        pytest.param(WindowClock(100, 1, 1), [32] * 6, 3, [(0, 0), (5, 5)], id="one input is in any batch"),
+        pytest.param(WindowClock(100, 1, 2), [2, 2, 1] * 2, 3, [(0, 0), (4, 5)], id="two are not"),
+        pytest.param(WindowClock(100, 8, 256), [16] * 20, math.inf, [(4, 19)], id="no room for the first"),
+        pytest.param(WindowClock(100, 8, 256), [16] * 32, math.inf, [(0, 15), (16, 31)], id="just room for both"),
+        pytest.param(WindowClock(100, 8, 256), [16] * 12, math.inf, [(0, 11)], id="too few at all"),
+        pytest.param(WindowClock(100, 8, 256), [16] * 5, math.inf, [(0, 4)], id="a short fit"),
+        pytest.param(WindowClock(100, 8, 256), [256], 1, [(0, 0)], id="a single batch"),
+    ],
+)
+def test_windows_are_as_long_as_their_first_batch_tells(
+    clock: WindowClock, sizes: list[int], per_epoch: float, windows: list[Window]
+) -> None:
+    assert windows_with_inputs(clock, sizes, per_epoch=per_epoch) == windows
+
+
+def test_a_fit_of_unknown_length_has_such_windows_too() -> None:
+    assert windows_with_inputs(WindowClock(50, 2, 64), [16] * 70, known=False) == [(0, 3), (50, 53)]
+
+
+def test_a_window_goes_by_its_own_first_batch() -> None:
+    """Batches that grow give shorter windows."""
+    sizes = [8] * 40 + [32] * 60
+    assert windows_with_inputs(WindowClock(40, 2, 64), sizes) == [(0, 7), (40, 41), (80, 81), (98, 99)]
+
+
+def test_a_last_window_whose_first_batch_is_small_still_closes_with_the_fit() -> None:
+    sizes = [32] * 98 + [1, 32]
+    assert windows_with_inputs(WindowClock(200, 2, 64), sizes) == [(0, 1), (98, 99)]
+
+
+def test_a_regular_window_that_turns_out_too_long_gives_way_to_the_last() -> None:
+    """It opens where two batches would have done, sees a small one, and cannot be whole before the last one opens."""
+    sizes = [32] * 50 + [4] * 20
+    assert windows_with_inputs(WindowClock(50, 2, 64), sizes) == [(0, 1), (54, 69)]
+
+
+def test_a_regular_window_in_the_place_of_the_last_is_the_last() -> None:
+    sizes = [32] * 60 + [4] * 10
+    assert windows_with_inputs(WindowClock(60, 2, 64), sizes) == [(0, 1), (60, 69)]
+
+
+def test_a_resumed_fit_knows_how_large_batches_are() -> None:
+    """Its windows are those of a fit that was not interrupted, from the first that it begins."""
+    whole = windows_with_inputs(WindowClock(40, 2, 64), [16] * 150, per_epoch=25)
+    assert whole == [(0, 3), (40, 43), (80, 83), (120, 123), (145, 149)]
+    resumed = WindowClock(40, 2, 64)
+    resumed.next_due, resumed.inputs_per_batch = 80, 16
+    assert windows_with_inputs(resumed, [16] * 150, per_epoch=25, done=42) == whole[2:]
+
+
+def test_a_dropped_window_asks_no_more() -> None:
+    clock = WindowClock(10, 2, 64)
+    assert clock.start_batch(0, 0, math.inf)
+    assert clock.is_new
+    clock.drop_window(0)
+    assert not clock.is_new
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(
+    epochs=st.integers(1, 6),
+    per_epoch=st.integers(1, 60),
+    size=st.integers(1, 40),
+    last=st.integers(1, 40),
+    every=st.integers(1, 80),
+    window=st.integers(1, 64),
+    min_inputs=st.integers(0, 600),
+)
+def test_windows_see_the_inputs_that_are_wanted_if_there_are_so_many(
+    epochs: int, per_epoch: int, size: int, last: int, every: int, window: int, min_inputs: int
+) -> None:
+    """In any fit, whose epochs may end with a smaller batch: enough inputs, or 64 batches, or all from where it opened."""
+    sizes = ([size] * (per_epoch - 1) + [min(last, size)]) * epochs
+    windows = windows_with_inputs(WindowClock(every, window, min_inputs), sizes, per_epoch=per_epoch)
+    assert windows[-1][1] == len(sizes) - 1
+    assert all(end < opens for (_, end), (opens, _) in pairwise(windows))
+    for opens, end in windows:
+        length, inputs = end - opens + 1, sum(sizes[opens : end + 1])
+        assert length <= 64
+        assert length >= window or (opens, end) == (0, len(sizes) - 1)
+        assert inputs >= min_inputs or length == 64 or opens == 0 or sizes[opens] < size
+        if sizes[opens] == size and end < len(sizes) - 1:
+            assert length == window or sum(sizes[opens:end]) - size * (end // per_epoch - opens // per_epoch) < min_inputs
+
+
 @pytest.mark.parametrize(
     ("global_steps", "steps"),
     [

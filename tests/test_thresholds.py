@@ -1,6 +1,8 @@
 """Flags, shares and alerts: pure functions of one report, and the counting of breaches in a row."""
 
+import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, get_args
@@ -202,3 +204,80 @@ def test_a_report_is_judged_and_not_changed() -> None:
     assert "share_strangers" not in report.scalars
     assert report.flags == {}
     torch.testing.assert_close(report.gap, before, equal_nan=True)
+
+
+# What a judged report shows
+
+
+def flags_of(report: GapReport) -> dict[tuple[str, str], str | None]:
+    return {(pair.label, pair.other): pair.flag for pair in report.pairs()}
+
+
+def test_pairs_carry_their_flags() -> None:
+    """By name, whichever side; none before the report is judged."""
+    report = report_of(improbable=[2, 5])
+    assert set(flags_of(report).values()) == {None}
+    shown = flags_of(judged(report, OPEN))
+    for side, flag in (("strangers", "stranger"), ("lookalikes", "look-alike")):
+        wanted = {(str(i), str(j)) for i, j in expected_flags(report, OPEN, side)}  # type: ignore[arg-type]
+        assert wanted
+        assert {pair for pair, given in shown.items() if given == flag} == wanted
+
+
+def test_flagged_pairs_come_first_then_by_gap() -> None:
+    """A pair of little mass with a large gap stands behind one with mass and a smaller gap."""
+    report = judged(report_of(improbable=[2, 5]), OPEN)
+    for side in get_args(Side):
+        pairs = report.pairs(side)
+        flagged = [pair for pair in pairs if pair.flag]
+        assert pairs[: len(flagged)] == flagged
+        rest = pairs[len(flagged) :]
+        assert max(abs(pair.gap) for pair in rest) > min(abs(pair.gap) for pair in flagged)
+        for part in (flagged, rest):
+            assert [abs(pair.gap) for pair in part] == sorted((abs(pair.gap) for pair in part), reverse=True)
+
+
+def test_a_judged_report_is_printed_with_its_flags() -> None:
+    report = judged(report_of(), OPEN)
+    counts = {side: len(expected_flags(report_of(), OPEN, side)) for side in get_args(Side)}
+    text = str(report)
+    assert f"\nFlagged: {counts['strangers']} strangers, {counts['lookalikes']} look-alikes\n" in text
+    assert re.search(r"^label .* flag$", text, flags=re.MULTILINE)
+    assert len(re.findall(r" stranger$", text, flags=re.MULTILINE)) == min(5, counts["strangers"])
+    assert report.to_markdown(top=100).count("| stranger ") == counts["strangers"]
+    assert report.to_markdown(top=100).count("| look-alike ") == counts["lookalikes"]
+
+
+def test_one_of_a_kind_is_counted_in_the_singular() -> None:
+    gaps = sorted((pair.gap for pair in report_of().pairs()), reverse=True)
+    report = judged(report_of(), replace(OPEN, stranger=(gaps[0] + gaps[1]) / 2, lookalike=1))
+    assert "\nFlagged: 1 stranger, 0 look-alikes\n" in str(report)
+
+
+def test_without_flags_there_is_no_column_of_them() -> None:
+    """Not judged, no verdict, or nothing flagged: the last two are said."""
+    strict = replace(OPEN, stranger=1, lookalike=1)
+    cases = {
+        "": report_of(),
+        "No pair is flagged: 100 inputs, verdicts need 256": judged(report_of(num_inputs=100), Thresholds()),
+        "Flagged: 0 strangers, 0 look-alikes": judged(report_of(), strict),
+    }
+    for line, report in cases.items():
+        text = str(report)
+        assert " flag\n" not in text
+        assert "flag" not in report.to_markdown()
+        assert ("lagged" in text) == bool(line)
+        assert f"\n{line}\n" in text
+
+
+def test_alerts_are_printed_and_exported() -> None:
+    report = replace(judged(report_of(), OPEN), alerts=("gap_behaviour is 0.71, above 0.6 (warn)",))
+    assert str(report).splitlines()[2] == "Alert: gap_behaviour is 0.71, above 0.6 (warn)."
+    record = report.to_dict()
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert record["alerts"] == ["gap_behaviour is 0.71, above 0.6 (warn)"]
+    flags = [pair["flag"] for pair in record["pairs"]]
+    assert flags == [pair.flag for pair in report.pairs()]
+    assert {*flags} == {"stranger", "look-alike", None}
+    frame = report.to_pandas()
+    assert frame["flag"].isin(["stranger"]).sum() == flags.count("stranger")
