@@ -89,7 +89,8 @@ class Thresholds:
         min_mass: both labels of a flagged pair need a mean probability of this share of 1/K_live, at least 0.
         min_inputs: with fewer inputs there are no verdicts, at least 0; training windows get as long as that takes.
         min_reliability: with a lower reliability there are no verdicts, from 0 to 1.
-        alerts: scalars to be watched; default none.
+        alerts: scalars to be watched, default none: each with `scalar`, a tag without its group, `stage`, a bound `above` or
+            `below` or both, `patience`, the reports in a row that breach it before it acts, and `action`: warn, stop or raise.
 
     Raises:
         ConfigError: a value is of the wrong type or out of range.

@@ -99,8 +99,8 @@ MUTANTS = (
         (
             (
                 "monitor.py",
-                "stage=stage, step=self._steps.step, scalars=scalars",
-                "stage=stage, step=trainer.global_step, scalars=scalars",
+                "stage=stage, step=self._steps.step)",
+                "stage=stage, step=trainer.global_step)",
             ),
         ),
         (f"{MONITOR}::TestScalars::test_steps_are_those_of_the_users_own_curves",),
@@ -216,7 +216,13 @@ MUTANTS = (
     ),
     Mutant(
         "compares every batch of a fit",
-        (("schedule.py", "        return self.batches_left > 0\n", "        return True\n"),),
+        (
+            (
+                "schedule.py",
+                "            self.next_due = step + self.every_n_steps\n        return self.batches_left > 0\n",
+                "            self.next_due = step + self.every_n_steps\n        return True\n",
+            ),
+        ),
         ("tests/test_schedule.py",),
     ),
     Mutant(
@@ -380,6 +386,99 @@ MUTANTS = (
             ),
         ),
         (f"{METRICS}::test_snapshot_comes_from_a_process_that_has_one",),
+    ),
+    Mutant(
+        "acts at every breach once the patience has ended",
+        (("alerts.py", "if self.counts[number] == alert.patience:", "if self.counts[number] >= alert.patience:"),),
+        ("tests/test_alerts.py", "tests/test_acting.py"),
+    ),
+    Mutant(
+        "takes an undefined value for a recovery",
+        (("alerts.py", "            if math.isnan(value):\n                continue\n", ""),),
+        ("tests/test_alerts.py", "tests/test_acting.py"),
+    ),
+    Mutant(
+        "counts breaches that are not in a row",
+        (("alerts.py", "if alert.is_breached_by(value) else 0\n", "if alert.is_breached_by(value) else self.counts[number]\n"),),
+        ("tests/test_alerts.py", "tests/test_acting.py"),
+    ),
+    Mutant(
+        "evaluates alerts without a verdict",
+        (
+            (
+                "thresholds.py",
+                "if not thresholds.alerts or no_verdict(report, thresholds) is not None:",
+                "if not thresholds.alerts:",
+            ),
+        ),
+        ("tests/test_thresholds.py", "tests/test_alerts.py", "tests/test_acting.py"),
+    ),
+    Mutant(
+        "takes an alert that raises for a fault of its own",
+        (("monitor.py", "        except AlertRaised:  # what the user asked for\n            raise\n", ""),),
+        ("tests/test_acting.py::test_the_fit_ends_at_the_step_that_the_series_says",),
+    ),
+    Mutant(
+        "lets every process decide for itself",
+        (
+            (
+                "monitor.py",
+                "trainer.strategy.broadcast((report.scalars, alert_values(report, self.thresholds)))",
+                "(report.scalars, alert_values(report, self.thresholds))",
+            ),
+        ),
+        ("tests/test_processes.py::test_processes_that_see_different_things_end_together",),
+    ),
+    Mutant(
+        "forgets the breaches before a resume",
+        (("monitor.py", '        self._alerts.restore(state_dict["alerts"])\n', ""),),
+        ("tests/test_acting.py::test_counts_begin_anew_with_another_fit_and_go_on_after_a_resume",),
+    ),
+    Mutant(
+        "counts the breaches of another fit",
+        (("monitor.py", "            self._alerts.restart()\n", ""),),
+        ("tests/test_acting.py::test_counts_begin_anew_with_another_fit_and_go_on_after_a_resume",),
+    ),
+    Mutant(
+        "looks at no more inputs than the schedule says",
+        (("schedule.py", "    while inputs and length < MAX_WINDOW:\n", "    while False:\n"),),
+        ("tests/test_schedule.py", "tests/test_examples.py"),
+    ),
+    Mutant(
+        "takes the last batch of an epoch for as large as the others",
+        (("schedule.py", "ends = 0 if math.isinf(per_epoch) else (phase + length) // per_epoch", "ends = 0"),),
+        ("tests/test_schedule.py",),
+    ),
+    Mutant(
+        "flags pairs without mass",
+        (("thresholds.py", "report.gap.isfinite() & massive_L[:, None] & massive_L", "report.gap.isfinite()"),),
+        ("tests/test_thresholds.py",),
+    ),
+    Mutant(
+        "takes true and false for numbers",
+        (("checks.py", " or isinstance(value, bool):", ":"),),
+        ("tests/test_slips.py", "tests/test_strict_types.py", "tests/test_config.py"),
+    ),
+    Mutant(
+        "looks for a file of thresholds where the command was started",
+        (("strict_types.py", "Path(value, mode=mode).absolute", "__import__('os').path.abspath(value)"),),
+        ("tests/test_lightning_cli.py", "tests/test_slips.py"),
+    ),
+    Mutant(
+        "keeps the last of two equal keys",
+        (("strict_yaml.py", "            if name in lines:\n", "            if False:\n"),),
+        ("tests/test_strict_yaml.py", "tests/test_slips.py"),
+    ),
+    Mutant(
+        "lets a NaN stop those who watch a key",
+        (
+            (
+                "reporting/publisher.py",
+                "self.watched[tags] = watchable(values, self.watched.get(tags, {}))",
+                "self.watched[tags] = values",
+            ),
+        ),
+        ("tests/test_acting.py::test_early_stopping_and_checkpoints_act_at_the_epoch_that_the_series_says",),
     ),
 )
 

@@ -247,6 +247,8 @@ def test_the_help_of_the_class_shows_every_field_with_its_help(capsys: pytest.Ca
             nested = kind is LabelSimilarityMonitor and field in {"labels", "schedule", "thresholds"}
             assert nested or f".{field}" in text, f"{kind.__name__}.{field}"
             assert line in text, f"{kind.__name__}.{field}"
+    of_alerts = text.partition("scalarstobewatched")[2]
+    assert all(f"`{field.name}`" in of_alerts for field in fields(Alert))  # it has no options of its own
 
 
 def test_a_printed_configuration_is_one() -> None:
