@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-COPIED = ("lightning_cossim", "tests", "examples", "pyproject.toml")
+COPIED = ("lightning_cossim", "tests", "examples", "pyproject.toml", "README.md")
 
 METRICS = "tests/metrics/test_metrics.py"
 MONITOR = "tests/test_monitor.py"
@@ -442,7 +442,12 @@ MUTANTS = (
     Mutant(
         "looks at no more inputs than the schedule says",
         (("schedule.py", "    while inputs and length < MAX_WINDOW:\n", "    while False:\n"),),
-        ("tests/test_schedule.py", "tests/test_examples.py"),
+        ("tests/test_schedule.py", f"{MONITOR}::TestReports::test_a_window_has_the_inputs_that_a_verdict_needs"),
+    ),
+    Mutant(
+        "goes by the inputs of its own process",
+        (("monitor.py", 'return int(trainer.strategy.reduce(mine, reduce_op="sum"))', "return int(mine)"),),
+        ("tests/test_processes.py::test_a_fit_of_several_processes_reports_as_one_does",),
     ),
     Mutant(
         "takes the last batch of an epoch for as large as the others",
@@ -460,9 +465,9 @@ MUTANTS = (
         ("tests/test_slips.py", "tests/test_strict_types.py", "tests/test_config.py"),
     ),
     Mutant(
-        "looks for a file of thresholds where the command was started",
-        (("strict_types.py", "Path(value, mode=mode).absolute", "__import__('os').path.abspath(value)"),),
-        ("tests/test_lightning_cli.py", "tests/test_slips.py"),
+        "keeps the path of a file as the configuration has it",
+        (("strict_types.py", "Path(value, mode=mode).absolute", "Path(value, mode=mode).relative"),),
+        ("tests/test_lightning_cli.py", "tests/test_strict_types.py"),
     ),
     Mutant(
         "keeps the last of two equal keys",

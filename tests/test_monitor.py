@@ -249,6 +249,36 @@ class TestReports:
         wanted = reference.cosine(seen[11].double().numpy(), centered=True)
         np.testing.assert_allclose(report.rungs["centered_cosine"].numpy(), wanted, atol=1e-6)
 
+    @pytest.mark.parametrize(
+        ("settings", "thresholds", "reports"),
+        [
+            ({}, Thresholds(min_inputs=0), {1: 32, 11: 32}),
+            ({}, Thresholds(min_inputs=64), {3: 64, 11: 80}),  # the last of an epoch might have been a small one
+            ({}, Thresholds(), {11: 192}),  # all there are
+            ({"max_epochs": 8}, Thresholds(), {18: 304, 47: 320}),
+            ({"accumulate_grad_batches": 3}, Thresholds(min_inputs=64), {1: 64, 3: 80}),
+            ({"max_steps": 9, "max_epochs": -1}, Thresholds(min_inputs=64), {3: 64, 8: 80}),
+        ],
+    )
+    def test_a_window_has_the_inputs_that_a_verdict_needs(
+        self, settings: dict[str, Any], thresholds: Thresholds, reports: dict[int, int]
+    ) -> None:
+        """Two batches of 16 by the schedule, and as many more as it takes; step to inputs of all training reports."""
+        seen: dict[int, int] = {}
+
+        class Recorder(Callback):
+            @override
+            def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
+                seen.update(
+                    {report.step: report.num_inputs for report in monitor.last_report.values() if report.stage == "train"}
+                )
+
+            on_train_end = on_train_batch_start
+
+        monitor = LabelSimilarityMonitor(schedule=Schedule(100, 2), thresholds=thresholds)
+        fit(Toy(), monitor, callbacks=[Recorder()], **settings)
+        assert seen == reports
+
     @pytest.mark.parametrize("kind", ["product", "coactivation", "topk"])
     def test_every_kind_of_overlap_is_reported(self, kind: OverlapKind) -> None:
         monitor = LabelSimilarityMonitor(overlap=kind)

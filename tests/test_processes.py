@@ -33,7 +33,7 @@ from lightning_cossim.report import GapReport
 from lightning_cossim.watch import HeadWatch
 from tests import reference
 from tests.test_thresholds import report_of
-from tests.toys import FEW, Loader, Toy, loader, trainer
+from tests.toys import Loader, Toy, loader, trainer
 
 K, D = 9, 4
 SOME = [7, 0, 3, 4, 8, 1]
@@ -171,7 +171,8 @@ class EvenToy(Toy):
 def fitted(rank: int = 0, num_processes: int = 1) -> dict[str, Any]:
     """The last reports of a fit over one epoch, and what other callbacks can watch."""
     schedule = Schedule(train_every_n_steps=3, train_batches=2)
-    monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5), schedule=schedule, thresholds=FEW)
+    thresholds = Thresholds(min_inputs=36)  # three batches of all processes, a fourth where the last of an epoch is among them
+    monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5), schedule=schedule, thresholds=thresholds)
     run = trainer(
         callbacks=[monitor],
         max_epochs=1,
@@ -414,6 +415,7 @@ def test_a_fit_of_several_processes_reports_as_one_does(processes: list[dict[str
     """In training and in validation, on every process; their batches together are the batches of the one."""
     wanted = fitted()
     assert wanted["reports"].keys() == {"train", "val"}
+    assert (wanted["reports"]["train"]["step"], wanted["reports"]["train"]["counts"][2]) == (7, 4 * 12)
     assert len(wanted["metrics"]) > 6
     for found in (process["fitted"] for process in processes):
         assert found["reports"].keys() == wanted["reports"].keys()
