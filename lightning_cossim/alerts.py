@@ -38,13 +38,17 @@ class AlertCounter:
         return [{**asdict(alert), "count": count} for alert, count in zip(self.thresholds.alerts, self.counts, strict=True)]
 
     def restore(self, state: Iterable[dict[str, Any]]) -> None:
-        """Go on with the counts of a run whose alerts were these; one that has changed since begins anew."""
+        """Go on with the counts of a run whose alerts were these; one that has changed since begins anew.
+
+        An alert that had stopped the run or raised does so again, unless it recovers.
+        """
         saved = list(state)
         for number, now in enumerate(self.state()):
             same = next((then for then in saved if {**then, "count": 0} == {**now, "count": 0}), None)
             if same is not None:
                 saved.remove(same)
-                self.counts[number] = same["count"]
+                alert = self.thresholds.alerts[number]
+                self.counts[number] = same["count"] if alert.action == "warn" else min(same["count"], alert.patience - 1)
 
 
 def in_words(breach: Breach) -> str:

@@ -1,5 +1,6 @@
 """What the monitor's arguments have to be: slips are told when it is made, before any training."""
 
+import math
 from os import PathLike
 from typing import Any, get_args
 
@@ -9,9 +10,9 @@ from lightning_cossim.errors import ConfigError, expected
 from lightning_cossim.functional.inputs import check_one_of
 from lightning_cossim.functional.overlap import Link, OverlapKind
 from lightning_cossim.reporting.tags import scalars
-from lightning_cossim.thresholds import Thresholds, ThresholdsFile
+from lightning_cossim.thresholds import MIN_PAIRS, Alert, Thresholds, ThresholdsFile
 
-__all__ = ["check_alerts", "check_arguments", "chosen_thresholds"]
+__all__ = ["check_arguments", "chosen_thresholds", "idle_alerts"]
 
 
 def check_arguments(arguments: dict[str, Any]) -> None:
@@ -47,15 +48,24 @@ def chosen_thresholds(thresholds: Thresholds, path: ThresholdsFile | None) -> Th
     return Thresholds.from_yaml(path)
 
 
-def check_alerts(thresholds: Thresholds, link: Link, schedule: Schedule) -> None:
-    """Raise `ConfigError` for an alert that could never act."""
-    known = scalars(link)
+def idle_alerts(thresholds: Thresholds, link: Link, schedule: Schedule, num_labels: int) -> list[str]:
+    """What to tell of alerts that can never act, a line each."""
+    reasons = [(alert, _idle(alert, thresholds, link, schedule, num_labels)) for alert in thresholds.alerts]
+    return [f"the alert on {alert.scalar} of {alert.stage} can never act: {why}" for alert, why in reasons if why]
+
+
+def _idle(alert: Alert, thresholds: Thresholds, link: Link, schedule: Schedule, num_labels: int) -> str | None:
+    """Why an alert can never act, if so."""
     looked_at = {"train": True, "val": schedule.validation, "test": schedule.test}
-    for alert in thresholds.alerts:
-        if alert.scalar not in known:
-            wanted = f"of every alert to be one that a {link} head has"
-            raise ConfigError(expected("scalar", wanted, repr(alert.scalar), f"It has {', '.join(known)}."), "alerts")
-        if not looked_at[alert.stage]:
-            switch = {"val": "validation", "test": "test"}[alert.stage]
-            got = f"{alert.stage!r} with Schedule({switch}=False)"
-            raise ConfigError(expected("stage", "of every alert to be one that is looked at", got), "alerts")
+    num_pairs = math.comb(num_labels, 2)
+    if alert.scalar not in scalars(link):
+        return f"a {link} head has no such scalar"
+    if not looked_at[alert.stage]:
+        return "the schedule leaves such runs out"
+    if alert.stage == "test" and alert.patience > 1:
+        return f"a test run makes one report, its patience is {alert.patience}"
+    if alert.scalar == "reliability" and alert.above is None and (alert.below or 0) <= thresholds.min_reliability:
+        return f"below min_reliability, {thresholds.min_reliability:g}, there are no verdicts"
+    if num_pairs < MIN_PAIRS:
+        return f"{num_labels} labels have {num_pairs} pair{'s' * (num_pairs != 1)}, verdicts need {MIN_PAIRS}"
+    return None

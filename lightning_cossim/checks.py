@@ -27,7 +27,10 @@ class Restriction:
         """Whether a value is such a number."""
         if not isinstance(value, Integral if self.base is int else Real) or isinstance(value, bool):
             return False
-        number = self.base(value)
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number that no float is as large as
+            return False
         return math.isfinite(number) and self.low <= number <= self.high
 
     @override

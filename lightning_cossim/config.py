@@ -71,7 +71,7 @@ class LabelSelection:
     max_tracked: WholeFrom2 = 512
     min_probability: NonNegative = 0.01
     ignore_index: Whole = -100
-    targets_key: str | int | None = None
+    targets_key: int | str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -19,7 +19,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lightning_cossim.alerts import AlertCounter, in_words
-from lightning_cossim.arguments import check_alerts, check_arguments, chosen_thresholds
+from lightning_cossim.arguments import check_arguments, chosen_thresholds, idle_alerts
 from lightning_cossim.config import LabelSelection, Schedule
 from lightning_cossim.errors import AlertRaised, ConfigError, expected
 from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind
@@ -56,7 +56,8 @@ def _harmless(
             self._detach()
             self._warn(f"switched off, training goes on without it, after {type(error).__name__}: {error}")
             _logger.debug("The failure that switched the monitor off:", exc_info=True)
-        self._overhead.leave()
+        finally:
+            self._overhead.leave()
 
     return guarded
 
@@ -86,8 +87,8 @@ class LabelSimilarityMonitor(Callback):
     Raises:
         InputError: an unknown link or overlap; at the start of the fit: a threshold or k out of range.
         HeadError: at the start of the fit: no final linear layer is found, or several that are equally good.
-        ConfigError: an argument of the wrong type, thresholds that are wrong or given twice, an alert that could never act; at
-            the start of the fit: labels or names that do not fit the head, or two monitors of one name.
+        ConfigError: an argument of the wrong type, thresholds that are wrong or given twice; at the start of the fit: labels or
+            names that do not fit the head, or two monitors of one name.
         AlertRaised: in training, validation or test: an alert with `action="raise"` acts.
 
     Example:
@@ -116,14 +117,13 @@ class LabelSimilarityMonitor(Callback):
         self.labels, self.schedule, self.name = labels, schedule, name
         self.thresholds = chosen_thresholds(thresholds, thresholds_file)
         """Those that hold, wherever they were given."""
-        check_alerts(self.thresholds, link, schedule)
         self.last_report: dict[str, GapReport] = {}
         """The last report of each stage: "train", "val", "test"."""
         self._watch: HeadWatch | None = None
         self._tracked: Tensor | None = None
         self._steps = StepCounter()
         self._clock = WindowClock(schedule.train_every_n_steps, schedule.train_batches, self.thresholds.min_inputs)
-        self._batches_of_fit = math.inf
+        self._batches_of_fit, self._batches_started = math.inf, 0
         self._overhead = Overhead()
         self._alerts = AlertCounter(self.thresholds)
         self._publisher = Publisher(link, name, warn=self._warn, inform=self._inform)
@@ -139,11 +139,13 @@ class LabelSimilarityMonitor(Callback):
     @_harmless
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._steps.start_fit(trainer.global_step, len(trainer.optimizers)):  # another fit than the last one
-            self._clock.next_due, self._clock.inputs_per_batch = self._steps.step, None
+            self._clock.start_fit(self._steps.step)
             self._alerts.restart()
+            self._publisher.watched.clear()
             self._tracked = self._head_watch.tracked = None
         self._clock.drop_window(self._steps.step)
         step, accumulate = self._steps.step, trainer.accumulate_grad_batches
+        self._batches_started = step * accumulate
         # `max_steps` counts the steps of all optimizers, of which a batch takes one each.
         max_steps = trainer.max_steps // max(1, len(trainer.optimizers))
         per_epoch = trainer.num_training_batches
@@ -173,6 +175,7 @@ class LabelSimilarityMonitor(Callback):
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         step = self._steps.start_batch(trainer.global_step, manual=not pl_module.automatic_optimization)
         done = self._batches_done(trainer, batch_idx)
+        self._batches_started += 1
         if self._clock.start_batch(step, done, self._batches_of_fit, trainer.num_training_batches):
             self._head_watch.begin_batch("train", batch, step)
 
@@ -260,19 +263,22 @@ class LabelSimilarityMonitor(Callback):
             "in_batch": self._steps.in_batch,
             "next_due": self._clock.next_due,
             "inputs_per_batch": self._clock.inputs_per_batch,
+            "inputs_of_last": self._clock.inputs_of_last,
             "alerts": self._alerts.state(),
             "tracked": None if self._tracked is None else self._tracked.tolist(),
-            "watched": self._publisher.watched,
+            "watched": {tags: dict(values) for tags, values in self._publisher.watched.items()},
         }
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._steps.step, self._steps.global_step = state_dict["step"], state_dict["global_step"]
-        self._steps.in_batch = state_dict["in_batch"]
-        self._clock.next_due, self._clock.inputs_per_batch = state_dict["next_due"], state_dict["inputs_per_batch"]
-        self._alerts.restore(state_dict["alerts"])
-        self._tracked = None if state_dict["tracked"] is None else torch.tensor(state_dict["tracked"])
-        self._publisher.watched = state_dict["watched"]
+        state = {**self.state_dict(), **state_dict}  # an older version may have saved less
+        self._steps.step, self._steps.global_step = state["step"], state["global_step"]
+        self._steps.in_batch = state["in_batch"]
+        self._clock.next_due = state["next_due"]
+        self._clock.inputs_per_batch, self._clock.inputs_of_last = state["inputs_per_batch"], state["inputs_of_last"]
+        self._alerts.restore(state["alerts"])
+        self._tracked = None if state["tracked"] is None else torch.tensor(state["tracked"])
+        self._publisher.watched = {tags: dict(values) for tags, values in state["watched"].items()}
 
     # What the hooks call
 
@@ -302,6 +308,8 @@ class LabelSimilarityMonitor(Callback):
             tracked=self._tracked,
             warn=self._warn,
         )
+        for text in idle_alerts(self.thresholds, self.link, self.schedule, head.num_labels):
+            self._warn(text)
 
     def _detach(self) -> None:
         if self._watch is not None:
@@ -313,13 +321,16 @@ class LabelSimilarityMonitor(Callback):
         if self._watch is None and trainer.state.fn != "fit":
             self._attach(trainer, pl_module)
             self._announce(f"report at the end of the {stage} run")
-        if self._watch is not None:
-            self._watch.open(stage, self._steps.step)
+        self._open(stage)
+
+    @_harmless
+    def _open(self, stage: str) -> None:
+        self._head_watch.open(stage, self._steps.step)
 
     def _batches_done(self, trainer: pl.Trainer, batch_idx: int) -> int:
         per_epoch = trainer.num_training_batches
         if math.isinf(per_epoch):
-            return self._steps.step * trainer.accumulate_grad_batches
+            return self._batches_started
         return trainer.current_epoch * int(per_epoch) + batch_idx
 
     def _report(self, trainer: pl.Trainer, stage: str) -> None:
@@ -333,7 +344,9 @@ class LabelSimilarityMonitor(Callback):
         )
         # What others act on is the same on all processes, to the last digit.
         scalars, values = trainer.strategy.broadcast((report.scalars, alert_values(report, self.thresholds)))
-        acting = self._alerts.observe(values, report.step)
+        # A run of its own makes one report, and takes no part in what a fit counts.
+        alerts = self._alerts if trainer.state.fn == "fit" else AlertCounter(self.thresholds)
+        acting = alerts.observe(values, report.step)
         report = replace(report, scalars=scalars, alerts=tuple(map(in_words, acting)))
         self.last_report[stage] = report
         self._publisher.publish(report, trainer.loggers if trainer.is_global_zero else (), trainer.callback_metrics)

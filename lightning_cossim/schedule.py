@@ -1,7 +1,6 @@
 """When a training window opens and closes, the x of the loggers' curves, the monitor's own cost: all counting, no Lightning."""
 
 import math
-from functools import lru_cache
 from time import perf_counter
 from typing import Final
 
@@ -32,11 +31,19 @@ class WindowClock:
         self.batches_left = 0
         """Batches that the open window still wants; 0 while none is open."""
         self.inputs_per_batch: int | None = None
-        """Inputs of the batch with which a window last opened; None before the first."""
+        """Inputs of the batch with which a window last opened, the last of an epoch apart; None before the first."""
+        self.inputs_of_last = 1
+        """Inputs of the last batch of an epoch, as far as one has opened a window: it may have but one."""
         self.is_new = False
         """Whether a window has just opened whose length its first batch has to tell."""
         self._opened = 0
         self._fit: tuple[float, float] = math.inf, math.inf
+        self._last_length, self._last_opens = 0, math.inf
+
+    @property
+    def is_curious(self) -> bool:
+        """Whether it has yet to see how many inputs a batch has, on which all plans depend."""
+        return self.min_inputs > 0 and self.inputs_per_batch is None
 
     def start_batch(self, step: int, done: int, total: float, per_epoch: float = math.inf) -> bool:
         """Whether the batch that starts belongs to a window.
@@ -47,7 +54,7 @@ class WindowClock:
             total: batches of the whole fit, `math.inf` where unknown.
             per_epoch: batches of an epoch, `math.inf` where unknown.
         """
-        self._fit = total, per_epoch
+        self._plan(total, per_epoch)
         if not self.batches_left and self._opens(step, done):
             self._opened, self.is_new = done, self.min_inputs > 0
             self.batches_left = self._last_length if done == self._last_opens else self._length(done)
@@ -60,9 +67,16 @@ class WindowClock:
         It does not where it would run into the last window, which then comes instead.
         """
         was_last = self._opened == self._last_opens
-        self.inputs_per_batch, self.is_new = inputs, False
+        total, per_epoch = self._fit
+        ends_epoch = not math.isinf(per_epoch) and self._opened % per_epoch == per_epoch - 1
+        if ends_epoch:
+            self.inputs_of_last = max(1, inputs)
+        if not ends_epoch or self.inputs_per_batch is None:
+            self.inputs_per_batch = inputs
+        self.is_new = False
+        self._plan(total, per_epoch, anew=True)
         if was_last or self._last_opens <= self._opened:
-            self.batches_left = int(self._fit[0]) - self._opened
+            self.batches_left = max(0, int(total) - self._opened)
         else:
             length = self._length(self._opened)
             self.batches_left = length if self._opened + length <= self._last_opens else 0
@@ -75,7 +89,7 @@ class WindowClock:
 
     def next_report(self, step: int, done: int, total: float, accumulate: int, per_epoch: float = math.inf) -> int:
         """The step of the next report if all goes as planned, with `accumulate` batches a step."""
-        self._fit = total, per_epoch
+        self._plan(total, per_epoch)
         opens = done + max(0, self.next_due - step) * accumulate
         ends = opens + self._length(opens)
         if ends > self._last_opens:  # the next one is the last
@@ -87,51 +101,32 @@ class WindowClock:
         self.batches_left, self.is_new = 0, False
         self.next_due = min(self.next_due, step + self.every_n_steps)
 
-    @property
-    def is_curious(self) -> bool:
-        """Whether it has yet to see how many inputs a batch has, on which all plans depend."""
-        return self.min_inputs > 0 and self.inputs_per_batch is None
+    def start_fit(self, step: int) -> None:
+        """Another fit than the last one: nothing is known of its batches, and a window is due at once."""
+        self.next_due, self.inputs_per_batch, self.inputs_of_last = step, None, 1
 
     def _opens(self, step: int, done: int) -> bool:
         if self.is_curious:
             return True
         return done == self._last_opens or (step >= self.next_due and done + self._length(done) <= self._last_opens)
 
-    @property
-    def _last_opens(self) -> float:
-        """The batch with which the last window opens."""
-        return self._fit[0] - self._last_length
-
-    @property
-    def _last_length(self) -> int:
-        total, per_epoch = self._fit
-        return int(min(self._length(per_epoch - 1), total))
+    def _plan(self, total: float, per_epoch: float, *, anew: bool = False) -> None:
+        """Place the last window, so that it closes with the fit: with the last batch of an epoch, as a rule."""
+        if anew or self._fit != (total, per_epoch) or math.isinf(self._last_opens):
+            self._fit = total, per_epoch
+            self._last_length = int(min(self._length(per_epoch - 1), total))
+            self._last_opens = total - self._last_length
 
     def _length(self, opens: float) -> int:
-        """Batches of a window that opens with this one."""
-        per_epoch = self._fit[1]
+        """Batches of a window that opens with this one: as few as have enough inputs for certain, if so many are allowed."""
+        length, inputs, per_epoch = self.num_batches, self.inputs_per_batch, self._fit[1]
         phase = 0 if math.isinf(per_epoch) else opens % per_epoch
-        return _window_length(phase, per_epoch, self.inputs_per_batch or 0, self.num_batches, self.min_inputs)
-
-
-@lru_cache
-def _window_length(phase: float, per_epoch: float, inputs: int, num_batches: int, min_inputs: int) -> int:
-    """The smallest number of batches that have enough inputs for certain, if so many are allowed.
-
-    Args:
-        phase: the first batch, counted from the start of its epoch.
-        per_epoch: batches of an epoch, of which the last may have but one input; `math.inf` where there is no end.
-        inputs: of every other batch; 0 if they have none.
-        num_batches: the least number.
-        min_inputs: what is enough.
-    """
-    length = num_batches
-    while inputs and length < MAX_WINDOW:
-        ends = 0 if math.isinf(per_epoch) else (phase + length) // per_epoch
-        if (length - ends) * inputs + ends >= min_inputs:
-            break
-        length += 1
-    return length
+        while inputs and length < MAX_WINDOW:
+            ends = 0 if math.isinf(per_epoch) else (phase + length) // per_epoch
+            if (length - ends) * inputs + ends * min(inputs, self.inputs_of_last) >= self.min_inputs:
+                break
+            length += 1
+        return length
 
 
 class StepCounter:

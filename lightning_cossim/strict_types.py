@@ -30,7 +30,7 @@ __all__ = [
     "number_of",
 ]
 
-_NUMBER: Final = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_NUMBER: Final = re.compile(r"[-+]?(?P<whole>[0-9]{1,300})|[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
 def check_fields(settings: object) -> None:
@@ -58,9 +58,10 @@ def number_of(text: str) -> int | float | None:
         >>> number_of("1e-1"), number_of("8"), number_of("high")
         (0.1, 8, None)
     """
-    if not _NUMBER.fullmatch(text):
+    found = _NUMBER.fullmatch(text)
+    if found is None:
         return None
-    return int(text) if re.fullmatch(r"[-+]?\d+", text) else float(text)
+    return int(text) if found["whole"] else float(text)
 
 
 def file_type(name: str, check: Callable[[str], object] | None = None) -> Any:

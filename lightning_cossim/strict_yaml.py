@@ -46,6 +46,8 @@ def parse_dataclass(kind: type[_T], text: str, source: str) -> _T:
         raise ConfigError(f"{source}:{line}: expected YAML, got {_one_line(error.problem or error.context)}.") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: expected YAML, got {_one_line(str(error))}.") from None
+    except RecursionError:
+        raise ConfigError(f"{source}: expected YAML, got lists in lists beyond all depth.") from None
     if node is None:
         raise ConfigError(f"{source}: expected {_keys_of(kind)}, got an empty file.")
     built: _T = _Reader(source).build(kind, node)
@@ -67,7 +69,9 @@ class _Reader:
         lines: dict[str, yaml.Node] = {}
         values = {}
         for key, value in node.value:
-            name = str(key.value)
+            if not isinstance(key, yaml.ScalarNode):
+                raise self._error(key, f"expected {_keys_of(kind)}, got a key of several parts")
+            name = _one_line(key.value)
             if name not in known:
                 raise self._error(key, f"unknown key `{name}`. {near(name, known) or 'Known are ' + ', '.join(known) + '.'}")
             if name in lines:
@@ -101,6 +105,9 @@ class _Reader:
             return loader.construct_object(node, deep=True)
         except yaml.MarkedYAMLError as error:
             raise self._error(node, f"expected plain YAML, got {_one_line(error.problem)}") from None
+        except (AttributeError, LookupError, ValueError) as error:  # a date that is none, for example
+            text = _one_line(str(node.value))
+            raise self._error(node, f"expected plain YAML, got {text[:40]!r} ({type(error).__name__})") from None
 
     def _error(self, node: yaml.Node, text: str) -> ConfigError:
         end = "" if text.endswith(("?", ".")) else "."

@@ -17,7 +17,18 @@ from lightning_cossim.report import GapReport, Side
 from lightning_cossim.strict_types import NonNegative, Number, UnitInterval, WholeFrom0, WholeFrom1, check_fields, file_type
 from lightning_cossim.strict_yaml import read_dataclass
 
-__all__ = ["Alert", "Breach", "Scalar", "Thresholds", "ThresholdsFile", "alert_values", "evaluate", "judged", "no_verdict"]
+__all__ = [
+    "MIN_PAIRS",
+    "Alert",
+    "Breach",
+    "Scalar",
+    "Thresholds",
+    "ThresholdsFile",
+    "alert_values",
+    "evaluate",
+    "judged",
+    "no_verdict",
+]
 
 Scalar = Literal[
     "explained_raw_cosine",
@@ -177,7 +188,7 @@ def evaluate(report: GapReport, thresholds: Thresholds) -> list[Breach]:
 
     Alerts of another stage do not count; a report that no training made has no stage, and every alert counts.
     """
-    values = alert_values(report, thresholds)
+    values = alert_values(judged(report, thresholds), thresholds)
     return [
         Breach(alert, report.step, value)
         for alert, value in zip(thresholds.alerts, values, strict=True)

@@ -238,6 +238,52 @@ def test_an_alert_of_a_test_run_raises_there(feed: Callable[[Stage, Sequence[Val
     assert not any(module._forward_hooks for module in run.lightning_module.modules())
 
 
+def test_runs_of_their_own_take_no_part_in_what_a_fit_counts(feed: Callable[[Stage, Sequence[Value]], None]) -> None:
+    """A validation before the fit, as a baseline: it tells of its own breach, and the fit stops as it would without it."""
+    feed("val", [0.7] * 9)
+    alerts = [Alert("gap_behaviour", above=0.6, patience=2, action="stop"), Alert("gap_behaviour", above=0.65)]
+    monitor = LabelSimilarityMonitor(thresholds=thresholds(*alerts))
+    run = trainer(callbacks=[monitor], max_epochs=5)
+    model, validation = Toy(NUM_LABELS), loader(60, num_labels=NUM_LABELS)
+    with heard() as said:
+        run.validate(model, validation, verbose=False)
+        run.fit(model, loader(num_labels=NUM_LABELS), validation)
+        run.validate(model, validation, verbose=False)
+    assert run.global_step == 12
+    alone, patient = "gap_behaviour is 0.7, above 0.65 (warn)", "gap_behaviour is 0.7, above 0.6, for 2 reports in a row (stop)"
+    wanted = [(0, alone), (5, alone), (11, patient), (12, alone)]
+    assert said == [f"alert of cossim_val at step {step}: {text}" for step, text in wanted]
+
+
+def test_every_test_run_raises(feed: Callable[[Stage, Sequence[Value]], None]) -> None:
+    """However often one monitor is used."""
+    feed("test", [0.7] * 3)
+    monitor = LabelSimilarityMonitor(thresholds=thresholds(Alert("gap_behaviour", "test", above=0.6, action="raise")))
+    for _ in range(3):
+        with heard(), pytest.raises(AlertRaised):
+            trainer(callbacks=[monitor]).test(Toy(NUM_LABELS), loader(60, num_labels=NUM_LABELS), verbose=False)
+
+
+@pytest.mark.parametrize("action", ["stop", "warn"])
+def test_a_fit_that_was_stopped_stops_again_after_a_resume(
+    action: Literal["stop", "warn"], tmp_path: Path, feed: Callable[[Stage, Sequence[Value]], None]
+) -> None:
+    """As EarlyStopping would; what was only told is not told again while it lasts."""
+    feed("val", [0.7] * 9)
+    alert = Alert("gap_behaviour", above=0.6, patience=2, action=action)
+    save = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
+    with heard():
+        fit(LabelSimilarityMonitor(thresholds=thresholds(alert)), callbacks=[save], enable_checkpointing=True)
+    resumed = LabelSimilarityMonitor(thresholds=thresholds(alert))
+    run = trainer(callbacks=[resumed], max_epochs=6)
+    data = loader(num_labels=NUM_LABELS), loader(60, num_labels=NUM_LABELS)
+    with heard() as said:
+        run.fit(Toy(NUM_LABELS), *data, ckpt_path=str(tmp_path / "epoch=1.ckpt"))
+    assert run.global_step == (18 if action == "stop" else 36)
+    text = "alert of cossim_val at step 17: gap_behaviour is 0.7, above 0.6, for 2 reports in a row (stop)"
+    assert said == ([text] if action == "stop" else [])
+
+
 def test_counts_begin_anew_with_another_fit_and_go_on_after_a_resume(
     tmp_path: Path, feed: Callable[[Stage, Sequence[Value]], None]
 ) -> None:
@@ -333,6 +379,15 @@ def test_early_stopping_and_checkpoints_act_at_the_epoch_that_the_series_says(
     assert [keys["cossim_val/gap_behaviour"] for keys in seen] == pytest.approx([before, before, 0.7, 0.6, 0.65, 0.66])
     assert all(set(keys) == {f"cossim_val/{name}" for name in scalars("softmax")} for keys in seen)
     assert not any(math.isnan(value) for keys in seen for value in keys.values())
+
+
+def test_values_of_another_fit_are_not_watched(feed: Callable[[Stage, Sequence[Value]], None]) -> None:
+    """A new model has no last value: what is undefined is neutral again."""
+    feed("val", [0.2, 0.2, NAN, NAN])
+    monitor = LabelSimilarityMonitor(thresholds=thresholds())
+    fit(monitor)
+    run, _ = fit(monitor)
+    assert run.callback_metrics["cossim_val/gap_behaviour"] == 1
 
 
 def test_the_same_with_a_head_that_has_nothing_to_say_at_first(tmp_path: Path) -> None:

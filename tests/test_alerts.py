@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lightning_cossim.alerts import AlertCounter, in_words
-from lightning_cossim.thresholds import Alert, Breach, Thresholds, alert_values
+from lightning_cossim.thresholds import Alert, Breach, Thresholds, alert_values, judged
 from tests.test_thresholds import OPEN, report_of, with_value
 
 NAN = math.nan
@@ -47,7 +47,7 @@ def test_a_report_without_a_verdict_keeps_the_count() -> None:
     unseen, other = replace(high, num_inputs=0), replace(with_value(high, 0.1), stage="train")
     counter, acting = AlertCounter(thresholds), []
     for step, report in enumerate([high, unseen, with_value(high, NAN), other, high, high]):
-        acting += counter.observe(alert_values(report, thresholds), step)
+        acting += counter.observe(alert_values(judged(report, thresholds), thresholds), step)
     assert acting == [Breach(alert, 4, 0.7)]
 
 

@@ -184,11 +184,13 @@ def test_a_value_can_be_overridden_on_the_command_line() -> None:
         "--trainer.callbacks.schedule.validation=false",
         '--trainer.callbacks.thresholds.alerts=[{"scalar": "reliability", "stage": "train", "below": 0.1}]',
         "--trainer.callbacks.labels.ignore=[1, 2]",
+        "--trainer.callbacks.labels.targets_key=1",
     )
     alerts = [Alert("reliability", "train", below=0.1)]
     assert monitor.thresholds == Thresholds(stranger=0.3, lookalike=0.2, min_inputs=0, alerts=alerts)
     assert monitor.schedule == Schedule(train_every_n_steps=500, train_batches=4, validation=False)
     assert list(monitor.labels.ignore) == [1, 2]
+    assert monitor.labels.targets_key == 1
 
 
 def test_what_the_readme_shows_is_read() -> None:

@@ -104,7 +104,7 @@ class TestTouchesNothing:
             results.append(([weight.tolist() for weight in model.parameters()], random_states()))
         assert results[0] == results[1]
 
-    @pytest.mark.parametrize("method", ["begin_batch", "look", "end_batch", "close"])
+    @pytest.mark.parametrize("method", ["open", "begin_batch", "look", "end_batch", "close"])
     def test_a_fault_of_ours_ends_the_monitor_not_the_training(self, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """Whatever fails in us: one warning, no hook left, and the weights of a training without us."""
         unwatched = Toy()
@@ -422,6 +422,28 @@ class TestScalars:
         run.fit(Toy(), DataLoader(Endless(), batch_size=16))
         assert sorted(logger.curve("cossim_train/overlap_mean")) == [0, 3, 6]
 
+    @pytest.mark.parametrize("accumulate", [2, 3, 5])
+    def test_a_last_window_may_begin_within_a_step(self, accumulate: int) -> None:
+        """Windows of four batches, of a loader of unknown length, where a step has fewer or more."""
+
+        class Endless(IterableDataset[tuple[Tensor, ...]]):
+            @override
+            def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+                return cycle(loader().dataset)  # type: ignore[arg-type]
+
+        logger = MemoryLogger()
+        monitor = LabelSimilarityMonitor(schedule=Schedule(100, 4), thresholds=FEW)
+        run = trainer(callbacks=[monitor], logger=logger, max_epochs=-1, max_steps=10, accumulate_grad_batches=accumulate)
+        run.fit(Toy(), DataLoader(Endless(), batch_size=16))
+        assert sorted(logger.curve("cossim_train/overlap_mean")) == [3 // accumulate, 9]
+
+    def test_a_single_batch_an_epoch_is_no_reason_to_look_longer(self) -> None:
+        """As with `overfit_batches=1`, or when all data is one batch."""
+        logger = MemoryLogger()
+        run = trainer(callbacks=[LabelSimilarityMonitor()], logger=logger, max_epochs=30)
+        run.fit(Toy(), loader(batch_size=96))
+        assert sorted(logger.curve("cossim_train/overlap_mean")) == [7, 29]
+
     def test_a_monitor_can_be_used_again_with_a_new_trainer(self) -> None:
         """Its steps and its windows begin anew with the new Trainer's."""
         monitor, first, second = LabelSimilarityMonitor(schedule=Schedule(3, 2), thresholds=FEW), MemoryLogger(), MemoryLogger()
@@ -603,6 +625,25 @@ class TestState:
         assert sorted(whole.curve("cossim_train/overlap_mean")) == [1, 5, 9, 11]
         assert sorted(resumed.curve("cossim_train/overlap_mean")) == [9, 11]
         assert set(resumed.curve("cossim_val/overlap_mean")) == set(resumed.curve("val_loss")) == {5, 11}
+
+    def test_a_state_of_an_older_version_is_taken_as_far_as_it_goes(self) -> None:
+        monitor, state = LabelSimilarityMonitor(), LabelSimilarityMonitor().state_dict()
+        for key in ("inputs_per_batch", "inputs_of_last", "alerts", "watched"):
+            del state[key]
+        monitor.load_state_dict({**state, "step": 7})
+        assert monitor.state_dict()["step"] == 7
+
+    def test_a_state_does_not_change_with_the_monitor(self) -> None:
+        """It may be written while training goes on, and read by two."""
+        monitor = LabelSimilarityMonitor()
+        fit(monitor=monitor, model=Toy())
+        state = monitor.state_dict()
+        before = copy.deepcopy(state)
+        other = LabelSimilarityMonitor()
+        other.load_state_dict(state)
+        for one in (monitor, other):
+            one._publisher.watched["cossim_val"]["gap_behaviour"] = 7.0
+        assert state == before
 
     def test_choice_of_labels_survives_a_resume(self) -> None:
         """What is restored is what was chosen, whatever the first window after the resume would choose."""

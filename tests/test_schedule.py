@@ -192,6 +192,14 @@ def windows_with_inputs(
         pytest.param(WindowClock(100, 8, 256), [16] * 12, math.inf, [(0, 11)], id="too few at all"),
         pytest.param(WindowClock(100, 8, 256), [16] * 5, math.inf, [(0, 4)], id="a short fit"),
         pytest.param(WindowClock(100, 8, 256), [256], 1, [(0, 0)], id="a single batch"),
+        pytest.param(WindowClock(30, 8, 256), [96] * 50, 1, [(0, 7), (30, 37), (42, 49)], id="a single batch an epoch"),
+        pytest.param(
+            WindowClock(9, 8, 256),
+            ([64] * 9 + [2]) * 5,
+            10,
+            [(0, 7), (9, 16), (18, 25), (27, 34), (42, 49)],
+            id="a small one opens",
+        ),
     ],
 )
 def test_windows_are_as_long_as_their_first_batch_tells(

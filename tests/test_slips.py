@@ -5,6 +5,7 @@ a file, and the start of the fit.
 """
 
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,6 +187,28 @@ FILES: dict[str, tuple[bytes | None, str]] = {
         "t.yaml:1: expected plain YAML, got could not determine a constructor for the tag '!high'.",
     ),
     "broken off": (b"stranger: [0.1\n", "t.yaml:2: expected YAML, got expected ',' or ']', but got '<stream end>'."),
+    "a number beyond all numbers": (
+        b"stranger: " + b"1" * 400,
+        f"t.yaml:1: Expected `stranger` to be a {RANGE}, got inf.",
+    ),
+    "a count beyond all numbers": (
+        b"min_inputs: " + b"1" * 5001,
+        "t.yaml:1: Expected `min_inputs` to be a whole number of at least 0, got inf.",
+    ),
+    "a date that is none": (b"stranger: 2001-13-45\n", "t.yaml:1: expected plain YAML, got '2001-13-45' (ValueError)."),
+    "a tag that does not hold": (b"\nstranger: !!bool abc\n", "t.yaml:2: expected plain YAML, got 'abc' (KeyError)."),
+    "digits of another script": (
+        "stranger: ٣".encode(),
+        f"t.yaml:1: Expected `stranger` to be a {RANGE}, got '٣'.",
+    ),
+    "a key over two lines": (b'"a\\nb": 1\n', f"t.yaml:1: unknown key `a b`. {KNOWN}"),
+    "a key of several parts": (b"? [a, b]\n: 1\n", f"t.yaml:1: expected {KEYS}, got a key of several parts."),
+    "a merge key": (b"<<: {stranger: 0.1}\n", f"t.yaml:1: unknown key `<<`. {KNOWN}"),
+    "two documents": (
+        b"stranger: 0.1\n---\nstranger: 0.2\n",
+        "t.yaml:2: expected YAML, got but found another document.",
+    ),
+    "too deep": (b"stranger: " + b"[" * 2000, "t.yaml: expected YAML, got lists in lists beyond all depth."),
     "missing": (None, "t.yaml: expected a readable file, got No such file or directory."),
 }
 FOLDER = "t.yaml: expected a readable file, got Is a directory."
@@ -338,21 +361,6 @@ ARGUMENTS: list[tuple[dict[str, Any], str, tuple[str, str] | None]] = [
     ),
     ({"overlap": "cosine"}, "Expected `overlap` to be 'bhattacharyya' or 'product' or ", ("overlap", "'bhattacharyya'")),
     (
-        {"link": "sigmoid", "thresholds": {"alerts": [{"scalar": "gap_translation", "above": 1}]}},
-        "Expected `scalar` of every alert to be one that a sigmoid head has, got 'gap_translation'. It has ",
-        None,
-    ),
-    (
-        {"schedule": {"validation": False}, "thresholds": {"alerts": [{"scalar": "reliability", "below": 1}]}},
-        "Expected `stage` of every alert to be one that is looked at, got 'val' with Schedule(validation=False).",
-        None,
-    ),
-    (
-        {"schedule": {"test": False}, "thresholds": {"alerts": [{"scalar": "reliability", "below": 1, "stage": "test"}]}},
-        "Expected `stage` of every alert to be one that is looked at, got 'test' with Schedule(test=False).",
-        None,
-    ),
-    (
         {"thresholds": {"stranger": 0.2}, "thresholds_file": "good.yaml"},
         "Expected `thresholds` or `thresholds_file`, got both. Leave one of them out.",
         None,
@@ -471,6 +479,38 @@ def test_what_does_not_fit_the_model_is_told_at_the_start_of_the_fit(
     assert str(caught.value).startswith(said), what
     assert "\n" not in str(caught.value)
     assert model.batches_seen == 0
+
+
+# Alerts that could never act
+
+
+@pytest.mark.parametrize(
+    ("alert", "arguments", "why"),
+    [
+        (Alert("gap_translation", above=1), {"link": "sigmoid"}, "a sigmoid head has no such scalar"),
+        (Alert("overlap_mean", above=1), {"schedule": Schedule(validation=False)}, "the schedule leaves such runs out"),
+        (Alert("overlap_mean", "test", above=1), {"schedule": Schedule(test=False)}, "the schedule leaves such runs out"),
+        (Alert("overlap_mean", "test", above=1, patience=2), {}, "a test run makes one report, its patience is 2"),
+        (Alert("reliability", below=0.5), {}, "below min_reliability, 0.5, there are no verdicts"),
+        (Alert("overlap_mean", above=1), {"toy": 9}, "9 labels have 36 pairs, verdicts need 45"),
+        (Alert("overlap_mean", above=1), {"toy": 2}, "2 labels have 1 pair, verdicts need 45"),
+        (Alert("reliability", below=0.51), {}, None),
+        (Alert("reliability", above=0.9, below=0.4), {}, None),
+        (Alert("overlap_mean", "train", above=1, patience=9), {"schedule": Schedule(validation=False, test=False)}, None),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+@pytest.mark.filterwarnings("ignore:LabelSimilarityMonitor. cossim_")  # two labels have no gaps
+def test_an_alert_that_can_never_act_is_told_of_at_the_start(alert: Alert, arguments: dict[str, Any], why: str | None) -> None:
+    """Once, and it is no error: thresholds may be shared by several models."""
+    num_labels = arguments.pop("toy", 10)
+    monitor = LabelSimilarityMonitor(thresholds=Thresholds(alerts=[alert]), **arguments)
+    with warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter("always")
+        trainer(callbacks=[monitor]).fit(Toy(num_labels), loader(num_labels=num_labels), loader(60, num_labels=num_labels))
+    told = [str(warning.message) for warning in record if "can never act" in str(warning.message)]
+    text = f"LabelSimilarityMonitor: the alert on {alert.scalar} of {alert.stage} can never act: {why}"
+    assert told == ([] if why is None else [text])
 
 
 def test_there_are_more_than_twenty_slips() -> None:

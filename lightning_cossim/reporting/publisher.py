@@ -89,4 +89,4 @@ class Publisher:
         no_verdict = report.undefined.get(SHARES[0])
         if no_verdict is not None and tags not in self._told:
             self._told.add(tags)
-            self._inform(f"{tags}: no verdict on pairs: {no_verdict}. Until there is one, nothing is flagged.")
+            self._inform(f"{tags}: no verdict on pairs: {no_verdict}. Until there is one, nothing is flagged and alerts wait.")

@@ -32,7 +32,7 @@ def test_that_there_is_no_verdict_is_said_once_in_a_stage_and_not_as_of_a_fault(
     few, fewer = (judged(report_of(num_inputs=number), Thresholds()) for number in (100, 50))
     for report in (few, fewer, replace(few, stage="train"), few):
         desk.publish(report)
-    said = "no verdict on pairs: 100 inputs, verdicts need 256. Until there is one, nothing is flagged."
+    said = "no verdict on pairs: 100 inputs, verdicts need 256. Until there is one, nothing is flagged and alerts wait."
     assert desk.informed == [f"cossim_val: {said}", f"cossim_train: {said}"]
     assert desk.warned == []
     desk.publisher.start()
