@@ -431,8 +431,18 @@ MUTANTS = (
     ),
     Mutant(
         "forgets the breaches before a resume",
-        (("monitor.py", '        self._alerts.restore(state_dict["alerts"])\n', ""),),
+        (("monitor.py", '        self._alerts.restore(state["alerts"])\n', ""),),
         ("tests/test_acting.py::test_counts_begin_anew_with_another_fit_and_go_on_after_a_resume",),
+    ),
+    Mutant(
+        "lets a validation before the fit use up an alert",
+        (("monitor.py", 'self._alerts if trainer.state.fn == "fit" else AlertCounter(self.thresholds)', "self._alerts"),),
+        ("tests/test_acting.py::test_runs_of_their_own_take_no_part_in_what_a_fit_counts",),
+    ),
+    Mutant(
+        "goes on past an alert that stopped the run",
+        (("alerts.py", 'same["count"] if alert.action == "warn" else min(same["count"], alert.patience - 1)', 'same["count"]'),),
+        ("tests/test_acting.py::test_a_fit_that_was_stopped_stops_again_after_a_resume",),
     ),
     Mutant(
         "counts the breaches of another fit",
