@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
-from lightning_cossim import GapReport, LabelSelection, LabelSimilarityMonitor
+from lightning_cossim import Display, GapReport, LabelSelection, LabelSimilarityMonitor
 
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
@@ -66,7 +66,8 @@ def main(epochs: int = 20, folder: str = "lightning_logs") -> GapReport:
     """Train, print what the monitor found, and return its last validation report."""
     pl.seed_everything(0, verbose=False)
     training, validation = digits()
-    monitor = LabelSimilarityMonitor(labels=LabelSelection(names=DIGITS))
+    # Of so short a training nothing has to be saved: all pictures come, after every epoch.
+    monitor = LabelSimilarityMonitor(labels=LabelSelection(names=DIGITS), display=Display(max_overhead=None))
     logger = TensorBoardLogger(folder, name="quickstart")
     trainer = pl.Trainer(max_epochs=epochs, accelerator="cpu", callbacks=[monitor], logger=logger, enable_progress_bar=False)
     trainer.fit(Classifier(), training, validation)

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lightning_cossim.config import LabelSelection, Schedule
+    from lightning_cossim.config import Display, LabelSelection, Schedule
     from lightning_cossim.errors import AlertRaised, LabelSimilarityError
     from lightning_cossim.monitor import LabelSimilarityMonitor
     from lightning_cossim.report import GapReport
@@ -19,6 +19,7 @@ __all__ = [
     "Alert",
     "AlertRaised",
     "Breach",
+    "Display",
     "GapReport",
     "LabelSelection",
     "LabelSimilarityError",
@@ -32,6 +33,7 @@ _HOME = {
     "Alert": "thresholds",
     "AlertRaised": "errors",
     "Breach": "thresholds",
+    "Display": "config",
     "GapReport": "report",
     "LabelSelection": "config",
     "LabelSimilarityError": "errors",

@@ -5,7 +5,7 @@ from os import PathLike
 from typing import Any, get_args
 
 from lightning_cossim.checks import Restriction, check_number
-from lightning_cossim.config import LabelSelection, Schedule
+from lightning_cossim.config import Display, LabelSelection, Schedule
 from lightning_cossim.errors import ConfigError, expected
 from lightning_cossim.functional.inputs import check_one_of
 from lightning_cossim.functional.overlap import Link, OverlapKind
@@ -25,7 +25,7 @@ def check_arguments(arguments: dict[str, Any]) -> None:
         if value == "" or not isinstance(value, str | None):
             got = repr(value) if value == "" else type(value).__name__
             raise ConfigError(expected(argument, f"to be {wanted} or None", got), argument)
-    kinds = {"labels": LabelSelection, "schedule": Schedule, "thresholds": Thresholds}
+    kinds = {"labels": LabelSelection, "schedule": Schedule, "thresholds": Thresholds, "display": Display}
     for argument, kind in kinds.items():
         if not isinstance(arguments[argument], kind):
             article = "" if kind is Thresholds else "a "

@@ -10,6 +10,7 @@ from lightning_cossim.errors import ConfigError, expected
 from lightning_cossim.strict_types import (
     NonNegative,
     ReadableFile,
+    UnitInterval,
     Whole,
     WholeFrom0,
     WholeFrom1,
@@ -18,7 +19,7 @@ from lightning_cossim.strict_types import (
     check_fields,
 )
 
-__all__ = ["LabelSelection", "Schedule"]
+__all__ = ["Display", "LabelSelection", "Schedule"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,35 @@ class Schedule:
     max_inputs_per_batch: WholeFrom1 = 1024
     validation: bool = True
     test: bool = True
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True)
+class Display:
+    """What is shown beside curves, and what all of it may cost.
+
+    Args:
+        max_overhead: share of the time that pictures and training reports may take, half of it each, from 0 to 1: a picture or a
+            training window that does not fit into it waits. Pictures come once at the end of the fit in any case, and so do
+            validation scalars at every validation. Default 2 %; null: everything comes when it is due.
+        max_pairs: rows of a table of pairs, either way, at least 1.
+        heatmaps: whether to draw cosine, overlap and gap of all pairs.
+        scatter: whether to draw the cosine of all pairs against their overlap.
+        tables: whether to write the pairs furthest from what their cosine suggests, by name.
+        histograms: whether to draw, from 15 labels on, how cosines, overlaps and gaps are distributed.
+
+    Raises:
+        ConfigError: a value is of the wrong type or out of range.
+    """
+
+    max_overhead: UnitInterval | None = 0.02
+    max_pairs: WholeFrom1 = 12
+    heatmaps: bool = True
+    scatter: bool = True
+    tables: bool = True
+    histograms: bool = True
 
     def __post_init__(self) -> None:
         check_fields(self)

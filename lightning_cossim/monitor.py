@@ -20,14 +20,15 @@ from typing_extensions import override
 
 from lightning_cossim.alerts import AlertCounter, in_words
 from lightning_cossim.arguments import check_arguments, chosen_thresholds, idle_alerts
-from lightning_cossim.config import LabelSelection, Schedule
+from lightning_cossim.config import Display, LabelSelection, Schedule
 from lightning_cossim.errors import AlertRaised, ConfigError, expected
 from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind
 from lightning_cossim.head import find_head
 from lightning_cossim.report import GapReport
+from lightning_cossim.reporting.pages import Pages
 from lightning_cossim.reporting.publisher import Publisher
 from lightning_cossim.reporting.tags import group
-from lightning_cossim.schedule import Overhead, StepCounter, WindowClock, batches_of_fit
+from lightning_cossim.schedule import Budget, Overhead, StepCounter, WindowClock, batches_of_fit
 from lightning_cossim.strict_types import Number, WholeFrom2
 from lightning_cossim.thresholds import Action, Thresholds, ThresholdsFile, alert_values, judged
 from lightning_cossim.watch import HeadWatch
@@ -82,7 +83,8 @@ class LabelSimilarityMonitor(Callback):
         thresholds: from which gap on a pair is flagged, and which alerts there are.
         thresholds_file: a YAML file with the thresholds instead, as `lightning-cossim config` prints one; in the configuration of
             a LightningCLI relative to the file that names it.
-        name: puts the scalars under `cossim_<name>_…`; needed where several monitors share a Trainer.
+        display: what is shown beside curves, and the share of the time that it may take.
+        name: puts everything under `cossim_<name>_…`; needed where several monitors share a Trainer.
 
     Raises:
         InputError: an unknown link or overlap; at the start of the fit: a threshold or k out of range.
@@ -109,12 +111,13 @@ class LabelSimilarityMonitor(Callback):
         schedule: Schedule = Schedule(),
         thresholds: Thresholds = Thresholds(),
         thresholds_file: ThresholdsFile | None = None,
+        display: Display = Display(),
         name: str | None = None,
     ) -> None:
         check_arguments(locals())
         self.head, self.link, self.overlap = head, link, overlap
         self.overlap_threshold, self.overlap_k = overlap_threshold, overlap_k
-        self.labels, self.schedule, self.name = labels, schedule, name
+        self.labels, self.schedule, self.display, self.name = labels, schedule, display, name
         self.thresholds = chosen_thresholds(thresholds, thresholds_file)
         """Those that hold, wherever they were given."""
         self.last_report: dict[str, GapReport] = {}
@@ -126,7 +129,12 @@ class LabelSimilarityMonitor(Callback):
         self._batches_of_fit, self._batches_started = math.inf, 0
         self._overhead = Overhead()
         self._alerts = AlertCounter(self.thresholds)
-        self._publisher = Publisher(link, name, warn=self._warn, inform=self._inform)
+        self._pages = Pages(display, self.thresholds, name, self._tell_of_glyphs)
+        self._publisher = Publisher(link, name, self._pages, warn=self._warn, inform=self._inform)
+        self._budget = Budget(None)
+        self._window_began = 0.0
+        self._undrawn: GapReport | None = None
+        """The last report whose pictures have not been drawn."""
         self._said: set[str] = set()
 
     # Coming and going
@@ -142,6 +150,7 @@ class LabelSimilarityMonitor(Callback):
             self._clock.start_fit(self._steps.step)
             self._alerts.restart()
             self._publisher.watched.clear()
+            self._pages.order = None
             self._tracked = self._head_watch.tracked = None
         self._clock.drop_window(self._steps.step)
         step, accumulate = self._steps.step, trainer.accumulate_grad_batches
@@ -159,6 +168,7 @@ class LabelSimilarityMonitor(Callback):
     @_harmless
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._steps.finish_fit(trainer.global_step, manual=not pl_module.automatic_optimization)
+        self._draw(trainer, at_the_end=True)
 
     @override
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -177,6 +187,10 @@ class LabelSimilarityMonitor(Callback):
         done = self._batches_done(trainer, batch_idx)
         self._batches_started += 1
         if self._clock.start_batch(step, done, self._batches_of_fit, trainer.num_training_batches):
+            if not self._head_watch.is_open("train"):
+                self._window_began = self._overhead.spent
+            if self._clock.is_optional and not self._clock.decide(stays=self._affords_window(trainer)):
+                return
             self._head_watch.begin_batch("train", batch, step)
 
     @override
@@ -195,6 +209,9 @@ class LabelSimilarityMonitor(Callback):
                 self._head_watch.drop("train")
             elif self._clock.finish_batch():
                 self._report(trainer, "train")
+                self._budget.pay("window", self._overhead.spent - self._window_began)
+                if not trainer.enable_validation:
+                    self._draw(trainer)
 
     # Validation and test
 
@@ -225,6 +242,7 @@ class LabelSimilarityMonitor(Callback):
     @_harmless
     def _report_validation(self, trainer: pl.Trainer) -> None:
         self._report(trainer, "val")
+        self._draw(trainer, at_the_end=trainer.state.fn != "fit")
 
     @override
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -247,6 +265,7 @@ class LabelSimilarityMonitor(Callback):
     @_harmless
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._report(trainer, "test")
+        self._draw(trainer, at_the_end=True)
 
     # State: builtins only, equal on all processes
 
@@ -266,6 +285,7 @@ class LabelSimilarityMonitor(Callback):
             "inputs_of_last": self._clock.inputs_of_last,
             "alerts": self._alerts.state(),
             "tracked": None if self._tracked is None else self._tracked.tolist(),
+            "order": self._pages.order,
             "watched": {tags: dict(values) for tags, values in self._publisher.watched.items()},
         }
 
@@ -278,6 +298,7 @@ class LabelSimilarityMonitor(Callback):
         self._clock.inputs_per_batch, self._clock.inputs_of_last = state["inputs_per_batch"], state["inputs_of_last"]
         self._alerts.restore(state["alerts"])
         self._tracked = None if state["tracked"] is None else torch.tensor(state["tracked"])
+        self._pages.order = state["order"]
         self._publisher.watched = {tags: dict(values) for tags, values in state["watched"].items()}
 
     # What the hooks call
@@ -291,6 +312,9 @@ class LabelSimilarityMonitor(Callback):
         """Find the head and put the hook on it. What the user configured wrongly is raised here, before anything runs."""
         self._detach()
         self._overhead = Overhead()
+        share = self.display.max_overhead
+        self._budget = Budget(None if share is None else share / 2)  # for each of its two kinds
+        self._undrawn = None
         self._publisher.start()
         self._said.clear()
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
@@ -349,8 +373,22 @@ class LabelSimilarityMonitor(Callback):
         acting = alerts.observe(values, report.step)
         report = replace(report, scalars=scalars, alerts=tuple(map(in_words, acting)))
         self.last_report[stage] = report
+        if stage != "train" or not trainer.enable_validation:
+            self._undrawn = report
         self._publisher.publish(report, trainer.loggers if trainer.is_global_zero else (), trainer.callback_metrics)
         self._act(trainer, report, [breach.alert.action for breach in acting])
+
+    def _draw(self, trainer: pl.Trainer, *, at_the_end: bool = False) -> None:
+        """Draw the last report, unless that is done, or costs more than it may; on one process, which nobody waits for."""
+        if self._undrawn is None or not trainer.is_global_zero or not (at_the_end or self._budget.allows("pictures")):
+            return
+        began, report, self._undrawn = self._overhead.spent, self._undrawn, None
+        self._publisher.publish_pictures(report, trainer.loggers)
+        self._budget.pay("pictures", self._overhead.spent - began)
+
+    def _affords_window(self, trainer: pl.Trainer) -> bool:
+        """Whether a training window fits into its share of the time; one process decides for all."""
+        return self.display.max_overhead is None or bool(trainer.strategy.broadcast(self._budget.allows("window")))
 
     def _act(self, trainer: pl.Trainer, report: GapReport, actions: Sequence[Action]) -> None:
         """Do what the alerts of a report are there for."""
@@ -371,6 +409,9 @@ class LabelSimilarityMonitor(Callback):
         head = self._head_watch.head
         tags = group("*", self.name)
         self._inform(f"watching {head}; {self.link} of its own output; {what_next}; tags {tags}")
+
+    def _tell_of_glyphs(self) -> None:
+        self._warn("some names have characters that the font of pictures lacks: boxes stand in their place")
 
     def _inform(self, text: str) -> None:
         rank_zero_info(f"LabelSimilarityMonitor: {text}")

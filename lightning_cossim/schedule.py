@@ -4,7 +4,7 @@ import math
 from time import perf_counter
 from typing import Final
 
-__all__ = ["Overhead", "StepCounter", "WindowClock", "batches_of_fit"]
+__all__ = ["Budget", "Overhead", "StepCounter", "WindowClock", "batches_of_fit"]
 
 MAX_WINDOW: Final = 64
 """Batches of a training window, at the most."""
@@ -36,6 +36,8 @@ class WindowClock:
         """Inputs of the last batch of an epoch, as far as one has opened a window: it may have but one."""
         self.is_new = False
         """Whether a window has just opened whose length its first batch has to tell."""
+        self.is_optional = False
+        """Whether a window has just opened that may be put off: a regular one."""
         self._opened = 0
         self._fit: tuple[float, float] = math.inf, math.inf
         self._last_length, self._last_opens = 0, math.inf
@@ -57,6 +59,7 @@ class WindowClock:
         self._plan(total, per_epoch)
         if not self.batches_left and self._opens(step, done):
             self._opened, self.is_new = done, self.min_inputs > 0
+            self.is_optional = done != self._last_opens and not self.is_curious
             self.batches_left = self._last_length if done == self._last_opens else self._length(done)
             self.next_due = step + self.every_n_steps
         return self.batches_left > 0
@@ -82,6 +85,13 @@ class WindowClock:
             self.batches_left = length if self._opened + length <= self._last_opens else 0
         return self.batches_left > 0
 
+    def decide(self, *, stays: bool) -> bool:
+        """Whether the window that has just opened stays open; one that does not is due again a period later."""
+        self.is_optional = False
+        if not stays:
+            self.batches_left, self.is_new = 0, False
+        return stays
+
     def finish_batch(self) -> bool:
         """Count one batch of the open window; whether it was the last."""
         self.batches_left -= 1
@@ -98,7 +108,7 @@ class WindowClock:
 
     def drop_window(self, step: int) -> None:
         """Forget the open window, if any, and what was planned for beyond one period from this step."""
-        self.batches_left, self.is_new = 0, False
+        self.batches_left, self.is_new, self.is_optional = 0, False, False
         self.next_due = min(self.next_due, step + self.every_n_steps)
 
     def start_fit(self, step: int) -> None:
@@ -182,13 +192,40 @@ class Overhead:
         """The monitor is done."""
         self._spent += perf_counter() - self._entered
 
+    @property
+    def spent(self) -> float:
+        """Seconds spent so far; to be asked for between `enter` and `leave`."""
+        return self._spent + perf_counter() - self._entered
+
     def share(self, stage: str) -> float:
         """The share since this stage was last asked for, in [0, 1]; to be called between `enter` and `leave`."""
-        now = perf_counter()
-        spent = self._spent + now - self._entered
+        now, spent = perf_counter(), self.spent
         since, spent_then = self._last.get(stage, (self._born, 0.0))
         self._last[stage] = now, spent
         return (spent - spent_then) / max(now - since, 1e-9)
+
+
+class Budget:
+    """Whether work of some kind fits into a share of the time since it was last done, going by what it cost then.
+
+    Args:
+        share: of the time, from 0 to 1; None: everything fits.
+    """
+
+    def __init__(self, share: float | None) -> None:
+        self.share = share
+        self._last: dict[str, tuple[float, float]] = {}
+
+    def allows(self, kind: str) -> bool:
+        """Whether the work may be done now; the first time it may."""
+        if self.share is None or kind not in self._last:
+            return True
+        done, cost = self._last[kind]
+        return cost <= self.share * (perf_counter() - done)
+
+    def pay(self, kind: str, cost: float) -> None:
+        """The work has just been done and took so many seconds."""
+        self._last[kind] = perf_counter(), cost
 
 
 def batches_of_fit(batches_per_epoch: float, max_epochs: int | None, max_steps: int, accumulate: int) -> float:

@@ -2,11 +2,11 @@
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from tabulate import tabulate
 
-__all__ = ["as_markdown_text", "markdown_table", "text_table"]
+__all__ = ["as_markdown_text", "markdown_table", "printable", "text_table"]
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#!|~])")
 
@@ -21,12 +21,12 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         Bag      Coat      -0.2
     """
     sides = ("left", "left", *["right"] * (len(header) - 2))
-    cells = [[_printable(cell) for cell in row] for row in rows]
+    cells = [[printable(cell) for cell in row] for row in rows]
     return tabulate(cells, headers=header, tablefmt="plain", disable_numparse=True, colalign=sides) if rows else "(none)"
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    r"""The same in GitHub's Markdown; every cell shows as the text it is.
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], bold: Container[int] = ()) -> str:
+    r"""The same in GitHub's Markdown; every cell shows as the text it is, in rows with one of the `bold` numbers in bold.
 
     Example:
         >>> print(markdown_table(["label", "gap"], [["<b>|x|", "1"]]))
@@ -35,14 +35,15 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         | &lt;b&gt;\|x\| | 1     |
     """
     cells = [[as_markdown_text(cell) for cell in row] for row in rows]
+    cells = [[f"**{cell}**" for cell in row] if number in bold else row for number, row in enumerate(cells)]
     return tabulate(cells, headers=header, tablefmt="github", disable_numparse=True) if rows else "(none)"
 
 
 def as_markdown_text(cell: str) -> str:
     """The text with everything that Markdown or HTML would read as markup escaped, on one line."""
-    return _MARKUP.sub(r"\\\1", html.escape(_printable(cell), quote=False))
+    return _MARKUP.sub(r"\\\1", html.escape(printable(cell), quote=False))
 
 
-def _printable(cell: str) -> str:
-    """The cell on one line, without what would steer a terminal: line breaks, escapes, marks of direction."""
+def printable(cell: str) -> str:
+    """The text on one line, without what would steer a terminal: line breaks, escapes, marks of direction."""
     return " ".join("".join(char if char.isprintable() else " " for char in cell).split())

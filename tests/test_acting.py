@@ -24,7 +24,7 @@ from lightning_cossim.reporting.tags import scalars
 from lightning_cossim.thresholds import Scalar, Stage
 from lightning_cossim.watch import HeadWatch
 from tests.test_thresholds import report_of
-from tests.toys import MemoryLogger, Toy, loader, trainer
+from tests.toys import ALWAYS, MemoryLogger, Toy, loader, trainer
 
 NAN = math.nan
 EVERY_BATCH = Schedule(train_every_n_steps=1, train_batches=1)
@@ -112,7 +112,7 @@ def test_a_warning_comes_at_the_step_that_the_series_says(
             reports.append(monitor.last_report["train"])
 
     alert = Alert("gap_behaviour", "train", above=0.6, patience=patience)
-    monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=thresholds(alert, min_inputs=1))
+    monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=thresholds(alert, min_inputs=1), display=ALWAYS)
     with heard() as said:
         run, _ = fit(monitor, max_epochs=1, callbacks=[Recorder()])
     assert run.global_step == 6
@@ -131,7 +131,7 @@ def test_the_fit_ends_at_the_step_that_the_series_says(
     feed("train", [0.7, NAN, 0.7, 0.5, 0.7, 0.7, "no verdict", 0.8, 0.7, 0.7, 0.7, 0.7])
     alert = Alert("gap_behaviour", "train", above=0.6, patience=3, action=action)
     logger = MemoryLogger()
-    monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=thresholds(alert, min_inputs=1), name="aux")
+    monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=thresholds(alert, min_inputs=1), name="aux", display=ALWAYS)
     text = f"gap_behaviour is 0.8, above 0.6, for 3 reports in a row ({action})"
     with heard() as said:
         if action == "stop":
@@ -172,7 +172,7 @@ def test_several_alerts_act_together(feed: Callable[[Stage, Sequence[Value]], No
 def recorded(stage: Stage, scalar: Scalar) -> dict[int, float]:
     """The curve of a fit without alerts."""
     logger = MemoryLogger()
-    fit(LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=thresholds()), logger=logger, max_epochs=4)
+    fit(LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=thresholds(), display=ALWAYS), logger=logger, max_epochs=4)
     return logger.curve(f"cossim_{stage}/{scalar}")
 
 
@@ -198,7 +198,7 @@ def test_an_alert_acts_where_the_curve_of_the_same_training_says(
     assert wanted
     assert len(curve) == 24
     alert = Alert(scalar, "train", **{side: bound}, patience=2, action=action)
-    monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=thresholds(alert))
+    monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=thresholds(alert), display=ALWAYS)
     with heard() as said:
         if action == "raise":
             with pytest.raises(AlertRaised):
@@ -216,7 +216,7 @@ def test_alerts_change_nothing_of_a_training() -> None:
     weights = []
     for alerts in ([], [Alert("overlap_mean", stage, above=-1) for stage in ("train", "val")]):
         with heard() as said:
-            _, model = fit(LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=thresholds(*alerts)))
+            _, model = fit(LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=thresholds(*alerts), display=ALWAYS))
         assert len(said) == len(alerts)
         weights.append([weight.detach().clone() for weight in model.parameters()])
     assert all(torch.equal(one, other) for one, other in zip(*weights, strict=True))
@@ -317,7 +317,7 @@ def test_an_alert_stands_among_the_texts_of_tensorboard(tmp_path: Path, feed: Ca
     """At its step, behind the logger's prefix as the curves are; a logger without texts is no error."""
     feed("train", [0.5, 0.7, 0.7, 0.5, 0.7, 0.5])
     alert = Alert("gap_behaviour", "train", above=0.6, action="warn")
-    monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=thresholds(alert, min_inputs=1))
+    monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=thresholds(alert, min_inputs=1), display=ALWAYS)
     loggers = [TensorBoardLogger(tmp_path, name=None, version="", prefix="mine"), MemoryLogger()]
     with heard():
         fit(monitor, max_epochs=1, logger=loggers)
@@ -342,7 +342,7 @@ def test_a_logger_that_takes_no_more_texts_costs_them_only(feed: Callable[[Stage
 
     feed("train", [0.5, 0.7, 0.5, 0.7, 0.5, 0.5])
     alert = Alert("gap_behaviour", "train", above=0.6)
-    monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=thresholds(alert, min_inputs=1))
+    monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=thresholds(alert, min_inputs=1), display=ALWAYS)
     logger = Full()
     with heard() as said:
         fit(monitor, max_epochs=1, logger=logger)

@@ -30,7 +30,7 @@ from lightning_cossim.metrics import LabelCosineSimilarity, LogitCorrelation, Lo
 from lightning_cossim.report import GapReport
 from lightning_cossim.reporting.tags import SHARES
 from tests import reference
-from tests.toys import EMBEDDING_DIM, FEW, INPUT_DIM, NUM_LABELS, Batch, MemoryLogger, Toy, loader, trainer
+from tests.toys import ALWAYS, EMBEDDING_DIM, FEW, INPUT_DIM, NUM_LABELS, Batch, MemoryLogger, Toy, loader, trainer
 
 K, D, N = 7, 4, 120
 
@@ -628,7 +628,7 @@ def test_every_form_of_a_report_can_be_had(given: Case) -> None:
     report = report_on(given)
     assert f"{report.num_inputs} inputs, {report.num_pairs} pairs of labels" in str(report)
     assert all(remark in str(report) for remark in given.remarks)
-    assert report.to_markdown().startswith("**")
+    assert report.to_markdown().startswith(f"{report.num_inputs} inputs, ")
     assert len(report.to_pandas()) == report.num_pairs
     assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["num_pairs"] == report.num_pairs
 
@@ -1257,7 +1257,9 @@ def ours(said: Counter[str]) -> list[str]:
 
 
 def often(**settings: Any) -> LabelSimilarityMonitor:
-    return LabelSimilarityMonitor(schedule=Schedule(train_every_n_steps=2, train_batches=2), thresholds=FEW, **settings)
+    return LabelSimilarityMonitor(
+        schedule=Schedule(train_every_n_steps=2, train_batches=2), thresholds=FEW, display=ALWAYS, **settings
+    )
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.what)

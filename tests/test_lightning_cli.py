@@ -13,7 +13,7 @@ import yaml
 from lightning.pytorch.cli import LightningCLI
 from typing_extensions import override
 
-from lightning_cossim import Alert, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
+from lightning_cossim import Alert, Display, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
 from lightning_cossim.thresholds import Action, Scalar, Stage
 from tests.test_readme import THRESHOLDS, blocks
 from tests.toys import Toy, loader
@@ -82,8 +82,8 @@ def plain(value: Any) -> Any:
     return list(value) if isinstance(value, list | tuple) else value
 
 
-ARGUMENTS = ("head", "link", "overlap", "overlap_threshold", "overlap_k", "labels", "schedule", "thresholds", "name")
-SETTINGS = (Schedule, LabelSelection, Thresholds, Alert)
+ARGUMENTS = ("head", "link", "overlap", "overlap_threshold", "overlap_k", "labels", "schedule", "thresholds", "display", "name")
+SETTINGS = (Schedule, LabelSelection, Thresholds, Display, Alert)
 DEFAULT = LabelSimilarityMonitor()
 WHOLE: dict[str, Any] = {
     "head": "head",
@@ -116,6 +116,14 @@ WHOLE: dict[str, Any] = {
             {"scalar": "overlap_mean", "stage": "train", "above": 2.5, "below": -1.5, "patience": 3, "action": "stop"},
             {"scalar": "gap_geometry", "stage": "train", "above": 3, "below": -1e-3, "patience": 2, "action": "raise"},
         ],
+    },
+    "display": {
+        "max_overhead": None,
+        "max_pairs": 5,
+        "heatmaps": False,
+        "scatter": False,
+        "tables": False,
+        "histograms": False,
     },
     "name": "aux",
 }
@@ -244,9 +252,9 @@ def test_a_configuration_printed_with_comments_shows_every_field_with_its_help(c
 
 def test_the_help_of_the_class_shows_every_field_with_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(capsys, "--trainer.callbacks.help=lightning_cossim.LabelSimilarityMonitor")
-    for kind in (LabelSimilarityMonitor, Schedule, LabelSelection, Thresholds):
+    for kind in (LabelSimilarityMonitor, Schedule, LabelSelection, Thresholds, Display):
         for field, line in help_of(kind).items():
-            nested = kind is LabelSimilarityMonitor and field in {"labels", "schedule", "thresholds"}
+            nested = kind is LabelSimilarityMonitor and field in {"labels", "schedule", "thresholds", "display"}
             assert nested or f".{field}" in text, f"{kind.__name__}.{field}"
             assert line in text, f"{kind.__name__}.{field}"
     of_alerts = text.partition("scalarstobewatched")[2]

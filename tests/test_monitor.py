@@ -26,7 +26,7 @@ from lightning_cossim.observer import HeadObserver
 from lightning_cossim.reporting.tags import GAPS, SCALARS
 from lightning_cossim.watch import HeadWatch
 from tests import reference
-from tests.toys import FEW, NUM_LABELS, EveryThirdBatch, MemoryLogger, Toy, TwoOptimizers, loader, trainer
+from tests.toys import ALWAYS, FEW, NUM_LABELS, EveryThirdBatch, MemoryLogger, Toy, TwoOptimizers, loader, trainer
 
 EVERY_BATCH = Schedule(train_every_n_steps=1, train_batches=1)
 
@@ -66,7 +66,7 @@ class TestTouchesNothing:
     def test_training_is_bit_identical(self, toy: type[Toy], schedule: Schedule) -> None:
         """With and without the monitor: the same weights bit for bit, the same random states, no hook left."""
         results = []
-        for monitor in (None, LabelSimilarityMonitor(schedule=schedule, thresholds=FEW)):
+        for monitor in (None, LabelSimilarityMonitor(schedule=schedule, thresholds=FEW, display=ALWAYS)):
             torch.manual_seed(0)
             model = toy()
             fit(model, monitor)
@@ -95,7 +95,7 @@ class TestTouchesNothing:
                     raise ZeroDivisionError("the user's own")
 
         results = []
-        for monitor in (None, LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW)):
+        for monitor in (None, LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW, display=ALWAYS)):
             torch.manual_seed(0)
             model = Failing()
             with pytest.raises(ZeroDivisionError, match="the user's own"):
@@ -118,7 +118,7 @@ class TestTouchesNothing:
         monkeypatch.setattr(HeadWatch, method, fail)
         text = "LabelSimilarityMonitor: switched off, training goes on without it, after RuntimeError: planted"
         with pytest.warns(UserWarning) as record:
-            fit(model, LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW))
+            fit(model, LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW, display=ALWAYS))
         assert ours(record) == [text]
         assert num_hooks(model) == 0
         assert all(torch.equal(a, b) for a, b in zip(unwatched.parameters(), model.parameters(), strict=True))
@@ -132,7 +132,7 @@ class TestTouchesNothing:
                 if any(key.startswith("cossim") for key in metrics):
                     raise OSError("disk full")
 
-        monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW)
+        monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW, display=ALWAYS)
         with pytest.warns(UserWarning) as record:
             run = fit(Toy(), monitor, logger=[Broken(), good := MemoryLogger()])
         text = "Broken gets no more scalars in this run, reports go on in `last_report`, after OSError: disk full"
@@ -167,7 +167,7 @@ class TestTouchesNothing:
                 return loss
 
         model = Teaching()
-        fit(model, LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW))
+        fit(model, LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW, display=ALWAYS))
         (hook,) = model.teacher[0]._forward_hooks.values()
         model.teacher[0](torch.zeros(2, 5))
         observer = hook.__self__  # type: ignore[attr-defined]
@@ -242,7 +242,7 @@ class TestReports:
                 assert isinstance(pl_module, Toy)
                 seen.append(pl_module.head.weight.detach().clone())
 
-        monitor = LabelSimilarityMonitor(schedule=Schedule(train_batches=4), thresholds=FEW)
+        monitor = LabelSimilarityMonitor(schedule=Schedule(train_batches=4), thresholds=FEW, display=ALWAYS)
         fit(Toy(), monitor, callbacks=[Recorder()])
         report = monitor.last_report["train"]
         assert (report.step, report.num_inputs) == (11, 64)
@@ -275,7 +275,7 @@ class TestReports:
 
             on_train_end = on_train_batch_start
 
-        monitor = LabelSimilarityMonitor(schedule=Schedule(100, 2), thresholds=thresholds)
+        monitor = LabelSimilarityMonitor(schedule=Schedule(100, 2), thresholds=thresholds, display=ALWAYS)
         fit(Toy(), monitor, callbacks=[Recorder()], **settings)
         assert seen == reports
 
@@ -300,7 +300,9 @@ class TestReports:
             assert model.batches_seen == 0
 
     def test_at_most_the_asked_for_inputs_of_a_batch_are_looked_at(self) -> None:
-        monitor = LabelSimilarityMonitor(schedule=Schedule(train_batches=4, max_inputs_per_batch=5), thresholds=FEW)
+        monitor = LabelSimilarityMonitor(
+            schedule=Schedule(train_batches=4, max_inputs_per_batch=5), thresholds=FEW, display=ALWAYS
+        )
         fit(Toy(), monitor)
         assert monitor.last_report["train"].num_inputs == 20
         assert monitor.last_report["val"].num_inputs == 4 * 5
@@ -314,7 +316,9 @@ class TestReports:
 
     def test_of_many_labels_the_most_probable_are_tracked_for_the_whole_run(self) -> None:
         """With more labels than are tracked, the first window chooses; train and validation then show the same labels."""
-        monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5), schedule=Schedule(2, 2), thresholds=FEW)
+        monitor = LabelSimilarityMonitor(
+            labels=LabelSelection(max_tracked=5), schedule=Schedule(2, 2), thresholds=FEW, display=ALWAYS
+        )
         logger = MemoryLogger()
         fit(Toy(), monitor, logger=logger)
         labels = monitor.last_report["val"].labels
@@ -371,7 +375,7 @@ class TestReports:
         assert num_hooks(model) == 0
 
     def test_validation_and_test_can_be_left_out(self) -> None:
-        monitor = LabelSimilarityMonitor(schedule=Schedule(validation=False, test=False), thresholds=FEW)
+        monitor = LabelSimilarityMonitor(schedule=Schedule(validation=False, test=False), thresholds=FEW, display=ALWAYS)
         run = fit(Toy(), monitor)
         run.test(run.lightning_module, loader(40), verbose=False)
         assert set(monitor.last_report) == {"train"}
@@ -396,7 +400,7 @@ class TestScalars:
     ) -> None:
         """Under accumulation, mid-epoch validation and several optimizers, values stand at the x that `self.log` gives."""
         logger = MemoryLogger()
-        fit(toy(), LabelSimilarityMonitor(schedule=Schedule(3, 2), thresholds=FEW), logger=logger, **settings)
+        fit(toy(), LabelSimilarityMonitor(schedule=Schedule(3, 2), thresholds=FEW, display=ALWAYS), logger=logger, **settings)
         assert sorted(logger.curve("cossim_train/overlap_mean")) == steps
         assert set(steps) <= set(logger.curve("batches_seen"))
         assert sorted(logger.curve("cossim_val/overlap_mean")) == val_steps == sorted(logger.curve("val_loss"))
@@ -404,7 +408,13 @@ class TestScalars:
     def test_last_window_closes_with_the_fit_of_two_optimizers(self) -> None:
         """`max_steps` counts the steps of both: 20 of them are 10 batches."""
         logger, model = MemoryLogger(), TwoOptimizers()
-        fit(model, LabelSimilarityMonitor(schedule=Schedule(100, 2), thresholds=FEW), logger=logger, max_steps=20, max_epochs=-1)
+        fit(
+            model,
+            LabelSimilarityMonitor(schedule=Schedule(100, 2), thresholds=FEW, display=ALWAYS),
+            logger=logger,
+            max_steps=20,
+            max_epochs=-1,
+        )
         assert model.batches_seen == 10
         assert sorted(logger.curve("cossim_train/overlap_mean")) == [1, 9]
 
@@ -417,7 +427,7 @@ class TestScalars:
                 return cycle(loader().dataset)  # type: ignore[arg-type]
 
         logger = MemoryLogger()
-        monitor = LabelSimilarityMonitor(schedule=Schedule(3, 2), thresholds=FEW)
+        monitor = LabelSimilarityMonitor(schedule=Schedule(3, 2), thresholds=FEW, display=ALWAYS)
         run = trainer(callbacks=[monitor], logger=logger, max_epochs=-1, max_steps=7, accumulate_grad_batches=2)
         run.fit(Toy(), DataLoader(Endless(), batch_size=16))
         assert sorted(logger.curve("cossim_train/overlap_mean")) == [0, 3, 6]
@@ -432,7 +442,7 @@ class TestScalars:
                 return cycle(loader().dataset)  # type: ignore[arg-type]
 
         logger = MemoryLogger()
-        monitor = LabelSimilarityMonitor(schedule=Schedule(100, 4), thresholds=FEW)
+        monitor = LabelSimilarityMonitor(schedule=Schedule(100, 4), thresholds=FEW, display=ALWAYS)
         run = trainer(callbacks=[monitor], logger=logger, max_epochs=-1, max_steps=10, accumulate_grad_batches=accumulate)
         run.fit(Toy(), DataLoader(Endless(), batch_size=16))
         assert sorted(logger.curve("cossim_train/overlap_mean")) == [3 // accumulate, 9]
@@ -446,7 +456,11 @@ class TestScalars:
 
     def test_a_monitor_can_be_used_again_with_a_new_trainer(self) -> None:
         """Its steps and its windows begin anew with the new Trainer's."""
-        monitor, first, second = LabelSimilarityMonitor(schedule=Schedule(3, 2), thresholds=FEW), MemoryLogger(), MemoryLogger()
+        monitor, first, second = (
+            LabelSimilarityMonitor(schedule=Schedule(3, 2), thresholds=FEW, display=ALWAYS),
+            MemoryLogger(),
+            MemoryLogger(),
+        )
         fit(Toy(), monitor, logger=first)
         fit(Toy(), monitor, logger=second)
         tag = "cossim_train/overlap_mean"
@@ -455,7 +469,7 @@ class TestScalars:
     def test_validation_after_a_fit_stands_where_lightning_puts_it(self) -> None:
         """`validate()` after `fit()`, and a second fit that goes on, keep to Lightning's steps."""
         logger = MemoryLogger()
-        run = fit(Toy(), LabelSimilarityMonitor(schedule=Schedule(3, 2), thresholds=FEW), logger=logger)
+        run = fit(Toy(), LabelSimilarityMonitor(schedule=Schedule(3, 2), thresholds=FEW, display=ALWAYS), logger=logger)
         run.validate(run.lightning_module, loader(60), verbose=False)
         run.fit_loop.max_epochs = 3
         run.fit(run.lightning_module, loader(), loader(60))
@@ -464,7 +478,9 @@ class TestScalars:
     def test_every_tag_of_both_stages_comes_finite(self) -> None:
         """Ten labels have pairs enough for a verdict."""
         logger, thresholds = MemoryLogger(), Thresholds(min_inputs=0, min_reliability=0)
-        run = trainer(callbacks=[LabelSimilarityMonitor(schedule=Schedule(3, 2), thresholds=thresholds)], logger=logger)
+        run = trainer(
+            callbacks=[LabelSimilarityMonitor(schedule=Schedule(3, 2), thresholds=thresholds, display=ALWAYS)], logger=logger
+        )
         run.fit(Toy(10), loader(num_labels=10), loader(60, num_labels=10))
         for stage in ("train", "val"):
             for name in SCALARS:
@@ -608,7 +624,7 @@ class TestState:
         save = ModelCheckpoint(tmp_path, every_n_train_steps=5, save_top_k=-1)
         fit(
             Toy(),
-            LabelSimilarityMonitor(schedule=schedule, thresholds=FEW),
+            LabelSimilarityMonitor(schedule=schedule, thresholds=FEW, display=ALWAYS),
             logger=whole,
             callbacks=[save],
             enable_checkpointing=True,
@@ -619,7 +635,7 @@ class TestState:
 
         resumed = MemoryLogger()
         again = ModelCheckpoint(tmp_path, every_n_train_steps=5, save_top_k=-1)
-        monitor = LabelSimilarityMonitor(schedule=schedule, thresholds=FEW)
+        monitor = LabelSimilarityMonitor(schedule=schedule, thresholds=FEW, display=ALWAYS)
         run = trainer(callbacks=[monitor, again], logger=resumed, enable_checkpointing=True)
         run.fit(Toy(), loader(), loader(60), ckpt_path=path)
         assert sorted(whole.curve("cossim_train/overlap_mean")) == [1, 5, 9, 11]

@@ -33,7 +33,7 @@ from lightning_cossim.report import GapReport
 from lightning_cossim.watch import HeadWatch
 from tests import reference
 from tests.test_thresholds import report_of
-from tests.toys import Loader, Toy, loader, trainer
+from tests.toys import ALWAYS, Loader, Toy, loader, trainer
 
 K, D = 9, 4
 SOME = [7, 0, 3, 4, 8, 1]
@@ -172,7 +172,9 @@ def fitted(rank: int = 0, num_processes: int = 1) -> dict[str, Any]:
     """The last reports of a fit over one epoch, and what other callbacks can watch."""
     schedule = Schedule(train_every_n_steps=3, train_batches=2)
     thresholds = Thresholds(min_inputs=36)  # three batches of all processes, a fourth where the last of an epoch is among them
-    monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5), schedule=schedule, thresholds=thresholds)
+    monitor = LabelSimilarityMonitor(
+        labels=LabelSelection(max_tracked=5), schedule=schedule, thresholds=thresholds, display=ALWAYS
+    )
     run = trainer(
         callbacks=[monitor],
         max_epochs=1,
@@ -195,7 +197,9 @@ def alerted(action: Literal["stop", "raise"], rank: int = 0, num_processes: int 
     """How a fit ends whose alert acts at the third breach in a row, in processes that do not see the same."""
     alert = Alert("gap_behaviour", "train", above=0.6, patience=3, action=action)
     thresholds = Thresholds(min_inputs=0, min_reliability=0, alerts=[alert])
-    monitor = LabelSimilarityMonitor(schedule=Schedule(train_every_n_steps=1, train_batches=1), thresholds=thresholds)
+    monitor = LabelSimilarityMonitor(
+        schedule=Schedule(train_every_n_steps=1, train_batches=1), thresholds=thresholds, display=ALWAYS
+    )
     real, seen = HeadWatch.close, iter(SERIES if rank == 0 else [0.9] * len(SERIES))
 
     def close(self: HeadWatch, stage: str, total: Callable[[Tensor], Tensor]) -> GapReport:

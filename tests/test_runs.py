@@ -18,7 +18,19 @@ from typing_extensions import override
 from lightning_cossim import LabelSelection, LabelSimilarityMonitor, Schedule
 from lightning_cossim.reporting.tags import SHARES, scalars
 from tests import reference
-from tests.toys import FEW, NUM_LABELS, LanguageToy, MemoryLogger, SegmentationToy, Sentences, Toy, images, loader, trainer
+from tests.toys import (
+    ALWAYS,
+    FEW,
+    NUM_LABELS,
+    LanguageToy,
+    MemoryLogger,
+    SegmentationToy,
+    Sentences,
+    Toy,
+    images,
+    loader,
+    trainer,
+)
 
 EVERY_BATCH = Schedule(train_every_n_steps=1, train_batches=1)
 TEXT = LabelSelection(targets_key="labels")
@@ -65,7 +77,7 @@ def test_training_is_bit_identical(kind: str, schedule: Schedule) -> None:
     """With and without the monitor: the same weights and buffers bit for bit, the same random numbers after."""
     build, data, labels = KINDS[kind]
     results = []
-    monitor = LabelSimilarityMonitor(labels=labels, schedule=schedule, thresholds=FEW)
+    monitor = LabelSimilarityMonitor(labels=labels, schedule=schedule, thresholds=FEW, display=ALWAYS)
     for callbacks in ([], [monitor]):
         pl.seed_everything(0, verbose=False)
         model = build()
@@ -84,7 +96,7 @@ def test_positions_of_sequences_are_inputs_and_padding_is_not() -> None:
     pl.seed_everything(0, verbose=False)
     model, monitor = (
         LanguageToy(),
-        LabelSimilarityMonitor(labels=TEXT, schedule=Schedule(max_inputs_per_batch=10_000), thresholds=FEW),
+        LabelSimilarityMonitor(labels=TEXT, schedule=Schedule(max_inputs_per_batch=10_000), thresholds=FEW, display=ALWAYS),
     )
     trainer(callbacks=[monitor]).fit(model, sentences(), sentences(1))
     report = monitor.last_report["val"]
@@ -191,7 +203,7 @@ def test_after_a_resume_the_curves_are_those_of_an_uninterrupted_run(tmp_path: P
     curves = []
     for path in (None, tmp_path / "12.ckpt"):
         logger = MemoryLogger()
-        monitor = LabelSimilarityMonitor(labels=labels, schedule=schedule, thresholds=FEW)
+        monitor = LabelSimilarityMonitor(labels=labels, schedule=schedule, thresholds=FEW, display=ALWAYS)
         model.load_state_dict(start)
         run = trainer(callbacks=[monitor, Saving()], max_epochs=4, logger=logger)
         run.fit(model, loader(), loader(60, seed=2), ckpt_path=path)
@@ -205,7 +217,7 @@ def test_after_a_resume_the_curves_are_those_of_an_uninterrupted_run(tmp_path: P
 
 
 def test_a_targets_key_that_leads_nowhere_is_told_once_and_all_inputs_count() -> None:
-    monitor = LabelSimilarityMonitor(labels=LabelSelection(targets_key="y"), schedule=EVERY_BATCH, thresholds=FEW)
+    monitor = LabelSimilarityMonitor(labels=LabelSelection(targets_key="y"), schedule=EVERY_BATCH, thresholds=FEW, display=ALWAYS)
     with pytest.warns(UserWarning) as record:
         trainer(callbacks=[monitor]).fit(LanguageToy(), sentences(), sentences())
     texts = [str(warning.message) for warning in record if "LabelSimilarityMonitor" in str(warning.message)]
@@ -224,7 +236,7 @@ def test_targets_of_another_number_are_told_once() -> None:
 
     batches = [{"words": Sentences().words[:4, :n], "labels": Sentences().words[4:8, 1:n]} for n in (5, 7, 9, 12)]
     data: DataLoader[Any] = DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
-    monitor = LabelSimilarityMonitor(labels=TEXT, schedule=EVERY_BATCH, thresholds=FEW)
+    monitor = LabelSimilarityMonitor(labels=TEXT, schedule=EVERY_BATCH, thresholds=FEW, display=ALWAYS)
     with pytest.warns(UserWarning) as record:
         trainer(callbacks=[monitor]).fit(OneShorter(), data, data)
     texts = [str(warning.message) for warning in record if "LabelSimilarityMonitor" in str(warning.message)]
@@ -247,7 +259,7 @@ def test_padding_is_named_once_in_a_stage() -> None:
             assert self.head.weight.grad is not None
             self.head.weight.grad[NUM_LABELS:] = 0
 
-    monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW)
+    monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW, display=ALWAYS)
     with pytest.warns(UserWarning) as record:
         trainer(callbacks=[monitor], max_epochs=3).fit(Padded(), loader(), loader(60))
     texts = [str(warning.message) for warning in record if "LabelSimilarityMonitor" in str(warning.message)]

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from typing_extensions import override
 
-from lightning_cossim import Thresholds
+from lightning_cossim import Display, Thresholds
 
 NUM_LABELS, EMBEDDING_DIM, INPUT_DIM = 8, 5, 6
 FEW = Thresholds(min_inputs=0)
 """Of toys there are few inputs: windows are as long as the schedule says."""
+ALWAYS = Display(max_overhead=None)
+"""Steps of toys take no time: windows come when they are due, whatever they cost."""
 
 Batch = list[Tensor]
 Loader = DataLoader[tuple[Tensor, ...]]

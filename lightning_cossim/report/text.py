@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Final
 
-from lightning_cossim.tables import markdown_table, text_table
+from lightning_cossim.tables import as_markdown_text, markdown_table, text_table
 
 if TYPE_CHECKING:
     from lightning_cossim.report.gap_report import GapReport, Side
@@ -29,29 +29,52 @@ _COLUMNS: Final = {
     "flag": "flag",
 }
 """Field of a pair to the heading of its column."""
+_NARROW: Final = {
+    "label": "label",
+    "other": "other",
+    "gap": "gap",
+    "overlap": "overlap",
+    "expected_overlap": "expected",
+    "raw_cosine": "raw",
+    "centered_cosine": "centered",
+    "logit_correlation": "logits",
+    "log_odds_variance": "log-odds",
+}
+"""The same for a page that has little room."""
 _FORMS: Final = {"raw_cosine": "+.2f", "centered_cosine": "+.2f", "logit_correlation": "+.2f", "log_odds_variance": ".3g"}
 
 
 def as_markdown(report: "GapReport", top: int) -> str:
-    """The pairs furthest from expectation as Markdown tables, `top` rows each way."""
-    columns, tables = _tables(report, top)
-    return "\n\n".join(f"**{title}**\n\n{markdown_table(columns, rows)}" for title, rows in tables)
+    """What was seen, and the pairs furthest from expectation as Markdown tables, `top` rows each way; flagged ones are bold.
+
+    Narrower than the tables of `as_text`: a page of TensorBoard breaks wide ones within words.
+    """
+    fields = [field for field in _NARROW if field not in report.absent]
+    shown = []
+    for title, pairs in _sides(report, top):
+        rows = [[_cell(pair, field) for field in fields] for pair in pairs]
+        bold = {number for number, pair in enumerate(pairs) if pair.flag}
+        shown.append(f"**{title}**\n\n{markdown_table([_NARROW[field] for field in fields], rows, bold)}")
+    flagged = [f"{line} (bold)." if "Flagged" in line else f"{line}." for line in _flagged(report)]
+    alerts = [f"Alert: {as_markdown_text(alert)}." for alert in report.alerts]
+    return "\n\n".join([" ".join([f"{_seen(report)}.", *flagged]), *alerts, *shown])
 
 
 def as_text(report: "GapReport", top: int) -> str:
     """What was seen, the shares explained, what is odd, and `top` pairs each way."""
-    where = f"{report.stage} at step {report.step}: " if report.stage else ""
     shares = "\n".join(f"  {rung:<18}{report.scalars[f'explained_{rung}']:6.2f}" for rung in report.ladder.similarities)
-    reliability = _number(report.reliability, ".2f")
-    columns, tables = _tables(report, top)
+    shown = any(flags_LL.any() for flags_LL in report.flags.values())
+    left_out = report.absent if shown else report.absent | {"flag"}
+    columns = {field: heading for field, heading in _COLUMNS.items() if field not in left_out}
+    tables = [(title, [[_cell(pair, field) for field in columns] for pair in pairs]) for title, pairs in _sides(report, top)]
     return "\n\n".join(
         [
-            f"{where}{report.num_inputs} inputs, {report.num_pairs} pairs of labels, reliability {reliability}",
+            _seen(report),
             *(f"Alert: {alert}." for alert in report.alerts),
             *(f"Note: {remark}." for remark in report.remarks.values()),
             f"Share of the probability overlap that each similarity explains (1: all, 0: none)\n{shares}",
             *_flagged(report),
-            *(f"{title}\n{text_table(columns, rows)}" for title, rows in tables),
+            *(f"{title}\n{text_table(list(columns.values()), rows)}" for title, rows in tables),
         ]
     )
 
@@ -71,17 +94,19 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _tables(report: "GapReport", top: int) -> tuple[list[str], list[tuple[str, list[list[str]]]]]:
-    """The headings of columns, and titled rows for either side."""
+def _seen(report: "GapReport") -> str:
+    """What a report is about."""
+    where = f"{report.stage} at step {report.step}: " if report.stage else ""
+    reliability = _number(report.reliability, ".2f")
+    return f"{where}{report.num_inputs} inputs, {report.num_pairs} pairs of labels, reliability {reliability}"
+
+
+def _sides(report: "GapReport", top: int) -> list[tuple[str, list["Pair"]]]:
+    """A title and its pairs, for either side; for all where gaps are unknown."""
     if report.gap.isfinite().any():
-        tables = [(title, report.pairs(side, top=top)) for side, title in _HEADINGS.items()]
-    else:
-        why = report.undefined.get("gap_behaviour", "")
-        tables = [(f"Pairs by overlap; what to expect of their cosine is unknown ({why})", report.pairs(top=top))]
-    flagged = any(flags_LL.any() for flags_LL in report.flags.values())
-    left_out = report.absent if flagged else report.absent | {"flag"}
-    shown = {field: heading for field, heading in _COLUMNS.items() if field not in left_out}
-    return list(shown.values()), [(title, [[_cell(pair, field) for field in shown] for pair in pairs]) for title, pairs in tables]
+        return [(title, report.pairs(side, top=top)) for side, title in _HEADINGS.items()]
+    why = report.undefined.get("gap_behaviour", "")
+    return [(f"Pairs by overlap; what to expect of their cosine is unknown ({why})", report.pairs(top=top))]
 
 
 def _cell(pair: "Pair", field: str) -> str:

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from lightning_cossim.functional.overlap import Link
 from lightning_cossim.report import GapReport
+from lightning_cossim.reporting.pages import Pages, Write
 from lightning_cossim.reporting.scalars import ScalarLogger, log_scalars, watchable
 from lightning_cossim.reporting.tags import SHARES, group, scalars
-from lightning_cossim.reporting.tensorboard import write_alerts
+from lightning_cossim.reporting.tensorboard import shows_pictures, write_alerts, write_layout
 
 __all__ = ["Publisher"]
 
@@ -25,21 +26,27 @@ class Publisher:
     Args:
         link: of the head; not every scalar means something under every link.
         name: goes into the tags.
+        pages: draws what is shown beside curves.
         warn: says to the user that something is wrong; what it is given again was said before.
         inform: says something else, in the same way.
     """
 
-    def __init__(self, link: Link, name: str | None, *, warn: Callable[[str], None], inform: Callable[[str], None]) -> None:
-        self.link, self.name, self._warn, self._inform = link, name, warn, inform
+    def __init__(
+        self, link: Link, name: str | None, pages: Pages, *, warn: Callable[[str], None], inform: Callable[[str], None]
+    ) -> None:
+        self.link, self.name, self.pages, self._warn, self._inform = link, name, pages, warn, inform
         self.watched: dict[str, dict[str, float]] = {}
         """Group to the values that other callbacks last saw."""
-        self._failed: list[tuple[ScalarLogger, str]] = []
+        self._failed: list[tuple[ScalarLogger | None, str]] = []
+        """Logger, None for all of them, and what it gets no more."""
+        self._arranged: list[ScalarLogger] = []
         self._told: set[str] = set()
 
     def start(self) -> None:
         """A run begins: loggers that failed in an earlier one get another chance, and what was told is told again."""
         self._failed.clear()
         self._told.clear()
+        self._arranged.clear()
 
     def publish(self, report: GapReport, loggers: Iterable[ScalarLogger], watched: MutableMapping[str, Tensor]) -> None:
         """Write a report to the loggers and, if it is of a validation run, into the metrics that other callbacks watch."""
@@ -52,6 +59,26 @@ class Publisher:
             self._write(logger, "scalars", partial(log_scalars, [logger], tags, values, report.step))
             if report.alerts:
                 self._write(logger, "texts", partial(write_alerts, logger, tags, report.alerts, report.step))
+
+    def publish_pictures(self, report: GapReport, loggers: Iterable[ScalarLogger]) -> None:
+        """Draw a report for the loggers that show pictures, if there are any."""
+        showing = [logger for logger in loggers if shows_pictures(logger)]
+        for logger in showing:
+            if logger not in self._arranged:
+                self._arranged.append(logger)
+                groups = [group(stage, self.name) for stage in ("val", "train")]
+                self._write(logger, "layout", partial(write_layout, logger, groups, scalars(self.link)))
+        for view in self.pages.views if showing else ():
+            if (None, view) in self._failed:
+                continue
+            try:
+                drawn = self.pages.draw(view, report)
+            except Exception as error:
+                _logger.debug("The failure that ended a view:", exc_info=True)
+                self._fail(None, view, f"there are no more {view} in this run", error)
+                continue
+            for logger in showing:
+                self._write(logger, view, partial(_write_all, logger, drawn))
 
     def publish_nothing(self, watched: MutableMapping[str, Tensor]) -> None:
         """For a validation run without a report: other callbacks find their keys all the same."""
@@ -68,10 +95,12 @@ class Publisher:
         try:
             write()
         except Exception as error:
-            self._failed.append((logger, what))
-            gone = f"{type(logger).__name__} gets no more {what} in this run, reports go on in `last_report`"
-            self._warn(f"{gone}, after {type(error).__name__}: {error}")
             _logger.debug("The failure that ended logging:", exc_info=True)
+            self._fail(logger, what, f"{type(logger).__name__} gets no more {what} in this run", error)
+
+    def _fail(self, logger: ScalarLogger | None, what: str, gone: str, error: Exception) -> None:
+        self._failed.append((logger, what))
+        self._warn(f"{gone}, reports go on in `last_report`, after {type(error).__name__}: {error}")
 
     def _tell_of_undefined(self, tags: str, report: GapReport) -> None:
         """What has no value is told once for every scalar, with the reason; that there is no verdict once for every stage."""
@@ -90,3 +119,8 @@ class Publisher:
         if no_verdict is not None and tags not in self._told:
             self._told.add(tags)
             self._inform(f"{tags}: no verdict on pairs: {no_verdict}. Until there is one, nothing is flagged and alerts wait.")
+
+
+def _write_all(logger: ScalarLogger, writes: Iterable[Write]) -> None:
+    for write in writes:
+        write(logger)

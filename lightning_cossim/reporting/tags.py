@@ -5,7 +5,7 @@ from typing import Final
 from lightning_cossim.functional.ladder import LADDERS
 from lightning_cossim.functional.overlap import Link
 
-__all__ = ["EXPLAINED", "GAPS", "SCALARS", "SHARES", "group", "scalars"]
+__all__ = ["EXPLAINED", "GAPS", "SCALARS", "SHARES", "group", "picture_group", "scalars"]
 
 SHARES: Final = ("share_lookalikes", "share_strangers")
 """Flagged pairs as a share of the eligible ones."""
@@ -30,6 +30,16 @@ def scalars(link: Link) -> tuple[str, ...]:
 SCALARS: Final = scalars("softmax")
 EXPLAINED: Final = tuple(name for name in SCALARS if name.startswith("explained_"))
 GAPS: Final = tuple(name for name in SCALARS if name.startswith("gap_"))
+
+
+def picture_group(stage: str, kind: str, name: str | None = None) -> str:
+    """The group of a stage's pictures of one kind: one of their own, so that curves stay on top.
+
+    Example:
+        >>> picture_group("val", "heatmap")
+        'cossim_val_heatmap'
+    """
+    return f"{group(stage, name)}_{kind}"
 
 
 def group(stage: str, name: str | None = None) -> str:

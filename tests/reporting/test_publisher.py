@@ -6,7 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
+from lightning_cossim.config import Display
 from lightning_cossim.report import GapReport
+from lightning_cossim.reporting.pages import Pages
 from lightning_cossim.reporting.publisher import Publisher
 from lightning_cossim.thresholds import Thresholds, judged
 from tests.test_thresholds import OPEN, report_of
@@ -19,7 +21,8 @@ class Desk:
         self.warned: list[str] = []
         self.informed: list[str] = []
         self.watched: dict[str, Tensor] = {}
-        self.publisher = Publisher("softmax", None, warn=self.warned.append, inform=self.informed.append)
+        pages = Pages(Display(), OPEN, None, lambda: None)
+        self.publisher = Publisher("softmax", None, pages, warn=self.warned.append, inform=self.informed.append)
 
     def publish(self, report: GapReport, *loggers: Any) -> None:
         scalars = {**report.scalars, "overhead_fraction": 0.01}

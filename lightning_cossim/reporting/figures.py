@@ -1,0 +1,169 @@
+"""A report as pictures: heatmaps in one order of labels, and every pair's similarity against its overlap.
+
+Pixels are (H, W, 3), uint8, 400 wide and at most as high: TensorBoard shows about 350 of them. Figures are drawn without pyplot,
+which keeps every figure that it makes and belongs to the user.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+from torch import Tensor
+
+from lightning_cossim.heatmap import draw_heatmap, shortened, shown_names
+from lightning_cossim.report import GapReport, Pair
+from lightning_cossim.thresholds import Thresholds, no_verdict
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["Pixels", "heatmaps", "label_order", "scatter"]
+
+Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
+
+_WIDTH, _DPI = 4.0, 100
+_DENSE: Final = 20_000
+"""Pairs from which on a scatter shows their density."""
+_NAMED: Final = 3
+"""Flagged pairs of either side that a scatter names."""
+_STRANGERS, _LOOKALIKES = "#d55e00", "#0072b2"
+"""Orange and blue of Okabe and Ito, which the colour-blind tell apart; their marks differ too."""
+_TITLES: Final = {
+    "raw_cosine": "Raw cosine",
+    "centered_cosine": "Label-centered cosine",
+    "overlap": "Probability overlap",
+    "gap": "Gap: overlap minus expected",
+}
+
+
+def label_order(report: GapReport) -> list[int]:
+    """An order (L,) in which labels that overlap stand together, by average linkage; those not kept come last."""
+    kept = report.kept.nonzero().flatten().tolist()
+    overlap = report.rungs["overlap"][report.kept][:, report.kept].double().nan_to_num(0)
+    if len(kept) < 3:
+        order = list(range(len(kept)))
+    else:
+        distance = (1 - (overlap + overlap.T) / 2).clamp_(min=0).fill_diagonal_(0)
+        tree = linkage(squareform(distance.numpy(), checks=False), "average", optimal_ordering=len(kept) <= 100)
+        order = leaves_list(tree).tolist()
+    return [kept[place] for place in order] + (~report.kept).nonzero().flatten().tolist()
+
+
+def heatmaps(report: GapReport, order: Sequence[int]) -> Iterator[tuple[str, Pixels]]:
+    """Name and picture of the cosine that gaps refer to, the overlap, and the gap, those that have a value."""
+    cosine = report.ladder.cosine
+    matrices = {cosine: report.rungs[cosine], "overlap": report.rungs["overlap"], "gap": report.gap}
+    index = torch.tensor(list(order), dtype=torch.long)
+    names = [report.names[label] for label in order]
+    for name, matrix in matrices.items():
+        if matrix.isfinite().any():
+            yield name, _pixels(partial(_heatmap, matrix=matrix[index][:, index], names=names, title=_TITLES[name]))
+
+
+def scatter(report: GapReport, thresholds: Thresholds) -> Pixels:
+    """Every pair: similarity (x) against overlap (y), what is usual for its similarity, and the band of the thresholds."""
+    return _pixels(partial(_scatter, report=report, thresholds=thresholds))
+
+
+def _pixels(draw: Callable[["Figure"], None]) -> Pixels:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH, _WIDTH), dpi=_DPI)
+    canvas: Any = FigureCanvasAgg(figure)
+    draw(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _heatmap(figure: "Figure", matrix: Tensor, names: Sequence[str], title: str) -> None:
+    """A heatmap that leaves its names as much room as the longest of them takes, and is no higher than it has to be."""
+    size = 10 if len(names) <= 12 else 8
+    _, texts = shown_names(names)
+    # Of a proportional font, a letter is about 0.62 of its size wide.
+    room = 0.15 + max((len(text) for text in texts), default=0) * 0.62 * size / 72
+    side = _WIDTH - room - 0.6
+    height = 0.3 + side + room
+    figure.set_figheight(height)
+    axes = figure.add_axes((room / _WIDTH, room / height, side / _WIDTH, side / height))
+    image = draw_heatmap(axes, matrix, names, title=title, font_size=size)
+    bar = figure.colorbar(
+        image, cax=figure.add_axes(((room + side + 0.08) / _WIDTH, room / height, 0.12 / _WIDTH, side / height))
+    )
+    bar.ax.tick_params(labelsize=7, length=2, pad=1)
+    if len(names) > len(texts):
+        every = -(-len(names) // len(texts))
+        figure.text(0.01, 0.01, f"{len(names)} labels,\n1 in {every} named", fontsize=7, color="0.35", va="bottom")
+
+
+def _scatter(figure: "Figure", report: GapReport, thresholds: Thresholds) -> None:
+    cosine = report.ladder.cosine
+    row, column = torch.triu_indices(len(report.names), len(report.names), offset=1)
+    s_P, o_P = report.rungs[cosine][row, column], report.rungs["overlap"][row, column]
+    e_P = report.expected_overlap[row, column]
+    known = s_P.isfinite() & o_P.isfinite()
+    s, o, e = (values[known].numpy() for values in (s_P, o_P, e_P))
+    axes = figure.add_axes((0.14, 0.12, 0.83, 0.73))
+    if len(s) > _DENSE:
+        axes.hexbin(s, o, gridsize=45, bins="log", cmap="Greys", mincnt=1, linewidths=0.1)
+    else:
+        axes.plot(s, o, ".", color="0.45", markersize=6 if len(s) < 500 else 3, alpha=0.8 if len(s) < 500 else 0.5, zorder=2)
+    why = no_verdict(report, thresholds)
+    if np.isfinite(e).any():
+        order = np.argsort(s)
+        axes.plot(s[order], e[order], color="0", linewidth=1.2, label="usual for this cosine", zorder=3)
+        if why is None:
+            low, high = e[order] - thresholds.lookalike, e[order] + thresholds.stranger
+            axes.fill_between(s[order], np.maximum(low, 0), high, color="0.9", linewidth=0, label="not flagged", zorder=0)
+    if report.flags:
+        _draw_flagged(axes, report, cosine)
+    axes.set_xlabel(_TITLES[cosine].lower(), fontsize=9)
+    axes.set_ylabel("probability overlap", fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.set_ylim(bottom=-0.02 * max(1e-3, float(o.max(initial=0))))
+    title = "Cosine against behaviour" if why is None else f"No verdict: {why}"
+    figure.text(0.555, 0.985, title, fontsize=10 if why is None else 8, ha="center", va="top")
+    figure.legend(loc="upper center", bbox_to_anchor=(0.555, 0.95), ncols=2, fontsize=8, frameon=False, columnspacing=1)
+
+
+def _draw_flagged(axes: "Axes", report: GapReport, cosine: str) -> None:
+    """Strangers as orange triangles that point up, look-alikes as blue ones that point down, the largest with their names."""
+    marks: dict[Any, tuple[str, str, str]] = {
+        "strangers": ("^", _STRANGERS, "strangers"),
+        "lookalikes": ("v", _LOOKALIKES, "look-alikes"),
+    }
+    places: list[float] = []
+    for side, (mark, colour, title) in marks.items():
+        pairs = [pair for pair in report.pairs(side, top=int(report.flags[side].sum()) // 2) if pair.flag]
+        if pairs:
+            x, y = [getattr(pair, cosine) for pair in pairs], [pair.overlap for pair in pairs]
+            axes.plot(
+                x, y, mark, color=colour, markersize=6, label=f"{len(pairs)} {title if len(pairs) > 1 else title[:-1]}", zorder=4
+            )
+        for pair in pairs[:_NAMED]:
+            _name(axes, pair, getattr(pair, cosine), colour, places)
+
+
+def _name(axes: "Axes", pair: Pair, x: float, colour: str, places: list[float]) -> None:
+    """Write a pair's names beside its mark, on the side that has more room, clear of the names before."""
+    from matplotlib.patheffects import withStroke
+
+    low, high = axes.get_xlim()
+    right = x < (low + high) / 2
+    bottom, top = axes.get_ylim()
+    line = (top - bottom) / 26
+    y = pair.overlap
+    while any(abs(y - other) < line for other in places):
+        y += line
+    places.append(y)
+    text = f"{shortened(pair.label)} / {shortened(pair.other)}"
+    shift = (high - low) / 40
+    halo = [withStroke(linewidth=2.5, foreground="1")]
+    where = (x + shift if right else x - shift, y)
+    align: Any = "left" if right else "right"
+    axes.text(*where, text, ha=align, va="center", fontsize=8, color=colour, parse_math=False, path_effects=halo, zorder=5)
