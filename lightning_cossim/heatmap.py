@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from torch import Tensor
 
-from lightning_cossim.tables import printable
+from lightning_cossim.tables import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["MAX_NAMES", "draw_bars", "draw_heatmap", "shortened", "shown_names"]
+__all__ = ["MAX_NAMES", "draw_bars", "draw_heatmap", "shown_names"]
 
 MAX_NAMES: Final = 20
 """Names along one side; of more labels every second, third, ... is named."""
-_LONGEST: Final = 14
 _MISSING: Final = "0.85"
 """The grey of what is not compared: the diagonal, labels that are not kept."""
 
@@ -69,12 +68,6 @@ def shown_names(names: Sequence[str]) -> tuple[list[int], list[str]]:
     every = max(1, math.ceil(len(names) / MAX_NAMES))
     places = list(range(0, len(names), every))
     return places, [shortened(names[place]) for place in places]
-
-
-def shortened(name: str, longest: int = _LONGEST) -> str:
-    """A name on one line, of which a longer one keeps its beginning."""
-    name = printable(name)
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def _colours(*, signed: bool) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Container, Sequence
 
 from tabulate import tabulate
 
-__all__ = ["as_markdown_text", "markdown_table", "printable", "text_table"]
+__all__ = ["as_markdown_text", "markdown_table", "printable", "shortened", "text_table"]
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#!|~])")
 
@@ -26,7 +26,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], bold: Container[int] = ()) -> str:
-    r"""The same in GitHub's Markdown; every cell shows as the text it is, in rows with one of the `bold` numbers in bold.
+    r"""The same in GitHub's Markdown; every cell shows as the text it is, the first of the rows with `bold` numbers in bold.
 
     Example:
         >>> print(markdown_table(["label", "gap"], [["<b>|x|", "1"]]))
@@ -35,13 +35,19 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], bold: C
         | &lt;b&gt;\|x\| | 1     |
     """
     cells = [[as_markdown_text(cell) for cell in row] for row in rows]
-    cells = [[f"**{cell}**" for cell in row] if number in bold else row for number, row in enumerate(cells)]
+    cells = [[f"**{row[0]}**", *row[1:]] if number in bold else row for number, row in enumerate(cells)]
     return tabulate(cells, headers=header, tablefmt="github", disable_numparse=True) if rows else "(none)"
 
 
 def as_markdown_text(cell: str) -> str:
     """The text with everything that Markdown or HTML would read as markup escaped, on one line."""
     return _MARKUP.sub(r"\\\1", html.escape(printable(cell), quote=False))
+
+
+def shortened(text: str, longest: int = 14) -> str:
+    """The text on one line, of which a longer one keeps its beginning."""
+    text = printable(text)
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def printable(cell: str) -> str:

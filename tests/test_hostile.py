@@ -628,7 +628,7 @@ def test_every_form_of_a_report_can_be_had(given: Case) -> None:
     report = report_on(given)
     assert f"{report.num_inputs} inputs, {report.num_pairs} pairs of labels" in str(report)
     assert all(remark in str(report) for remark in given.remarks)
-    assert report.to_markdown().startswith(f"{report.num_inputs} inputs, ")
+    assert report.to_markdown().startswith("**")
     assert len(report.to_pandas()) == report.num_pairs
     assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["num_pairs"] == report.num_pairs
 

@@ -495,10 +495,11 @@ def test_markdown_says_all_about_a_pair() -> None:
         "gap": f"{pair.gap:+.3f}",
         "overlap": f"{pair.overlap:.3f}",
         "expected": f"{pair.expected_overlap:.3f}",
-        "raw": f"{pair.raw_cosine:+.2f}",
-        "centered": f"{pair.centered_cosine:+.2f}",
-        "logits": f"{pair.logit_correlation:+.2f}",
-        "log-odds": f"{pair.log_odds_variance:.3g}",
+        "raw cos": f"{pair.raw_cosine:+.2f}",
+        "centered cos": f"{pair.centered_cosine:+.2f}",
+        "logit corr": f"{pair.logit_correlation:+.2f}",
+        "log-odds var": f"{pair.log_odds_variance:.3g}",
+        "mass": f"{pair.mass:.3f}",
     }
 
 
@@ -513,7 +514,7 @@ def test_markdown_shows_hostile_names_as_they_are() -> None:
     text = report.to_markdown()
     tables = markdown_rows(text)
     rows = [row for table in tables for row in table]
-    assert {len(row) for row in rows} == {9}
+    assert {len(row) for row in rows} == {10}
     shown = {name for table in tables for row in table[2:] for name in row[:2]}
     assert shown == {" ".join(name.split()) for name in HOSTILE}
     assert "<b>" not in text

@@ -82,7 +82,7 @@ def test_markdown_is_a_table_of_github() -> None:
 
 def test_rows_of_markdown_can_be_bold() -> None:
     lines = markdown_table(["label", "gap"], [["a*b", "1"], ["dog", "2"]], bold={0}).splitlines()
-    assert lines[2:] == ["| **a\\*b** | **1** |", "| dog      | 2     |"]
+    assert lines[2:] == ["| **a\\*b** | 1     |", "| dog      | 2     |"]
 
 
 @pytest.mark.parametrize("name", HOSTILE)

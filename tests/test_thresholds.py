@@ -244,12 +244,8 @@ def test_a_judged_report_is_printed_with_its_flags() -> None:
     assert f"\nFlagged: {counts['strangers']} strangers, {counts['lookalikes']} look-alikes\n" in text
     assert re.search(r"^label .* flag$", text, flags=re.MULTILINE)
     assert len(re.findall(r" stranger$", text, flags=re.MULTILINE)) == min(5, counts["strangers"])
-    markdown = report.to_markdown(top=100)
-    first = f"val at step 7: 400 inputs, 66 pairs of labels, reliability {report.reliability:.2f}. "
-    flagged = f"Flagged: {counts['strangers']} strangers, {counts['lookalikes']} look-alikes (bold)."
-    assert markdown.splitlines()[0] == first + flagged
-    bold = {side: table.count("\n| **") for side, table in zip(get_args(Side), markdown.split("Towards ")[1:], strict=True)}
-    assert bold == counts
+    assert report.to_markdown(top=100).count("| stranger ") == counts["strangers"]
+    assert report.to_markdown(top=100).count("| look-alike ") == counts["lookalikes"]
 
 
 def test_one_of_a_kind_is_counted_in_the_singular() -> None:
@@ -269,8 +265,7 @@ def test_without_flags_there_is_no_column_of_them() -> None:
     for line, report in cases.items():
         text = str(report)
         assert " flag\n" not in text
-        assert "| **" not in report.to_markdown()
-        assert line.removesuffix(".") in report.to_markdown().splitlines()[0]
+        assert "flag" not in report.to_markdown()
         assert ("lagged" in text) == bool(line)
         assert f"\n{line}\n" in text
 

@@ -3,13 +3,13 @@
 import math
 from typing import TYPE_CHECKING, Final
 
-from lightning_cossim.tables import as_markdown_text, markdown_table, text_table
+from lightning_cossim.tables import as_markdown_text, markdown_table, shortened, text_table
 
 if TYPE_CHECKING:
     from lightning_cossim.report.gap_report import GapReport, Side
     from lightning_cossim.report.pair import Pair
 
-__all__ = ["as_markdown", "as_text"]
+__all__ = ["as_markdown", "as_page", "as_text"]
 
 _HEADINGS: Final[dict["Side", str]] = {
     "strangers": "Towards strangers: more overlap than pairs with their cosine usually have",
@@ -30,11 +30,9 @@ _COLUMNS: Final = {
 }
 """Field of a pair to the heading of its column."""
 _NARROW: Final = {
-    "label": "label",
-    "other": "other",
     "gap": "gap",
     "overlap": "overlap",
-    "expected_overlap": "expected",
+    "expected_overlap": "usual",
     "raw_cosine": "raw",
     "centered_cosine": "centered",
     "logit_correlation": "logits",
@@ -45,27 +43,34 @@ _FORMS: Final = {"raw_cosine": "+.2f", "centered_cosine": "+.2f", "logit_correla
 
 
 def as_markdown(report: "GapReport", top: int) -> str:
-    """What was seen, and the pairs furthest from expectation as Markdown tables, `top` rows each way; flagged ones are bold.
+    """The pairs furthest from expectation as Markdown tables, `top` rows each way."""
+    columns = _columns(report)
+    tables = [(title, [[_cell(pair, field) for field in columns] for pair in pairs]) for title, pairs in _sides(report, top)]
+    return "\n\n".join(f"**{title}**\n\n{markdown_table(list(columns.values()), rows)}" for title, rows in tables)
 
-    Narrower than the tables of `as_text`: a page of TensorBoard breaks wide ones within words.
+
+def as_page(report: "GapReport", top: int) -> str:
+    """What was seen, and the pairs furthest from expectation, `top` each way, as Markdown for a page of TensorBoard.
+
+    Flagged pairs are bold, long names cut, columns few: TensorBoard breaks wide tables within words.
     """
     fields = [field for field in _NARROW if field not in report.absent]
     shown = []
     for title, pairs in _sides(report, top):
-        rows = [[_cell(pair, field) for field in fields] for pair in pairs]
+        names = [f"{shortened(pair.label)} / {shortened(pair.other)}" for pair in pairs]
+        rows = [[name, *(_cell(pair, field) for field in fields)] for name, pair in zip(names, pairs, strict=True)]
         bold = {number for number, pair in enumerate(pairs) if pair.flag}
-        shown.append(f"**{title}**\n\n{markdown_table([_NARROW[field] for field in fields], rows, bold)}")
+        shown.append(f"**{title}**\n\n{markdown_table(['pair', *(_NARROW[field] for field in fields)], rows, bold)}")
     flagged = [f"{line} (bold)." if "Flagged" in line else f"{line}." for line in _flagged(report)]
     alerts = [f"Alert: {as_markdown_text(alert)}." for alert in report.alerts]
-    return "\n\n".join([" ".join([f"{_seen(report)}.", *flagged]), *alerts, *shown])
+    legend = "*gap* = overlap minus *usual*, the overlap of pairs with this cosine; *raw* and *centered*: cosines"
+    return "\n\n".join([" ".join([f"{_seen(report)}.", *flagged]), *alerts, *shown, f"{legend}."])
 
 
 def as_text(report: "GapReport", top: int) -> str:
     """What was seen, the shares explained, what is odd, and `top` pairs each way."""
     shares = "\n".join(f"  {rung:<18}{report.scalars[f'explained_{rung}']:6.2f}" for rung in report.ladder.similarities)
-    shown = any(flags_LL.any() for flags_LL in report.flags.values())
-    left_out = report.absent if shown else report.absent | {"flag"}
-    columns = {field: heading for field, heading in _COLUMNS.items() if field not in left_out}
+    columns = _columns(report)
     tables = [(title, [[_cell(pair, field) for field in columns] for pair in pairs]) for title, pairs in _sides(report, top)]
     return "\n\n".join(
         [
@@ -92,6 +97,13 @@ def _flagged(report: "GapReport") -> list[str]:
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _columns(report: "GapReport") -> dict[str, str]:
+    """Field to heading of the columns that a table has."""
+    shown = any(flags_LL.any() for flags_LL in report.flags.values())
+    left_out = report.absent if shown else report.absent | {"flag"}
+    return {field: heading for field, heading in _COLUMNS.items() if field not in left_out}
 
 
 def _seen(report: "GapReport") -> str:

@@ -14,8 +14,9 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
-from lightning_cossim.heatmap import draw_heatmap, shortened, shown_names
+from lightning_cossim.heatmap import draw_heatmap, shown_names
 from lightning_cossim.report import GapReport, Pair
+from lightning_cossim.tables import shortened
 from lightning_cossim.thresholds import Thresholds, no_verdict
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from torch import triu_indices
 
 from lightning_cossim.config import Display
-from lightning_cossim.report import GapReport, Pair
+from lightning_cossim.report import GapReport, Pair, as_page
 from lightning_cossim.reporting import tensorboard
 from lightning_cossim.reporting.figures import heatmaps, label_order, scatter
 from lightning_cossim.reporting.tags import picture_group
@@ -83,7 +83,7 @@ class Pages:
         pairs = [*report.pairs("strangers", top=top), *report.pairs("lookalikes", top=top)] or report.pairs(top=top)
         rows = [[getattr(pair, column) for column in columns] for pair in pairs]
         tag = self._tag(report, "pairs", "strangers_and_lookalikes")
-        markdown = report.to_markdown(top=top)
+        markdown = as_page(report, top)
         yield partial(tensorboard.write_table, tag=tag, markdown=markdown, columns=columns, rows=rows, step=report.step)
 
     def _histograms(self, report: GapReport) -> Iterator[Write]:
