@@ -14,8 +14,9 @@ from lightning_cossim.tables import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["MAX_NAMES", "draw_bars", "draw_heatmap", "shown_names"]
+__all__ = ["MAX_NAMES", "axes_for", "draw_bars", "draw_heatmap", "shown_names"]
 
 MAX_NAMES: Final = 20
 """Names along one side; of more labels every second, third, ... is named."""
@@ -32,7 +33,7 @@ def draw_heatmap(ax: "Axes", matrix: Tensor, names: Sequence[str], *, title: str
     Returns:
         The image, for a colour bar.
     """
-    values = np.array(matrix.detach().cpu().double(), dtype=np.float64)
+    values = matrix.detach().cpu().double().numpy().copy()
     np.fill_diagonal(values, np.nan)
     known = np.abs(values[np.isfinite(values)])
     limit = 1.0
@@ -46,6 +47,17 @@ def draw_heatmap(ax: "Axes", matrix: Tensor, names: Sequence[str], *, title: str
     ax.tick_params(length=2, pad=2)
     ax.set_title(title, fontsize=10, parse_math=False)
     return image
+
+
+def axes_for(ax: "Axes | None") -> tuple["Figure", "Axes"]:
+    """The axes and their figure; None: of a new figure of pyplot, which a notebook shows."""
+    if ax is None:
+        from matplotlib import pyplot as plt
+
+        return plt.subplots(layout="constrained")
+    figure = ax.get_figure(root=True)
+    assert figure is not None, "axes stand in a figure"
+    return figure, ax
 
 
 def draw_bars(ax: "Axes", values: Mapping[str, float], *, title: str) -> None:

@@ -41,7 +41,7 @@ OUTSIDE = {
     "report": {"torch", "pandas"},
     "head": {"torch"},
     "observer": {"torch"},
-    "metrics": {"torch", "torchmetrics"},
+    "metrics": {"torch", "torchmetrics", "matplotlib"},
     "reporting": {"torch", "numpy", "scipy", "matplotlib"},
     "heatmap": {"torch", "numpy", "matplotlib"},
     "window": {"torch"},

@@ -54,7 +54,9 @@ class Comparison:
         self._s_P = self._s_KK[self._row, self._column]
         self.o_P = self._o_KK[self._row, self._column]
         """(P,), the overlaps that count."""
-        self._beside = beside if beside is not None and torch.equal(beside.o_P, self.o_P) else None
+        same = beside is not None and torch.equal(beside.o_P, self.o_P) and torch.equal(beside._row, self._row)  # noqa: SLF001 - its own
+        self._seats_by_k: dict[int, Tensor] = {}
+        self._beside = beside if same else None
 
     @cached_property
     def undefined(self) -> str | None:
@@ -123,9 +125,16 @@ class Comparison:
             return self._unknown(self.undefined)
         if len(labels) - 1 < 4 * k:
             return self._unknown(f"{len(labels)} labels, at least {4 * k + 1} are needed for {k} neighbours")
-        overlap = _rounded(self._o_KK[labels][:, labels], self._like.dtype)
-        shared = (_seats(self._s_KK[labels][:, labels], k) * _seats(overlap, k)).sum(dim=1)
+        shared = (_seats(self._s_KK[labels][:, labels], k) * self.overlap_seats(labels, k)).sum(dim=1)
         return Statistic((shared / (2 * k - shared)).mean().to(self._like))
+
+    def overlap_seats(self, labels: Tensor, k: int) -> Tensor:
+        """The seats by overlap of these labels, those of the pairs."""
+        if self._beside:
+            return self._beside.overlap_seats(labels, k)
+        if k not in self._seats_by_k:
+            self._seats_by_k[k] = _seats(_rounded(self._o_KK[labels][:, labels], self._like.dtype), k)
+        return self._seats_by_k[k]
 
     def _unknown(self, why: str) -> Statistic:
         return Statistic(self._like.new_full((), torch.nan), why)
@@ -214,6 +223,14 @@ def _average_ranks(level_P: Tensor, size: Tensor) -> Tensor:
 
 
 def _levels(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Which distinct value, in ascending order, each entry has; and how many entries have each."""
-    _, level_P, size = torch.unique(values, return_inverse=True, return_counts=True)
-    return level_P, size
+    """Which distinct value, in ascending order, each entry has; and how many entries have each.
+
+    What `torch.unique` finds, by NumPy's sort, which is several times as fast.
+    """
+    order = torch.from_numpy(values.numpy().argsort())
+    ascending = values[order]
+    is_new = torch.ones_like(order, dtype=torch.bool)
+    is_new[1:] = ascending[1:] != ascending[:-1]
+    level_P = torch.empty_like(order)
+    level_P[order] = is_new.cumsum(0) - 1
+    return level_P, level_P.bincount()

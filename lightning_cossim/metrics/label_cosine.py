@@ -48,6 +48,7 @@ class LabelCosineSimilarity(SummedMetric):
     def __init__(self, centered: bool = True, **kwargs: Any) -> None:
         super().__init__(**{"dist_sync_fn": gather_snapshots, **kwargs})
         self.centered = centered
+        self.plot_title = "Label-centered cosine" if centered else "Raw cosine"
         self.add_state("unembedding", torch.empty(0, 0), dist_reduce_fx=first_seen)
 
     @override

@@ -89,6 +89,8 @@ class LogitCorrelation(EmbeddingGeometry):
                 [-1., -1.,  1.]])
     """
 
+    plot_title = "Logit correlation"
+
     @override
     def update(self, unembedding: Tensor, embedding: Tensor) -> None:
         """Add a batch of embeddings (N, D), those that are finite; take the unembedding (K, D) of the same moment."""
@@ -126,6 +128,8 @@ class LogOddsVariance(EmbeddingGeometry):
         tensor([[0., 4.],
                 [4., 0.]])
     """
+
+    plot_title = "Log-odds variance"
 
     @override
     def update(self, unembedding: Tensor, embedding: Tensor) -> None:

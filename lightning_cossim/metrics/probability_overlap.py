@@ -50,6 +50,7 @@ class ProbabilityOverlap(SummedMetric):
     """
 
     full_state_update = False
+    plot_title = "Probability overlap"
 
     joint: Tensor
     prob_sum: Tensor

@@ -1,7 +1,7 @@
 """SimilarityGap: the ladder, the gaps and the shares explained of one window."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,11 +13,16 @@ from lightning_cossim.functional.halves import split_halves
 from lightning_cossim.functional.inputs import live_labels
 from lightning_cossim.functional.ladder import weight_rungs
 from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind
+from lightning_cossim.heatmap import axes_for, draw_bars
 from lightning_cossim.metrics.arguments import check_groups, check_rows, label_index
 from lightning_cossim.metrics.logit_geometry import EmbeddingGeometry
 from lightning_cossim.metrics.remarks import remarks
 from lightning_cossim.metrics.state import add_to
 from lightning_cossim.report import GapReport
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["SimilarityGap"]
 
@@ -151,6 +156,30 @@ class SimilarityGap(EmbeddingGeometry):
         """Scalars by tag, NaN where undefined (`report().undefined` says why)."""
         self._report = self._build_report()
         return {tag: torch.tensor(value, device=self.device) for tag, value in self._report.scalars.items()}
+
+    @override
+    def plot(  # type: ignore[override]
+        self, val: Mapping[str, Tensor] | None = None, ax: "Axes | None" = None, labels: Sequence[str] | None = None
+    ) -> tuple["Figure", "Axes"]:
+        """Bars of the shares of the overlap that each similarity explains.
+
+        Args:
+            val: scalars as `compute` or `forward` return them; default what `compute` returns now.
+            ax: what to draw on; default a new figure of pyplot.
+            labels: the names of the bars; default those of the similarities.
+
+        Raises:
+            InputError: there are more or fewer names than bars.
+        """
+        scalars = self.compute() if val is None else val
+        bars = {tag.removeprefix("explained_"): value for tag, value in scalars.items() if tag.startswith("explained_")}
+        names = list(bars) if labels is None else list(labels)
+        if len(names) != len(bars):
+            raise InputError(expected("labels", f"to name the {len(bars)} bars", f"{len(names)} names"))
+        figure, ax = axes_for(ax)
+        shares = {name: float(value) for name, value in zip(names, bars.values(), strict=True)}
+        draw_bars(ax, shares, title="Share of the probability overlap that each similarity explains")
+        return figure, ax
 
     def report(self) -> GapReport:
         """The `GapReport` of what `compute` returns: with the matrices, the pairs and the reasons."""

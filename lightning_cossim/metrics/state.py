@@ -4,14 +4,20 @@ Sums over inputs stall where their dtype is too narrow, so no cast of the model 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from typing_extensions import override
 
+from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.precision import has_float64
+from lightning_cossim.heatmap import axes_for, draw_heatmap
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["SummedMetric", "add_to"]
 
@@ -24,6 +30,33 @@ class SummedMetric(Metric):
 
     is_differentiable = False
     higher_is_better = None
+    plot_title = ""
+    """Of a plot."""
+
+    @override
+    def plot(
+        self, val: Tensor | None = None, ax: "Axes | None" = None, labels: Sequence[str] | None = None
+    ) -> tuple["Figure", "Axes"]:
+        """A heatmap of the value, red above zero and blue below.
+
+        Args:
+            val: (L, L), as `compute` or `forward` return it; default what `compute` returns now.
+            ax: what to draw on; default a new figure of pyplot.
+            labels: (L,), the names of the labels; default their numbers.
+
+        Raises:
+            InputError: `val` is no square matrix, or there are more or fewer names than it has rows.
+        """
+        matrix = self.compute() if val is None else val
+        if not isinstance(matrix, Tensor) or matrix.ndim != 2 or len(matrix) != matrix.shape[1]:
+            got = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
+            raise InputError(expected("val", "of shape (L, L)", got, "Pass what `compute` returns."))
+        names = list(map(str, range(len(matrix)))) if labels is None else list(labels)
+        if len(names) != len(matrix):
+            raise InputError(expected("labels", f"to name the {len(matrix)} rows", f"{len(names)} names"))
+        figure, ax = axes_for(ax)
+        figure.colorbar(draw_heatmap(ax, matrix, names, title=self.plot_title), ax=ax)
+        return figure, ax
 
     @override
     def _apply(self, fn: Callable[..., Any], exclude_state: Sequence[str] = ()) -> "SummedMetric":
