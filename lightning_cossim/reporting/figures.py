@@ -86,8 +86,7 @@ def _heatmap(figure: "Figure", matrix: Tensor, names: Sequence[str], title: str)
     """A heatmap that leaves its names as much room as the longest of them takes, and is no higher than it has to be."""
     size = 10 if len(names) <= 12 else 8
     _, texts = shown_names(names)
-    # Of a proportional font, a letter is about 0.62 of its size wide.
-    room = 0.15 + max((len(text) for text in texts), default=0) * 0.62 * size / 72
+    room = 0.12 + max((_width(figure, text, size) for text in texts), default=0)
     side = _WIDTH - room - 0.6
     height = 0.3 + side + room
     figure.set_figheight(height)
@@ -100,6 +99,14 @@ def _heatmap(figure: "Figure", matrix: Tensor, names: Sequence[str], title: str)
     if len(names) > len(texts):
         every = -(-len(names) // len(texts))
         figure.text(0.01, 0.01, f"{len(names)} labels,\n1 in {every} named", fontsize=7, color="0.35", va="bottom")
+
+
+def _width(figure: "Figure", text: str, size: float) -> float:
+    """How many inches a text is wide."""
+    shown = figure.text(0, 0, text, fontsize=size, parse_math=False)
+    extent = shown.get_window_extent()
+    shown.remove()
+    return float(extent.width) / _DPI
 
 
 def _scatter(figure: "Figure", report: GapReport, thresholds: Thresholds) -> None:
@@ -129,7 +136,8 @@ def _scatter(figure: "Figure", report: GapReport, thresholds: Thresholds) -> Non
     axes.set_ylim(bottom=-0.02 * max(1e-3, float(o.max(initial=0))))
     title = "Cosine against behaviour" if why is None else f"No verdict: {why}"
     figure.text(0.555, 0.985, title, fontsize=10 if why is None else 8, ha="center", va="top")
-    figure.legend(loc="upper center", bbox_to_anchor=(0.555, 0.95), ncols=2, fontsize=8, frameon=False, columnspacing=1)
+    if axes.get_legend_handles_labels()[0]:
+        figure.legend(loc="upper center", bbox_to_anchor=(0.555, 0.95), ncols=2, fontsize=8, frameon=False, columnspacing=1)
 
 
 def _draw_flagged(axes: "Axes", report: GapReport, cosine: str) -> None:
