@@ -9,7 +9,7 @@
 Every message is one line: what was expected, what came, what to do.
 """
 
-__all__ = ["AlertRaised", "ConfigError", "HeadError", "InputError", "LabelSimilarityError", "expected"]
+__all__ = ["AlertRaised", "ConfigError", "HeadError", "InputError", "LabelSimilarityError", "expected", "in_one_line"]
 
 
 class LabelSimilarityError(Exception):
@@ -45,3 +45,13 @@ def expected(argument: str, wanted: str, got: object, remedy: str = "") -> str:
         'Expected `k` to be at least 2, got 1. Pass k=5.'
     """
     return f"Expected `{argument}` {wanted}, got {got}. {remedy}".rstrip()
+
+
+def in_one_line(error: BaseException) -> str:
+    r"""The kind and the text of somebody else's error, for a line of our own.
+
+    Example:
+        >>> in_one_line(ValueError("\n not\n  this"))
+        'ValueError: not this'
+    """
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -21,7 +21,7 @@ from typing_extensions import override
 from lightning_cossim.alerts import AlertCounter, in_words
 from lightning_cossim.arguments import check_arguments, chosen_thresholds, idle_alerts
 from lightning_cossim.config import Display, LabelSelection, Schedule
-from lightning_cossim.errors import AlertRaised, ConfigError, expected
+from lightning_cossim.errors import AlertRaised, ConfigError, expected, in_one_line
 from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind
 from lightning_cossim.head import find_head
 from lightning_cossim.report import GapReport
@@ -55,7 +55,7 @@ def _harmless(
             raise
         except Exception as error:
             self._detach()
-            self._warn(f"switched off, training goes on without it, after {type(error).__name__}: {error}")
+            self._warn(f"switched off, training goes on without it, after {in_one_line(error)}")
             _logger.debug("The failure that switched the monitor off:", exc_info=True)
         finally:
             self._overhead.leave()

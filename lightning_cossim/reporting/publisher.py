@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from lightning_cossim.errors import in_one_line
 from lightning_cossim.functional.overlap import Link
 from lightning_cossim.report import GapReport
 from lightning_cossim.reporting.pages import Pages, Write
@@ -100,7 +101,7 @@ class Publisher:
 
     def _fail(self, logger: ScalarLogger | None, what: str, gone: str, error: Exception) -> None:
         self._failed.append((logger, what))
-        self._warn(f"{gone}, reports go on in `last_report`, after {type(error).__name__}: {error}")
+        self._warn(f"{gone}, reports go on in `last_report`, after {in_one_line(error)}")
 
     def _tell_of_undefined(self, tags: str, report: GapReport) -> None:
         """What has no value is told once for every scalar, with the reason; that there is no verdict once for every stage."""
