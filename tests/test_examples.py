@@ -1,13 +1,16 @@
 """The examples run as a user runs them, and what they write is what the README promises."""
 
+import gzip
 import math
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_cossim.reporting.tags import SCALARS
@@ -75,6 +78,67 @@ def test_quickstart_event_file_holds_every_scalar_at_the_users_steps(quickstart:
         assert set(found[f"cossim_val/{name}"]) == set(found["val_accuracy"])
         assert list(found[f"cossim_train/{name}"]) == [7, 207, 407, 608, 759]
     assert max(found["val_accuracy"]) == 759
+
+
+def test_quickstart_event_file_holds_pictures_of_every_validation(quickstart: tuple[str, Path]) -> None:
+    """Twenty epochs, of which TensorBoard's own reader keeps some; the last is among them."""
+    (path,) = quickstart[1].rglob("events.out.tfevents.*")
+    events = EventAccumulator(str(path))
+    events.Reload()
+    assert {tag for tag in events.Tags()["images"] if tag.startswith("cossim_val_heatmap/")} == {
+        f"cossim_val_heatmap/{what}" for what in ("centered_cosine", "overlap", "gap")
+    }
+    assert events.Images("cossim_val_scatter/centered_cosine")[-1].step == 759
+
+
+CLOTHES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot"]
+
+
+def write_idx(path: Path, values: Any, *, zipped: bool) -> None:
+    """An idx file: its head tells the type, the number of dimensions, and their sizes."""
+    head = bytes([0, 0, 8, values.ndim]) + b"".join(size.to_bytes(4, "big") for size in values.shape)
+    content = head + values.numpy().tobytes()
+    path.with_suffix(".gz" if zipped else "").write_bytes(gzip.compress(content) if zipped else content)
+
+
+def test_fashion_mnist_reads_idx_files(tmp_path: Path) -> None:
+    """Gzipped and plain ones; a few images of noise here, whose labels show in one corner."""
+    generator = torch.Generator().manual_seed(0)
+    for part, number, zipped in (("train", 600, True), ("t10k", 300, False)):
+        labels = torch.randint(10, (number,), generator=generator)
+        images = torch.randint(256, (number, 28, 28), generator=generator)
+        images[torch.arange(number), labels, :5] = 255
+        write_idx(tmp_path / f"{part}-labels-idx1-ubyte", labels.byte(), zipped=zipped)
+        write_idx(tmp_path / f"{part}-images-idx3-ubyte", images.byte(), zipped=zipped)
+    text = run("fashion_mnist.py", str(tmp_path), "--epochs", "3", cwd=tmp_path)
+    assert re.search(r"Accuracy \d+\.\d% on 300 images", text)
+    assert "45 pairs of labels" in text
+    assert sum(label in text for label in CLOTHES) >= 5
+
+
+def test_fashion_mnist_says_where_the_data_are(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, str(EXAMPLES / "fashion_mnist.py"), str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1] == (
+        f"{tmp_path} has no train-images-idx3-ubyte[.gz]. On Debian: apt install dataset-fashion-mnist, then pass "
+        "/usr/share/datasets/fashion-mnist."
+    )
+
+
+@pytest.mark.full
+def test_shirts_are_strangers_to_pullovers_or_coats_in_four_of_five_trainings(tmp_path: Path) -> None:
+    """The real data, as Debian has them (`.ci/run full` installs them); a look-alike of at least a tenth in every training."""
+    found = 0
+    for seed in range(5):
+        text = run("fashion_mnist.py", "--seed", str(seed), cwd=tmp_path)
+        pattern = r"^(\S+) +(\S+) +([+-]\d\.\d{3}) .*? (stranger|look-alike)$"
+        flagged = re.findall(pattern, text, flags=re.MULTILINE)
+        strangers = {frozenset(names) for *names, _, flag in flagged if flag == "stranger"}
+        found += bool(strangers & {frozenset({"Coat", "Shirt"}), frozenset({"Pullover", "Shirt"})})
+        assert any(float(gap) <= -0.1 for _, _, gap, flag in flagged if flag == "look-alike")
+    assert found >= 4
 
 
 def test_cosine_is_arbitrary(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A report as pictures: heatmaps in one order of labels, and every pair's similarity against its overlap.
 
-Pixels are (H, W, 3), uint8, 400 wide and at most as high: TensorBoard shows about 350 of them. Figures are drawn without pyplot,
+Pixels are (H, W, 3), uint8, 350 wide, as TensorBoard shows them, and at most as high. Figures are drawn without pyplot,
 which keeps every figure that it makes and belongs to the user.
 """
 
@@ -27,7 +27,7 @@ __all__ = ["Pixels", "heatmaps", "label_order", "scatter"]
 
 Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
 
-_WIDTH, _DPI = 4.0, 100
+_WIDTH, _DPI = 3.5, 100
 _DENSE: Final = 20_000
 """Pairs from which on a scatter shows their density."""
 _NAMED: Final = 3
@@ -116,7 +116,7 @@ def _scatter(figure: "Figure", report: GapReport, thresholds: Thresholds) -> Non
     e_P = report.expected_overlap[row, column]
     known = s_P.isfinite() & o_P.isfinite()
     s, o, e = (values[known].numpy() for values in (s_P, o_P, e_P))
-    axes = figure.add_axes((0.14, 0.12, 0.83, 0.73))
+    axes = figure.add_axes((0.155, 0.13, 0.82, 0.695))
     if len(s) > _DENSE:
         axes.hexbin(s, o, gridsize=45, bins="log", cmap="Greys", mincnt=1, linewidths=0.1)
     else:
@@ -135,9 +135,9 @@ def _scatter(figure: "Figure", report: GapReport, thresholds: Thresholds) -> Non
     axes.tick_params(labelsize=8)
     axes.set_ylim(bottom=-0.02 * max(1e-3, float(o.max(initial=0))))
     title = "Cosine against behaviour" if why is None else f"No verdict: {why}"
-    figure.text(0.555, 0.985, title, fontsize=10 if why is None else 8, ha="center", va="top")
+    figure.text(0.565, 0.985, title, fontsize=10 if why is None else 8, ha="center", va="top")
     if axes.get_legend_handles_labels()[0]:
-        figure.legend(loc="upper center", bbox_to_anchor=(0.555, 0.95), ncols=2, fontsize=8, frameon=False, columnspacing=1)
+        figure.legend(loc="upper center", bbox_to_anchor=(0.565, 0.955), ncols=2, fontsize=8, frameon=False, columnspacing=1)
 
 
 def _draw_flagged(axes: "Axes", report: GapReport, cosine: str) -> None:

@@ -57,13 +57,13 @@ def of(num_labels: int = 12, names: Sequence[str] | None = None) -> GapReport:
 
 
 def test_heatmaps_are_of_the_cosine_the_overlap_and_the_gap() -> None:
-    """400 pixels wide, at most as high, in colour."""
+    """350 pixels wide, at most as high, in colour."""
     drawn = dict(heatmaps(of(), range(12)))
     assert sorted(drawn) == HEATMAPS
     for pixels in (*drawn.values(), scatter(of(), OPEN)):
         height, width, channels = pixels.shape
-        assert (width, channels, pixels.dtype.name) == (400, 3, "uint8")
-        assert 250 <= height <= 400
+        assert (width, channels, pixels.dtype.name) == (350, 3, "uint8")
+        assert 200 <= height <= 350
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
 
 
