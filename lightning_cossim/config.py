@@ -61,6 +61,10 @@ class Display:
         scatter: whether to draw the cosine of all pairs against their overlap.
         tables: whether to write the pairs furthest from what their cosine suggests, by name.
         histograms: whether to draw, from 15 labels on, how cosines, overlaps and gaps are distributed.
+        projector: whether to write the rows of the head for TensorBoard's projector at the end of the fit: some ten megabytes
+            for a thousand labels.
+        per_dataloader: whether each of several validation or test loaders has reports of its own, whose tags end in
+            `/dataloader_idx_n`; default all inputs of a run together.
 
     Raises:
         ConfigError: a value is of the wrong type or out of range.
@@ -72,6 +76,8 @@ class Display:
     scatter: bool = True
     tables: bool = True
     histograms: bool = True
+    projector: bool = False
+    per_dataloader: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)

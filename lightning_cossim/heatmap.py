@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["MAX_NAMES", "axes_for", "draw_bars", "draw_heatmap", "shown_names"]
+__all__ = ["MAX_NAMES", "axes_for", "draw_bars", "draw_heatmap", "draw_image", "shown_names"]
 
 MAX_NAMES: Final = 20
 """Names along one side; of more labels every second, third, ... is named."""
@@ -24,8 +24,8 @@ _MISSING: Final = "0.85"
 """The grey of what is not compared: the diagonal, labels that are not kept."""
 
 
-def draw_heatmap(ax: "Axes", matrix: Tensor, names: Sequence[str], *, title: str, font_size: float = 8) -> Any:
-    """A matrix (L, L) as an image, red above zero and blue below, white at zero, grey where there is no value.
+def draw_heatmap(ax: "Axes", matrix: Tensor, names: Sequence[str], *, title: str) -> Any:
+    """A matrix (L, L) as an image with its names, red above zero and blue below, white at zero, grey where there is no value.
 
     The diagonal is left out, since every label is like itself. The colours reach as far as the values: of more than 20 labels
     only as far as 99 % of them, for one pair in thousands would make all others pale.
@@ -33,20 +33,24 @@ def draw_heatmap(ax: "Axes", matrix: Tensor, names: Sequence[str], *, title: str
     Returns:
         The image, for a colour bar.
     """
+    image = draw_image(ax, matrix)
+    places, texts = shown_names(names)
+    ax.set_xticks(places, texts, rotation=90, fontsize=8, parse_math=False)
+    ax.set_yticks(places, texts, fontsize=8, parse_math=False)
+    ax.set_title(title, parse_math=False)
+    return image
+
+
+def draw_image(ax: "Axes", matrix: Tensor) -> Any:
+    """The image of `draw_heatmap` alone."""
     values = matrix.detach().cpu().double().numpy().copy()
     np.fill_diagonal(values, np.nan)
     known = np.abs(values[np.isfinite(values)])
     limit = 1.0
     if known.size and known.max() > 0:
-        limit = float(np.quantile(known, 0.99) if len(names) > MAX_NAMES else known.max()) or float(known.max())
+        limit = float(np.quantile(known, 0.99) if len(values) > MAX_NAMES else known.max()) or float(known.max())
     signed = bool((values < 0).any())
-    image = ax.imshow(values, cmap=_colours(signed=signed), vmin=-limit if signed else 0, vmax=limit, interpolation="nearest")
-    places, texts = shown_names(names)
-    ax.set_xticks(places, texts, rotation=90, fontsize=font_size, parse_math=False)
-    ax.set_yticks(places, texts, fontsize=font_size, parse_math=False)
-    ax.tick_params(length=2, pad=2)
-    ax.set_title(title, fontsize=10, parse_math=False)
-    return image
+    return ax.imshow(values, cmap=_colours(signed=signed), vmin=-limit if signed else 0, vmax=limit, interpolation="nearest")
 
 
 def axes_for(ax: "Axes | None") -> tuple["Figure", "Axes"]:

@@ -27,7 +27,7 @@ from lightning_cossim.head import find_head
 from lightning_cossim.report import GapReport
 from lightning_cossim.reporting.pages import Pages
 from lightning_cossim.reporting.publisher import Publisher
-from lightning_cossim.reporting.tags import group
+from lightning_cossim.reporting.tags import group, suffix
 from lightning_cossim.schedule import Budget, Overhead, StepCounter, WindowClock, batches_of_fit
 from lightning_cossim.strict_types import Number, WholeFrom2
 from lightning_cossim.thresholds import Action, Thresholds, ThresholdsFile, alert_values, judged
@@ -121,20 +121,20 @@ class LabelSimilarityMonitor(Callback):
         self.thresholds = chosen_thresholds(thresholds, thresholds_file)
         """Those that hold, wherever they were given."""
         self.last_report: dict[str, GapReport] = {}
-        """The last report of each stage: "train", "val", "test"."""
+        """The last report of each stage: "train", "val", "test"; of one of several loaders, "val/dataloader_idx_0"."""
         self._watch: HeadWatch | None = None
         self._tracked: Tensor | None = None
         self._steps = StepCounter()
         self._clock = WindowClock(schedule.train_every_n_steps, schedule.train_batches, self.thresholds.min_inputs)
         self._batches_of_fit, self._batches_started = math.inf, 0
         self._overhead = Overhead()
-        self._alerts = AlertCounter(self.thresholds)
+        self._alerts: dict[str, AlertCounter] = {}
         self._pages = Pages(display, self.thresholds, name, self._tell_of_glyphs)
         self._publisher = Publisher(link, name, self._pages, warn=self._warn, inform=self._inform)
         self._budget = Budget(None)
         self._window_began = 0.0
-        self._undrawn: GapReport | None = None
-        """The last report whose pictures have not been drawn."""
+        self._undrawn: list[GapReport] = []
+        """The last reports, if their pictures have not been drawn."""
         self._said: set[str] = set()
 
     # Coming and going
@@ -148,7 +148,7 @@ class LabelSimilarityMonitor(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._steps.start_fit(trainer.global_step, len(trainer.optimizers)):  # another fit than the last one
             self._clock.start_fit(self._steps.step)
-            self._alerts.restart()
+            self._alerts.clear()
             self._publisher.watched.clear()
             self._pages.order = None
             self._tracked = self._head_watch.tracked = None
@@ -169,6 +169,8 @@ class LabelSimilarityMonitor(Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._steps.finish_fit(trainer.global_step, manual=not pl_module.automatic_optimization)
         self._draw(trainer, at_the_end=True)
+        if self.display.projector:
+            self._project(trainer)
 
     @override
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -223,21 +225,29 @@ class LabelSimilarityMonitor(Callback):
     @override
     @_harmless
     def on_validation_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, *args: Any, **kwargs: Any
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self._head_watch.begin_batch("val", batch)
+        self._head_watch.begin_batch(self._window(trainer, "val", dataloader_idx), batch)
 
     @override
     @_harmless
-    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        self._head_watch.end_batch("val")
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._head_watch.end_batch(self._window(trainer, "val", dataloader_idx))
 
     @override
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._report_validation(trainer)
         switched_off = self._watch is None and self.schedule.validation and not trainer.sanity_checking
         if switched_off:  # who watches a key must find it all the same
-            self._publisher.publish_nothing(trainer.callback_metrics)
+            self._publisher.publish_nothing(trainer.callback_metrics, self._loaders(trainer, "val"))
 
     @_harmless
     def _report_validation(self, trainer: pl.Trainer) -> None:
@@ -252,14 +262,22 @@ class LabelSimilarityMonitor(Callback):
     @override
     @_harmless
     def on_test_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, *args: Any, **kwargs: Any
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self._head_watch.begin_batch("test", batch)
+        self._head_watch.begin_batch(self._window(trainer, "test", dataloader_idx), batch)
 
     @override
     @_harmless
-    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        self._head_watch.end_batch("test")
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._head_watch.end_batch(self._window(trainer, "test", dataloader_idx))
 
     @override
     @_harmless
@@ -283,7 +301,7 @@ class LabelSimilarityMonitor(Callback):
             "next_due": self._clock.next_due,
             "inputs_per_batch": self._clock.inputs_per_batch,
             "inputs_of_last": self._clock.inputs_of_last,
-            "alerts": self._alerts.state(),
+            "alerts": {window: counter.state() for window, counter in self._alerts.items()},
             "tracked": None if self._tracked is None else self._tracked.tolist(),
             "order": self._pages.order,
             "watched": {tags: dict(values) for tags, values in self._publisher.watched.items()},
@@ -296,7 +314,9 @@ class LabelSimilarityMonitor(Callback):
         self._steps.in_batch = state["in_batch"]
         self._clock.next_due = state["next_due"]
         self._clock.inputs_per_batch, self._clock.inputs_of_last = state["inputs_per_batch"], state["inputs_of_last"]
-        self._alerts.restore(state["alerts"])
+        for window, counts in state["alerts"].items():
+            self._alerts[window] = AlertCounter(self.thresholds)
+            self._alerts[window].restore(counts)
         self._tracked = None if state["tracked"] is None else torch.tensor(state["tracked"])
         self._pages.order = state["order"]
         self._publisher.watched = {tags: dict(values) for tags, values in state["watched"].items()}
@@ -314,7 +334,7 @@ class LabelSimilarityMonitor(Callback):
         self._overhead = Overhead()
         share = self.display.max_overhead
         self._budget = Budget(None if share is None else share / 2)  # for each of its two kinds
-        self._undrawn = None
+        self._undrawn = []
         self._publisher.start()
         self._said.clear()
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
@@ -345,11 +365,22 @@ class LabelSimilarityMonitor(Callback):
         if self._watch is None and trainer.state.fn != "fit":
             self._attach(trainer, pl_module)
             self._announce(f"report at the end of the {stage} run")
-        self._open(stage)
+        self._open(trainer, stage)
 
     @_harmless
-    def _open(self, stage: str) -> None:
-        self._head_watch.open(stage, self._steps.step)
+    def _open(self, trainer: pl.Trainer, stage: str) -> None:
+        for dataloader_idx in self._loaders(trainer, stage):
+            self._head_watch.open(f"{stage}{suffix(dataloader_idx)}", self._steps.step)
+
+    def _loaders(self, trainer: pl.Trainer, stage: str) -> list[int | None]:
+        """The loaders of a validation or test run that have reports of their own; None: all have one together."""
+        num_batches = trainer.num_test_batches if stage == "test" else trainer.num_val_batches
+        return list(range(len(num_batches))) if self.display.per_dataloader and len(num_batches) > 1 else [None]
+
+    def _window(self, trainer: pl.Trainer, stage: str, dataloader_idx: int) -> str:
+        """The window that a batch of a validation or test run is in."""
+        alone = self._loaders(trainer, stage) == [None]
+        return stage if alone else f"{stage}{suffix(dataloader_idx)}"
 
     def _batches_done(self, trainer: pl.Trainer, batch_idx: int) -> int:
         per_epoch = trainer.num_training_batches
@@ -358,33 +389,48 @@ class LabelSimilarityMonitor(Callback):
         return trainer.current_epoch * int(per_epoch) + batch_idx
 
     def _report(self, trainer: pl.Trainer, stage: str) -> None:
-        if not self._head_watch.is_open(stage):
-            return
-        report = self._head_watch.close(stage, functools.partial(trainer.strategy.reduce, reduce_op="sum"))
-        self._tracked = self._head_watch.tracked
-        report = replace(report, stage=stage, step=self._steps.step)
-        report = judged(
-            replace(report, scalars={**report.scalars, "overhead_fraction": self._overhead.share(stage)}), self.thresholds
-        )
+        """Report on every open window of a stage."""
+        for dataloader_idx in [None] if stage == "train" else self._loaders(trainer, stage):
+            window = f"{stage}{suffix(dataloader_idx)}"
+            if not self._head_watch.is_open(window):
+                continue
+            report = self._head_watch.close(window, functools.partial(trainer.strategy.reduce, reduce_op="sum"))
+            self._tracked = self._head_watch.tracked
+            scalars = {**report.scalars, "overhead_fraction": self._overhead.share(window)}
+            where: dict[str, Any] = {"stage": stage, "step": self._steps.step, "dataloader_idx": dataloader_idx}
+            self._publish(trainer, window, judged(replace(report, scalars=scalars, **where), self.thresholds))
+
+    def _publish(self, trainer: pl.Trainer, window: str, report: GapReport) -> None:
+        """Keep a report, show it to all who read it, and let alerts act."""
         # What others act on is the same on all processes, to the last digit.
         scalars, values = trainer.strategy.broadcast((report.scalars, alert_values(report, self.thresholds)))
         # A run of its own makes one report, and takes no part in what a fit counts.
-        alerts = self._alerts if trainer.state.fn == "fit" else AlertCounter(self.thresholds)
-        acting = alerts.observe(values, report.step)
+        counter = AlertCounter(self.thresholds)
+        counter = self._alerts.setdefault(window, counter) if trainer.state.fn == "fit" else counter
+        acting = counter.observe(values, report.step)
         report = replace(report, scalars=scalars, alerts=tuple(map(in_words, acting)))
-        self.last_report[stage] = report
-        if stage != "train" or not trainer.enable_validation:
-            self._undrawn = report
+        self.last_report[window] = report
+        if report.stage != "train" or not trainer.enable_validation:
+            same = (report.stage, report.step)
+            self._undrawn = [*(other for other in self._undrawn if (other.stage, other.step) == same), report]
         self._publisher.publish(report, trainer.loggers if trainer.is_global_zero else (), trainer.callback_metrics)
         self._act(trainer, report, [breach.alert.action for breach in acting])
 
     def _draw(self, trainer: pl.Trainer, *, at_the_end: bool = False) -> None:
-        """Draw the last report, unless that is done, or costs more than it may; on one process, which nobody waits for."""
-        if self._undrawn is None or not trainer.is_global_zero or not (at_the_end or self._budget.allows("pictures")):
+        """Draw the last reports, unless that is done, or costs more than it may; on one process, which nobody waits for."""
+        if not self._undrawn or not trainer.is_global_zero or not (at_the_end or self._budget.allows("pictures")):
             return
-        began, report, self._undrawn = self._overhead.spent, self._undrawn, None
-        self._publisher.publish_pictures(report, trainer.loggers)
+        began, reports, self._undrawn = self._overhead.spent, self._undrawn, []
+        for report in reports:
+            self._publisher.publish_pictures(report, trainer.loggers)
         self._budget.pay("pictures", self._overhead.spent - began)
+
+    def _project(self, trainer: pl.Trainer) -> None:
+        """Write the rows of the labels of the last report for a projector."""
+        report = next((self.last_report[stage] for stage in ("val", "train") if stage in self.last_report), None)
+        if report is not None and trainer.is_global_zero:
+            rows = self._head_watch.head.unembedding[list(report.labels)]
+            self._publisher.publish_projection(rows, report, trainer.loggers)
 
     def _affords_window(self, trainer: pl.Trainer) -> bool:
         """Whether a training window fits into its share of the time; one process decides for all."""
@@ -392,7 +438,8 @@ class LabelSimilarityMonitor(Callback):
 
     def _act(self, trainer: pl.Trainer, report: GapReport, actions: Sequence[Action]) -> None:
         """Do what the alerts of a report are there for."""
-        texts = [f"alert of {group(report.stage, self.name)} at step {report.step}: {alert}" for alert in report.alerts]
+        where = f"{group(report.stage, self.name)}{suffix(report.dataloader_idx)}"
+        texts = [f"alert of {where} at step {report.step}: {alert}" for alert in report.alerts]
         for text in texts:
             self._warn(text)
         if "stop" in actions:

@@ -293,9 +293,9 @@ def test_counts_begin_anew_with_another_fit_and_go_on_after_a_resume(
     save = ModelCheckpoint(tmp_path, save_top_k=-1, filename="{epoch}")
     monitor = LabelSimilarityMonitor(thresholds=thresholds(alert))
     fit(monitor, callbacks=[save], enable_checkpointing=True)
-    assert monitor.state_dict()["alerts"][0]["count"] == 2
+    assert monitor.state_dict()["alerts"]["val"][0]["count"] == 2
     fit(monitor)
-    assert monitor.state_dict()["alerts"][0]["count"] == 2
+    assert monitor.state_dict()["alerts"]["val"][0]["count"] == 2
 
     torch.load(tmp_path / "epoch=1.ckpt", weights_only=True)
     resumed = LabelSimilarityMonitor(thresholds=thresholds(alert))

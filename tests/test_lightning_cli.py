@@ -124,6 +124,8 @@ WHOLE: dict[str, Any] = {
         "scatter": False,
         "tables": False,
         "histograms": False,
+        "projector": True,
+        "per_dataloader": True,
     },
     "name": "aux",
 }

@@ -22,6 +22,7 @@ def as_dict(report: "GapReport") -> dict[str, Any]:
     return {
         "stage": report.stage,
         "step": report.step,
+        "dataloader_idx": report.dataloader_idx,
         "link": report.link,
         "num_live": report.num_live,
         "num_inputs": report.num_inputs,

@@ -72,6 +72,8 @@ class GapReport:
     """"train", "val" or "test"; empty for a report that no training made."""
     step: int = 0
     """The x of the loggers' curves."""
+    dataloader_idx: int | None = None
+    """Which of several validation or test loaders, where each has reports of its own."""
     flags: Mapping[Side, Tensor] = field(default_factory=dict)
     """Side to boolean (L, L), the pairs beyond the thresholds; empty until `Thresholds` have been applied."""
     alerts: tuple[str, ...] = ()

@@ -108,7 +108,8 @@ def _columns(report: "GapReport") -> dict[str, str]:
 
 def _seen(report: "GapReport") -> str:
     """What a report is about."""
-    where = f"{report.stage} at step {report.step}: " if report.stage else ""
+    loader = "" if report.dataloader_idx is None else f", data loader {report.dataloader_idx},"
+    where = f"{report.stage}{loader} at step {report.step}: " if report.stage else ""
     reliability = _number(report.reliability, ".2f")
     return f"{where}{report.num_inputs} inputs, {report.num_pairs} pairs of labels, reliability {reliability}"
 

@@ -14,7 +14,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
-from lightning_cossim.heatmap import draw_heatmap, shown_names
+from lightning_cossim.heatmap import draw_image, shown_names
 from lightning_cossim.report import GapReport, Pair
 from lightning_cossim.tables import shortened
 from lightning_cossim.thresholds import Thresholds, no_verdict
@@ -83,22 +83,44 @@ def _pixels(draw: Callable[["Figure"], None]) -> Pixels:
 
 
 def _heatmap(figure: "Figure", matrix: Tensor, names: Sequence[str], title: str) -> None:
-    """A heatmap that leaves its names as much room as the longest of them takes, and is no higher than it has to be."""
+    """A heatmap that leaves its names as much room as the longest of them takes, and is no higher than it has to be.
+
+    Of texts, not of ticks: matplotlib takes ten times as long to make a tick.
+    """
     size = 10 if len(names) <= 12 else 8
-    _, texts = shown_names(names)
+    places, texts = shown_names(names)
     room = 0.12 + max((_width(figure, text, size) for text in texts), default=0)
     side = _WIDTH - room - 0.6
     height = 0.3 + side + room
     figure.set_figheight(height)
-    axes = figure.add_axes((room / _WIDTH, room / height, side / _WIDTH, side / height))
-    image = draw_heatmap(axes, matrix, names, title=title, font_size=size)
-    bar = figure.colorbar(
-        image, cax=figure.add_axes(((room + side + 0.08) / _WIDTH, room / height, 0.12 / _WIDTH, side / height))
-    )
-    bar.ax.tick_params(labelsize=7, length=2, pad=1)
+    axes = _bare_axes(figure, (room, room, side, side))
+    image = draw_image(axes, matrix)
+    axes.set_title(title, fontsize=10, pad=4)
+    near, far = -0.5 - 0.05 * len(names) / side, len(names) - 0.5 + 0.05 * len(names) / side
+    for place, text in zip(places, texts, strict=True):
+        axes.text(near, place, text, fontsize=size, ha="right", va="center_baseline", parse_math=False)
+        axes.text(place, far, text, fontsize=size, ha="center", va="top", rotation=90, parse_math=False)
+    _colour_bar(figure, image, (room + side + 0.08, room, 0.12, side))
     if len(names) > len(texts):
         every = -(-len(names) // len(texts))
         figure.text(0.01, 0.01, f"{len(names)} labels,\n1 in {every} named", fontsize=7, color="0.35", va="bottom")
+
+
+def _colour_bar(figure: "Figure", image: Any, place: tuple[float, float, float, float]) -> None:
+    """The colours of an image with the values at their ends and in the middle."""
+    low, high = image.get_clim()
+    axes = _bare_axes(figure, place)
+    axes.imshow(np.linspace(1, 0, 200)[:, None], cmap=image.cmap, aspect="auto", extent=(0, 1, low, high), vmin=0, vmax=1)
+    for value in (low, (low + high) / 2, high):
+        axes.text(1.4, value, f"{value:.2g}".replace("-", "\N{MINUS SIGN}"), fontsize=8, va="center_baseline")
+
+
+def _bare_axes(figure: "Figure", inches: tuple[float, float, float, float]) -> "Axes":
+    """Axes in a frame without ticks, placed in inches."""
+    left, bottom, width, height = inches
+    all_width, all_height = figure.get_size_inches()
+    place = (left / all_width, bottom / all_height, width / all_width, height / all_height)
+    return figure.add_axes(place, xticks=[], yticks=[])
 
 
 def _width(figure: "Figure", text: str, size: float) -> float:

@@ -12,7 +12,7 @@ from lightning_cossim.config import Display
 from lightning_cossim.report import GapReport, Pair, as_page
 from lightning_cossim.reporting import tensorboard
 from lightning_cossim.reporting.figures import heatmaps, label_order, scatter
-from lightning_cossim.reporting.tags import picture_group
+from lightning_cossim.reporting.tags import picture_group, suffix
 from lightning_cossim.thresholds import Thresholds
 
 __all__ = ["VIEWS", "Pages", "View", "Write"]
@@ -62,7 +62,7 @@ class Pages:
         return writes
 
     def _tag(self, report: GapReport, kind: str, what: str) -> str:
-        return f"{picture_group(report.stage, kind, self.name)}/{what}"
+        return f"{picture_group(report.stage, kind, self.name)}/{what}{suffix(report.dataloader_idx)}"
 
     def _heatmaps(self, report: GapReport) -> Iterator[Write]:
         place = {label: index for index, label in enumerate(report.labels)}

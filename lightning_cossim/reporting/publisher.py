@@ -13,8 +13,8 @@ from lightning_cossim.functional.overlap import Link
 from lightning_cossim.report import GapReport
 from lightning_cossim.reporting.pages import Pages, Write
 from lightning_cossim.reporting.scalars import ScalarLogger, log_scalars, watchable
-from lightning_cossim.reporting.tags import SHARES, group, scalars
-from lightning_cossim.reporting.tensorboard import shows_pictures, write_alerts, write_layout
+from lightning_cossim.reporting.tags import SHARES, group, picture_group, scalars, suffix
+from lightning_cossim.reporting.tensorboard import shows_pictures, write_alerts, write_layout, write_projection
 
 __all__ = ["Publisher"]
 
@@ -51,15 +51,15 @@ class Publisher:
 
     def publish(self, report: GapReport, loggers: Iterable[ScalarLogger], watched: MutableMapping[str, Tensor]) -> None:
         """Write a report to the loggers and, if it is of a validation run, into the metrics that other callbacks watch."""
-        tags = group(report.stage, self.name)
+        tags, end = group(report.stage, self.name), suffix(report.dataloader_idx)
         values = {name: report.scalars[name] for name in scalars(self.link)}
-        self._tell_of_undefined(tags, report)
+        self._tell_of_undefined(f"{tags}{end}", report)
         if report.stage == "val":
-            self._offer(tags, values, watched)
+            self._offer(end, values, watched)
         for logger in loggers:
-            self._write(logger, "scalars", partial(log_scalars, [logger], tags, values, report.step))
+            self._write(logger, "scalars", partial(log_scalars, [logger], tags, values, report.step, end))
             if report.alerts:
-                self._write(logger, "texts", partial(write_alerts, logger, tags, report.alerts, report.step))
+                self._write(logger, "texts", partial(write_alerts, logger, f"{tags}/alerts{end}", report.alerts, report.step))
 
     def publish_pictures(self, report: GapReport, loggers: Iterable[ScalarLogger]) -> None:
         """Draw a report for the loggers that show pictures, if there are any."""
@@ -81,13 +81,21 @@ class Publisher:
             for logger in showing:
                 self._write(logger, view, partial(_write_all, logger, drawn))
 
-    def publish_nothing(self, watched: MutableMapping[str, Tensor]) -> None:
-        """For a validation run without a report: other callbacks find their keys all the same."""
-        self._offer(group("val", self.name), dict.fromkeys(scalars(self.link), math.nan), watched)
+    def publish_projection(self, rows: Tensor, report: GapReport, loggers: Iterable[ScalarLogger]) -> None:
+        """Write the rows (L, D) of the labels of a report for TensorBoard's projector."""
+        tag = picture_group(report.stage, "rows", self.name)
+        for logger in loggers:
+            self._write(logger, "projections", partial(write_projection, logger, tag, rows, report.names, report.step))
 
-    def _offer(self, tags: str, values: dict[str, float], watched: MutableMapping[str, Tensor]) -> None:
-        self.watched[tags] = watchable(values, self.watched.get(tags, {}))
-        watched.update({f"{tags}/{name}": torch.tensor(value) for name, value in self.watched[tags].items()})
+    def publish_nothing(self, watched: MutableMapping[str, Tensor], loaders: Iterable[int | None] = (None,)) -> None:
+        """For a validation run without a report: other callbacks find their keys all the same."""
+        for dataloader_idx in loaders:
+            self._offer(suffix(dataloader_idx), dict.fromkeys(scalars(self.link), math.nan), watched)
+
+    def _offer(self, end: str, values: dict[str, float], watched: MutableMapping[str, Tensor]) -> None:
+        tags = group("val", self.name)
+        self.watched[f"{tags}{end}"] = watchable(values, self.watched.get(f"{tags}{end}", {}))
+        watched.update({f"{tags}/{name}{end}": torch.tensor(value) for name, value in self.watched[f"{tags}{end}"].items()})
 
     def _write(self, logger: ScalarLogger, what: str, write: Callable[[], None]) -> None:
         """Loggers write on one process only: a failure there must stay there, or the other processes would wait for it."""

@@ -16,9 +16,9 @@ class ScalarLogger(Protocol):
         """Write values at a step."""
 
 
-def log_scalars(loggers: Iterable[ScalarLogger], group: str, scalars: Mapping[str, float], step: int) -> None:
+def log_scalars(loggers: Iterable[ScalarLogger], group: str, scalars: Mapping[str, float], step: int, suffix: str = "") -> None:
     """Write the defined scalars of a group at one step; an undefined value leaves a hole in the curve, never an old value."""
-    defined = {f"{group}/{name}": value for name, value in scalars.items() if not math.isnan(value)}
+    defined = {f"{group}/{name}{suffix}": value for name, value in scalars.items() if not math.isnan(value)}
     for logger in loggers:
         logger.log_metrics(defined, step)
 

@@ -5,7 +5,7 @@ from typing import Final
 from lightning_cossim.functional.ladder import LADDERS
 from lightning_cossim.functional.overlap import Link
 
-__all__ = ["EXPLAINED", "GAPS", "SCALARS", "SHARES", "group", "picture_group", "scalars"]
+__all__ = ["EXPLAINED", "GAPS", "SCALARS", "SHARES", "group", "picture_group", "scalars", "suffix"]
 
 SHARES: Final = ("share_lookalikes", "share_strangers")
 """Flagged pairs as a share of the eligible ones."""
@@ -30,6 +30,16 @@ def scalars(link: Link) -> tuple[str, ...]:
 SCALARS: Final = scalars("softmax")
 EXPLAINED: Final = tuple(name for name in SCALARS if name.startswith("explained_"))
 GAPS: Final = tuple(name for name in SCALARS if name.startswith("gap_"))
+
+
+def suffix(dataloader_idx: int | None) -> str:
+    """What tags of one of several validation or test loaders end in, as Lightning's own do.
+
+    Example:
+        >>> suffix(1), suffix(None)
+        ('/dataloader_idx_1', '')
+    """
+    return "" if dataloader_idx is None else f"/dataloader_idx_{dataloader_idx}"
 
 
 def picture_group(stage: str, kind: str, name: str | None = None) -> str:

@@ -12,9 +12,17 @@ import torch
 from torch import Tensor
 
 from lightning_cossim.reporting.tags import SHARES
-from lightning_cossim.tables import as_markdown_text
+from lightning_cossim.tables import as_markdown_text, printable
 
-__all__ = ["shows_pictures", "write_alerts", "write_histogram", "write_image", "write_layout", "write_table"]
+__all__ = [
+    "shows_pictures",
+    "write_alerts",
+    "write_histogram",
+    "write_image",
+    "write_layout",
+    "write_projection",
+    "write_table",
+]
 
 _NUM_BINS = 30
 
@@ -58,11 +66,11 @@ def write_histogram(logger: Any, tag: str, values: Tensor, step: int) -> None:
     )
 
 
-def write_alerts(logger: Any, group: str, alerts: Sequence[str], step: int) -> None:
+def write_alerts(logger: Any, tag: str, alerts: Sequence[str], step: int) -> None:
     """Write the alerts that act at a step as a list in Markdown; a logger without texts gets none."""
     add_text = _writer(logger, "add_text")
     if add_text is not None:
-        add_text(_prefixed(logger, f"{group}/alerts"), "\n".join(f"* {as_markdown_text(alert)}" for alert in alerts), step)
+        add_text(_prefixed(logger, tag), "\n".join(f"* {as_markdown_text(alert)}" for alert in alerts), step)
 
 
 def write_layout(logger: Any, groups: Sequence[str], scalars: Sequence[str]) -> None:
@@ -77,13 +85,22 @@ def write_layout(logger: Any, groups: Sequence[str], scalars: Sequence[str]) -> 
         "How far to trust it, and how much overlap there is": ["reliability", "overlap_mean"],
     }
     layout = {
-        group: {
-            title: ["Multiline", [f"^{re.escape(_prefixed(logger, f'{group}/{name}'))}$" for name in names]]
-            for title, names in charts.items()
-        }
+        group: {title: ["Multiline", [_pattern(logger, f"{group}/{name}") for name in names]] for title, names in charts.items()}
         for group in groups
     }
     add_layout(layout)
+
+
+def write_projection(logger: Any, tag: str, rows: Tensor, names: Sequence[str], step: int) -> None:
+    """Write rows (L, D) with their names, for the page of projections: some ten megabytes for a thousand labels."""
+    add_embedding = _writer(logger, "add_embedding")
+    if add_embedding is not None:
+        add_embedding(rows.float().cpu(), metadata=[printable(name) or "-" for name in names], global_step=step, tag=tag)
+
+
+def _pattern(logger: Any, tag: str) -> str:
+    """Matches the tag, also of one of several loaders."""
+    return rf"^{re.escape(_prefixed(logger, tag))}(/dataloader_idx_\d+)?$"
 
 
 def _writer(logger: Any, method: str) -> Any | None:

@@ -123,6 +123,7 @@ class Bench:
             max_epochs=10,
             max_steps=-1,
             num_training_batches=500,
+            num_val_batches=[1],
             optimizers=[None],
             sanity_checking=False,
             state=SimpleNamespace(fn="fit"),
@@ -136,9 +137,9 @@ class Bench:
         """Seconds that the end of a validation of 600 inputs takes."""
         given: Any = (self.trainer, self.model)
         self.monitor.on_validation_start(*given)
-        self.monitor.on_validation_batch_start(*given, None, 0)
+        self.monitor.on_validation_batch_start(self.trainer, self.model, None, 0)
         self.model.head(torch.randn(600, 64, generator=torch.Generator().manual_seed(0)))
-        self.monitor.on_validation_batch_end(*given, None, None, 0)
+        self.monitor.on_validation_batch_end(self.trainer, self.model, None, None, 0)
         began = time.perf_counter()
         self.monitor.on_validation_epoch_end(*given)
         return time.perf_counter() - began

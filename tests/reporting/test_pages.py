@@ -21,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar import layout_pb2
 from typing_extensions import override
 
-from lightning_cossim import Display, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
+from lightning_cossim import Alert, Display, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
 from lightning_cossim.report import GapReport
 from lightning_cossim.reporting import figures
 from lightning_cossim.reporting.figures import heatmaps, label_order, scatter
@@ -450,6 +450,111 @@ def test_what_cannot_be_written_is_told_once_a_view(error: Exception, tmp_path: 
     wanted = [f"LabelSimilarityMonitor: TensorBoardLogger gets no more {view} {why}" for view in ("layout", *VIEWS)]
     assert sorted({*told} - {*lightnings_own}) == sorted(wanted)
     assert run.global_step == 12
+
+
+# Several loaders
+
+
+def several(monitor: LabelSimilarityMonitor, logger: Any, **settings: Any) -> pl.Trainer:
+    """A fit with two validation loaders of 60 and 40 inputs."""
+
+    class TwoLoaders(Toy):
+        @override
+        def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+            self.log("val_loss", torch.nn.functional.cross_entropy(self(batch[0]), batch[1]))
+
+    run = trainer(callbacks=[monitor, *settings.pop("callbacks", [])], logger=logger, **settings)
+    pl.seed_everything(0, verbose=False)
+    loaders = [loader(60, num_labels=20, seed=2), loader(40, num_labels=20, seed=3)]
+    run.fit(TwoLoaders(20), loader(num_labels=20), loaders)
+    return run
+
+
+PER_LOADER = Display(max_overhead=None, per_dataloader=True)
+
+
+def test_each_loader_has_reports_of_its_own_where_that_is_wanted(tmp_path: Path) -> None:
+    """Tags end as Lightning's own do; pages, keys that others watch and `last_report` too; together they are the whole."""
+    monitor, curves = ours(display=PER_LOADER), MemoryLogger()
+    run = several(monitor, [curves, TensorBoardLogger(tmp_path, name=None, version="")])
+    ends = ["/dataloader_idx_0", "/dataloader_idx_1"]
+    assert {key: report.num_inputs for key, report in monitor.last_report.items()} == {
+        "train": 32,
+        "val/dataloader_idx_0": 60,
+        "val/dataloader_idx_1": 40,
+    }
+    assert {(report.stage, report.dataloader_idx) for report in monitor.last_report.values()} == {
+        ("train", None),
+        ("val", 0),
+        ("val", 1),
+    }
+    found = steps(events_of(tmp_path))
+    for end in ends:
+        assert sorted(curves.curve(f"cossim_val/gap_behaviour{end}")) == [5, 11]
+        assert f"cossim_val/gap_behaviour{end}" in run.callback_metrics
+        assert found[f"cossim_val_heatmap/gap{end}"] == found[f"cossim_val_pairs/strangers_and_lookalikes{end}"] == [5, 11]
+    assert not curves.curve("cossim_val/gap_behaviour")
+    assert "data loader 1, at step 11: 40 inputs" in str(monitor.last_report["val/dataloader_idx_1"])
+    whole = ours()
+    several(whole, MemoryLogger())
+    assert whole.last_report["val"].num_inputs == 100
+    parts = [monitor.last_report[f"val{end}"] for end in ends]
+    mean = (60 * parts[0].mean_probs + 40 * parts[1].mean_probs) / 100
+    torch.testing.assert_close(whole.last_report["val"].mean_probs, mean, rtol=1e-5, atol=1e-7)
+
+
+def test_one_loader_needs_no_number() -> None:
+    monitor = ours(display=PER_LOADER)
+    fit(monitor, MemoryLogger())
+    assert set(monitor.last_report) == {"train", "val"}
+
+
+def test_alerts_count_for_each_loader() -> None:
+    """What one loader breaches is no recovery for another, nor one more breach."""
+    alert = Alert("overlap_mean", above=-1, patience=2)
+    monitor = ours(display=PER_LOADER, thresholds=replace(OPEN, alerts=[alert]))
+    with warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter("always")
+        several(monitor, MemoryLogger())
+    told = [str(warning.message) for warning in record if "alert of" in str(warning.message)]
+    assert [re.findall(r"alert of (\S+) at step (\d+)", text)[0] for text in told] == [
+        ("cossim_val/dataloader_idx_0", "11"),
+        ("cossim_val/dataloader_idx_1", "11"),
+    ]
+    assert {key: counts[0]["count"] for key, counts in monitor.state_dict()["alerts"].items() if "val" in key} == {
+        "val/dataloader_idx_0": 2,
+        "val/dataloader_idx_1": 2,
+    }
+
+
+def test_every_loader_s_keys_stay_when_the_monitor_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning_cossim.watch.HeadWatch.look", lambda *args: 1 / 0)
+    with pytest.warns(UserWarning, match="switched off"):
+        run = several(ours(display=PER_LOADER), MemoryLogger())
+    for end in ("/dataloader_idx_0", "/dataloader_idx_1"):
+        assert run.callback_metrics[f"cossim_val/gap_behaviour{end}"] == 1
+
+
+# The projector
+
+
+def test_the_projector_gets_the_rows_once_at_the_end_if_it_is_wanted(tmp_path: Path) -> None:
+    """The rows of the labels looked at, with their names, in text files beside the events."""
+    names = [f"label {number}" for number in range(19)] + ["a\tb\nc"]
+    monitor = ours(display=replace(ALWAYS, projector=True), labels=LabelSelection(names=names))
+    run = fit(monitor, [TensorBoardLogger(tmp_path, name=None, version=""), MemoryLogger()])
+    (folder,) = tmp_path.glob("00011/*")
+    rows = [line.split("\t") for line in (folder / "tensors.tsv").read_text(encoding="utf-8").splitlines()]
+    shown = torch.tensor([[float(value) for value in row] for row in rows])
+    model = run.lightning_module
+    assert isinstance(model, Toy)
+    torch.testing.assert_close(shown, model.head.weight.detach(), rtol=1e-4, atol=1e-5)
+    assert (folder / "metadata.tsv").read_text(encoding="utf-8").splitlines() == [*names[:19], "a b c"]
+
+
+def test_without_being_wanted_there_is_no_projection(tmp_path: Path) -> None:
+    fit(ours(), TensorBoardLogger(tmp_path, name=None, version=""))
+    assert not list(tmp_path.glob("0*"))
 
 
 def test_state_keeps_the_order_of_the_heatmaps(tmp_path: Path) -> None:
