@@ -99,8 +99,8 @@ MUTANTS = (
         (
             (
                 "monitor.py",
-                "stage=stage, step=self._steps.step)",
-                "stage=stage, step=trainer.global_step)",
+                '"step": self._steps.step, "dataloader_idx"',
+                '"step": trainer.global_step, "dataloader_idx"',
             ),
         ),
         (f"{MONITOR}::TestScalars::test_steps_are_those_of_the_users_own_curves",),
@@ -211,7 +211,7 @@ MUTANTS = (
     ),
     Mutant(
         "leaves watched keys out when it is switched off",
-        (("monitor.py", "            self._publisher.publish_nothing(trainer.callback_metrics)\n", "            pass\n"),),
+        (("monitor.py", "            self._publisher.publish_nothing(", "            str("),),
         (f"{MONITOR}::TestTouchesNothing::test_keys_that_others_watch_stay_when_the_monitor_is_switched_off",),
     ),
     Mutant(
@@ -293,8 +293,8 @@ MUTANTS = (
         (
             (
                 "reporting/publisher.py",
-                "        for logger in loggers:\n",
-                "        values.setdefault('common_mode_ratio', 0.0)\n        for logger in loggers:\n",
+                '        if report.stage == "val":\n',
+                "        values.setdefault('common_mode_ratio', 0.0)\n        if report.stage == 'val':\n",
             ),
         ),
         (f"{RUNS}::test_a_sigmoid_head_has_its_own_scalars",),
@@ -431,12 +431,12 @@ MUTANTS = (
     ),
     Mutant(
         "forgets the breaches before a resume",
-        (("monitor.py", '        self._alerts.restore(state["alerts"])\n', ""),),
+        (("monitor.py", "            self._alerts[window].restore(counts)\n", ""),),
         ("tests/test_acting.py::test_counts_begin_anew_with_another_fit_and_go_on_after_a_resume",),
     ),
     Mutant(
         "lets a validation before the fit use up an alert",
-        (("monitor.py", 'self._alerts if trainer.state.fn == "fit" else AlertCounter(self.thresholds)', "self._alerts"),),
+        (("monitor.py", 'counter) if trainer.state.fn == "fit" else counter', "counter)"),),
         ("tests/test_acting.py::test_runs_of_their_own_take_no_part_in_what_a_fit_counts",),
     ),
     Mutant(
@@ -446,7 +446,7 @@ MUTANTS = (
     ),
     Mutant(
         "counts the breaches of another fit",
-        (("monitor.py", "            self._alerts.restart()\n", ""),),
+        (("monitor.py", "            self._alerts.clear()\n", ""),),
         ("tests/test_acting.py::test_counts_begin_anew_with_another_fit_and_go_on_after_a_resume",),
     ),
     Mutant(
@@ -486,14 +486,41 @@ MUTANTS = (
     ),
     Mutant(
         "lets a NaN stop those who watch a key",
-        (
-            (
-                "reporting/publisher.py",
-                "self.watched[tags] = watchable(values, self.watched.get(tags, {}))",
-                "self.watched[tags] = values",
-            ),
-        ),
+        (("reporting/publisher.py", 'watchable(values, self.watched.get(f"{tags}{end}", {}))', "values"),),
         ("tests/test_acting.py::test_early_stopping_and_checkpoints_act_at_the_epoch_that_the_series_says",),
+    ),
+    Mutant(
+        "draws whatever it costs",
+        (("schedule.py", "        return cost <= self.share * (perf_counter() - done)\n", "        return True\n"),),
+        (
+            "tests/reporting/test_pages.py::test_pictures_come_when_they_fit_into_their_share_and_at_the_end",
+            "tests/reporting/test_pages.py::test_training_reports_yield_too_but_the_last",
+        ),
+    ),
+    Mutant(
+        "draws no last pictures",
+        (("monitor.py", "not (at_the_end or self._budget.allows", "not (self._budget.allows"),),
+        ("tests/reporting/test_pages.py::test_pictures_come_when_they_fit_into_their_share_and_at_the_end",),
+    ),
+    Mutant(
+        "orders the labels of every heatmap anew",
+        (("reporting/pages.py", "if self.order is None or {*self.order} != {*place}:", "if True:"),),
+        ("tests/reporting/test_pages.py::test_the_order_of_the_first_report_stays",),
+    ),
+    Mutant(
+        "lets colours reach further above zero than below",
+        (("heatmap.py", "vmax=limit", "vmax=values[values == values].max()"),),
+        ("tests/metrics/test_plot.py::test_a_heatmap_shows_the_values_with_zero_in_the_middle",),
+    ),
+    Mutant(
+        "bypasses the logger's prefix",
+        (("reporting/tensorboard.py", "if prefix else tag", "if not prefix else tag"),),
+        ("tests/reporting/test_pages.py", "tests/test_acting.py"),
+    ),
+    Mutant(
+        "counts the breaches of all loaders together",
+        (("monitor.py", "self._alerts.setdefault(window, counter)", "self._alerts.setdefault(report.stage, counter)"),),
+        ("tests/reporting/test_pages.py::test_alerts_count_for_each_loader",),
     ),
 )
 
