@@ -1,7 +1,8 @@
 """What the monitor costs: `python -m tests.benchmarks.cost`, on an idle machine, a quarter of an hour.
 
-Each ratio is the median over rounds of the same training without the monitor, with it and without it again, in one process: the
-two without it tell the noise. Everything is on by default, TensorBoard's pictures too.
+Each ratio is the median over rounds of the same training without the monitor, with it and without it again, in one process and
+on one thread: the two without it tell the noise. Where other machines share the processor, its time says more than the clock's,
+and the time that the monitor itself stops more than either. Everything is on by default, TensorBoard's pictures too.
 """
 
 import argparse
@@ -62,8 +63,8 @@ def data(num_batches: int, batch_size: int, num_labels: int) -> DataLoader[tuple
     return DataLoader(TensorDataset(inputs, (inputs @ rule).argmax(dim=1)), batch_size=batch_size)
 
 
-def seconds_of_training(width: int, num_labels: int, steps: int, every: int, callbacks: list[Callback]) -> float:
-    """How long so many steps take, with a validation of four batches every so many of them."""
+def seconds_of_training(width: int, num_labels: int, steps: int, every: int, callbacks: list[Callback]) -> tuple[float, float]:
+    """The clock's and the processor's seconds for so many steps, with a validation of four batches every so many of them."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = pl.Trainer(
             accelerator="cpu",
@@ -80,27 +81,33 @@ def seconds_of_training(width: int, num_labels: int, steps: int, every: int, cal
         pl.seed_everything(0, verbose=False)
         model = Model(width, num_labels)
         training, validation = data(100, 64, num_labels), data(4, 64, num_labels)
-        began = time.perf_counter()
+        began = time.perf_counter(), time.process_time()
         trainer.fit(model, training, validation)
-        return time.perf_counter() - began
+        return time.perf_counter() - began[0], time.process_time() - began[1]
 
 
 def ratios(rounds: int, **settings: Any) -> None:
     """Print what a training with the monitor takes of one without, and what another one without takes."""
     seconds_of_training(**{**settings, "steps": 50}, callbacks=[LabelSimilarityMonitor()])  # whatever is done once in a process
-    found: list[tuple[float, float, float]] = []
+    clock: list[tuple[float, float, float]] = []
+    processor: list[tuple[float, float, float]] = []
+    own: list[float] = []
     for _ in range(rounds):
+        monitor = LabelSimilarityMonitor()
         first = seconds_of_training(**settings, callbacks=[])
-        watched = seconds_of_training(**settings, callbacks=[LabelSimilarityMonitor()])
+        watched = seconds_of_training(**settings, callbacks=[monitor])
         second = seconds_of_training(**settings, callbacks=[])
-        found.append((first, watched / ((first + second) / 2), second / first))
-    step, ratio, noise = (statistics.median(column) for column in zip(*found, strict=True))
-    step = 1e3 * step / settings["steps"]
-    spread = ", ".join(f"{one:.3f}" for _, one, _ in sorted(found, key=lambda row: row[1]))
-    total = found[0][0]
-    print(
-        f"steps of {step:5.1f} ms, {total:4.0f} s: with/without {ratio:.3f} ({spread}); without/without {noise:.3f}", flush=True
-    )
+        for kind, times in enumerate((clock, processor)):
+            alone = (first[kind] + second[kind]) / 2
+            times.append((watched[kind] / alone, second[kind] / first[kind], alone))
+        own.append(monitor._overhead._spent / watched[0])
+    seconds = statistics.median(alone for *_, alone in clock)
+    print(f"steps of {1e3 * seconds / settings['steps']:.1f} ms, {seconds:.0f} s", end="")
+    for name, times in (("clock", clock), ("processor", processor)):
+        ratio, noise, _ = (statistics.median(column) for column in zip(*times, strict=True))
+        spread = ", ".join(f"{one:.3f}" for one in sorted(one for one, *_ in times))
+        print(f"; {name}: with/without {ratio:.3f} ({spread}), without/without {noise:.3f}", end="")
+    print(f"; stopped by the monitor itself {statistics.median(own):.1%}", flush=True)
 
 
 class Bench:
@@ -201,13 +208,14 @@ def bytes_of_report(num_labels: int) -> int:
 def main(rounds: int, seconds: float) -> None:
     """Print the table."""
     warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads\n")
     for num_labels in (10, 512):
         print(f"report without pictures, {num_labels:3} labels: {1e3 * median_of(Bench(num_labels).report, 15):6.1f} ms")
     print(f"a step that is not due, beside an empty Callback: {1e6 * Bench(10).idle_step():.1f} µs")
     for num_labels in (10, 100, 512):
         print(f"event file, per validation, {num_labels:3} labels: {bytes_of_report(num_labels) / 1e3:6.0f} kB", flush=True)
-    for width, milliseconds in ((2800, 20), (480, 1.5)):
+    for width, milliseconds in ((2200, 20), (400, 1.5)):
         steps = int(seconds * 1e3 / milliseconds)
         ratios(rounds, width=width, num_labels=10, steps=steps, every=max(1, steps // 3))
 
