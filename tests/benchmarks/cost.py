@@ -210,7 +210,7 @@ def main(rounds: int, seconds: float) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads\n")
-    for num_labels in (10, 512):
+    for num_labels in (10, 100, 512):
         print(f"report without pictures, {num_labels:3} labels: {1e3 * median_of(Bench(num_labels).report, 15):6.1f} ms")
     print(f"a step that is not due, beside an empty Callback: {1e6 * Bench(10).idle_step():.1f} µs")
     for num_labels in (10, 100, 512):
