@@ -53,9 +53,9 @@ class Display:
     """What is shown beside curves, and what all of it may cost.
 
     Args:
-        max_overhead: share of the time that pictures and training reports may take, half of it each, from 0 to 1: a picture or a
-            training window that does not fit into it waits. Pictures come once at the end of the fit in any case, and so do
-            validation scalars at every validation. Default 2 %; null: everything comes when it is due.
+        max_overhead: share of the time that pictures and training reports may take, from 0 to 1: half of it each, the latter
+            together with the hooks of every step. A picture or a training window that does not fit into it waits. Pictures come
+            once at the end of the fit in any case, validation scalars at every validation. Default 2 %; null: nothing waits.
         max_pairs: rows of a table of pairs, either way, at least 1.
         heatmaps: whether to draw cosine, overlap and gap of all pairs.
         scatter: whether to draw the cosine of all pairs against their overlap.

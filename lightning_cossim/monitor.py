@@ -24,11 +24,12 @@ from lightning_cossim.config import Display, LabelSelection, Schedule
 from lightning_cossim.errors import AlertRaised, ConfigError, expected, in_one_line
 from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind
 from lightning_cossim.head import find_head
+from lightning_cossim.overhead import Budget, Overhead
 from lightning_cossim.report import GapReport
 from lightning_cossim.reporting.pages import Pages
 from lightning_cossim.reporting.publisher import Publisher
 from lightning_cossim.reporting.tags import group, suffix
-from lightning_cossim.schedule import Budget, Overhead, StepCounter, WindowClock, batches_of_fit
+from lightning_cossim.schedule import StepCounter, WindowClock, batches_of_fit
 from lightning_cossim.strict_types import Number, WholeFrom2
 from lightning_cossim.thresholds import Action, Thresholds, ThresholdsFile, alert_values, judged
 from lightning_cossim.watch import HeadWatch
@@ -120,6 +121,7 @@ class LabelSimilarityMonitor(Callback):
         self.labels, self.schedule, self.display, self.name = labels, schedule, display, name
         self.thresholds = chosen_thresholds(thresholds, thresholds_file)
         """Those that hold, wherever they were given."""
+        self._state_key = self._generate_state_key(head=head, name=name)  # Lightning asks for it at every hook
         self.last_report: dict[str, GapReport] = {}
         """The last report of each stage: "train", "val", "test"; of one of several loaders, "val/dataloader_idx_0"."""
         self._watch: HeadWatch | None = None
@@ -131,8 +133,7 @@ class LabelSimilarityMonitor(Callback):
         self._alerts: dict[str, AlertCounter] = {}
         self._pages = Pages(display, self.thresholds, name, self._tell_of_glyphs)
         self._publisher = Publisher(link, name, self._pages, warn=self._warn, inform=self._inform)
-        self._budget = Budget(None)
-        self._window_began = 0.0
+        self._budget = Budget(self._overhead, display.max_overhead)
         self._undrawn: list[GapReport] = []
         """The last reports, if their pictures have not been drawn."""
         self._said: set[str] = set()
@@ -190,30 +191,37 @@ class LabelSimilarityMonitor(Callback):
         self._batches_started += 1
         if self._clock.start_batch(step, done, self._batches_of_fit, trainer.num_training_batches):
             if not self._head_watch.is_open("train"):
-                self._window_began = self._overhead.spent
+                self._budget.begin("window")
             if self._clock.is_optional and not self._clock.decide(stays=self._affords_window(trainer)):
                 return
             self._head_watch.begin_batch("train", batch, step)
 
     @override
-    @_harmless
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
-        self._head_watch.look("train")  # here the weights are still those of the forward pass
+        if self._clock.batches_left:
+            self._look_at_train_batch()  # here the weights are still those of the forward pass
 
     @override
-    @_harmless
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if self._clock.batches_left:
-            self._head_watch.end_batch("train")
-            if self._clock.is_new and not self._clock.fix_length(self._inputs_of_all(trainer)):
-                self._head_watch.drop("train")
-            elif self._clock.finish_batch():
-                self._report(trainer, "train")
-                self._budget.pay("window", self._overhead.spent - self._window_began)
-                if not trainer.enable_validation:
-                    self._draw(trainer)
+            self._end_train_batch(trainer)
+
+    @_harmless
+    def _look_at_train_batch(self) -> None:
+        self._head_watch.look("train")
+
+    @_harmless
+    def _end_train_batch(self, trainer: pl.Trainer) -> None:
+        self._head_watch.end_batch("train")
+        if self._clock.is_new and not self._clock.fix_length(self._inputs_of_all(trainer)):
+            self._head_watch.drop("train")
+        elif self._clock.finish_batch():
+            self._report(trainer, "train")
+            self._budget.finish("window")
+            if not trainer.enable_validation:
+                self._draw(trainer)
 
     # Validation and test
 
@@ -244,14 +252,16 @@ class LabelSimilarityMonitor(Callback):
 
     @override
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking or not self.schedule.validation:
+            return
         self._report_validation(trainer)
-        switched_off = self._watch is None and self.schedule.validation and not trainer.sanity_checking
-        if switched_off:  # who watches a key must find it all the same
+        if self._watch is None:  # switched off; who watches a key must find it all the same
             self._publisher.publish_nothing(trainer.callback_metrics, self._loaders(trainer, "val"))
 
     @_harmless
     def _report_validation(self, trainer: pl.Trainer) -> None:
         self._report(trainer, "val")
+        self._budget.finish("validation")
         self._draw(trainer, at_the_end=trainer.state.fn != "fit")
 
     @override
@@ -290,7 +300,7 @@ class LabelSimilarityMonitor(Callback):
     @property
     @override
     def state_key(self) -> str:
-        return self._generate_state_key(head=self.head, name=self.name)
+        return self._state_key
 
     @override
     def state_dict(self) -> dict[str, Any]:
@@ -332,8 +342,7 @@ class LabelSimilarityMonitor(Callback):
         """Find the head and put the hook on it. What the user configured wrongly is raised here, before anything runs."""
         self._detach()
         self._overhead = Overhead()
-        share = self.display.max_overhead
-        self._budget = Budget(None if share is None else share / 2)  # for each of its two kinds
+        self._budget = Budget(self._overhead, self.display.max_overhead)
         self._undrawn = []
         self._publisher.start()
         self._said.clear()
@@ -369,6 +378,7 @@ class LabelSimilarityMonitor(Callback):
 
     @_harmless
     def _open(self, trainer: pl.Trainer, stage: str) -> None:
+        self._budget.begin("validation")
         for dataloader_idx in self._loaders(trainer, stage):
             self._head_watch.open(f"{stage}{suffix(dataloader_idx)}", self._steps.step)
 
@@ -420,10 +430,11 @@ class LabelSimilarityMonitor(Callback):
         """Draw the last reports, unless that is done, or costs more than it may; on one process, which nobody waits for."""
         if not self._undrawn or not trainer.is_global_zero or not (at_the_end or self._budget.allows("pictures")):
             return
-        began, reports, self._undrawn = self._overhead.spent, self._undrawn, []
+        self._budget.begin("pictures")
+        reports, self._undrawn = self._undrawn, []
         for report in reports:
             self._publisher.publish_pictures(report, trainer.loggers)
-        self._budget.pay("pictures", self._overhead.spent - began)
+        self._budget.finish("pictures")
 
     def _project(self, trainer: pl.Trainer) -> None:
         """Write the rows of the labels of the last report for a projector."""

@@ -1,10 +1,9 @@
-"""When a training window opens and closes, the x of the loggers' curves, the monitor's own cost: all counting, no Lightning."""
+"""When a training window opens and closes, and the x of the loggers' curves: all counting, no Lightning."""
 
 import math
-from time import perf_counter
 from typing import Final
 
-__all__ = ["Budget", "Overhead", "StepCounter", "WindowClock", "batches_of_fit"]
+__all__ = ["StepCounter", "WindowClock", "batches_of_fit"]
 
 MAX_WINDOW: Final = 64
 """Batches of a training window, at the most."""
@@ -173,59 +172,6 @@ class StepCounter:
         """The last batch is done: what comes now stands one further."""
         self.start_batch(global_step, manual=manual)
         self.in_batch = False
-
-
-class Overhead:
-    """Time spent in the monitor, as a share of the time that passes."""
-
-    def __init__(self) -> None:
-        self._spent = 0.0
-        self._entered = perf_counter()
-        self._born = self._entered
-        self._last: dict[str, tuple[float, float]] = {}
-
-    def enter(self) -> None:
-        """The monitor begins to work."""
-        self._entered = perf_counter()
-
-    def leave(self) -> None:
-        """The monitor is done."""
-        self._spent += perf_counter() - self._entered
-
-    @property
-    def spent(self) -> float:
-        """Seconds spent so far; to be asked for between `enter` and `leave`."""
-        return self._spent + perf_counter() - self._entered
-
-    def share(self, stage: str) -> float:
-        """The share since this stage was last asked for, in [0, 1]; to be called between `enter` and `leave`."""
-        now, spent = perf_counter(), self.spent
-        since, spent_then = self._last.get(stage, (self._born, 0.0))
-        self._last[stage] = now, spent
-        return (spent - spent_then) / max(now - since, 1e-9)
-
-
-class Budget:
-    """Whether work of some kind fits into a share of the time since it was last done, going by what it cost then.
-
-    Args:
-        share: of the time, from 0 to 1; None: everything fits.
-    """
-
-    def __init__(self, share: float | None) -> None:
-        self.share = share
-        self._last: dict[str, tuple[float, float]] = {}
-
-    def allows(self, kind: str) -> bool:
-        """Whether the work may be done now; the first time it may."""
-        if self.share is None or kind not in self._last:
-            return True
-        done, cost = self._last[kind]
-        return cost <= self.share * (perf_counter() - done)
-
-    def pay(self, kind: str, cost: float) -> None:
-        """The work has just been done and took so many seconds."""
-        self._last[kind] = perf_counter(), cost
 
 
 def batches_of_fit(batches_per_epoch: float, max_epochs: int | None, max_steps: int, accumulate: int) -> float:

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "lightning_cossim"
 FLOORS = [
     {"errors"},
     {"functional"},
-    {"tables", "checks", "schedule", "rows", "targets"},
+    {"tables", "checks", "schedule", "overhead", "rows", "targets"},
     {"report", "strict_types", "heatmap"},
     {"head", "config", "strict_yaml"},
     {"observer", "thresholds"},
@@ -36,6 +36,7 @@ OUTSIDE = {
     "alerts": set[str](),
     "arguments": set[str](),
     "schedule": set[str](),
+    "overhead": set[str](),
     "rows": {"torch"},
     "targets": {"torch"},
     "report": {"torch", "pandas"},

@@ -173,7 +173,9 @@ def test_language_model_runs_on_sequences(tmp_path: Path) -> None:
     found = re.search(r"Perplexity (\d+) over (\d+) words, (\d+) places of text", text)
     assert found is not None
     assert int(found[2]) >= 2000
-    assert f"{found[3]} inputs, 32640 pairs of labels" in text  # 256 words
+    pairs = re.search(rf"{found[3]} inputs, (\d+) pairs of labels", text)
+    assert pairs is not None
+    assert 45 <= int(pairs[1]) < math.comb(256, 2)  # of 256 words, those that come up often
     tables = pairs_printed(text)
     assert all(overlap > expected for *_, overlap, expected in tables[STRANGERS])
     assert all(overlap < expected for *_, overlap, expected in tables[LOOKALIKES])

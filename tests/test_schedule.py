@@ -1,4 +1,4 @@
-"""When a training window opens and closes, the x of the loggers' curves, the monitor's own cost."""
+"""When a training window opens and closes, and the x of the loggers' curves."""
 
 import math
 from itertools import pairwise
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lightning_cossim.schedule import Overhead, StepCounter, WindowClock, batches_of_fit
+from lightning_cossim.schedule import StepCounter, WindowClock, batches_of_fit
 
 Window = tuple[int, int]
 """The batches with which a window opens and closes."""
@@ -368,77 +368,6 @@ def count_batches(per_epoch: int, max_epochs: int, max_steps: int, accumulate: i
 def test_batches_of_any_fit(per_epoch: int, max_epochs: int, max_steps: int, accumulate: int) -> None:
     counted = count_batches(per_epoch, max_epochs, max_steps, accumulate)
     assert batches_of_fit(per_epoch, max_epochs, max_steps, accumulate) == counted
-
-
-class HandClock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
-    clock = HandClock()
-    monkeypatch.setattr("lightning_cossim.schedule.perf_counter", clock)
-    return clock
-
-
-def work(overhead: Overhead, clock: HandClock, start: float, end: float) -> None:
-    """The monitor works from `start` to `end`."""
-    clock.now = start
-    overhead.enter()
-    clock.now = end
-    overhead.leave()
-
-
-def test_overhead_is_the_share_of_the_time_that_the_monitor_worked(clock: HandClock) -> None:
-    overhead = Overhead()
-    work(overhead, clock, 110, 112)
-    work(overhead, clock, 120, 121)
-    clock.now = 130
-    overhead.enter()
-    clock.now = 132
-    assert overhead.share("train") == (2 + 1 + 2) / 32
-
-
-def test_overhead_counts_from_when_the_stage_last_asked(clock: HandClock) -> None:
-    """Every stage has its own reckoning, and what is done after a share was asked for falls into the next."""
-    overhead = Overhead()
-    clock.now = 101
-    overhead.enter()
-    clock.now = 102
-    assert overhead.share("train") == 1 / 2
-    clock.now = 104
-    overhead.leave()
-    clock.now = 110
-    overhead.enter()
-    clock.now = 112
-    assert overhead.share("val") == (3 + 2) / 12
-    assert overhead.share("train") == (2 + 2) / 10
-    overhead.leave()
-    work(overhead, clock, 115, 116)
-    clock.now = 120
-    overhead.enter()
-    clock.now = 122
-    assert overhead.share("val") == (1 + 2) / 10
-
-
-def test_overhead_of_no_time_is_zero(clock: HandClock) -> None:
-    """A clock too coarse to tell two questions apart divides by nothing."""
-    overhead = Overhead()
-    assert overhead.share("val") == 0
-    assert overhead.share("val") == 0
-
-
-def test_a_monitor_that_always_works_has_an_overhead_of_one(clock: HandClock) -> None:
-    overhead = Overhead()
-    overhead.enter()
-    for clock.now in (101, 107, 108):
-        assert overhead.share("train") == 1
 
 
 def test_no_epochs_are_no_batches() -> None:

@@ -14,7 +14,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
-from lightning_cossim.heatmap import draw_image, shown_names
+from lightning_cossim.heatmap import MAX_NAMES, draw_image, shown_names
 from lightning_cossim.report import GapReport, Pair
 from lightning_cossim.tables import shortened
 from lightning_cossim.thresholds import Thresholds, no_verdict
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Pixels", "heatmaps", "label_order", "scatter"]
+__all__ = ["MAX_LABELS", "Pixels", "heatmaps", "label_order", "scatter"]
 
 Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
 
+MAX_LABELS: Final = 100
+"""Of a heatmap."""
 _WIDTH, _DPI = 3.5, 100
 _DENSE: Final = 20_000
 """Pairs from which on a scatter shows their density."""
@@ -43,27 +45,38 @@ _TITLES: Final = {
 
 
 def label_order(report: GapReport) -> list[int]:
-    """An order (L,) in which labels that overlap stand together, by average linkage; those not kept come last."""
-    kept = report.kept.nonzero().flatten().tolist()
-    overlap = report.rungs["overlap"][report.kept][:, report.kept].double().nan_to_num(0)
-    if len(kept) < 3:
-        order = list(range(len(kept)))
-    else:
+    """An order in which labels that overlap stand together, by average linkage; those not kept come last.
+
+    Of more than 100 labels, the 100 most probable: a picture has no more than two pixels for each of so many.
+    """
+    probable_L = report.mean_probs.nan_to_num(0).where(report.kept, -1)
+    shown = probable_L.argsort(descending=True, stable=True)[:MAX_LABELS].sort().values
+    kept_L = report.kept[shown]
+    kept = shown[kept_L]
+    overlap = report.rungs["overlap"][kept][:, kept].double().nan_to_num(0)
+    if len(kept) >= 3:
         distance = (1 - (overlap + overlap.T) / 2).clamp_(min=0).fill_diagonal_(0)
-        tree = linkage(squareform(distance.numpy(), checks=False), "average", optimal_ordering=len(kept) <= 100)
-        order = leaves_list(tree).tolist()
-    return [kept[place] for place in order] + (~report.kept).nonzero().flatten().tolist()
+        tree = linkage(squareform(distance.numpy(), checks=False), "average", optimal_ordering=True)
+        kept = kept[torch.from_numpy(leaves_list(tree)).long()]
+    order: list[int] = torch.cat([kept, shown[~kept_L]]).tolist()
+    return order
 
 
 def heatmaps(report: GapReport, order: Sequence[int]) -> Iterator[tuple[str, Pixels]]:
-    """Name and picture of the cosine that gaps refer to, the overlap, and the gap, those that have a value."""
+    """Name and picture of the cosine that gaps refer to, the overlap, and the gap, those that have a value.
+
+    Args:
+        report: with the matrices.
+        order: the labels to show, by their place in the report.
+    """
     cosine = report.ladder.cosine
     matrices = {cosine: report.rungs[cosine], "overlap": report.rungs["overlap"], "gap": report.gap}
     index = torch.tensor(list(order), dtype=torch.long)
     names = [report.names[label] for label in order]
+    note = _left_out(len(order), len(report.names), int(report.kept[index].sum()))
     for name, matrix in matrices.items():
         if matrix.isfinite().any():
-            yield name, _pixels(partial(_heatmap, matrix=matrix[index][:, index], names=names, title=_TITLES[name]))
+            yield name, _pixels(partial(_heatmap, matrix=matrix[index][:, index], names=names, title=_TITLES[name], note=note))
 
 
 def scatter(report: GapReport, thresholds: Thresholds) -> Pixels:
@@ -82,7 +95,17 @@ def _pixels(draw: Callable[["Figure"], None]) -> Pixels:
     return np.array(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _heatmap(figure: "Figure", matrix: Tensor, names: Sequence[str], title: str) -> None:
+def _left_out(num_shown: int, num_labels: int, num_compared: int) -> str:
+    """Which labels a heatmap does not show, which it does not name, and what its grey lines are; empty if there are none."""
+    every = -(-num_shown // MAX_NAMES)
+    some = f"{num_shown} of {num_labels} labels" if num_shown < num_labels else f"{num_labels} labels"
+    said = [some, f"1 in {every} named"] if every > 1 else []
+    if num_compared < num_shown:
+        said.append("grey: not compared")
+    return ", ".join(said)
+
+
+def _heatmap(figure: "Figure", matrix: Tensor, names: Sequence[str], title: str, note: str) -> None:
     """A heatmap that leaves its names as much room as the longest of them takes, and is no higher than it has to be.
 
     Of texts, not of ticks: matplotlib takes ten times as long to make a tick.
@@ -91,19 +114,16 @@ def _heatmap(figure: "Figure", matrix: Tensor, names: Sequence[str], title: str)
     places, texts = shown_names(names)
     room = 0.12 + max((_width(figure, text, size) for text in texts), default=0)
     side = _WIDTH - room - 0.6
-    height = 0.3 + side + room
-    figure.set_figheight(height)
+    figure.set_figheight(side + room + (0.44 if note else 0.3))
     axes = _bare_axes(figure, (room, room, side, side))
     image = draw_image(axes, matrix)
-    axes.set_title(title, fontsize=10, pad=4)
+    axes.set_title(title, fontsize=10, pad=14 if note else 4)
+    axes.annotate(note, (0.5, 1), (0, 3), "axes fraction", "offset points", fontsize=7, color="0.35", ha="center", va="bottom")
     near, far = -0.5 - 0.05 * len(names) / side, len(names) - 0.5 + 0.05 * len(names) / side
     for place, text in zip(places, texts, strict=True):
         axes.text(near, place, text, fontsize=size, ha="right", va="center_baseline", parse_math=False)
         axes.text(place, far, text, fontsize=size, ha="center", va="top", rotation=90, parse_math=False)
     _colour_bar(figure, image, (room + side + 0.08, room, 0.12, side))
-    if len(names) > len(texts):
-        every = -(-len(names) // len(texts))
-        figure.text(0.01, 0.01, f"{len(names)} labels,\n1 in {every} named", fontsize=7, color="0.35", va="bottom")
 
 
 def _colour_bar(figure: "Figure", image: Any, place: tuple[float, float, float, float]) -> None:
@@ -173,9 +193,9 @@ def _draw_flagged(axes: "Axes", report: GapReport, cosine: str) -> None:
         pairs = [pair for pair in report.pairs(side, top=int(report.flags[side].sum()) // 2) if pair.flag]
         if pairs:
             x, y = [getattr(pair, cosine) for pair in pairs], [pair.overlap for pair in pairs]
-            axes.plot(
-                x, y, mark, color=colour, markersize=6, label=f"{len(pairs)} {title if len(pairs) > 1 else title[:-1]}", zorder=4
-            )
+            size = 6 if len(pairs) <= 50 else 4 if len(pairs) <= 500 else 2
+            label = f"{len(pairs)} {title if len(pairs) > 1 else title[:-1]}"
+            axes.plot(x, y, mark, color=colour, markersize=size, markeredgewidth=0, label=label, zorder=4)
         for pair in pairs[:_NAMED]:
             _name(axes, pair, getattr(pair, cosine), colour, places)
 

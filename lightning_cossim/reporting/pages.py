@@ -11,7 +11,7 @@ from torch import triu_indices
 from lightning_cossim.config import Display
 from lightning_cossim.report import GapReport, Pair, as_page
 from lightning_cossim.reporting import tensorboard
-from lightning_cossim.reporting.figures import heatmaps, label_order, scatter
+from lightning_cossim.reporting.figures import MAX_LABELS, heatmaps, label_order, scatter
 from lightning_cossim.reporting.tags import picture_group, suffix
 from lightning_cossim.thresholds import Thresholds
 
@@ -39,7 +39,7 @@ class Pages:
     def __init__(self, display: Display, thresholds: Thresholds, name: str | None, lacks_glyphs: Callable[[], None]) -> None:
         self.display, self.thresholds, self.name, self._lacks_glyphs = display, thresholds, name, lacks_glyphs
         self.order: list[int] | None = None
-        """Labels of the head, in the order of the heatmaps; None before the first."""
+        """Labels of the head that heatmaps show, in their order; None before the first."""
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -66,9 +66,10 @@ class Pages:
 
     def _heatmaps(self, report: GapReport) -> Iterator[Write]:
         place = {label: index for index, label in enumerate(report.labels)}
-        if self.order is None or {*self.order} != {*place}:
-            self.order = [report.labels[index] for index in label_order(report)]
-        for what, pixels in heatmaps(report, [place[label] for label in self.order]):
+        order = self.order or ()
+        if not ({*order} <= {*place} and len(order) == min(len(place), MAX_LABELS)):
+            self.order = order = [report.labels[index] for index in label_order(report)]
+        for what, pixels in heatmaps(report, [place[label] for label in order]):
             tag = self._tag(report, "heatmap", what)
             yield partial(tensorboard.write_image, tag=tag, pixels=pixels, step=report.step)
 

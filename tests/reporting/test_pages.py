@@ -120,6 +120,33 @@ def test_labels_that_overlap_stand_together() -> None:
     assert order[6] == 6
 
 
+def test_of_very_many_labels_the_most_probable_are_drawn() -> None:
+    """A hundred of them, those that count first: a picture has no more than two pixels for each."""
+    report = report_of(130)
+    probs = torch.linspace(1, 2, 130)[torch.randperm(130, generator=torch.Generator().manual_seed(0))]
+    kept = torch.ones(130, dtype=torch.bool)
+    kept[probs.argmax()] = False
+    order = label_order(replace(report, mean_probs=probs, kept=kept))
+    assert sorted(order) == sorted((probs * kept).argsort(descending=True)[:100].tolist())
+    few = label_order(replace(report, mean_probs=probs, kept=torch.arange(130) < 30))
+    assert sorted(few[:30]) == list(range(30))
+    assert len(few) == 100
+
+
+@pytest.mark.parametrize(
+    ("shown", "of_all", "compared", "note"),
+    [
+        (20, 20, 20, ""),
+        (20, 20, 19, "grey: not compared"),
+        (21, 21, 21, "21 labels, 1 in 2 named"),
+        (100, 256, 100, "100 of 256 labels, 1 in 5 named"),
+        (100, 256, 90, "100 of 256 labels, 1 in 5 named, grey: not compared"),
+    ],
+)
+def test_a_heatmap_says_what_it_leaves_out(shown: int, of_all: int, compared: int, note: str) -> None:
+    assert figures._left_out(shown, of_all, compared) == note
+
+
 def test_the_order_of_the_first_report_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures of all steps can be compared; other labels have an order of their own."""
     seen: list[list[int]] = []
@@ -130,9 +157,11 @@ def test_the_order_of_the_first_report_stays(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("lightning_cossim.reporting.pages.heatmaps", spy)
     pages = Pages(Display(), OPEN, None, lambda: None)
-    for report in (report_of(seed=1), report_of(seed=2), report_of(9, seed=3)):
+    for report in (report_of(seed=1), report_of(seed=2), report_of(9, seed=3), report_of(130, seed=4), report_of(130, seed=5)):
         pages.draw("heatmaps", report)
     assert seen[0] == seen[1] != list(range(12))
+    assert seen[3] == seen[4]
+    assert len(seen[3]) == 100
     assert sorted(seen[2]) == list(range(9))
 
 
@@ -303,7 +332,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("lightning_cossim.schedule.perf_counter", clock)
+    monkeypatch.setattr("lightning_cossim.overhead.perf_counter", clock)
     real = Pages.draw
 
     def draw(self: Pages, view: View, report: GapReport) -> Any:
