@@ -25,6 +25,11 @@ def check_arguments(arguments: dict[str, Any]) -> None:
         if value == "" or not isinstance(value, str | None):
             got = repr(value) if value == "" else type(value).__name__
             raise ConfigError(expected(argument, f"to be {wanted} or None", got), argument)
+    for argument in ("embeddings_from", "logits_from"):
+        value = arguments[argument]
+        if value == "" or not (value is None or isinstance(value, str) or callable(value)):
+            got = repr(value) if value == "" else type(value).__name__
+            raise ConfigError(expected(argument, "to be a dotted path, a function or None", got), argument)
     kinds = {"labels": LabelSelection, "schedule": Schedule, "thresholds": Thresholds, "display": Display}
     for argument, kind in kinds.items():
         if not isinstance(arguments[argument], kind):

@@ -4,12 +4,22 @@
     ├── InputError   (ValueError)  a tensor or an argument that the mathematics cannot use
     ├── ConfigError  (ValueError)  a setting that is out of range, misspelt or at odds with the model
     ├── HeadError    (ValueError)  the final linear layer is missing, ambiguous or not one we can read
+    ├── FailedTogether             what one of several processes could not do, raised on all of them
     └── AlertRaised                a threshold was breached whose alert has `action: raise`
 
 Every message is one line: what was expected, what came, what to do.
 """
 
-__all__ = ["AlertRaised", "ConfigError", "HeadError", "InputError", "LabelSimilarityError", "expected", "in_one_line"]
+__all__ = [
+    "AlertRaised",
+    "ConfigError",
+    "FailedTogether",
+    "HeadError",
+    "InputError",
+    "LabelSimilarityError",
+    "expected",
+    "in_one_line",
+]
 
 
 class LabelSimilarityError(Exception):
@@ -31,6 +41,10 @@ class ConfigError(LabelSimilarityError, ValueError):
 
 class HeadError(LabelSimilarityError, ValueError):
     """The final linear layer is missing, ambiguous or not one we can read."""
+
+
+class FailedTogether(LabelSimilarityError):  # noqa: N818 - it says on every process what happened on one
+    """One of several processes could not do its part, so none goes on: its text is that of the first that failed."""
 
 
 class AlertRaised(LabelSimilarityError):  # noqa: N818 - it is what the user asked for, not a mistake

@@ -7,21 +7,21 @@ convolution is a linear layer too, whose labels stand in the second dimension of
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 from typing_extensions import override
 
+from lightning_cossim import layers
 from lightning_cossim.errors import HeadError
 from lightning_cossim.functional.precision import full_precision, result_dtype
 
-__all__ = ["Head", "find_head", "num_writes"]
+__all__ = ["Head", "Weights", "find_head", "num_writes"]
 
 USUAL_NAMES: Final = frozenset({"classifier", "decoder", "fc", "head", "lm_head", "logits", "out", "output", "unembed"})
-_CONVOLUTIONS: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-LinearLayer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+GETTERS: Final = ("get_output_embeddings", "get_classifier")
+"""Methods with which models of transformers and of timm name their own head."""
 
 
 def num_writes(value: Any) -> int:
@@ -30,86 +30,162 @@ def num_writes(value: Any) -> int:
 
 
 @dataclass(frozen=True)
+class Weights:
+    """What a head computes with at one moment; it may share memory with the model."""
+
+    unembedding: Tensor
+    """(K, D), detached."""
+    bias: Tensor | None
+    """(K,), detached."""
+
+    def logits(self, embedding: Tensor) -> Tensor:
+        """What they make of embeddings (N, D): (N, K), in float32 or better."""
+        f_ND, W_KD = (tensor.to(result_dtype(embedding)) for tensor in (embedding, self.unembedding))
+        with full_precision(f_ND):
+            return nn.functional.linear(f_ND, W_KD, None if self.bias is None else self.bias.to(f_ND))
+
+
+@dataclass(frozen=True)
 class Head:
     """A linear layer that gives the logits of K labels."""
 
     path: str
     """Dotted path in the LightningModule."""
-    module: LinearLayer
-    """An `nn.Linear`, or a convolution whose kernel is 1."""
+    module: Any
+    """A linear layer, a convolution whose kernel is 1, or the embedding that a functional head shares."""
     found_by: str
     """How it was found, in words."""
 
     @property
     def num_labels(self) -> int:
         """K."""
-        return _gives(self.module)
+        return layers.gives(self.module)
 
     @property
     def embedding_dim(self) -> int:
         """D."""
-        return _takes(self.module) or 0
+        return layers.takes(self.module) or 0
+
+    @property
+    def weights(self) -> Weights:
+        """Those of now. Of a sharded head, every process has to ask at the same time."""
+        return Weights(layers.weight_of(self.module).flatten(1), layers.bias_of(self.module))
 
     @property
     def unembedding(self) -> Tensor:
-        """The weight (K, D) that is in effect, detached: it may share memory with the model."""
-        return _effective_weight(self.module).detach().flatten(1)
+        """The weight (K, D) that is in effect, detached."""
+        return self.weights.unembedding
 
     @property
     def bias(self) -> Tensor | None:
         """The bias (K,), detached, or None."""
-        return None if self.module.bias is None else self.module.bias.detach()
+        return self.weights.bias
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weight."""
+        return self._parameter.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Of the weight."""
+        return self._parameter.device
+
+    @property
+    def _parameter(self) -> Tensor:
+        parameter: Tensor = next(self.module.parameters())
+        return parameter
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each process holds a part of the weight only."""
+        return any(map(layers.is_sharded, self.module.parameters()))
 
     @property
     def num_writes(self) -> int:
-        """How often the parameters have been written in place."""
-        return sum(map(num_writes, self.module.parameters()))
+        """How often the parameters have been written in place; of a sharded head nobody knows, since they come and go."""
+        return 0 if self.is_sharded else sum(map(num_writes, self.module.parameters()))
 
     @property
     def axis(self) -> int:
         """The dimension, counted from the back, in which embeddings stand in an input and logits in an output."""
-        return -1 - len(self.module.kernel_size) if isinstance(self.module, _CONVOLUTIONS) else -1
+        kernel = getattr(self.module, "kernel_size", ())
+        return -1 - len(kernel) if isinstance(self.module, layers.CONVOLUTIONS) else -1
 
     def logits(self, embedding: Tensor) -> Tensor:
         """What weight and bias make of embeddings (N, D): (N, K), in float32 or better."""
-        f_ND, W_KD = (tensor.to(result_dtype(embedding)) for tensor in (embedding, self.unembedding))
-        with full_precision(f_ND):
-            return nn.functional.linear(f_ND, W_KD, None if self.bias is None else self.bias.to(f_ND))
+        return self.weights.logits(embedding)
 
     @override
     def __str__(self) -> str:
         return f"{self.path}, {_shape(self.module)}, found by {self.found_by}"
 
 
-def find_head(model: nn.Module, path: str | None = None) -> Head:
+def find_head(model: nn.Module, path: str | None = None, *, is_called: bool = True) -> Head:
     """The final linear layer of a model.
 
-    An explicit path wins; it may lead to a container, whose own final layer is then meant. Else the layers come into question
-    whose output no later layer could take as input, going by their sizes; of several, the one with a usual name. Convolutions
-    with a kernel of 1 come into question behind the last `nn.Linear`.
+    An explicit path wins; it may lead to a container, whose own final layer is then meant. Else the layer that the model names
+    itself (`get_output_embeddings`, `get_classifier`). Else the layers come into question whose output no later layer could take
+    as input, going by their sizes; of several, the one with a usual name. Convolutions with a kernel of 1 come into question
+    behind the last `nn.Linear`.
 
     Args:
         model: the LightningModule.
         path: dotted path of the layer, for example "model.fc".
+        is_called: whether the layer gives the logits itself; else its weight alone is meant, which an `nn.Embedding` has too.
 
     Raises:
-        HeadError: no such path, no linear layer, or several that are equally good. The text lists what could be passed.
+        HeadError: no such path, no linear layer, several that are equally good, or a weight that cannot be read: quantised, or
+            split over processes by its labels. The text lists what could be passed.
     """
-    if path is None:
-        return _found(model, "")
+    head = _named(model, path, is_called=is_called) if path is not None else _own(model) or _found(model, "")
+    why = layers.why_unreadable(head.module) or layers.why_split(head.module, model)
+    if why is not None:
+        raise HeadError(f"Expected a head whose weight can be read, got {head.path}, {_shape(head.module)}: {why}.")
+    return head
+
+
+def _named(model: nn.Module, path: str, *, is_called: bool) -> Head:
     # A layer may be reached by several paths (`self.head = self.model.fc`): any of them will do.
-    modules = dict(model.named_modules(remove_duplicate=False))
-    module = modules.get(path)
-    if module is not None and _is_linear(module):
+    modules = {layers.plain_name(name): module for name, module in model.named_modules(remove_duplicate=False)}
+    path = layers.plain_name(path)
+    module = layers.unwrapped(modules[path]) if path in modules else None
+    if module is not None and layers.is_linear(module):
+        return Head(path, module, "its path")
+    if isinstance(module, nn.Embedding):
+        if is_called:
+            remedy = "Pass `embeddings_from=`, the path of the module whose output is multiplied with its weight."
+            raise HeadError(f"Expected `head` to be a linear layer, got {path!r}, an Embedding. {remedy}")
         return Head(path, module, "its path")
     if module is None or not _candidates(module):
         raise HeadError(_no_such_layer(modules, path))
     return _found(module, f"{path}.")
 
 
+def _own(model: nn.Module) -> Head | None:
+    """The head that the model, or a part of it, names itself; None where none does or several name different ones."""
+    paths = {id(module): layers.plain_name(name) for name, module in model.named_modules()}
+    named: dict[int, Head] = {}
+    for part in model.modules():
+        for getter in GETTERS:
+            module = _asked(part, getter)
+            if module is not None and id(module) in paths and layers.is_linear(layers.unwrapped(module)):
+                named.setdefault(id(module), Head(paths[id(module)], layers.unwrapped(module), f"`{getter}()`"))
+    return next(iter(named.values())) if len(named) == 1 else None
+
+
+def _asked(part: nn.Module, getter: str) -> nn.Module | None:
+    """What a model says of itself, if it has anything to say."""
+    try:
+        answer = getattr(part, getter)()
+    except Exception:  # noqa: BLE001 - somebody else's method, and but a hint
+        return None
+    return answer if isinstance(answer, nn.Module) else None
+
+
 def _found(model: nn.Module, prefix: str) -> Head:
-    layers = {prefix + name: module for name, module in _candidates(model).items()}
-    if not layers:
+    found = {prefix + name: module for name, module in _candidates(model).items()}
+    if not found:
         remedy = "Build it before the fit starts (`__init__` or `configure_model`)."
         raise HeadError(
             f"Expected a model with a linear layer that gives the logits, got {type(model).__name__} with none. {remedy}"
@@ -117,77 +193,45 @@ def _found(model: nn.Module, prefix: str) -> Head:
     last = [prefix + name for name in _last_layers(model)]
     usual = [name for name in last if name.rpartition(".")[2] in USUAL_NAMES]
     if len(last) == 1:
-        return Head(last[0], layers[last[0]], "being the only last linear layer")
+        return Head(last[0], found[last[0]], "being the only last linear layer")
     if len(usual) == 1:
-        return Head(usual[0], layers[usual[0]], "its name")
-    choices = ", ".join(f"head={name!r} ({_shape(layers[name])})" for name in usual or last)
+        return Head(usual[0], found[usual[0]], "its name")
+    choices = ", ".join(f"head={name!r} ({_shape(found[name])})" for name in usual or last)
     raise HeadError(f"Expected one final linear layer, got {len(usual or last)} that are equally good. Pass one of {choices}.")
 
 
-def _candidates(model: nn.Module) -> dict[str, LinearLayer]:
-    """The layers that come into question: every `nn.Linear`, and the convolutions of kernel 1 behind the last of them."""
-    linear = {name: module for name, module in model.named_modules() if _is_linear(module)}
+def _candidates(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers that come into question: all but the convolutions before the last that is none."""
+    linear = {name: module for name, module in layers.walk(model) if layers.is_linear(module)}
     names = list(linear)
-    last = max((index for index, name in enumerate(names) if isinstance(linear[name], nn.Linear)), default=-1)
-    return {name: linear[name] for index, name in enumerate(names) if index > last or isinstance(linear[name], nn.Linear)}
+    last = max((index for index, name in enumerate(names) if not _is_convolution(linear[name])), default=-1)
+    return {name: linear[name] for index, name in enumerate(names) if index > last or not _is_convolution(linear[name])}
+
+
+def _is_convolution(module: nn.Module) -> bool:
+    return isinstance(module, layers.CONVOLUTIONS)
 
 
 def _last_layers(model: nn.Module) -> Iterator[str]:
     """The candidates whose output no later layer could take as input, going by their sizes."""
-    sized = [(name, module) for name, module in model.named_modules() if _takes(module) is not None]
+    sized = [(name, module) for name, module in layers.walk(model) if _is_sized(module)]
     candidates = _candidates(model)
     for index, (name, module) in enumerate(sized):
-        if name in candidates and _gives(module) not in (_takes(later) for _, later in sized[index + 1 :]):
+        if name in candidates and layers.gives(module) not in (layers.takes(later) for _, later in sized[index + 1 :]):
             yield name
 
 
-def _is_linear(module: nn.Module) -> TypeGuard[LinearLayer]:
-    """Whether a layer is a matrix product, plus a bias, of one vector at a time."""
-    if isinstance(module, _CONVOLUTIONS):
-        whole = {1: (*module.kernel_size, *module.stride, module.groups), 0: module.padding}
-        return all(set(values) == {value} for value, values in whole.items())
-    return isinstance(module, nn.Linear)
-
-
-def _takes(module: nn.Module) -> int | None:
-    """The size of the vectors that go into a layer, if it has any."""
-    size = getattr(module, "in_features", getattr(module, "in_channels", None))
-    return size if isinstance(size, int) else None
-
-
-def _gives(module: nn.Module) -> int:
-    """The size of the vectors that come out of a layer that has one."""
-    return int(getattr(module, "out_features", getattr(module, "out_channels", 0)))
-
-
-def _effective_weight(module: LinearLayer) -> Tensor:
-    """The weight that a layer computes with, without a trace of having looked.
-
-    Under `torch.nn.utils.parametrize` it is worked out anew at every look; past the cache, which would otherwise keep a weight
-    without gradients, and in evaluation, where spectral norm does not count the look as a step of its iteration.
-    """
-    if not parametrize.is_parametrized(module, "weight"):
-        return module.weight
-    parametrizations: Any = module.parametrizations
-    training = [part for part in parametrizations.weight.modules() if part.training]
-    try:
-        for part in training:
-            part.training = False
-        with torch.no_grad():
-            effective: Tensor = parametrizations.weight()
-    finally:
-        for part in training:
-            part.training = True
-    return effective
+def _is_sized(module: nn.Module) -> bool:
+    return layers.takes(module) is not None and not isinstance(module, nn.Embedding)
 
 
 def _shape(module: nn.Module) -> str:
-    name = type(module).__name__.removeprefix("Parametrized")
-    return f"{name} {_takes(module)}→{_gives(module)}"
+    name = type(module).__name__.removeprefix("FSDP").removeprefix("Parametrized")
+    return f"{name} {layers.takes(module)}→{layers.gives(module)}"
 
 
 def _no_such_layer(modules: Mapping[str, nn.Module], path: str) -> str:
-    linear = [name for name, module in modules.items() if _is_linear(module)]
+    linear = [name for name, module in modules.items() if layers.is_linear(module)]
     got = f"{path!r}, a {type(modules[path]).__name__}" if path in modules else f"{path!r}, which is not there"
     near = difflib.get_close_matches(path, linear, n=3, cutoff=0.4) or linear[-3:]
     remedy = f"Linear layers: {', '.join(map(repr, near))}." if near else "The model has no linear layer."

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
-from typing_extensions import override
 
-from lightning_cossim.head import Head, num_writes
+from lightning_cossim.head import Head, Weights, num_writes
+from lightning_cossim.layers import is_adapted
 from lightning_cossim.rows import groups_of, sample_rows, take_rows
+from lightning_cossim.sources import Source, Tap, source_of, tensor_in
 
 __all__ = ["HeadObserver", "Observation"]
 
@@ -37,134 +37,203 @@ class Observation:
 
 
 class HeadObserver:
-    """Sees the last call of a head while armed; never touches it.
+    """Sees the last call of a head while armed, or of what stands in for it; never touches it.
 
-    The hook tests one flag and writes one slot, so that it stays cheap and `torch.compile` takes it in. It returns None: anything
-    else would replace the model's output. All else waits for `take`.
+    Args:
+        head: the head.
+        model: the LightningModule; needed for the other two.
+        embeddings_from: what gives the embeddings where the head is not called; logits are then worked out from its weights.
+        logits_from: what gives the logits where the model changes them after its head.
+
+    Raises:
+        HeadError: a source is not there.
     """
 
-    def __init__(self, head: Head) -> None:
+    def __init__(
+        self,
+        head: Head,
+        model: nn.Module | None = None,
+        *,
+        embeddings_from: Source | None = None,
+        logits_from: Source | None = None,
+    ) -> None:
         self.head = head
-        self.armed = False
-        self._slot: tuple[Any, Any] | None = None
-        self._versions: tuple[int, int] | None = None
-        """How often input and weight had been written at the call; None where a compiled graph does not tell."""
-        self._explained: bool | None = None
-        """Whether weight and bias explain the logits; None until that could be checked."""
-        self._handle: RemovableHandle = head.module.register_forward_hook(self._hook, with_kwargs=True)
+        model = head.module if model is None else model
+        self._is_called = embeddings_from is None
+        self._first = source_of(model, embeddings_from, "embeddings_from") or Tap(head.module, lambda: head.num_writes)
+        self._logits = source_of(model, logits_from, "logits_from")
+        self._taps = [self._first] if self._logits is None else [self._first, self._logits]
+        self._logits_axis: int | None = None
+        """The dimension of labels in what `logits_from` gives, counted from the back; None until one of them was plain."""
+        self._explained: dict[bool, bool] = {}
+        """Whether weight and bias explain the logits, in training and in evaluation, as far as that could be checked."""
+
+    @property
+    def is_armed(self) -> bool:
+        """Whether the next call counts."""
+        return any(tap.armed for tap in self._taps)
 
     def arm(self) -> None:
         """The next call counts."""
-        self.armed = True
-
-    @override
-    def __getstate__(self) -> dict[str, Any]:
-        """A copy of the model takes its hooks along: those of a copy see nothing, and hold nothing."""
-        return {**self.__dict__, "armed": False, "_slot": None}
+        for tap in self._taps:
+            tap.armed = True
 
     def disarm(self) -> None:
         """See nothing until armed again, and forget what was seen."""
-        self.armed, self._slot = False, None
+        for tap in self._taps:
+            tap.disarm()
 
     def detach(self) -> None:
-        """Remove the hook; a second call does nothing."""
-        self._handle.remove()
-        self.disarm()
+        """Remove the hooks; a second call does nothing."""
+        for tap in self._taps:
+            tap.detach()
 
-    # torch passes the module, too
-    def _hook(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:  # noqa: ARG002
-        if self.armed:
-            embedding = args[0] if args else kwargs.get("input")
-            self._versions = None
-            if not torch.compiler.is_compiling():
-                self._versions = num_writes(embedding), self.head.num_writes
-                if isinstance(output, Tensor) and output.is_inference():  # it keeps no count of what is written into it later
-                    output = output.clone()
-            self._slot = (embedding, output)
-
-    def take(self, max_inputs: int, generator: torch.Generator, counted: Tensor | None = None) -> Observation | None:
+    def take(
+        self, max_inputs: int, generator: torch.Generator, counted: Tensor | None = None, weights: Weights | None = None
+    ) -> Observation | None:
         """What the last armed call showed, and disarm; None if there was no call.
 
         Args:
             max_inputs: of more inputs, a sample is taken.
             generator: of the sample.
             counted: boolean, one entry an input: those that count at all; default all.
+            weights: those of the call; default those of now.
         """
-        if self._slot is None:
+        call, writes = self._first.call, self._first.writes if self._is_called else None
+        logits = None if self._logits is None else self._logits.call
+        if call is None and logits is None:
             return None
-        f, z = self._slot
         self.disarm()
-        problem = self._unreadable(f, z)
+        weights = self.head.weights if weights is None else weights
+        f, z = self._seen(call, logits)
+        axis = self._axis(z)
+        problem = self._unreadable(f, z, axis, writes)
         if problem is not None:
-            return Observation(self.head.unembedding, problem=problem)
-        shape = z.movedim(self.head.axis, -1).shape[:-1]
+            return Observation(weights.unembedding, problem=problem)
+        shape = (f.movedim(self.head.axis, -1) if z is None else z.movedim(axis, -1)).shape[:-1]
         if counted is not None and counted.numel() != shape.numel():
             targets = f"{counted.numel()} targets at `targets_key`"
             problem = f"it was called for {shape.numel()} inputs and there are {targets}: all inputs count"
             counted = None
         index = sample_rows(shape, max_inputs, generator, counted)
-        f_ND, z_NK = (take_rows(tensor.detach(), self.head.axis, index) for tensor in (f, z))
-        # Written into is not yet changed: what a compiled graph gives out may have been written from within.
-        written = num_writes(z) > 0 and not self._agree(f_ND, z_NK)
-        seen = self._worked_out(f_ND) if written else self._checked(f_ND, z_NK)
+        f_ND = None if f is None else take_rows(f.detach(), self.head.axis, index)
+        z_NK = None if z is None else take_rows(z.detach(), axis, index)
+        seen = self._read(weights, f_ND, z_NK, was_written=num_writes(z) > 0 and self._logits is None)
         return replace(seen, groups=groups_of(shape, index), problem=seen.problem or problem)
 
-    def _unreadable(self, f: Any, z: Any) -> str | None:
-        if not (isinstance(f, Tensor) and isinstance(z, Tensor)):
-            return f"it was called from {type(f).__name__} to {type(z).__name__}; only tensors are read"
-        axis = self.head.axis
-        if f.ndim != z.ndim or f.ndim < -axis or f.movedim(axis, -1).shape[:-1] != z.movedim(axis, -1).shape[:-1]:
+    def _seen(self, call: Any, logits: Any) -> tuple[Any, Any]:
+        """Embeddings and logits, as they come; None where nothing tells of them."""
+        z = None if logits is None else tensor_in(logits[2], "logits", size=self.head.num_labels)
+        if call is None:
+            return None, z
+        args, kwargs, output = call
+        if not self._is_called:
+            return tensor_in(output, "last_hidden_state"), z
+        return args[0] if args else kwargs.get("input"), output if self._logits is None else z
+
+    def _axis(self, z: Any) -> int:
+        """The dimension of labels in the logits, counted from the back; 0 where nobody knows."""
+        if self._logits is None or not isinstance(z, Tensor):
+            return self.head.axis
+        fitting = [axis - z.ndim for axis, size in enumerate(z.shape) if size == self.head.num_labels]
+        if len(fitting) == 1:
+            self._logits_axis = fitting[0]
+        return self._logits_axis if self._logits_axis in fitting else 0
+
+    def _unreadable(self, f: Any, z: Any, axis: int, writes: tuple[int, int] | None) -> str | None:
+        """Why what was seen cannot be used; None if it can."""
+        for kind, value in (("embeddings", f), ("logits", z)):
+            if value is not None and not isinstance(value, Tensor):
+                if self._is_called and self._logits is None:
+                    return f"it was called from {type(f).__name__} to {type(z).__name__}; only tensors are read"
+                return f"the {kind} given are a {type(value).__name__}; only tensors are read"
+        return self._misshapen(f, z, axis) or self._changed(f, writes)
+
+    def _misshapen(self, f: Tensor | None, z: Tensor | None, axis: int) -> str | None:
+        num_labels, embedding_dim = self.head.num_labels, self.head.embedding_dim
+        if z is not None and axis == 0:
+            sizes = f"of the shape {tuple(z.shape)}, and the head has {num_labels} labels"
+            return f"the logits that `logits_from` gives are {sizes}: nobody knows which dimension is that of the labels"
+        if f is not None and z is not None and not self._fits(f, z, axis):
             return f"it was called from {tuple(f.shape)} to {tuple(z.shape)}: nobody knows which output belongs to which input"
-        if z.shape[axis] != self.head.num_labels:
-            return f"its output has {z.shape[axis]} labels and its weight {self.head.num_labels}: they do not belong together"
+        if z is not None and z.shape[axis] != num_labels:
+            return f"its output has {z.shape[axis]} labels and its weight {num_labels}: they do not belong together"
+        if f is not None and (f.ndim < -self.head.axis or f.shape[self.head.axis] != embedding_dim):
+            sizes = f"of the shape {tuple(f.shape)}, and the head takes {embedding_dim} dimensions"
+            return f"its embeddings are {sizes}: they do not belong together"
+        return None
+
+    def _changed(self, f: Tensor | None, writes: tuple[int, int] | None) -> str | None:
         now = num_writes(f), self.head.num_writes
-        input_version, weight_version = self._versions or now
-        if now[1] != weight_version:
+        input_writes, weight_writes = writes or now
+        if now[1] != weight_writes:
             return (
                 "its weights were changed before the backward pass was seen; in manual optimization call `self.manual_backward`"
             )
-        if now[0] != input_version:
-            return "its input was changed in place after the call"
-        return None
+        return None if now[0] == input_writes else "its input was changed in place after the call"
 
-    def _worked_out(self, f_ND: Tensor) -> Observation:
+    def _fits(self, f: Tensor, z: Tensor, axis: int) -> bool:
+        """Whether there is one output an input."""
+        places = f.ndim >= -self.head.axis and z.ndim >= -axis
+        return places and f.movedim(self.head.axis, -1).shape[:-1] == z.movedim(axis, -1).shape[:-1]
+
+    def _read(self, weights: Weights, f_ND: Tensor | None, z_NK: Tensor | None, *, was_written: bool) -> Observation:
+        """What is known of some rows, held against the weights."""
+        if f_ND is None:
+            return Observation(weights.unembedding, z_NK)
+        if z_NK is None:  # nothing shows them, which is why the user says where embeddings come from
+            return Observation(weights.unembedding, weights.logits(f_ND), f_ND)
+        # Written into is not yet changed: what a compiled graph gives out may have been written from within.
+        if was_written and not _agree(weights, f_ND, z_NK):
+            return self._worked_out(weights, f_ND)
+        return self._checked(weights, f_ND, z_NK)
+
+    def _worked_out(self, weights: Weights, f_ND: Tensor) -> Observation:
         """Where something behind the head wrote into its output: the logits that its weights give."""
-        problem = None
-        if self._explained is False:
+        problem, known = None, {*self._explained.values()}
+        explained = self._explained.get(self.head.module.training, True in known or None)
+        if explained is False:
             problem = "its weights do not explain its output, which is then changed in place: its logits cannot be seen"
-            return Observation(self.head.unembedding, problem=problem)
-        if self._explained is None:
+            return Observation(weights.unembedding, problem=problem)
+        if explained is None:
             problem = (
                 "its output is changed in place by what comes after it; the logits are worked out from its weights, unchecked"
             )
-        return Observation(self.head.unembedding, self.head.logits(f_ND), f_ND, problem=problem)
+        return Observation(weights.unembedding, weights.logits(f_ND), f_ND, problem=problem)
 
-    def _checked(self, f_ND: Tensor, z_NK: Tensor) -> Observation:
+    def _checked(self, weights: Weights, f_ND: Tensor, z_NK: Tensor) -> Observation:
         """The logits seen, held against the weights at the first observation that has any."""
-        problem = None
-        if self._explained is None:
-            problem = self._mismatch(f_ND, z_NK)
-        return Observation(self.head.unembedding, z_NK, None if self._explained is False else f_ND, problem=problem)
+        problem, training = None, self.head.module.training
+        if training not in self._explained:
+            problem = self._mismatch(weights, f_ND, z_NK)
+        explained = self._explained.get(training) is not False
+        return Observation(weights.unembedding, z_NK, f_ND if explained else None, problem=problem)
 
-    def _mismatch(self, f_ND: Tensor, z_NK: Tensor) -> str | None:
-        f_ND, z_NK = f_ND[:_CHECKED], z_NK[:_CHECKED]
-        error_NK = (z_NK.float() - self.head.logits(f_ND)).abs()
+    def _mismatch(self, weights: Weights, f_ND: Tensor, z_NK: Tensor) -> str | None:
+        f_ND, z_NK, training = f_ND[:_CHECKED], z_NK[:_CHECKED], self.head.module.training
+        error_NK = (z_NK.float() - weights.logits(f_ND)).abs()
         known_NK = error_NK.isfinite()
         if not known_NK.any():
             return None
-        self._explained = self._agree(f_ND, z_NK)
-        if self._explained:
+        self._explained[training] = _agree(weights, f_ND, z_NK)
+        if self._explained[training]:
             return None
         error = error_NK[known_NK].max().item()
+        likely, output = "an adapter that is not merged, a parametrization or another hook are likely", "its output differs"
+        if self._logits is not None:
+            likely, output = "soft-capping or a scale after the head are likely", "what `logits_from` gives differs"
+        elif training and is_adapted(self.head.module):
+            likely = f"{likely}; in training, an adapter's dropout too"
         return (
-            f"its output differs from `embedding @ weight.T + bias` by up to {error:.3g} (an adapter that is not merged, a "
-            "parametrization or another hook are likely); logit_correlation and log_odds_variance would be false and are left out"
+            f"{output} from `embedding @ weight.T + bias` by up to {error:.3g} ({likely}); logit_correlation and "
+            "log_odds_variance would be false and are left out"
         )
 
-    def _agree(self, f_ND: Tensor, z_NK: Tensor) -> bool:
-        """Whether weight and bias give these logits, up to the rounding of bf16 or TF32; what is not finite does not count."""
-        size_NK = f_ND.float().abs() @ self.head.unembedding.float().abs().T
-        size_NK = size_NK if self.head.bias is None else size_NK + self.head.bias.float().abs()
-        error_NK = (z_NK.float() - self.head.logits(f_ND)).abs()
-        tolerance = 1e-2 if z_NK.dtype in {torch.float16, torch.bfloat16} else 1e-3
-        return bool((error_NK <= tolerance * size_NK).logical_or(~error_NK.isfinite()).all())
+
+def _agree(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> bool:
+    """Whether weight and bias give these logits, up to the rounding of bf16 or TF32; what is not finite does not count."""
+    size_NK = f_ND.float().abs() @ weights.unembedding.float().abs().T
+    size_NK = size_NK if weights.bias is None else size_NK + weights.bias.float().abs()
+    error_NK = (z_NK.float() - weights.logits(f_ND)).abs()
+    tolerance = 1e-2 if z_NK.dtype in {torch.float16, torch.bfloat16} else 1e-3
+    return bool((error_NK <= tolerance * size_NK).logical_or(~error_NK.isfinite()).all())

@@ -33,6 +33,8 @@ class WindowClock:
         """Inputs of the batch with which a window last opened, the last of an epoch apart; None before the first."""
         self.inputs_of_last = 1
         """Inputs of the last batch of an epoch, as far as one has opened a window: it may have but one."""
+        self.has_opened = False
+        """Whether a window opens with the batch that started last."""
         self.is_new = False
         """Whether a window has just opened whose length its first batch has to tell."""
         self.is_optional = False
@@ -56,7 +58,8 @@ class WindowClock:
             per_epoch: batches of an epoch, `math.inf` where unknown.
         """
         self._plan(total, per_epoch)
-        if not self.batches_left and self._opens(step, done):
+        self.has_opened = not self.batches_left and self._opens(step, done)
+        if self.has_opened:
             self._opened, self.is_new = done, self.min_inputs > 0
             self.is_optional = done != self._last_opens and not self.is_curious
             self.batches_left = self._last_length if done == self._last_opens else self._length(done)

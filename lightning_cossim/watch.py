@@ -5,14 +5,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_cossim.config import LabelSelection
 from lightning_cossim.errors import InputError
 from lightning_cossim.functional.overlap import Overlap
-from lightning_cossim.head import Head
+from lightning_cossim.head import Head, Weights
+from lightning_cossim.layers import is_compiled
 from lightning_cossim.observer import HeadObserver
+from lightning_cossim.processes import Processes
 from lightning_cossim.report import GapReport
+from lightning_cossim.sources import Source
 from lightning_cossim.targets import counted_inputs
 from lightning_cossim.window import ChoosingWindow, Window
 
@@ -30,11 +33,15 @@ class HeadWatch:
         labels: which labels are looked at and what they are called.
         overlap: which probability overlap.
         max_inputs: inputs of a batch that are looked at.
+        model: the LightningModule; by default the head alone.
+        embeddings_from: what gives the embeddings where the head is not called.
+        logits_from: what gives the logits where they change after the head.
         tracked: (L,), the labels chosen earlier, by a run that goes on; forgotten where this head does not have them.
         warn: says something to the user; what it is given again was said before.
 
     Raises:
         ConfigError: labels or names that do not fit the head.
+        HeadError: a source that is not there.
     """
 
     def __init__(
@@ -44,6 +51,9 @@ class HeadWatch:
         labels: LabelSelection,
         overlap: Overlap,
         max_inputs: int,
+        model: nn.Module | None = None,
+        embeddings_from: Source | None = None,
+        logits_from: Source | None = None,
         tracked: Tensor | None = None,
         warn: Callable[[str], None],
     ) -> None:
@@ -59,7 +69,8 @@ class HeadWatch:
         self._told: set[tuple[str, str]] = set()
         self._counted: Tensor | None = None
         """Which inputs of the batch that runs count; None: all."""
-        self._observer = HeadObserver(head)
+        self._model = head.module if model is None else model
+        self._observer = HeadObserver(head, self._model, embeddings_from=embeddings_from, logits_from=logits_from)
 
     def open(self, stage: str, step: int = 0) -> None:
         """Begin a window at a step, which alone decides what is drawn at random in it."""
@@ -92,11 +103,11 @@ class HeadWatch:
             self._tell_once("", "targets", f"all inputs count. {error}")
             return None
 
-    def look(self, stage: str) -> None:
-        """Add what the head showed since the batch began, if anything."""
+    def look(self, stage: str, weights: Weights | None = None) -> None:
+        """Add what the head showed since the batch began, if anything, under the weights of that moment; default those of now."""
         if not self.is_open(stage):
             return
-        seen = self._observer.take(self.max_inputs, self._windows[stage].generator, self._counted)
+        seen = self._observer.take(self.max_inputs, self._windows[stage].generator, self._counted, weights)
         if seen is None:
             return
         if seen.problem is not None:
@@ -106,26 +117,42 @@ class HeadWatch:
         self.num_looked_at[stage] += 0 if seen.logits is None else len(seen.logits)
         self._windows[stage].add(seen)
 
-    def end_batch(self, stage: str) -> None:
+    def end_batch(self, stage: str, weights: Weights | None = None) -> None:
         """Add what was not looked at yet; no call of the head counts until the next batch."""
-        self.look(stage)
+        self.look(stage, weights)
+        self.disarm()
+
+    def disarm(self) -> None:
+        """No call of the head counts until the next batch."""
         self._observer.disarm()
 
-    def close(self, stage: str, sum_over_processes: Callable[[Tensor], Tensor]) -> GapReport:
-        """End a window and report on it. A collective: every process has to call it."""
+    def close(self, stage: str, processes: Processes) -> GapReport:
+        """End a window and report on it. Every process has to call it, at the same time.
+
+        Raises:
+            FailedTogether: one of several processes could not do its part.
+        """
         window = self._windows.pop(stage)
         if self.tracked is not None:  # another stage has chosen since the window was opened
             window.tracked = self.tracked
-        report = window.close(sum_over_processes)
+        report = window.close(processes)
         self.tracked = window.tracked
         if not report.num_inputs and stage not in self._called:
-            self.warn(
-                f"watching {self.head.path}: it was not called in a whole window, so only its weights are compared. A fused loss "
-                "or a functional call (`F.linear(x, head.weight)`) goes around it, and so does a model that was compiled and "
-                "called before the fit; call the layer itself, or compile later."
-            )
+            self.warn(f"watching {self.head.path}: {self._why_not_called()}")
         self._remark(stage, report)
         return replace(report, names=tuple(self.names[label] for label in report.labels))
+
+    def _why_not_called(self) -> str:
+        so = "it was not called in a whole window, so only its weights are compared"
+        if is_compiled(self._model, self.head.module):
+            return (
+                f"{so}. It lies in a compiled module that was called before the fit, and whose graph has no place for a hook: "
+                "call `torch.compiler.reset()` before the fit, or compile in `configure_model`."
+            )
+        return (
+            f"{so}. A fused loss or a functional call (`F.linear(x, head.weight)`) goes around it: pass `embeddings_from=`, the "
+            "path of the module whose output goes into it, or call the layer itself."
+        )
 
     def drop(self, stage: str) -> None:
         """End a window without a report."""

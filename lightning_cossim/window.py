@@ -3,7 +3,6 @@
 Shapes: K labels of the head, L of them tracked, N inputs, D embedding dimensions.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -14,10 +13,11 @@ from lightning_cossim.config import LabelSelection
 from lightning_cossim.functional.inputs import live_labels
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.functional.precision import working_dtype
-from lightning_cossim.head import Head
+from lightning_cossim.head import Head, Weights
 from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.metrics.state import add_to
 from lightning_cossim.observer import Observation
+from lightning_cossim.processes import Processes
 from lightning_cossim.report import GapReport
 
 __all__ = ["ChoosingWindow", "Window"]
@@ -53,12 +53,19 @@ class Window:
         """Add what one batch showed."""
         self._tracking().update(seen.unembedding, seen.logits, seen.embedding, seen.groups)
 
-    def close(self, sum_over_processes: Callable[[Tensor], Tensor]) -> GapReport:  # noqa: ARG002 - for ChoosingWindow
+    def close(self, processes: Processes) -> GapReport:
         """The report of all that was added, on all processes: every one of them has to call it."""
+        weights = self.head.weights  # of a sharded head, gathered here
+        metric = processes.together(lambda: self._all_added(weights))
+        metric.sync()
+        return processes.together(metric.report)
+
+    def _all_added(self, weights: Weights) -> SimilarityGap:
+        """The metric, once it has been shown all there is."""
         metric = self._tracking()
         if not metric.update_count:  # this process saw nothing; the weights still have their say
-            metric.update(self.head.unembedding)
-        return metric.report()
+            metric.update(weights.unembedding)
+        return metric
 
     def _tracking(self) -> SimilarityGap:
         if self._metric is None:
@@ -72,7 +79,8 @@ class Window:
                 labels=self.tracked,
                 ignore=self.selection.ignore,
                 min_probability=self.selection.min_probability,
-            ).to(self.head.unembedding.device)
+                sync_on_compute=False,  # `close` does that, when all processes are ready for it
+            ).to(self.head.device)
         return self._metric
 
 
@@ -85,7 +93,7 @@ class ChoosingWindow(Window):
 
     def __init__(self, head: Head, selection: LabelSelection, overlap: Overlap, seed: int = 0) -> None:
         super().__init__(head, selection, overlap, seed)
-        self._kept = head.unembedding.new_empty(0, head.embedding_dim)
+        self._kept = torch.empty(0, head.embedding_dim, dtype=head.dtype, device=head.device)
         self._mass = torch.zeros(head.num_labels, dtype=working_dtype(self._kept), device=self._kept.device)
         self._groups = torch.empty(0, dtype=torch.int64)
         self._num_groups = 0
@@ -110,17 +118,21 @@ class ChoosingWindow(Window):
         self._num_groups += int(groups.max()) + 1 if len(groups) else 0
 
     @override
-    def close(self, sum_over_processes: Callable[[Tensor], Tensor]) -> GapReport:
-        mass_K, known = sum_over_processes(self._mass), self.tracked
+    def close(self, processes: Processes) -> GapReport:
+        mass_K, known = processes.sum(self._mass), self.tracked
         self.tracked = self._most_probable(mass_K) if known is None else known
-        for rows in self._chunks():
-            embedding = self._kept[rows.to(self._kept.device)]
-            self._tracking().update(self.head.unembedding, self.head.logits(embedding), embedding, self._groups[rows])
-        self._kept = self._kept[:0]
-        report = super().close(sum_over_processes)
+        report = super().close(processes)
         if not mass_K.any():  # nothing was seen: the next window may choose
             self.tracked = known
         return report
+
+    @override
+    def _all_added(self, weights: Weights) -> SimilarityGap:
+        for rows in self._chunks():
+            embedding = self._kept[rows.to(self._kept.device)]
+            self._tracking().update(weights.unembedding, weights.logits(embedding), embedding, self._groups[rows])
+        self._kept = self._kept[:0]
+        return super()._all_added(weights)
 
     def _chunks(self) -> tuple[Tensor, ...]:
         """Rows of the embeddings kept, about so many at a time that no group is torn."""

@@ -201,7 +201,7 @@ MUTANTS = (
     ),
     Mutant(
         "lets the hook of a copied head hold what it sees",
-        (("observer.py", '"armed": False, "_slot": None}', "}"),),
+        (("sources.py", '"armed": False, "call": None}', "}"),),
         (f"{MONITOR}::TestTouchesNothing::test_a_copy_of_the_head_can_be_made_in_a_step",),
     ),
     Mutant(

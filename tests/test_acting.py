@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from lightning_cossim import Alert, AlertRaised, GapReport, LabelSimilarityMonitor, Schedule, Thresholds
 from lightning_cossim.errors import LabelSimilarityError
+from lightning_cossim.processes import Processes
 from lightning_cossim.reporting.tags import scalars
 from lightning_cossim.thresholds import Scalar, Stage
 from lightning_cossim.watch import HeadWatch
@@ -66,8 +67,8 @@ def feed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Stage, Sequence[Value]], 
         real = HeadWatch.close
         reports: Iterator[GapReport] = map(report_with, values)
 
-        def close(self: HeadWatch, at: str, total: Callable[[Tensor], Tensor]) -> GapReport:
-            report = real(self, at, total)
+        def close(self: HeadWatch, at: str, processes: Processes) -> GapReport:
+            report = real(self, at, processes)
             return next(reports) if at == stage else report
 
         monkeypatch.setattr(HeadWatch, "close", close)

@@ -225,7 +225,7 @@ def test_a_tied_head_is_read_like_any_other() -> None:
     """Its weight is that of the embedding layer."""
     model = model_of(embed=nn.Embedding(7, 4), lm_head=nn.Linear(4, 7, bias=False))
     head = find_head(model)
-    head.module.weight = model.get_submodule("embed").weight  # type: ignore[assignment]
+    head.module.weight = model.get_submodule("embed").weight
     assert head.unembedding.data_ptr() == model.get_parameter("embed.weight").data_ptr()
     assert head.bias is None
 

@@ -82,7 +82,10 @@ def plain(value: Any) -> Any:
     return list(value) if isinstance(value, list | tuple) else value
 
 
-ARGUMENTS = ("head", "link", "overlap", "overlap_threshold", "overlap_k", "labels", "schedule", "thresholds", "display", "name")
+ARGUMENTS = (
+    *("head", "link", "overlap", "overlap_threshold", "overlap_k", "embeddings_from", "logits_from"),
+    *("labels", "schedule", "thresholds", "display", "name"),
+)
 SETTINGS = (Schedule, LabelSelection, Thresholds, Display, Alert)
 DEFAULT = LabelSimilarityMonitor()
 WHOLE: dict[str, Any] = {
@@ -91,6 +94,8 @@ WHOLE: dict[str, Any] = {
     "overlap": "topk",
     "overlap_threshold": 0.25,
     "overlap_k": 3,
+    "embeddings_from": "body",
+    "logits_from": "head",
     "labels": {
         "names": ["a|b", "*", "<b>", "ü", "null", "1", "true", "h: i"],
         "ignore": [0, 3],

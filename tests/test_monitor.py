@@ -22,8 +22,8 @@ from typing_extensions import override
 from lightning_cossim import LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
 from lightning_cossim.errors import ConfigError, HeadError, InputError
 from lightning_cossim.functional.overlap import OverlapKind
-from lightning_cossim.observer import HeadObserver
 from lightning_cossim.reporting.tags import GAPS, SCALARS
+from lightning_cossim.sources import Tap
 from lightning_cossim.watch import HeadWatch
 from tests import reference
 from tests.toys import ALWAYS, FEW, NUM_LABELS, EveryThirdBatch, MemoryLogger, Toy, TwoOptimizers, loader, trainer
@@ -171,8 +171,8 @@ class TestTouchesNothing:
         (hook,) = model.teacher[0]._forward_hooks.values()
         model.teacher[0](torch.zeros(2, 5))
         observer = hook.__self__  # type: ignore[attr-defined]
-        assert isinstance(observer, HeadObserver)
-        assert observer._slot is None
+        assert isinstance(observer, Tap)
+        assert observer.call is None
 
     def test_weights_that_are_normalised_at_the_start_of_a_step_are_no_obstacle(self) -> None:
         """As prototypes often are: the weights are those of the call."""
@@ -658,7 +658,7 @@ class TestState:
         other = LabelSimilarityMonitor()
         other.load_state_dict(state)
         for one in (monitor, other):
-            one._publisher.watched["cossim_val"]["gap_behaviour"] = 7.0
+            one._reporter._publisher.watched["cossim_val"]["gap_behaviour"] = 7.0
         assert state == before
 
     def test_choice_of_labels_survives_a_resume(self) -> None:

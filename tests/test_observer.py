@@ -88,7 +88,7 @@ def test_what_was_taken_is_gone_and_the_next_call_does_not_count() -> None:
     observer = observer_of(layer)
     layer(random_inputs())
     take(observer)
-    assert not observer.armed
+    assert not observer.is_armed
     layer(random_inputs())
     assert sees_nothing(observer)
 
@@ -99,7 +99,7 @@ def test_what_was_seen_is_forgotten_when_disarmed() -> None:
     layer(random_inputs())
     observer.disarm()
     assert sees_nothing(observer)
-    assert not observer.armed
+    assert not observer.is_armed
 
 
 def test_of_several_calls_the_last_counts() -> None:

@@ -100,7 +100,7 @@ def test_work_waits_until_half_of_the_share_has_room_for_it(clock: HandClock, la
     assert budget.allows("pictures") is fits
 
 
-@pytest.mark.parametrize(("work_of", "seconds"), [("window", 200), ("pictures", 100)])
+@pytest.mark.parametrize(("work_of", "seconds"), [("window", 400), ("pictures", 100)])
 def test_what_the_steps_take_is_not_there_for_windows(clock: HandClock, work_of: Work, seconds: int) -> None:
     """A second of the hooks of steps; what pictures, windows and validations take is not theirs."""
     overhead = Overhead()
@@ -132,8 +132,8 @@ def test_work_within_work_is_counted_once(clock: HandClock) -> None:
     work(overhead, clock, 105, 115)
     budget.finish("pictures")
     work(overhead, clock, 116, 117)
-    budget.finish("window")  # two seconds, so eight
-    clock.now = 117 + 7.75
+    budget.finish("window")  # two seconds, so sixteen
+    clock.now = 117 + 15.75
     assert not budget.allows("window")
-    clock.now = 117 + 8.25
+    clock.now = 117 + 16.25
     assert budget.allows("window")

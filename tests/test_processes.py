@@ -4,7 +4,9 @@ Real gloo processes on loopback, started once for each way to share the inputs: 
 labels, D embedding dimensions; `parts` are the inputs of each process, batch by batch.
 """
 
+import contextlib
 import datetime as dt
+import itertools
 import multiprocessing
 import os
 import socket
@@ -29,8 +31,10 @@ from lightning_cossim import Alert, AlertRaised, LabelSelection, LabelSimilarity
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.head import Head
 from lightning_cossim.metrics import LabelCosineSimilarity, LogitCorrelation, LogOddsVariance, ProbabilityOverlap, SimilarityGap
+from lightning_cossim.processes import ALONE, Processes
 from lightning_cossim.report import GapReport
 from lightning_cossim.watch import HeadWatch
+from lightning_cossim.window import ChoosingWindow
 from tests import reference
 from tests.test_thresholds import report_of
 from tests.toys import ALWAYS, Loader, Toy, loader, trainer
@@ -142,7 +146,7 @@ def assert_same_reports(value: dict[str, Any], wanted: dict[str, Any]) -> None:
 # What every process does
 
 
-def watched(max_tracked: int, batches: list[Inputs], sum_over_processes: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+def watched(max_tracked: int, batches: list[Inputs], processes: Processes) -> dict[str, Any]:
     """The reports of two windows over the same batches, the first of which chooses labels, and what the user is told."""
     layer = nn.Linear(D, K, bias=False)
     layer.weight.data.copy_(unembedding())
@@ -155,7 +159,7 @@ def watched(max_tracked: int, batches: list[Inputs], sum_over_processes: Callabl
             watch.begin_batch(stage)
             layer(batch["embedding"])
             watch.end_batch(stage)
-        reports.append(summary(watch.close(stage, sum_over_processes)))
+        reports.append(summary(watch.close(stage, processes)))
     return {"reports": reports, "told": told}
 
 
@@ -202,8 +206,8 @@ def alerted(action: Literal["stop", "raise"], rank: int = 0, num_processes: int 
     )
     real, seen = HeadWatch.close, iter(SERIES if rank == 0 else [0.9] * len(SERIES))
 
-    def close(self: HeadWatch, stage: str, total: Callable[[Tensor], Tensor]) -> GapReport:
-        real(self, stage, total)
+    def close(self: HeadWatch, stage: str, processes: Processes) -> GapReport:
+        real(self, stage, processes)
         report = report_of()
         value = next(seen) if stage == "train" else 0.1 + rank
         return replace(report, scalars={**report.scalars, "gap_behaviour": value})
@@ -230,6 +234,52 @@ def alerted(action: Literal["stop", "raise"], rank: int = 0, num_processes: int 
     return {"global_step": run.global_step, "error": error, "told": told, "metrics": metrics, "reports": reports}
 
 
+FAULTS: Final[dict[str, tuple[type[Any], str, int]]] = {
+    "a batch that begins": (HeadWatch, "begin_batch", 2),
+    "what the head shows": (HeadWatch, "look", 3),
+    "a window that opens": (HeadWatch, "open", 1),
+    "sums": (SimilarityGap, "update", 2),
+    "the report": (SimilarityGap, "report", 1),
+    "labels to choose": (ChoosingWindow, "_keep", 0),
+    "the last sums": (ChoosingWindow, "_chunks", 0),
+}
+"""Work of ours: whose it is, and which of its calls, from 0, goes wrong in the last process."""
+
+
+def faulty(fault: str | None, rank: int, num_processes: int) -> dict[str, Any]:
+    """How a fit ends in which something of ours goes wrong in one process: the weights, and what is told. None: without us."""
+    monitor = LabelSimilarityMonitor(
+        labels=LabelSelection(max_tracked=5), schedule=Schedule(2, 1), thresholds=Thresholds(min_inputs=0), display=ALWAYS
+    )
+    run = trainer(
+        callbacks=[] if fault is None else [monitor],
+        max_epochs=2,
+        num_sanity_val_steps=0,
+        strategy=DDPStrategy(),
+        devices=num_processes,
+        use_distributed_sampler=False,
+    )
+    model = EvenToy()
+    training, validation = (shared(given, rank, num_processes) for given in (loader(96), loader(60, seed=2)))
+    with contextlib.ExitStack() as stack:
+        if fault is not None and rank == num_processes - 1:
+            kind, method, call = FAULTS[fault]
+            real, calls = getattr(kind, method), itertools.count()
+
+            def broken(self: Any, *args: Any, **kwargs: Any) -> Any:
+                if next(calls) == call:
+                    raise MemoryError("planted")
+                return real(self, *args, **kwargs)
+
+            stack.enter_context(mock.patch.object(kind, method, broken))
+        record = stack.enter_context(warnings.catch_warnings(record=True))
+        warnings.simplefilter("always")
+        run.fit(model, training, validation)
+    told = [str(warning.message) for warning in record if "LabelSimilarityMonitor" in str(warning.message)]
+    keys = sorted(key for key in run.callback_metrics if key.startswith("cossim_val"))
+    return {"weights": list(model.state_dict().values()), "told": told, "keys": keys, "hooks": len(model.head._forward_hooks)}
+
+
 def shared(given: Loader, rank: int, num_processes: int) -> Loader:
     """One process's part of batches of twelve: the first has the first targets, so that alone each would choose others."""
     targets = torch.cat([batch[1] for batch in given])
@@ -245,11 +295,10 @@ def watchable(metrics: dict[str, Tensor]) -> dict[str, float]:
     }
 
 
-def added_up(tensor: Tensor) -> Tensor:
-    """The sum over all processes."""
-    whole = tensor.clone()
-    distributed.all_reduce(whole)
-    return whole
+def together(rank: int, world: int) -> Processes:
+    """The processes of a test without a Trainer."""
+    strategy = DDPStrategy(parallel_devices=[torch.device("cpu")] * world)
+    return Processes(strategy, world, rank)
 
 
 def work(rank: int, share: str, folder: Path) -> None:
@@ -271,11 +320,13 @@ def work(rank: int, share: str, folder: Path) -> None:
         # Each goes on with its own state: once more the same batches, and everything counts twice.
         found[f"{name}, {dtype}"] = first, updated(metric, name, mine, dtype).compute()
     for max_tracked in (K, 6):
-        found[f"watched {max_tracked}"] = watched(max_tracked, mine, added_up)
-    found["watched nothing"] = watched(6, [], added_up)
+        found[f"watched {max_tracked}"] = watched(max_tracked, mine, together(rank, world))
+    found["watched nothing"] = watched(6, [], together(rank, world))
     found["fitted"] = fitted(rank, world)
     for action in ENDS:
         found[action] = alerted(action, rank, world)
+    for fault in (None, *FAULTS):
+        found[f"faulty {fault}"] = faulty(fault, rank, world)
     torch.save(found, folder / f"{rank}.pt")
     distributed.destroy_process_group()
 
@@ -385,7 +436,7 @@ def test_a_watched_head_gives_every_process_the_report_of_one(
     processes: list[dict[str, Any]], share: str, max_tracked: int
 ) -> None:
     """Also the choice of labels, where there are more than are tracked; in the next window, too."""
-    wanted = watched(max_tracked, all_batches(share), lambda tensor: tensor)
+    wanted = watched(max_tracked, all_batches(share), ALONE)
     for found in processes:
         mine = found[f"watched {max_tracked}"]
         assert mine["told"] == wanted["told"]
@@ -397,14 +448,12 @@ def test_a_watched_head_gives_every_process_the_report_of_one(
 def test_labels_are_not_those_that_one_of_several_would_choose() -> None:
     """Else the test above would show nothing."""
     share = "three, one without any"
-    chosen = [
-        watched(6, batches, lambda mass: mass)["reports"][0]["counts"][0] for batches in [*parts(share), all_batches(share)]
-    ]
+    chosen = [watched(6, batches, ALONE)["reports"][0]["counts"][0] for batches in [*parts(share), all_batches(share)]]
     assert chosen[-1] not in chosen[:-1]
 
 
 def test_processes_that_all_saw_nothing_report_on_the_weights(processes: list[dict[str, Any]]) -> None:
-    wanted = watched(6, [], lambda tensor: tensor)
+    wanted = watched(6, [], ALONE)
     for found in processes:
         assert found["watched nothing"]["told"] == wanted["told"]
         for report, whole in zip(found["watched nothing"]["reports"], wanted["reports"], strict=True):
@@ -447,6 +496,20 @@ def test_processes_that_see_different_things_end_together(processes: list[dict[s
     for found in others:
         assert found["told"] == []
         assert found == {**wanted, "told": []}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_one_process_ends_the_monitor_in_all(processes: list[dict[str, Any]], fault: str) -> None:
+    """At the next report, with one warning, from the first; nobody waits, and the weights are those of a training without us."""
+    world = len(processes)
+    why = f"MemoryError: planted (in process {world - 1} of {world})"
+    text = f"LabelSimilarityMonitor: switched off, training goes on without it, after {why}"
+    for rank, process in enumerate(processes):
+        found, unwatched = process[f"faulty {fault}"], process["faulty None"]
+        assert all(torch.equal(one, other) for one, other in zip(found["weights"], unwatched["weights"], strict=True))
+        assert [told for told in found["told"] if "switched off" in told] == ([text] if rank == 0 else [])
+        assert found["hooks"] == 0
+        assert "cossim_val/gap_behaviour" in found["keys"]
 
 
 def test_processes_that_lightning_starts_bring_the_scalars_back() -> None:

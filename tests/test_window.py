@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from lightning_cossim import window
 from lightning_cossim.config import LabelSelection
@@ -15,6 +16,7 @@ from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.head import Head
 from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.observer import Observation
+from lightning_cossim.processes import ALONE, Processes
 from lightning_cossim.report import GapReport
 from lightning_cossim.watch import HeadWatch
 from lightning_cossim.window import ChoosingWindow, Window
@@ -22,14 +24,23 @@ from lightning_cossim.window import ChoosingWindow, Window
 NUM_LABELS, EMBEDDING_DIM = 9, 4
 NOT_CALLED = (
     "watching fc: it was not called in a whole window, so only its weights are compared. A fused loss or a functional call "
-    "(`F.linear(x, head.weight)`) goes around it, and so does a model that was compiled and called before the fit; "
-    "call the layer itself, or compile later."
+    "(`F.linear(x, head.weight)`) goes around it: pass `embeddings_from=`, the path of the module whose output goes into it, "
+    "or call the layer itself."
 )
 
 
-def alone(tensor: Tensor) -> Tensor:
-    """The sum over the one process there is."""
-    return tensor
+class Others(Processes):
+    """This process and another, which adds something of its own to every sum."""
+
+    def __init__(self, added: Tensor) -> None:
+        super().__init__()
+        self.added = added
+        self.summed: list[Tensor] = []
+
+    @override
+    def sum(self, tensor: Tensor) -> Tensor:
+        self.summed.append(tensor.clone())
+        return tensor + self.added
 
 
 def head_with(bias: Sequence[float] | Tensor | None = None) -> Head:
@@ -81,7 +92,7 @@ def test_a_window_reports_on_all_that_was_added(settings: dict[str, Any]) -> Non
     opened = Window(head, LabelSelection(**settings), Overlap.of(head.num_labels))
     for embedding in embeddings:
         opened.add(seen_of(head, embedding))
-    assert_same(opened.close(alone), report_of(head, embeddings, **settings))
+    assert_same(opened.close(ALONE), report_of(head, embeddings, **settings))
 
 
 def test_a_window_of_tracked_labels_reports_on_those() -> None:
@@ -89,7 +100,7 @@ def test_a_window_of_tracked_labels_reports_on_those() -> None:
     opened = Window(head, LabelSelection(), Overlap.of(head.num_labels), tracked=tracked)
     opened.add(seen_of(head, inputs_of()))
     assert opened.tracked is tracked
-    assert_same(opened.close(alone), report_of(head, [inputs_of()], labels=tracked))
+    assert_same(opened.close(ALONE), report_of(head, [inputs_of()], labels=tracked))
 
 
 def test_a_window_that_saw_nothing_reports_on_the_weights() -> None:
@@ -98,7 +109,7 @@ def test_a_window_that_saw_nothing_reports_on_the_weights() -> None:
     opened = Window(head, LabelSelection(), Overlap.of(head.num_labels))
     with torch.no_grad():
         head.module.weight.add_(1)
-    report = opened.close(alone)
+    report = opened.close(ALONE)
     assert report.num_inputs == 0
     torch.testing.assert_close(report.rungs["raw_cosine"], report_of(head, [inputs_of()]).rungs["raw_cosine"])
 
@@ -111,7 +122,7 @@ def test_the_most_probable_labels_are_chosen_in_ascending_order() -> None:
     opened = choosing(head, max_tracked=3)
     opened.add(seen_of(head, inputs_of()))
     assert opened.tracked is None
-    report = opened.close(alone)
+    report = opened.close(ALONE)
     assert opened.tracked is not None
     assert opened.tracked.tolist() == [1, 3, 7]
     assert report.labels == (1, 3, 7)
@@ -127,7 +138,7 @@ def test_mass_is_summed_over_all_inputs_of_all_batches() -> None:
     opened = choosing(head, max_tracked=2)
     for batch in (logits[:6], logits[6:15], logits[15:]):
         opened.add(Observation(head.unembedding, batch, inputs_of(len(batch))))
-    assert opened.close(alone).labels == (5, 6)
+    assert opened.close(ALONE).labels == (5, 6)
 
 
 def test_masses_of_all_processes_are_added_up() -> None:
@@ -135,31 +146,21 @@ def test_masses_of_all_processes_are_added_up() -> None:
     head = head_with([0, 5, 0, 4, 0, 0, 0, 0, 0])
     others = torch.zeros(NUM_LABELS)
     others[[0, 8]] = 1000
-    summed: list[Tensor] = []
-
-    def sum_over_processes(mass: Tensor) -> Tensor:
-        summed.append(mass.clone())
-        return mass + others
-
+    two = Others(others)
     labels = []
-    for function in (alone, sum_over_processes):
+    for processes in (ALONE, two):
         opened = choosing(head, max_tracked=2)
         opened.add(seen_of(head, inputs_of()))
-        labels.append(opened.close(function).labels)
+        labels.append(opened.close(processes).labels)
     assert labels == [(1, 3), (0, 8)]
-    torch.testing.assert_close(summed, [head.logits(inputs_of()).softmax(dim=1).double().sum(dim=0)], rtol=1e-6, atol=0)
+    torch.testing.assert_close(two.summed, [head.logits(inputs_of()).softmax(dim=1).double().sum(dim=0)], rtol=1e-6, atol=0)
 
 
 def test_a_process_that_saw_nothing_takes_part_in_the_choice() -> None:
     """It asks for the sum as all others do, exactly once, and has the labels of all."""
-    calls = []
-
-    def sum_over_processes(mass: Tensor) -> Tensor:
-        calls.append(mass.tolist())
-        return mass + torch.arange(NUM_LABELS)
-
-    report = choosing(head_with(), max_tracked=3).close(sum_over_processes)
-    assert calls == [[0.0] * NUM_LABELS]
+    two = Others(torch.arange(NUM_LABELS))
+    report = choosing(head_with(), max_tracked=3).close(two)
+    assert [mass.tolist() for mass in two.summed] == [[0.0] * NUM_LABELS]
     assert report.labels == (6, 7, 8)
     assert report.num_inputs == 0
 
@@ -168,7 +169,7 @@ def test_labels_to_ignore_are_not_chosen() -> None:
     head = head_with([0, 30, 0, 10, 0, 0, 5, 20, 0])
     opened = choosing(head, max_tracked=3, ignore=[1, 3])
     opened.add(seen_of(head, inputs_of()))
-    report = opened.close(alone)
+    report = opened.close(ALONE)
     assert 1 not in report.labels
     assert 3 not in report.labels
     assert {6, 7} < set(report.labels)
@@ -182,7 +183,7 @@ def test_labels_whose_rows_are_not_finite_are_not_chosen() -> None:
     opened.add(seen_of(head, inputs_of()))
     with torch.no_grad():
         head.module.weight[1] = torch.nan
-    assert opened.close(alone).labels == (3, 7)
+    assert opened.close(ALONE).labels == (3, 7)
 
 
 def test_inputs_that_are_not_finite_do_not_count_in_the_choice() -> None:
@@ -191,7 +192,7 @@ def test_inputs_that_are_not_finite_do_not_count_in_the_choice() -> None:
     embedding[3] = torch.nan
     opened = choosing(head, max_tracked=3)
     opened.add(seen_of(head, embedding))
-    report = opened.close(alone)
+    report = opened.close(ALONE)
     assert report.labels == (1, 3, 7)
     assert report.num_inputs == len(embedding) - 1
 
@@ -201,7 +202,7 @@ def test_equal_masses_are_chosen_in_order_of_the_labels() -> None:
     head = head_with()
     opened = choosing(head, max_tracked=4)
     opened.add(Observation(head.unembedding, torch.zeros(5, NUM_LABELS), inputs_of(5)))
-    assert opened.close(alone).labels == (0, 1, 2, 3)
+    assert opened.close(ALONE).labels == (0, 1, 2, 3)
 
 
 @pytest.mark.parametrize("settings", [{}, {"ignore": [7]}, {"min_probability": 0.5}])
@@ -210,7 +211,7 @@ def test_the_report_is_that_of_a_metric_that_knew_the_labels(settings: dict[str,
     opened = choosing(head, max_tracked=5, **settings)
     for embedding in embeddings:
         opened.add(seen_of(head, embedding))
-    assert_same(opened.close(alone), report_of(head, embeddings, labels=opened.tracked, **settings))
+    assert_same(opened.close(ALONE), report_of(head, embeddings, labels=opened.tracked, **settings))
 
 
 def test_kept_embeddings_are_read_with_the_weights_of_when_the_window_closes() -> None:
@@ -222,7 +223,7 @@ def test_kept_embeddings_are_read_with_the_weights_of_when_the_window_closes() -
     shown.zero_()
     with torch.no_grad():
         head.module.weight.mul_(2)
-    assert_same(opened.close(alone), report_of(head, [embedding], labels=opened.tracked))
+    assert_same(opened.close(ALONE), report_of(head, [embedding], labels=opened.tracked))
 
 
 @pytest.mark.parametrize("sizes", [[7, 7, 7], [30], [10, 5], [4, 4, 4, 4]])
@@ -241,7 +242,7 @@ def test_embeddings_are_kept_up_to_a_number_and_masses_summed_over_all(monkeypat
     rows = [(torch.cat(embeddings) == row).all(dim=1).nonzero().item() for row in kept]
     assert rows == sorted(rows)
     assert rows != list(range(10))
-    report = opened.close(alone)
+    report = opened.close(ALONE)
     assert report.num_inputs == 10
     assert report.labels == tuple(sorted(masses.topk(5).indices.tolist()))
     assert_same(report, report_of(head, [kept], labels=opened.tracked))
@@ -283,7 +284,7 @@ def test_kept_embeddings_are_worked_on_in_chunks(monkeypatch: pytest.MonkeyPatch
         opened.add(seen_of(head, embedding))
     with monkeypatch.context() as patch:
         patch.setattr(SimilarityGap, "update", watched)
-        report = opened.close(alone)
+        report = opened.close(ALONE)
     assert [size for size in worked_on if size] == chunks
     assert_same(report, report_of(head, embeddings, labels=opened.tracked))
 
@@ -293,7 +294,7 @@ def test_an_observation_without_logits_adds_nothing() -> None:
     opened = choosing(head, max_tracked=2)
     opened.add(Observation(head.unembedding, problem="cannot be read"))
     opened.add(seen_of(head, inputs_of()))
-    report = opened.close(alone)
+    report = opened.close(ALONE)
     assert report.labels == (0, 1)
     assert report.num_inputs == 20
 
@@ -305,7 +306,7 @@ def test_an_observation_without_an_embedding_counts_in_the_choice() -> None:
     logits[:, [4, 6]] = 5
     opened = choosing(head, max_tracked=2)
     opened.add(Observation(head.unembedding, logits, None))
-    assert opened.close(alone).labels == (4, 6)
+    assert opened.close(ALONE).labels == (4, 6)
 
 
 # A head watched stage by stage
@@ -343,7 +344,7 @@ def test_a_window_of_a_stage_from_open_to_close(stage: str) -> None:
     watch.open(stage)
     assert watch.is_open(stage)
     run(watch, stage, inputs_of(20), inputs_of(7, seed=2))
-    report = watch.close(stage, alone)
+    report = watch.close(stage, ALONE)
     assert not watch.is_open(stage)
     assert_same(report, report_of(head, [inputs_of(20), inputs_of(7, seed=2)]))
     assert spoken == []
@@ -354,7 +355,7 @@ def test_training_opens_its_own_window() -> None:
     assert not watch.is_open("train")
     run(watch, "train", inputs_of())
     assert watch.is_open("train")
-    assert watch.close("train", alone).num_inputs == 20
+    assert watch.close("train", ALONE).num_inputs == 20
 
 
 @pytest.mark.parametrize("stage", ["val", "test"])
@@ -364,7 +365,7 @@ def test_without_a_window_nothing_is_seen(stage: str) -> None:
     run(watch, stage, inputs_of())
     assert not watch.is_open(stage)
     watch.open(stage)
-    assert watch.close(stage, alone).num_inputs == 0
+    assert watch.close(stage, ALONE).num_inputs == 0
     assert spoken == [NOT_CALLED]
 
 
@@ -374,7 +375,7 @@ def test_a_stage_without_a_window_does_not_fill_that_of_another() -> None:
     run(watch, "train", inputs_of(20))
     run(watch, "val", inputs_of(7))
     run(watch, "train", inputs_of(3))
-    assert watch.close("train", alone).num_inputs == 23
+    assert watch.close("train", ALONE).num_inputs == 23
 
 
 def test_windows_of_two_stages_are_kept_apart() -> None:
@@ -383,10 +384,10 @@ def test_windows_of_two_stages_are_kept_apart() -> None:
     run(watch, "train", inputs_of(20))
     watch.open("val")
     run(watch, "val", inputs_of(7, seed=2))
-    val = watch.close("val", alone)
+    val = watch.close("val", ALONE)
     run(watch, "train", inputs_of(5, seed=3))
     assert_same(val, report_of(head, [inputs_of(7, seed=2)]))
-    assert_same(watch.close("train", alone), report_of(head, [inputs_of(20), inputs_of(5, seed=3)]))
+    assert_same(watch.close("train", ALONE), report_of(head, [inputs_of(20), inputs_of(5, seed=3)]))
 
 
 def test_calls_between_batches_do_not_count() -> None:
@@ -396,7 +397,7 @@ def test_calls_between_batches_do_not_count() -> None:
     run(watch, "train", inputs_of(20))
     head.module(inputs_of(7))
     run(watch, "train", inputs_of(3))
-    assert watch.close("train", alone).num_inputs == 23
+    assert watch.close("train", ALONE).num_inputs == 23
 
 
 def test_calls_after_a_batch_that_did_not_call_the_head_do_not_count() -> None:
@@ -405,7 +406,7 @@ def test_calls_after_a_batch_that_did_not_call_the_head_do_not_count() -> None:
     run(watch, "train", inputs_of(20), forward=torch.Tensor.tanh)
     watch.head.module(inputs_of(7))
     run(watch, "train", inputs_of(20), forward=torch.Tensor.tanh)
-    assert watch.close("train", alone).num_inputs == 0
+    assert watch.close("train", ALONE).num_inputs == 0
 
 
 def test_a_batch_is_looked_at_once() -> None:
@@ -419,7 +420,7 @@ def test_a_batch_is_looked_at_once() -> None:
         head.module.weight.mul_(2)
     head.module(inputs_of(7))
     watch.end_batch("train")
-    report = watch.close("train", alone)
+    report = watch.close("train", ALONE)
     assert report.num_inputs == 20
     assert spoken == []
 
@@ -430,7 +431,7 @@ def test_a_batch_that_is_not_looked_at_before_its_end_is_looked_at_then() -> Non
     watch.look("train")
     watch.head.module(inputs_of())
     watch.end_batch("train")
-    assert watch.close("train", alone).num_inputs == 20
+    assert watch.close("train", ALONE).num_inputs == 20
     assert spoken == []
 
 
@@ -438,7 +439,7 @@ def test_of_a_large_batch_a_sample_is_looked_at_and_the_users_random_numbers_sta
     watch, _ = watch_of(head_with(), max_inputs=6)
     state = torch.get_rng_state()
     run(watch, "train", inputs_of(20), inputs_of(5))
-    assert watch.close("train", alone).num_inputs == 6 + 5
+    assert watch.close("train", ALONE).num_inputs == 6 + 5
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -452,7 +453,7 @@ def test_a_head_that_is_never_called_gives_a_report_on_its_weights_and_one_warni
         *(inputs_of(seed=seed) for seed in range(3)),
         forward=lambda embedding: nn.functional.linear(embedding, head.module.weight),
     )
-    report = watch.close("train", alone)
+    report = watch.close("train", ALONE)
     assert spoken == [NOT_CALLED]
     assert report.num_inputs == 0
     assert all(math.isnan(value) for name, value in report.scalars.items() if name.startswith("explained_"))
@@ -466,7 +467,7 @@ def test_a_problem_is_told_with_the_head_s_path() -> None:
     head.module.register_forward_hook(lambda module, args, output: output * 3)
     watch, spoken = watch_of(head)
     run(watch, "train", inputs_of(), inputs_of(seed=2))
-    report = watch.close("train", alone)
+    report = watch.close("train", ALONE)
     assert len(spoken) == 1
     assert spoken[0].startswith("watching fc: its output differs from `embedding @ weight.T + bias` by up to ")
     assert spoken[0].endswith("would be false and are left out.")
@@ -482,7 +483,7 @@ def test_a_problem_is_told_with_the_head_s_path() -> None:
 def test_no_more_labels_than_are_tracked_are_all_tracked(max_tracked: int) -> None:
     watch, _ = watch_of(head_with(), max_tracked=max_tracked)
     run(watch, "train", inputs_of())
-    assert watch.close("train", alone).labels == tuple(range(NUM_LABELS))
+    assert watch.close("train", ALONE).labels == tuple(range(NUM_LABELS))
     assert watch.tracked is None
 
 
@@ -491,12 +492,12 @@ def test_labels_chosen_in_the_first_window_are_kept_for_later_ones_and_other_sta
     head = head_with([0, 30, 0, 10, 0, 0, 0, 20, 0])
     watch, _ = watch_of(head, max_tracked=3)
     run(watch, "train", inputs_of())
-    assert watch.close("train", alone).labels == (1, 3, 7)
+    assert watch.close("train", ALONE).labels == (1, 3, 7)
     head.module.get_parameter("bias").data.neg_()
     for stage in ("train", "val", "test"):
         watch.open(stage)
         run(watch, stage, inputs_of())
-        report = watch.close(stage, alone)
+        report = watch.close(stage, ALONE)
         assert report.labels == (1, 3, 7)
         assert_same(report, report_of(head, [inputs_of()], labels=[1, 3, 7]))
     assert watch.tracked is not None
@@ -506,21 +507,21 @@ def test_labels_chosen_in_the_first_window_are_kept_for_later_ones_and_other_sta
 def test_labels_chosen_by_an_earlier_run_are_tracked() -> None:
     watch, _ = watch_of(head_with([30, 20, 10, 0, 0, 0, 0, 0, 0]), max_tracked=3, tracked=torch.tensor([4, 5, 8]))
     run(watch, "train", inputs_of())
-    assert watch.close("train", alone).labels == (4, 5, 8)
+    assert watch.close("train", ALONE).labels == (4, 5, 8)
 
 
 def test_labels_that_this_head_does_not_have_are_chosen_anew() -> None:
     """The earlier run had another head."""
     watch, _ = watch_of(head_with([30, 20, 10, 0, 0, 0, 0, 0, 0]), max_tracked=3, tracked=torch.tensor([4, NUM_LABELS]))
     run(watch, "train", inputs_of())
-    assert watch.close("train", alone).labels == (0, 1, 2)
+    assert watch.close("train", ALONE).labels == (0, 1, 2)
 
 
 def test_the_choice_is_made_over_all_processes() -> None:
     watch, _ = watch_of(head_with([30, 20, 10, 0, 0, 0, 0, 0, 0]), max_tracked=2)
     run(watch, "train", inputs_of())
     others = torch.zeros(NUM_LABELS).index_fill(0, torch.tensor([3, 5]), 1000)
-    assert watch.close("train", lambda mass: mass + others).labels == (3, 5)
+    assert watch.close("train", Others(others)).labels == (3, 5)
 
 
 def test_names_are_those_of_the_labels_tracked() -> None:
@@ -529,13 +530,13 @@ def test_names_are_those_of_the_labels_tracked() -> None:
     for stage in ("val", "test"):
         watch.open(stage)
         run(watch, stage, inputs_of())
-        assert watch.close(stage, alone).names == ("bee", "dog", "hen")
+        assert watch.close(stage, ALONE).names == ("bee", "dog", "hen")
 
 
 def test_without_names_labels_are_called_by_their_rows() -> None:
     watch, _ = watch_of(head_with([0, 30, 0, 10, 0, 0, 0, 20, 0]), max_tracked=3)
     run(watch, "train", inputs_of())
-    assert watch.close("train", alone).names == ("1", "3", "7")
+    assert watch.close("train", ALONE).names == ("1", "3", "7")
 
 
 @pytest.mark.parametrize(
@@ -588,9 +589,9 @@ def test_labels_are_chosen_once_when_two_windows_are_open() -> None:
     run_batch(watch, "train", torch.randn(9, 3))
     watch.open("val")
     run_batch(watch, "val", torch.randn(50, 3) * 9)
-    chosen = watch.close("val", alone).labels
+    chosen = watch.close("val", ALONE).labels
     run_batch(watch, "train", torch.randn(9, 3))
-    assert watch.close("train", alone).labels == chosen
+    assert watch.close("train", ALONE).labels == chosen
 
 
 def test_a_window_that_saw_nothing_chooses_nothing() -> None:
@@ -599,9 +600,9 @@ def test_a_window_that_saw_nothing_chooses_nothing() -> None:
         layer.bias[4:] = 9
     watch, _ = small_watch(layer, max_tracked=2)
     watch.open("val")
-    watch.close("val", alone)
+    watch.close("val", ALONE)
     run_batch(watch, "train", torch.randn(9, 3))
-    assert watch.close("train", alone).labels == (4, 5)
+    assert watch.close("train", ALONE).labels == (4, 5)
 
 
 def test_labels_chosen_for_another_head_are_forgotten() -> None:
@@ -622,7 +623,7 @@ def test_a_head_that_was_called_is_not_said_not_to_have_been(case: str) -> None:
         layer.register_forward_hook(lambda module, args, output: output * 2)
     watch, said = small_watch(layer, max_tracked=5 if case == "mismatch while choosing" else 9)
     run_batch(watch, "train", {"one vector of two": torch.randn(2, 3, 2).mT, "nan": inputs * torch.nan}.get(case, inputs))
-    watch.close("train", alone)
+    watch.close("train", ALONE)
     assert not any("was not called" in text for text in said)
 
 
@@ -630,5 +631,5 @@ def test_sequences_of_many_lengths_are_pooled() -> None:
     watch, said = small_watch(nn.Linear(3, 6), max_tracked=9)
     for length in (2, 3, 4):
         run_batch(watch, "train", torch.randn(2, length, 3))
-    assert watch.close("train", alone).num_inputs == 18
+    assert watch.close("train", ALONE).num_inputs == 18
     assert said == []

@@ -63,7 +63,7 @@ class Publisher:
 
     def publish_pictures(self, report: GapReport, loggers: Iterable[ScalarLogger]) -> None:
         """Draw a report for the loggers that show pictures, if there are any."""
-        showing = [logger for logger in loggers if shows_pictures(logger)]
+        showing = [logger for logger in loggers if self._shows_pictures(logger)]
         for logger in showing:
             if logger not in self._arranged:
                 self._arranged.append(logger)
@@ -97,6 +97,17 @@ class Publisher:
         self.watched[f"{tags}{end}"] = watchable(values, self.watched.get(f"{tags}{end}", {}))
         watched.update({f"{tags}/{name}{end}": torch.tensor(value) for name, value in self.watched[f"{tags}{end}"].items()})
 
+    def _shows_pictures(self, logger: ScalarLogger) -> bool:
+        """Whether a logger shows pictures; to be asked may be the first thing that makes it open a file."""
+        shows = False
+
+        def ask() -> None:
+            nonlocal shows
+            shows = shows_pictures(logger)
+
+        self._write(logger, "pictures", ask)
+        return shows
+
     def _write(self, logger: ScalarLogger, what: str, write: Callable[[], None]) -> None:
         """Loggers write on one process only: a failure there must stay there, or the other processes would wait for it."""
         if (logger, what) in self._failed:
@@ -109,7 +120,8 @@ class Publisher:
 
     def _fail(self, logger: ScalarLogger | None, what: str, gone: str, error: Exception) -> None:
         self._failed.append((logger, what))
-        self._warn(f"{gone}, reports go on in `last_report`, after {in_one_line(error)}")
+        cause = error.__cause__ or error  # Lightning's loggers have a guess of their own at what went wrong
+        self._warn(f"{gone}, reports go on in `last_report`, after {in_one_line(cause)}")
 
     def _tell_of_undefined(self, tags: str, report: GapReport) -> None:
         """What has no value is told once for every scalar, with the reason; that there is no verdict once for every stage."""

@@ -382,8 +382,8 @@ def test_pictures_come_when_they_fit_into_their_share_and_at_the_end(
     ("share", "steps_of_reports"),
     [
         (None, [0, 2, 4, 6, 8, 10, 11]),
-        (1, [0, 2, 4, 6, 8, 10, 11]),  # a second fits into half of the two since the last
-        (0.5, [0, 4, 8, 11]),
+        (1, [0, 4, 8, 11]),  # a second fits into a quarter of the six since the last, not of the two
+        (0.5, [0, 6, 11]),
         (0, [0, 11]),
     ],
 )
@@ -593,7 +593,7 @@ def test_state_keeps_the_order_of_the_heatmaps(tmp_path: Path) -> None:
     assert sorted(order) == list(range(20))
     other = ours()
     other.load_state_dict(monitor.state_dict())
-    assert other._pages.order == order
+    assert other._reporter._pages.order == order
 
 
 def test_every_scalar_of_the_layout_is_one_of_ours() -> None:

@@ -1,0 +1,117 @@
+"""Where logits and embeddings come from: the calls of a module, or a function of the user's."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from typing_extensions import override
+
+from lightning_cossim.errors import HeadError, expected
+from lightning_cossim.head import num_writes
+from lightning_cossim.layers import plain_name
+
+__all__ = ["Call", "Source", "Tap", "in_words", "source_of", "tensor_in"]
+
+Call = tuple[tuple[Any, ...], dict[str, Any], Any]
+"""Arguments, arguments by name, and output."""
+Source = str | Callable[[Any], Any]
+"""Dotted path of a module whose output is meant, or a function of the LightningModule, asked after its forward pass."""
+
+
+class Tap:
+    """Sees the last call of a module while armed; never touches it.
+
+    The hook tests one flag and writes one slot, so that it stays cheap and `torch.compile` takes it in. It returns None: anything
+    else would replace the module's output.
+
+    Args:
+        module: which module.
+        count: how often what is watched beside input and output has been written in place.
+    """
+
+    def __init__(self, module: nn.Module, count: Callable[[], int] = lambda: 0) -> None:
+        self._count = count
+        self.armed = False
+        self.call: Call | None = None
+        self.writes: tuple[int, int] | None = None
+        """How often input and the rest had been written at the call; None where a compiled graph does not tell."""
+        self._handle: RemovableHandle = module.register_forward_hook(self._hook, with_kwargs=True)
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy of the model takes its hooks along: those of a copy see nothing, and hold nothing."""
+        return {**self.__dict__, "armed": False, "call": None}
+
+    def disarm(self) -> None:
+        """See nothing until armed again, and forget what was seen."""
+        self.armed, self.call = False, None
+
+    def detach(self) -> None:
+        """Remove the hook; a second call does nothing."""
+        self._handle.remove()
+        self.disarm()
+
+    # torch passes the module, too
+    def _hook(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:  # noqa: ARG002
+        if self.armed:
+            self.writes = None
+            if not torch.compiler.is_compiling():
+                self.writes = num_writes(args[0] if args else kwargs.get("input")), self._count()
+                if isinstance(output, Tensor) and output.is_inference():  # it keeps no count of what is written into it later
+                    output = output.clone()
+            self.call = (args, kwargs, output)
+
+
+class _Asked:
+    """The answers of a user's function, in the form of a tap."""
+
+    def __init__(self, ask: Callable[[Any], Any], model: nn.Module) -> None:
+        self._ask, self._model = ask, model
+        self.armed = False
+        self.writes: tuple[int, int] | None = None
+
+    @property
+    def call(self) -> Call | None:
+        answer = self._ask(self._model) if self.armed else None
+        return None if answer is None else ((), {}, answer)
+
+    def disarm(self) -> None:
+        self.armed = False
+
+    def detach(self) -> None:
+        self.armed = False
+
+
+def source_of(model: nn.Module, source: Source | None, argument: str) -> "Tap | _Asked | None":
+    """What tells of a source, from an argument of the monitor.
+
+    Raises:
+        HeadError: no module has this path.
+    """
+    if source is None:
+        return None
+    if not isinstance(source, str):
+        return _Asked(source, model)
+    modules = {plain_name(name): module for name, module in model.named_modules(remove_duplicate=False)}
+    if plain_name(source) not in modules:
+        raise HeadError(expected(argument, "to be the dotted path of a module", f"{source!r}, which is not there"))
+    return Tap(modules[plain_name(source)])
+
+
+def in_words(source: Source) -> str:
+    """How a source is called."""
+    return source if isinstance(source, str) else f"{getattr(source, '__name__', type(source).__name__)}()"
+
+
+def tensor_in(output: Any, *names: str, size: int | None = None) -> Any:
+    """The tensor meant in what a module gives: itself, an entry of one of these names, or the first with an axis of a size."""
+    if isinstance(output, Tensor):
+        return output
+    for name in names:
+        found = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
+        if isinstance(found, Tensor):
+            return found
+    values = list(output.values()) if isinstance(output, Mapping) else list(output) if isinstance(output, tuple | list) else []
+    return next((value for value in values if isinstance(value, Tensor) and (size is None or size in value.shape)), output)

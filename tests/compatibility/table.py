@@ -1,0 +1,103 @@
+"""The README's table of where the monitor runs, made from the cells that are tested: `python -m tests.compatibility.table`."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from tests.compatibility.cells import Outcome
+from tests.compatibility.execution import EXECUTION
+from tests.compatibility.heads import HEADS, THIRD_PARTY
+
+__all__ = ["ELSEWHERE", "Row", "rows", "table"]
+
+IN_WORDS: Final[dict[Outcome, str]] = {
+    "every rung": "every rung",
+    "overlap and weights": "overlap, and the rungs of the weights; said once",
+    "weights only": "the rungs of the weights; said once, with the remedy",
+    "refused": "an error at the start, with the remedy",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way to run that a test of its own stands behind."""
+
+    what: str
+    outcome: Outcome
+    test: str
+    """File and function."""
+
+
+ELSEWHERE: Final[list[Row]] = [
+    Row(
+        "`ddp`: two and three processes, uneven batches",
+        "every rung",
+        "tests/test_processes.py::test_a_fit_of_several_processes_reports_as_one_does",
+    ),
+    Row(
+        "a process that sees no input", "every rung", "tests/test_processes.py::test_every_process_reports_what_one_process_would"
+    ),
+    Row(
+        "`ddp_spawn`, `ddp_fork` and forkserver",
+        "every rung",
+        "tests/test_processes.py::test_processes_that_lightning_starts_bring_the_scalars_back",
+    ),
+    Row(
+        "`ModelParallelStrategy` with `fully_shard` (FSDP2)",
+        "every rung",
+        "tests/compatibility/test_sharded.py::test_a_sharded_head_is_gathered",
+    ),
+    Row(
+        "a head split by its labels (tensor parallelism)",
+        "refused",
+        "tests/compatibility/test_sharded.py::test_a_head_that_is_split_by_labels_is_refused",
+    ),
+    Row(
+        "several validation loaders, pooled or each for itself",
+        "every rung",
+        "tests/test_runs.py::test_several_validation_loaders_are_pooled",
+    ),
+    Row(
+        "resume in the middle of an epoch or a window, also after `kill -9`",
+        "every rung",
+        "tests/compatibility/test_killed.py::test_a_run_that_goes_on_writes_the_curves_of_an_uninterrupted_one",
+    ),
+    Row(
+        "`validate` and `test`, alone or after a fit",
+        "every rung",
+        "tests/test_monitor.py::test_validate_and_test_work_without_a_fit",
+    ),
+    Row(
+        "several fits with one monitor",
+        "every rung",
+        "tests/test_monitor.py::test_a_monitor_can_be_used_again_with_a_new_trainer",
+    ),
+    Row(
+        "several heads, a monitor with a `name` for each",
+        "every rung",
+        "tests/test_monitor.py::test_two_named_monitors_watch_two_heads",
+    ),
+]
+
+
+def rows() -> dict[str, list[tuple[str, Outcome]]]:
+    """Heading to ways and outcomes."""
+    runs = [(cell.what, cell.outcome) for cell in EXECUTION] + [(row.what, row.outcome) for row in ELSEWHERE]
+    heads = [(cell.what, cell.outcome) for cell in (*HEADS, *THIRD_PARTY)]
+    return {"way to run": runs, "head": heads}
+
+
+def table() -> str:
+    """Markdown: of each heading, ways with the same outcome stand together."""
+    tables = []
+    for heading, ways in rows().items():
+        lines = [f"| {heading} | what you get |", "|---|---|"]
+        for outcome, words in IN_WORDS.items():
+            same = [what for what, of in ways if of == outcome]
+            if same:
+                lines.append(f"| {'; '.join(same)} | {words} |")
+        tables.append("\n".join(lines))
+    return "\n\n".join(tables)
+
+
+if __name__ == "__main__":
+    print(table())

@@ -1,0 +1,15 @@
+"""Ways to run: what a report has, that it is right, and that training is none the worse for it."""
+
+import pytest
+
+from tests.compatibility.cells import Cell, assert_harmless, assert_outcome, watched
+from tests.compatibility.execution import EXECUTION
+
+
+@pytest.mark.parametrize("cell", EXECUTION, ids=lambda cell: cell.what.replace("`", ""))
+def test_a_user_gets_what_the_table_says(cell: Cell) -> None:
+    result = watched(cell)
+    assert len(result.told) == bool(cell.says), result.told
+    assert all(cell.says in text for text in result.told)
+    assert_harmless(result, watched(cell, watch=False))
+    assert_outcome(result, cell)

@@ -1,0 +1,147 @@
+"""Heads whose weight several processes share: gathered where that can be, refused where no process sees all logits.
+
+Real gloo processes on loopback, without a GPU: what of these strategies a CPU can run.
+"""
+
+import datetime as dt
+import itertools
+import os
+import socket
+import warnings
+from pathlib import Path
+from typing import Any, Final
+from unittest import mock
+
+import pytest
+import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
+from torch import nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
+from torch.multiprocessing.spawn import start_processes
+from typing_extensions import override
+
+from lightning_cossim import LabelSelection, LabelSimilarityMonitor, Schedule
+from lightning_cossim.errors import HeadError
+from lightning_cossim.watch import HeadWatch
+from tests.test_processes import EvenToy, assert_same_reports, shared, summary
+from tests.toys import ALWAYS, FEW, loader, trainer
+
+NUM_PROCESSES: Final = 2
+PATIENCE: Final = dt.timedelta(seconds=60)
+"""After which a process that waits for another gives up: a deadlock is a failure."""
+WAYS: Final = ["each layer", "the whole model", "the whole model, labels chosen"]
+
+
+class Sharded(EvenToy):
+    """Split in one of the ways that there are."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way = way
+
+    @override
+    def configure_model(self) -> None:
+        assert self.device_mesh is not None
+        if self.way == "by labels":
+            parallelize_module(self, self.device_mesh["tensor_parallel"], {"head": ColwiseParallel()})
+            return
+        mesh = self.device_mesh["data_parallel"]
+        for part in (self.body, self.head) if self.way == "each layer" else ():
+            fully_shard(part, mesh=mesh)
+        fully_shard(self, mesh=mesh)
+
+
+def fitted(model: nn.Module, rank: int, num_processes: int, max_tracked: int = 512, **settings: Any) -> dict[str, Any]:
+    """What a training of one epoch reports."""
+    monitor = LabelSimilarityMonitor(
+        labels=LabelSelection(max_tracked=max_tracked), schedule=Schedule(3, 2), thresholds=FEW, display=ALWAYS
+    )
+    run = trainer(callbacks=[monitor], max_epochs=1, num_sanity_val_steps=0, use_distributed_sampler=False, **settings)
+    training, validation = (shared(given, rank, num_processes) for given in (loader(96), loader(60, seed=2)))
+    with warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter("always")
+        run.fit(model, training, validation)  # type: ignore[arg-type]
+    told = [str(warning.message) for warning in record if "switched off" in str(warning.message)]
+    return {"reports": {stage: summary(report) for stage, report in monitor.last_report.items()}, "told": told}
+
+
+def work(rank: int, port: int, folder: Path) -> None:
+    """What one process does."""
+    torch.set_num_threads(1)
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": 0, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "test"}
+    sizes = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": NUM_PROCESSES, "LOCAL_WORLD_SIZE": NUM_PROCESSES}
+    os.environ.update({name: str(value) for name, value in {**where, **sizes}.items()})
+    found: dict[str, Any] = {}
+
+    def run(way: str, data: int, **settings: Any) -> dict[str, Any]:
+        strategy = ModelParallelStrategy(
+            data_parallel_size=data, tensor_parallel_size=NUM_PROCESSES // data, process_group_backend="gloo", timeout=PATIENCE
+        )
+        several: dict[str, Any] = {"strategy": strategy, "devices": NUM_PROCESSES}
+        return fitted(Sharded(way), rank, NUM_PROCESSES, **several, **settings)
+
+    for way in WAYS:
+        found[way] = run(way, NUM_PROCESSES, max_tracked=6 if "chosen" in way else 512)
+    calls, real = itertools.count(), HeadWatch.look
+
+    def broken(self: HeadWatch, *args: Any) -> None:
+        if rank == 1 and next(calls) == 2:
+            raise MemoryError("planted")
+        real(self, *args)
+
+    with mock.patch.object(HeadWatch, "look", broken):
+        found["a fault in one of them"] = run("each layer", NUM_PROCESSES)
+    try:
+        run("by labels", 1)
+    except HeadError as error:
+        found["refused"] = str(error)
+    torch.save(found, folder / f"{rank}.pt")
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each process found."""
+    folder = tmp_path_factory.mktemp("sharded")
+    loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with mock.patch.dict(os.environ, {"GLOO_SOCKET_IFNAME": loopback, "OMP_NUM_THREADS": "1"}):
+        running = start_processes(work, (port, folder), nprocs=NUM_PROCESSES, join=False, start_method="spawn")  # type: ignore[no-untyped-call]
+    try:
+        for _ in range(NUM_PROCESSES + 1):
+            if running.join(timeout=2 * PATIENCE.total_seconds()):
+                break
+        else:
+            pytest.fail("The processes wait for one another.")
+    finally:
+        for process in running.processes:
+            process.kill()
+            process.join()
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(NUM_PROCESSES)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_sharded_head_is_gathered(processes: list[dict[str, Any]], way: str) -> None:
+    """Every process has the reports that one process has which trains on all inputs, in training and in validation."""
+    wanted = fitted(EvenToy(), 0, 1, max_tracked=6 if "chosen" in way else 512)["reports"]
+    for found in (process[way] for process in processes):
+        assert found["told"] == []
+        assert found["reports"].keys() == wanted.keys() == {"train", "val"}
+        for stage, report in found["reports"].items():
+            assert_same_reports(report, wanted[stage])
+
+
+def test_a_fault_in_one_process_keeps_no_other_waiting(processes: list[dict[str, Any]]) -> None:
+    """The one that failed goes on to gather with the others until all have heard of it."""
+    why = "MemoryError: planted (in process 1 of 2)"
+    text = f"LabelSimilarityMonitor: switched off, training goes on without it, after {why}"
+    assert [process["a fault in one of them"]["told"] for process in processes] == [[text], []]
+
+
+def test_a_head_that_is_split_by_labels_is_refused(processes: list[dict[str, Any]]) -> None:
+    why = "tensor parallelism has split it by its labels, so that no process sees all of them"
+    text = f"Expected a head whose weight can be read, got head, Linear 5→8: {why}. "
+    for found in processes:
+        assert found["refused"] == text + "Leave the head out of the plan, or replicate its weight."
