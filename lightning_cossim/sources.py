@@ -1,5 +1,6 @@
 """Where logits and embeddings come from: the calls of a module, or a function of the user's."""
 
+import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -96,7 +97,9 @@ def source_of(model: nn.Module, source: Source | None, argument: str) -> "Tap | 
         return _Asked(source, model)
     modules = {plain_name(name): module for name, module in model.named_modules(remove_duplicate=False)}
     if plain_name(source) not in modules:
-        raise HeadError(expected(argument, "to be the dotted path of a module", f"{source!r}, which is not there"))
+        near = difflib.get_close_matches(source, modules, n=1)
+        remedy = f"Did you mean {near[0]!r}?" if near else ""
+        raise HeadError(expected(argument, "to be the dotted path of a module", f"{source!r}, which is not there", remedy))
     return Tap(modules[plain_name(source)])
 
 

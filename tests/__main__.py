@@ -16,6 +16,7 @@ CHECKS = [
 ]
 FULL = [
     "pytest -m full",
+    "tests.oldest",
     "tests.mutants",
 ]
 

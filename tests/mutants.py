@@ -20,6 +20,7 @@ METRICS = "tests/metrics/test_metrics.py"
 MONITOR = "tests/test_monitor.py"
 GAP = "tests/metrics/test_similarity_gap.py"
 RUNS = "tests/test_runs.py"
+HEADS = "tests/compatibility/test_heads.py::test_a_user_gets_what_the_table_says"
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ MUTANTS = (
     ),
     Mutant(
         "does not detach the hook",
-        (("monitor.py", "            self._watch.detach()\n", ""),),
+        (("monitor.py", "            self._session.end()\n", ""),),
         (
             f"{MONITOR}::TestTouchesNothing::test_training_is_bit_identical",
             f"{MONITOR}::TestTouchesNothing::test_nothing_is_left_after_an_exception_in_the_users_step",
@@ -164,7 +165,7 @@ MUTANTS = (
     ),
     Mutant(
         "counts the sanity check",
-        (("monitor.py", "if self.schedule.validation and not trainer.sanity_checking", "if self.schedule.validation"),),
+        (("monitor.py", "else self.schedule.validation and not trainer.sanity_checking", "else self.schedule.validation"),),
         (f"{MONITOR}::TestReports::test_nothing_comes_from_the_sanity_check",),
     ),
     Mutant(
@@ -211,7 +212,7 @@ MUTANTS = (
     ),
     Mutant(
         "leaves watched keys out when it is switched off",
-        (("monitor.py", "            self._publisher.publish_nothing(", "            str("),),
+        (("monitor.py", "                self._reporter.publish_nothing(", "                print("),),
         (f"{MONITOR}::TestTouchesNothing::test_keys_that_others_watch_stay_when_the_monitor_is_switched_off",),
     ),
     Mutant(
@@ -301,7 +302,7 @@ MUTANTS = (
     ),
     Mutant(
         "counts positions that have no target",
-        (("watch.py", "self._windows[stage].generator, self._counted)", "self._windows[stage].generator)"),),
+        (("watch.py", "generator, self._counted, weights)", "generator, None, weights)"),),
         (f"{RUNS}::test_positions_of_sequences_are_inputs_and_padding_is_not",),
     ),
     Mutant(
@@ -311,12 +312,12 @@ MUTANTS = (
     ),
     Mutant(
         "takes the labels of a convolution from its last dimension",
-        (("head.py", "-1 - len(self.module.kernel_size) if", "-1 if"),),
+        (("head.py", "return -1 - len(kernel) if", "return -1 if"),),
         ("tests/test_head.py", "tests/test_observer.py", f"{RUNS}::test_pixels_of_images_are_inputs"),
     ),
     Mutant(
         "looks at a parametrized weight in training",
-        (("head.py", "for part in parametrizations.weight.modules() if part.training]", "for part in ()]"),),
+        (("layers.py", "for part in parametrizations.weight.modules() if part.training]", "for part in ()]"),),
         (
             "tests/test_head.py::test_looking_at_a_parametrized_weight_leaves_no_trace",
             "tests/test_observer.py::test_a_parametrized_head_in_training_is_seen_as_it_computed",
@@ -325,7 +326,7 @@ MUTANTS = (
     ),
     Mutant(
         "looks at a parametrized weight through the cache",
-        (("head.py", "effective: Tensor = parametrizations.weight()", "effective: Tensor = module.weight"),),
+        (("layers.py", "effective: Tensor = parametrizations.weight()", "effective: Tensor = layer.weight"),),
         ("tests/test_head.py::test_looking_at_a_parametrized_weight_leaves_no_trace",),
     ),
     Mutant(
@@ -370,7 +371,7 @@ MUTANTS = (
         (
             (
                 "window.py",
-                "mass_K, known = sum_over_processes(self._mass), self.tracked",
+                "mass_K, known = processes.sum(self._mass), self.tracked",
                 "mass_K, known = self._mass, self.tracked",
             ),
         ),
@@ -422,8 +423,8 @@ MUTANTS = (
         "lets every process decide for itself",
         (
             (
-                "monitor.py",
-                "trainer.strategy.broadcast((report.scalars, alert_values(report, self.thresholds)))",
+                "reporter.py",
+                "processes.from_first((report.scalars, alert_values(report, self.thresholds)))",
                 "(report.scalars, alert_values(report, self.thresholds))",
             ),
         ),
@@ -431,12 +432,12 @@ MUTANTS = (
     ),
     Mutant(
         "forgets the breaches before a resume",
-        (("monitor.py", "            self._alerts[window].restore(counts)\n", ""),),
+        (("reporter.py", "            self._counters[window].restore(counts)\n", ""),),
         ("tests/test_acting.py::test_counts_begin_anew_with_another_fit_and_go_on_after_a_resume",),
     ),
     Mutant(
         "lets a validation before the fit use up an alert",
-        (("monitor.py", 'counter) if trainer.state.fn == "fit" else counter', "counter)"),),
+        (("reporter.py", 'counter) if trainer.state.fn == "fit" else counter', "counter)"),),
         ("tests/test_acting.py::test_runs_of_their_own_take_no_part_in_what_a_fit_counts",),
     ),
     Mutant(
@@ -446,7 +447,7 @@ MUTANTS = (
     ),
     Mutant(
         "counts the breaches of another fit",
-        (("monitor.py", "            self._alerts.clear()\n", ""),),
+        (("reporter.py", "        self._counters.clear()\n", ""),),
         ("tests/test_acting.py::test_counts_begin_anew_with_another_fit_and_go_on_after_a_resume",),
     ),
     Mutant(
@@ -456,7 +457,7 @@ MUTANTS = (
     ),
     Mutant(
         "goes by the inputs of its own process",
-        (("monitor.py", 'return int(trainer.strategy.reduce(mine, reduce_op="sum"))', "return int(mine)"),),
+        (("monitor.py", "return int(session.processes.sum(", "return int(("),),
         ("tests/test_processes.py::test_a_fit_of_several_processes_reports_as_one_does",),
     ),
     Mutant(
@@ -491,7 +492,7 @@ MUTANTS = (
     ),
     Mutant(
         "draws whatever it costs",
-        (("schedule.py", "        return cost <= self.share * (perf_counter() - done)\n", "        return True\n"),),
+        (("overhead.py", "        return cost <= part * (perf_counter() - done)\n", "        return True\n"),),
         (
             "tests/reporting/test_pages.py::test_pictures_come_when_they_fit_into_their_share_and_at_the_end",
             "tests/reporting/test_pages.py::test_training_reports_yield_too_but_the_last",
@@ -499,12 +500,12 @@ MUTANTS = (
     ),
     Mutant(
         "draws no last pictures",
-        (("monitor.py", "not (at_the_end or self._budget.allows", "not (self._budget.allows"),),
+        (("reporter.py", "not (at_the_end or budget.allows", "not (budget.allows"),),
         ("tests/reporting/test_pages.py::test_pictures_come_when_they_fit_into_their_share_and_at_the_end",),
     ),
     Mutant(
         "orders the labels of every heatmap anew",
-        (("reporting/pages.py", "if self.order is None or {*self.order} != {*place}:", "if True:"),),
+        (("reporting/pages.py", "if not ({*order} <= {*place} and", "if True or not ({*order} <= {*place} and"),),
         ("tests/reporting/test_pages.py::test_the_order_of_the_first_report_stays",),
     ),
     Mutant(
@@ -519,8 +520,68 @@ MUTANTS = (
     ),
     Mutant(
         "counts the breaches of all loaders together",
-        (("monitor.py", "self._alerts.setdefault(window, counter)", "self._alerts.setdefault(report.stage, counter)"),),
+        (("reporter.py", "self._counters.setdefault(window, counter)", "self._counters.setdefault(report.stage, counter)"),),
         ("tests/reporting/test_pages.py::test_alerts_count_for_each_loader",),
+    ),
+    Mutant(
+        "lets training windows forget what the steps cost",
+        (("overhead.py", "            cost += self._steps - steps\n", "            pass\n"),),
+        ("tests/test_overhead.py::test_what_the_steps_take_is_not_there_for_windows",),
+    ),
+    Mutant(
+        "counts what lies within other work twice",
+        (("overhead.py", "        self._work += cost\n", ""),),
+        ("tests/test_overhead.py::test_work_within_work_is_counted_once",),
+    ),
+    Mutant(
+        "draws more labels than there are pixels for",
+        (("reporting/figures.py", "stable=True)[:MAX_LABELS]", "stable=True)"),),
+        ("tests/reporting/test_pages.py::test_of_very_many_labels_the_most_probable_are_drawn",),
+    ),
+    Mutant(
+        "gathers nothing from other processes",
+        (("window.py", "        metric.sync()\n", ""),),
+        ("tests/test_processes.py::test_a_watched_head_gives_every_process_the_report_of_one",),
+    ),
+    Mutant(
+        "goes on where another process has failed",
+        (("processes.py", "        if ranks:\n", "        if failure is not None:\n"),),
+        ("tests/test_session.py::test_work_that_fails_on_one_process_fails_on_all",),
+    ),
+    Mutant(
+        "ends at once while others wait",
+        (("session.py", "            if self.processes.num == 1:\n                raise\n", "            raise\n"),),
+        ("tests/test_session.py::test_a_failure_is_kept_until_all_can_hear_of_it",),
+    ),
+    Mutant(
+        "takes logits that were changed after the head for its own",
+        (("observer.py", "self._explained[training] = _agree(weights, f_ND, z_NK)", "self._explained[training] = True"),),
+        (HEADS, "tests/test_observer.py"),
+    ),
+    Mutant(
+        "does not ask the model for its head",
+        (("head.py", "else _own(model) or _found(model", "else _found(model"),),
+        (HEADS, "tests/test_head.py::test_a_model_that_names_its_head_is_believed"),
+    ),
+    Mutant(
+        "reads a quantised weight",
+        (("layers.py", '        return f"its weight is quantised', '        return None and f"its weight is quantised'),),
+        (HEADS,),
+    ),
+    Mutant(
+        "does not see that a model was compiled too early",
+        (("layers.py", '(hasattr(part, "_orig_mod") or', "(False and"),),
+        ("tests/compatibility/test_execution.py::test_a_user_gets_what_the_table_says",),
+    ),
+    Mutant(
+        "asks a logger that cannot answer, unguarded",
+        (("reporting/publisher.py", "if self._shows_pictures(logger)]", "if shows_pictures(logger)]"),),
+        ("tests/compatibility/test_faults.py::test_a_read_only_folder_costs_what_would_be_written_there",),
+    ),
+    Mutant(
+        "reads the weights when a validation is over",
+        (("window.py", "        metric.sync()\n", "        metric.update(weights.unembedding)\n        metric.sync()\n"),),
+        ("tests/compatibility/test_execution.py::test_a_user_gets_what_the_table_says",),
     ),
 )
 

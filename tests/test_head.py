@@ -286,3 +286,117 @@ def test_writing_into_any_of_its_parameters_is_counted() -> None:
             with torch.no_grad():
                 parameter.mul_(2)
             assert head.num_writes >= number
+
+
+# What other packages make of a layer
+
+
+class NamesItsHead(nn.Module):
+    """Two equally good layers, of which the model names one."""
+
+    def __init__(self, answer: str) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 3), nn.Linear(4, 3)
+        self.answer = answer
+
+    def get_output_embeddings(self) -> nn.Module | None:
+        return getattr(self, self.answer, None)
+
+
+def test_a_model_that_names_its_head_is_believed() -> None:
+    """Wherever in the LightningModule it lies."""
+    head = find_head(model_of(inner=NamesItsHead("two")))
+    assert (head.path, head.found_by) == ("inner.two", "`get_output_embeddings()`")
+
+
+def test_models_that_name_none_or_different_ones_are_not() -> None:
+    assert "got 2 that are equally good" in refusal(model_of(inner=NamesItsHead("none")))
+    assert "got 4 that are equally good" in refusal(model_of(a=NamesItsHead("one"), b=NamesItsHead("two")))
+
+
+def test_a_question_that_fails_is_no_answer() -> None:
+    class Fails(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 3)
+
+        def get_classifier(self) -> nn.Module:
+            raise NotImplementedError
+
+    assert find_head(Fails()).found_by == "being the only last linear layer"
+
+
+class Adapted(nn.Module):
+    """What peft's LoRA looks like from outside."""
+
+    def __init__(self, base: nn.Linear, *names: str) -> None:
+        super().__init__()
+        self.base_layer, self.in_features, self.out_features = base, base.in_features, base.out_features
+        self.lora_A = nn.ModuleDict({name: nn.Linear(base.in_features, 2, bias=False) for name in names})
+        self.lora_B = nn.ModuleDict({name: nn.Linear(2, base.out_features, bias=False) for name in names})
+        self.active_adapters, self.merged_adapters, self.disable_adapters = list(names), list[str](), False
+
+    def get_delta_weight(self, name: str) -> Tensor:
+        first, second = self.lora_A[name].weight, self.lora_B[name].weight
+        assert isinstance(first, Tensor)
+        assert isinstance(second, Tensor)
+        return second @ first
+
+
+def test_the_weight_of_an_adapted_layer_is_that_in_effect() -> None:
+    """All active adapters added to the base, those merged already but once, none while they are switched off."""
+    layer = Adapted(nn.Linear(5, 3), "a", "b")
+    head = find_head(model_of(body=nn.Linear(4, 5), fc=layer))
+    base, a, b = layer.base_layer.weight, layer.get_delta_weight("a"), layer.get_delta_weight("b")
+    assert (head.path, head.num_labels, head.embedding_dim) == ("fc", 3, 5)
+    torch.testing.assert_close(head.unembedding, base + a + b)
+    assert not head.unembedding.requires_grad
+    layer.merged_adapters = ["a"]
+    torch.testing.assert_close(head.unembedding, base + b)
+    layer.merged_adapters, layer.active_adapters = [], ["b", "unknown here"]
+    torch.testing.assert_close(head.unembedding, base + b)
+    layer.disable_adapters = True
+    torch.testing.assert_close(head.unembedding, base)
+    assert torch.equal(head.bias if head.bias is not None else torch.empty(0), layer.base_layer.bias)
+
+
+def test_the_copy_that_is_trained_takes_the_place_of_a_layer() -> None:
+    """peft's `modules_to_save`."""
+
+    class Saved(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.original_module = nn.Linear(4, 3)
+            self.modules_to_save = nn.ModuleDict({"default": nn.Linear(4, 3)})
+            self.active_adapter, self.disable_adapters = ["default"], False
+
+    wrapper = Saved()
+    model = model_of(fc=wrapper)
+    assert find_head(model).module is find_head(model, "fc").module is wrapper.modules_to_save["default"]
+    wrapper.disable_adapters = True
+    assert find_head(model).module is wrapper.original_module
+
+
+def test_wrappers_do_not_show_in_paths() -> None:
+    """A compiled model's layers are called as before."""
+    inner = model_of(fc=nn.Linear(4, 3))
+    model = model_of(net=model_of(_orig_mod=inner))
+    assert find_head(model).path == "net.fc"
+    for path in ("net.fc", "net._orig_mod.fc"):
+        assert find_head(model, path).module is inner.get_submodule("fc")
+
+
+def test_an_embedding_is_a_head_only_where_it_is_not_called() -> None:
+    model = model_of(embed=nn.Embedding(7, 4), body=nn.Linear(4, 4))
+    head = find_head(model, "embed", is_called=False)
+    assert (head.num_labels, head.embedding_dim, str(head)) == (7, 4, "embed, Embedding 4→7, found by its path")
+    text = "Expected `head` to be a linear layer, got 'embed', an Embedding. Pass `embeddings_from=`, the path of the module "
+    assert refusal(model, "embed") == text + "whose output is multiplied with its weight."
+
+
+def test_a_part_of_a_weight_is_refused() -> None:
+    """What FSDP1 or DeepSpeed leave in a process."""
+    layer = nn.Linear(4, 3)
+    layer.weight = nn.Parameter(torch.zeros(6))
+    text = refusal(model_of(fc=layer))
+    assert "got fc, Linear 4→3: its weight has the shape (6,): a part of it that this process holds (FSDP1, DeepSpeed)." in text

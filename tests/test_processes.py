@@ -512,9 +512,10 @@ def test_a_fault_in_one_process_ends_the_monitor_in_all(processes: list[dict[str
         assert "cossim_val/gap_behaviour" in found["keys"]
 
 
-def test_processes_that_lightning_starts_bring_the_scalars_back() -> None:
+@pytest.mark.parametrize("start_method", sorted({"spawn", START}))
+def test_processes_that_lightning_starts_bring_the_scalars_back(start_method: Literal["spawn", "forkserver"]) -> None:
     """What other callbacks can watch after a validation equals what one process finds."""
-    several: dict[str, Any] = {"strategy": DDPStrategy(start_method=START, timeout=PATIENCE), "devices": 2}
+    several: dict[str, Any] = {"strategy": DDPStrategy(start_method=start_method, timeout=PATIENCE), "devices": 2}
     one, two = (
         trainer(callbacks=[LabelSimilarityMonitor(labels=LabelSelection(max_tracked=6))], **settings)
         for settings in ({}, several)

@@ -62,6 +62,8 @@ class Watched(pl.LightningModule):
         torch.manual_seed(0)
         self.cell, self.model = cell, cell.build()
         self.seen: list[Tensor] = []
+        self.rows = torch.empty(0)
+        """Of the last layer, as of the last validation step."""
 
     @override
     def forward(self, inputs: Tensor) -> Tensor:
@@ -84,6 +86,8 @@ class Watched(pl.LightningModule):
     @override
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self.seen.append(self.loss(batch)[1].detach().clone())
+        layers = [part for part in self.modules() if isinstance(part, nn.Linear)]
+        self.rows = layers[-1].weight.detach().clone() if layers else self.rows
 
     @override
     def configure_optimizers(self) -> Any:

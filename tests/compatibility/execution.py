@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, StochasticWeightAveraging
+from lightning.pytorch import callbacks as theirs
+from lightning.pytorch.callbacks import Callback, StochasticWeightAveraging
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from typing_extensions import override
@@ -66,6 +68,31 @@ def compiled_and_called() -> Any:
     return model.train()
 
 
+class Ema(Callback):
+    """Puts averaged weights in place of the others for a validation, and takes them away before the monitor reports."""
+
+    @override
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.average = {name: weight.detach().clone() for name, weight in pl_module.named_parameters()}
+
+    @override
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        for name, weight in pl_module.named_parameters():
+            self.average[name].lerp_(weight.detach(), 0.5)
+
+    @override
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.swap(pl_module)
+
+    @override
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.swap(pl_module)
+
+    def swap(self, pl_module: pl.LightningModule) -> None:
+        for name, weight in pl_module.named_parameters():
+            weight.data, self.average[name] = self.average[name], weight.data
+
+
 def averaging(kind: Callable[..., Callback], **settings: Any) -> Callable[[], list[Callback]]:
     return lambda: [kind(**settings)]
 
@@ -84,8 +111,10 @@ EXECUTION: Final[list[Cell]] = [
         outcome="weights only",
         says="It lies in a compiled module that was called before the fit",
     ),
-    Cell("EMA weights in validation", mlp, callbacks=averaging(EMAWeightAveraging, decay=0.5)),
+    Cell("EMA weights that are swapped in for validation", mlp, callbacks=averaging(Ema)),
     Cell("SWA weights", mlp, callbacks=averaging(StochasticWeightAveraging, swa_lrs=0.05, swa_epoch_start=1)),
     Cell("`val_check_interval` within an epoch", mlp, run={"val_check_interval": 1}),
     Cell("`inference_mode=False`", mlp, run={"inference_mode": False}),
 ]
+if hasattr(theirs, "EMAWeightAveraging"):  # lightning >= 2.6
+    EXECUTION.append(Cell("Lightning's own `EMAWeightAveraging`", mlp, callbacks=averaging(theirs.EMAWeightAveraging, decay=0.5)))

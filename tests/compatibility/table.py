@@ -37,7 +37,7 @@ ELSEWHERE: Final[list[Row]] = [
         "a process that sees no input", "every rung", "tests/test_processes.py::test_every_process_reports_what_one_process_would"
     ),
     Row(
-        "`ddp_spawn`, `ddp_fork` and forkserver",
+        "`ddp_spawn` and forkserver",
         "every rung",
         "tests/test_processes.py::test_processes_that_lightning_starts_bring_the_scalars_back",
     ),
@@ -87,14 +87,10 @@ def rows() -> dict[str, list[tuple[str, Outcome]]]:
 
 
 def table() -> str:
-    """Markdown: of each heading, ways with the same outcome stand together."""
+    """Markdown: a row for each."""
     tables = []
     for heading, ways in rows().items():
-        lines = [f"| {heading} | what you get |", "|---|---|"]
-        for outcome, words in IN_WORDS.items():
-            same = [what for what, of in ways if of == outcome]
-            if same:
-                lines.append(f"| {'; '.join(same)} | {words} |")
+        lines = [f"| {heading} | what you get |", "|---|---|", *(f"| {what} | {IN_WORDS[outcome]} |" for what, outcome in ways)]
         tables.append("\n".join(lines))
     return "\n\n".join(tables)
 
