@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lightning_cossim.head import Head, Weights, num_writes
 from lightning_cossim.layers import is_adapted
 from lightning_cossim.rows import groups_of, sample_rows, take_rows
-from lightning_cossim.sources import Source, Tap, source_of, tensor_in
+from lightning_cossim.sources import Source, Tap, taps_of, tensor_in
 
 __all__ = ["HeadObserver", "Observation"]
 
@@ -60,8 +60,8 @@ class HeadObserver:
         self.head = head
         model = head.module if model is None else model
         self._is_called = embeddings_from is None
-        self._first = source_of(model, embeddings_from, "embeddings_from") or Tap(head.module, lambda: head.num_writes)
-        self._logits = source_of(model, logits_from, "logits_from")
+        embeddings, self._logits = taps_of(model, embeddings_from=embeddings_from, logits_from=logits_from)
+        self._first = Tap(head.module, lambda: head.num_writes) if embeddings is None else embeddings
         self._taps = [self._first] if self._logits is None else [self._first, self._logits]
         self._logits_axis: int | None = None
         """The dimension of labels in what `logits_from` gives, counted from the back; None until one of them was plain."""

@@ -13,7 +13,7 @@ from lightning_cossim.errors import HeadError, expected
 from lightning_cossim.head import num_writes
 from lightning_cossim.layers import plain_name
 
-__all__ = ["Call", "Source", "Tap", "in_words", "source_of", "tensor_in"]
+__all__ = ["Asked", "Call", "Source", "Tap", "in_words", "taps_of", "tensor_in"]
 
 Call = tuple[tuple[Any, ...], dict[str, Any], Any]
 """Arguments, arguments by name, and output."""
@@ -65,7 +65,7 @@ class Tap:
             self.call = (args, kwargs, output)
 
 
-class _Asked:
+class Asked:
     """The answers of a user's function, in the form of a tap."""
 
     def __init__(self, ask: Callable[[Any], Any], model: nn.Module) -> None:
@@ -75,32 +75,44 @@ class _Asked:
 
     @property
     def call(self) -> Call | None:
+        """The answer of now, in the place of an output."""
         answer = self._ask(self._model) if self.armed else None
         return None if answer is None else ((), {}, answer)
 
     def disarm(self) -> None:
+        """Not to be asked until armed again."""
         self.armed = False
 
     def detach(self) -> None:
+        """The same; there is no hook."""
         self.armed = False
 
 
-def source_of(model: nn.Module, source: Source | None, argument: str) -> "Tap | _Asked | None":
-    """What tells of a source, from an argument of the monitor.
+def module_of(model: nn.Module, path: str, argument: str) -> nn.Module:
+    """The module that an argument of the monitor means.
 
     Raises:
-        HeadError: no module has this path.
+        HeadError: none has this path.
     """
-    if source is None:
-        return None
-    if not isinstance(source, str):
-        return _Asked(source, model)
-    modules = {plain_name(name): module for name, module in model.named_modules(remove_duplicate=False)}
-    if plain_name(source) not in modules:
-        near = difflib.get_close_matches(source, modules, n=1)
+    modules: dict[str, nn.Module] = {plain_name(name): module for name, module in model.named_modules(remove_duplicate=False)}
+    if plain_name(path) not in modules:
+        near = difflib.get_close_matches(path, modules, n=1)
         remedy = f"Did you mean {near[0]!r}?" if near else ""
-        raise HeadError(expected(argument, "to be the dotted path of a module", f"{source!r}, which is not there", remedy))
-    return Tap(modules[plain_name(source)])
+        raise HeadError(expected(argument, "to be the dotted path of a module", f"{path!r}, which is not there", remedy))
+    return modules[plain_name(path)]
+
+
+def taps_of(model: nn.Module, **sources: Source | None) -> "list[Tap | Asked | None]":
+    """What tells of each source, by the name of its argument; None where there is none. Hooks are there only if all are.
+
+    Raises:
+        HeadError: no module has the path that one says.
+    """
+    modules = {name: module_of(model, source, name) for name, source in sources.items() if isinstance(source, str)}
+    return [
+        Tap(modules[name]) if name in modules else None if source is None or isinstance(source, str) else Asked(source, model)
+        for name, source in sources.items()
+    ]
 
 
 def in_words(source: Source) -> str:

@@ -4,9 +4,11 @@ import copy
 import logging
 import random
 import re
+import warnings
 from collections.abc import Iterator
 from itertools import cycle, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -555,6 +557,58 @@ class TestSetup:
             "output; next report at step 11, later if 8 batches have fewer than 256 inputs; tags cossim_*"
         )
         assert {name: logging.getLogger(name).level for name in levels} == levels
+
+    @pytest.mark.parametrize(
+        ("sources", "output"),
+        [
+            ({"logits_from": "head"}, "what head gives"),
+            ({"embeddings_from": "body"}, "what it makes of body"),
+            ({"embeddings_from": lambda module: module.seen}, "what it makes of <lambda>()"),
+            ({"embeddings_from": "body", "logits_from": "head"}, "what head gives"),
+        ],
+    )
+    def test_says_where_it_looks_instead(self, sources: dict[str, Any], output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        told: list[str] = []
+        monkeypatch.setattr("lightning_cossim.monitor.rank_zero_info", told.append)
+        model = Toy()
+        model.body.register_forward_hook(lambda module, args, given: setattr(model, "seen", given))
+        monitor = LabelSimilarityMonitor(**sources)
+        fit(model, monitor)
+        assert f"; softmax of {output}; next report at step 11" in told[0]
+        assert monitor.last_report["val"].rungs["overlap"].isfinite().any()
+
+    @pytest.mark.parametrize(
+        ("config", "changed"),
+        [
+            ({"final_logit_softcapping": 30.0}, "final_logit_softcapping=30"),
+            ({"logit_scale": 0.0625}, "logit_scale=0.0625"),
+            ({"logits_scaling": 8}, "logits_scaling=8"),
+            ({"final_logit_softcapping": None, "logit_scale": 1.0}, None),
+        ],
+    )
+    def test_a_configuration_that_changes_logits_is_told_of(self, config: dict[str, Any], changed: str | None) -> None:
+        """Unless it is said where the final ones are."""
+        cases: list[dict[str, Any]] = [{}, {"logits_from": "head"}]
+        for sources in cases:
+            model = Toy()
+            model.body.config = SimpleNamespace(**config)  # type: ignore[assignment]
+            with warnings.catch_warnings(record=True) as record:
+                warnings.simplefilter("always")
+                fit(model, LabelSimilarityMonitor(**sources))
+            text = (
+                f"LabelSimilarityMonitor: the model changes its logits after its head ({changed}), where they cannot be seen: "
+                "overlaps are those of the head's own output. Pass `logits_from=`, the path of the module whose output holds the "
+                "final ones."
+            )
+            told = [str(warning.message) for warning in record if "after its head" in str(warning.message)]
+            assert told == ([text] if changed and not sources else [])
+
+    def test_a_source_that_is_not_there_is_told_before_any_training(self) -> None:
+        for name in ("embeddings_from", "logits_from"):
+            model = Toy()
+            with pytest.raises(HeadError, match=f"Expected `{name}` to be the dotted path of a module, got 'bdy', which is not"):
+                fit(model, LabelSimilarityMonitor(**{name: "bdy"}))  # type: ignore[arg-type]
+            assert (model.batches_seen, num_hooks(model)) == (0, 0)
 
     def test_a_wrong_head_is_told_before_any_training(self) -> None:
         model = Toy()

@@ -368,6 +368,12 @@ ARGUMENTS: list[tuple[dict[str, Any], str, tuple[str, str] | None]] = [
 ]
 
 
+ARGUMENTS += [
+    ({"embeddings_from": ""}, "Expected `embeddings_from` to be a dotted path, a function or None, got ''.", None),
+    ({"logits_from": ""}, "Expected `logits_from` to be a dotted path, a function or None, got ''.", None),
+]
+
+
 @pytest.mark.parametrize(("arguments", "said", "parser"), ARGUMENTS, ids=lambda value: value if isinstance(value, str) else None)
 def test_an_argument_that_is_wrong(
     arguments: dict[str, Any], said: str, parser: tuple[str, str] | None, capsys: pytest.CaptureFixture[str]

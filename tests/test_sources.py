@@ -11,7 +11,7 @@ from typing_extensions import override
 from lightning_cossim.errors import HeadError
 from lightning_cossim.head import Head
 from lightning_cossim.observer import HeadObserver, Observation
-from lightning_cossim.sources import in_words, source_of, tensor_in
+from lightning_cossim.sources import in_words, taps_of, tensor_in
 
 
 class Model(nn.Module):
@@ -125,8 +125,10 @@ def test_embeddings_of_another_size_are_told() -> None:
 
 
 def test_a_path_that_leads_nowhere_is_told_at_once() -> None:
+    model = Model()
     with pytest.raises(HeadError) as caught:
-        source_of(Model(), "nrom", "embeddings_from")
+        taps_of(model, logits_from="cap", embeddings_from="nrom")
+    assert not model.cap._forward_hooks
     assert str(caught.value) == (
         "Expected `embeddings_from` to be the dotted path of a module, got 'nrom', which is not there. Did you mean 'norm'?"
     )
