@@ -42,11 +42,12 @@ class Overhead:
 
 
 class Budget:
-    """Whether work that may wait fits into a share of the time: half of it for pictures, a quarter for training windows.
+    """Whether work that may wait fits into a share of the time: a quarter of it is for pictures, a quarter for training windows.
 
     Either goes by the time since it was last done and by what it cost then. What every step costs comes out of the quarter of the
-    windows, for which steps are counted. The last quarter is left for what cannot be timed from here: that Lightning calls hooks,
-    and that the model finds something else in the processor's caches. Work of any other kind is on top.
+    windows, for which steps are counted. The other half is left for what cannot be timed from here, and was measured to be as
+    much again: that Lightning calls hooks, and that the model finds something else in the processor's caches. Work of any other
+    kind is on top.
 
     Args:
         overhead: what is spent on everything.
@@ -68,8 +69,7 @@ class Budget:
         done, steps, cost = self._last[work]
         if work == "window":
             cost += self._steps - steps
-        part = self.share / (2 if work == "pictures" else 4)
-        return cost <= part * (perf_counter() - done)
+        return cost <= self.share / 4 * (perf_counter() - done)
 
     def begin(self, work: Work) -> None:
         """Work of a kind begins; other kinds may be begun and finished in between."""

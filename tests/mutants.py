@@ -492,7 +492,7 @@ MUTANTS = (
     ),
     Mutant(
         "draws whatever it costs",
-        (("overhead.py", "        return cost <= part * (perf_counter() - done)\n", "        return True\n"),),
+        (("overhead.py", "        return cost <= self.share / 4 * (perf_counter() - done)\n", "        return True\n"),),
         (
             "tests/reporting/test_pages.py::test_pictures_come_when_they_fit_into_their_share_and_at_the_end",
             "tests/reporting/test_pages.py::test_training_reports_yield_too_but_the_last",

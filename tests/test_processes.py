@@ -331,6 +331,30 @@ def work(rank: int, share: str, folder: Path) -> None:
     distributed.destroy_process_group()
 
 
+def found_by(
+    work: Callable[..., None],
+    arguments: tuple[Any, ...],
+    num_processes: int,
+    folder: Path,
+    start_method: Literal["forkserver", "spawn"] = START,
+) -> list[dict[str, Any]]:
+    """What each process found, and left in the folder: `work(rank, *arguments, folder)`. Those that wait for one another fail."""
+    running = start_processes(  # type: ignore[no-untyped-call]
+        work, (*arguments, folder), nprocs=num_processes, join=False, start_method=start_method
+    )
+    try:
+        for _ in range(num_processes + 1):  # comes back whenever one of them has ended
+            if running.join(timeout=2 * PATIENCE.total_seconds()):
+                break
+        else:
+            pytest.fail("The processes wait for one another.")
+    finally:
+        for process in running.processes:
+            process.kill()
+            process.join()
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(num_processes)]
+
+
 @pytest.fixture(scope="module", autouse=True)
 def surroundings() -> Iterator[None]:
     """Of all processes: loopback, one thread, and a server that has imported everything and that they come from at once."""
@@ -349,19 +373,7 @@ def share(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def processes(share: str, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each process found."""
-    folder, world = tmp_path_factory.mktemp("processes"), len(SHARES[share])
-    running = start_processes(work, (share, folder), nprocs=world, join=False, start_method=START)  # type: ignore[no-untyped-call]
-    try:
-        for _ in range(world + 1):  # comes back whenever one of them has ended
-            if running.join(timeout=2 * PATIENCE.total_seconds()):
-                break
-        else:
-            pytest.fail("The processes wait for one another.")
-    finally:
-        for process in running.processes:
-            process.kill()
-            process.join()
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(world)]
+    return found_by(work, (share,), len(SHARES[share]), tmp_path_factory.mktemp("processes"))
 
 
 # Metrics

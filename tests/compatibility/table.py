@@ -34,7 +34,9 @@ ELSEWHERE: Final[list[Row]] = [
         "tests/test_processes.py::test_a_fit_of_several_processes_reports_as_one_does",
     ),
     Row(
-        "a process that sees no input", "every rung", "tests/test_processes.py::test_every_process_reports_what_one_process_would"
+        "a process that sees no input",
+        "every rung",
+        "tests/test_processes.py::test_a_watched_head_gives_every_process_the_report_of_one",
     ),
     Row(
         "`ddp_spawn` and forkserver",
@@ -50,6 +52,11 @@ ELSEWHERE: Final[list[Row]] = [
         "a head split by its labels (tensor parallelism)",
         "refused",
         "tests/compatibility/test_sharded.py::test_a_head_that_is_split_by_labels_is_refused",
+    ),
+    Row(
+        "a vocabulary with padding, its rows in `ignore`",
+        "every rung",
+        "tests/test_hostile.py::test_padding_that_is_ignored_leaves_the_cosines_of_the_others_as_they_were",
     ),
     Row(
         "several validation loaders, pooled or each for itself",

@@ -3,7 +3,6 @@
 Real gloo processes on loopback, without a GPU: what of these strategies a CPU can run.
 """
 
-import datetime as dt
 import itertools
 import os
 import socket
@@ -18,18 +17,15 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
-from torch.multiprocessing.spawn import start_processes
 from typing_extensions import override
 
 from lightning_cossim import LabelSelection, LabelSimilarityMonitor, Schedule
 from lightning_cossim.errors import HeadError
 from lightning_cossim.watch import HeadWatch
-from tests.test_processes import EvenToy, assert_same_reports, shared, summary
+from tests.test_processes import PATIENCE, EvenToy, assert_same_reports, found_by, shared, summary
 from tests.toys import ALWAYS, FEW, loader, trainer
 
 NUM_PROCESSES: Final = 2
-PATIENCE: Final = dt.timedelta(seconds=60)
-"""After which a process that waits for another gives up: a deadlock is a failure."""
 WAYS: Final = ["each layer", "the whole model", "the whole model, labels chosen"]
 
 
@@ -108,18 +104,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with mock.patch.dict(os.environ, {"GLOO_SOCKET_IFNAME": loopback, "OMP_NUM_THREADS": "1"}):
-        running = start_processes(work, (port, folder), nprocs=NUM_PROCESSES, join=False, start_method="spawn")  # type: ignore[no-untyped-call]
-    try:
-        for _ in range(NUM_PROCESSES + 1):
-            if running.join(timeout=2 * PATIENCE.total_seconds()):
-                break
-        else:
-            pytest.fail("The processes wait for one another.")
-    finally:
-        for process in running.processes:
-            process.kill()
-            process.join()
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(NUM_PROCESSES)]
+        return found_by(work, (port,), NUM_PROCESSES, folder, "spawn")
 
 
 @pytest.mark.parametrize("way", WAYS)

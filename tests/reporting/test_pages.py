@@ -360,16 +360,16 @@ class Epochs(Callback):
     ("share", "seconds", "drawn"),
     [
         (None, 0, [0, 1, 2, 3, 4, 5, 6, 7]),
-        (0.2, 0, [0, 1, 2, 3, 4, 5, 6, 7]),  # a second fits into a tenth of twelve
-        (0.16, 0, [0, 2, 4, 6, 7]),
-        (0.02, 14, [0, 4, 7]),
+        (0.4, 0, [0, 1, 2, 3, 4, 5, 6, 7]),  # a second fits into a tenth of twelve
+        (0.32, 0, [0, 2, 4, 6, 7]),
+        (0.04, 14, [0, 4, 7]),
         (0, 1000, [0, 7]),  # the first, for nobody knows what it costs, and the last
     ],
 )
 def test_pictures_come_when_they_fit_into_their_share_and_at_the_end(
     share: float | None, seconds: float, drawn: list[int], clock: Clock, tmp_path: Path
 ) -> None:
-    """Of eight epochs of twelve seconds and more; half of the share is for them. Curves come with every validation."""
+    """Of eight epochs of twelve seconds and more; a quarter of the share is for them. Curves come with every validation."""
     monitor = ours(display=Display(max_overhead=share), schedule=Schedule(1000, 1))
     fit(monitor, TensorBoardLogger(tmp_path, name=None, version=""), max_epochs=8, callbacks=[Epochs(clock, seconds)])
     events = events_of(tmp_path)
