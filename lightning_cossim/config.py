@@ -55,8 +55,8 @@ class Display:
     Args:
         max_overhead: share of the time that the monitor may take, from 0 to 1: a quarter of it for pictures, a quarter for
             training reports and the hooks of every step, half for what it cannot time. What does not fit waits. Pictures come
-            once at the end of the fit in any case, and validation scalars, on top, at every validation. Default 2 %; null: nothing
-            waits.
+            once at the end of the fit in any case, and validation scalars, on top, at every validation. Default 2 %; null:
+            nothing waits.
         max_pairs: rows of a table of pairs, either way, at least 1.
         heatmaps: whether to draw cosine, overlap and gap of all pairs.
         scatter: whether to draw the cosine of all pairs against their overlap.
