@@ -5,6 +5,7 @@ Shapes: K labels, D embedding dimensions. Adapters are those of peft, known by w
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import torch
@@ -92,20 +93,13 @@ def weight_of(module: nn.Module) -> Tensor:
     """
     layer: Any = module
     if is_adapted(module):
-        with torch.no_grad():
+        with torch.no_grad(), _evaluating(layer):
             return sum((layer.get_delta_weight(name) for name in _active_adapters(module)), weight_of(layer.base_layer)).detach()
     if not parametrize.is_parametrized(module, "weight"):
         return _whole(layer.weight.detach())
     parametrizations = layer.parametrizations
-    training = [part for part in parametrizations.weight.modules() if part.training]
-    try:
-        for part in training:
-            part.training = False
-        with torch.no_grad():
-            effective: Tensor = parametrizations.weight()
-    finally:
-        for part in training:
-            part.training = True
+    with torch.no_grad(), _evaluating(parametrizations.weight):
+        effective: Tensor = parametrizations.weight()
     return _whole(effective.detach())
 
 
@@ -189,6 +183,19 @@ def _size(module: nn.Module, *names: str) -> int | None:
 def _is_packed(module: nn.Module) -> bool:
     """Whether a layer is linear, and hides its weight behind a method, as torch's quantised layers do."""
     return isinstance(takes(module), int) and gives(module) > 0 and callable(getattr(type(module), "weight", None))
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Inside, a module is in evaluation, and draws no random numbers."""
+    training = [part for part in module.modules() if part.training]
+    try:
+        for part in training:
+            part.training = False
+        yield
+    finally:
+        for part in training:
+            part.training = True
 
 
 def _stored(module: Any) -> Any:

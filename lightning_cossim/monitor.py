@@ -398,7 +398,7 @@ class LabelSimilarityMonitor(Callback):
     def _fail(self, session: Session, error: Exception) -> None:
         """Something went wrong: end the monitor. Not while other processes go on, and would wait for this one's next report."""
         if session.processes.num > 1 and not isinstance(error, FailedTogether):
-            session.failure = session.failure or error
+            session.fail(error)
             return
         self._detach()
         what = str(error) if isinstance(error, FailedTogether) else in_one_line(error)

@@ -32,6 +32,8 @@ class Observation:
     """(N, D), or None where it could not be read or does not explain the logits."""
     groups: Tensor | None = None
     """(N,), which sequence or image an input is of; None where each stands for itself."""
+    bias: Tensor | None = None
+    """(K,), detached, or None."""
     problem: str | None = None
     """What the user should know about it."""
 
@@ -67,11 +69,16 @@ class HeadObserver:
         """The dimension of labels in what `logits_from` gives, counted from the back; None until one of them was plain."""
         self._explained: dict[bool, bool] = {}
         """Whether weight and bias explain the logits, in training and in evaluation, as far as that could be checked."""
+        self._is_unchecked = True
 
     @property
     def is_armed(self) -> bool:
         """Whether the next call counts."""
         return any(tap.armed for tap in self._taps)
+
+    def check_again(self) -> None:
+        """Hold the next logits against the weights once more: what did not show when training began may show now."""
+        self._is_unchecked = True
 
     def arm(self) -> None:
         """The next call counts."""
@@ -109,7 +116,7 @@ class HeadObserver:
         axis = self._axis(z)
         problem = self._unreadable(f, z, axis, writes)
         if problem is not None:
-            return Observation(weights.unembedding, problem=problem)
+            return Observation(weights.unembedding, bias=weights.bias, problem=problem)
         shape = (f.movedim(self.head.axis, -1) if z is None else z.movedim(axis, -1)).shape[:-1]
         if counted is not None and counted.numel() != shape.numel():
             targets = f"{counted.numel()} targets at `targets_key`"
@@ -119,7 +126,7 @@ class HeadObserver:
         f_ND = None if f is None else take_rows(f.detach(), self.head.axis, index)
         z_NK = None if z is None else take_rows(z.detach(), axis, index)
         seen = self._read(weights, f_ND, z_NK, was_written=num_writes(z) > 0 and self._logits is None)
-        return replace(seen, groups=groups_of(shape, index), problem=seen.problem or problem)
+        return replace(seen, groups=groups_of(shape, index), bias=weights.bias, problem=seen.problem or problem)
 
     def _seen(self, call: Any, logits: Any) -> tuple[Any, Any]:
         """Embeddings and logits, as they come; None where nothing tells of them."""
@@ -202,9 +209,9 @@ class HeadObserver:
         return Observation(weights.unembedding, weights.logits(f_ND), f_ND, problem=problem)
 
     def _checked(self, weights: Weights, f_ND: Tensor, z_NK: Tensor) -> Observation:
-        """The logits seen, held against the weights at the first observation that has any."""
+        """The logits seen, held against the weights at the first observation of a window, in training and in evaluation."""
         problem, training = None, self.head.module.training
-        if training not in self._explained:
+        if self._is_unchecked or training not in self._explained:
             problem = self._mismatch(weights, f_ND, z_NK)
         explained = self._explained.get(training) is not False
         return Observation(weights.unembedding, z_NK, f_ND if explained else None, problem=problem)
@@ -215,6 +222,7 @@ class HeadObserver:
         known_NK = error_NK.isfinite()
         if not known_NK.any():
             return None
+        self._is_unchecked = False
         self._explained[training] = _agree(weights, f_ND, z_NK)
         if self._explained[training]:
             return None

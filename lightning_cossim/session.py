@@ -36,7 +36,12 @@ class Session:
         except Exception as error:
             if self.processes.num == 1:
                 raise
-            self.failure = error
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """Keep a failure until the others can hear of it, and nothing of what was at hand when it happened."""
+        self.failure = self.failure or error.with_traceback(None)
+        self.watch.disarm()
 
     def look(self, window: str) -> None:
         """Look at what the head showed. Of a sharded head, every process has to call it, at the same time."""

@@ -21,6 +21,14 @@ Source = str | Callable[[Any], Any]
 """Dotted path of a module whose output is meant, or a function of the LightningModule, asked after its forward pass."""
 
 
+class NoRoomForACopy:
+    """What a tap keeps of an output that it could not copy."""
+
+
+def _nothing() -> int:
+    return 0
+
+
 class Tap:
     """Sees the last call of a module while armed; never touches it.
 
@@ -32,7 +40,7 @@ class Tap:
         count: how often what is watched beside input and output has been written in place.
     """
 
-    def __init__(self, module: nn.Module, count: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, module: nn.Module, count: Callable[[], int] = _nothing) -> None:
         self._count = count
         self.armed = False
         self.call: Call | None = None
@@ -42,8 +50,8 @@ class Tap:
 
     @override
     def __getstate__(self) -> dict[str, Any]:
-        """A copy of the model takes its hooks along: those of a copy see nothing, and hold nothing."""
-        return {**self.__dict__, "armed": False, "call": None}
+        """A copy of the model, a saved one too, takes its hooks along: those of a copy see nothing, and hold nothing."""
+        return {**self.__dict__, "armed": False, "call": None, "_count": _nothing}
 
     def disarm(self) -> None:
         """See nothing until armed again, and forget what was seen."""
@@ -61,8 +69,16 @@ class Tap:
             if not torch.compiler.is_compiling():
                 self.writes = num_writes(args[0] if args else kwargs.get("input")), self._count()
                 if isinstance(output, Tensor) and output.is_inference():  # it keeps no count of what is written into it later
-                    output = output.clone()
+                    output = _copied(output)
             self.call = (args, kwargs, output)
+
+
+def _copied(output: Tensor) -> Any:
+    """A copy; this runs within the user's forward pass, which must not fail for want of memory."""
+    try:
+        return output.clone()
+    except Exception:  # noqa: BLE001 - whatever it is, it must not get out
+        return NoRoomForACopy()
 
 
 class Asked:

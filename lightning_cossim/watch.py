@@ -75,6 +75,7 @@ class HeadWatch:
     def open(self, stage: str, step: int = 0) -> None:
         """Begin a window at a step, which alone decides what is drawn at random in it."""
         self._called.discard(stage)
+        self._observer.check_again()
         self.num_looked_at[stage] = 0
         choose = self.tracked is None and self.head.num_labels > self.labels.max_tracked
         if choose:

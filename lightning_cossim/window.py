@@ -57,7 +57,7 @@ class Window:
         """The report of all that was added, on all processes: every one of them has to call it."""
         weights = self.head.weights  # of a sharded head, gathered here
         metric = processes.together(lambda: self._all_added(weights))
-        metric.sync()
+        metric.sync(should_sync=processes.num > 1)  # others may train something else
         return processes.together(metric.report)
 
     def _all_added(self, weights: Weights) -> SimilarityGap:
@@ -94,6 +94,8 @@ class ChoosingWindow(Window):
     def __init__(self, head: Head, selection: LabelSelection, overlap: Overlap, seed: int = 0) -> None:
         super().__init__(head, selection, overlap, seed)
         self._kept = torch.empty(0, head.embedding_dim, dtype=head.dtype, device=head.device)
+        self._weights: Weights | None = None
+        """Those of the last observation: the embeddings kept are no others' to read."""
         self._mass = torch.zeros(head.num_labels, dtype=working_dtype(self._kept), device=self._kept.device)
         self._groups = torch.empty(0, dtype=torch.int64)
         self._num_groups = 0
@@ -105,6 +107,7 @@ class ChoosingWindow(Window):
             return
         probs_NK = self.overlap.log_probabilities(seen.logits).exp()
         self._mass = add_to(self._mass, probs_NK.nan_to_num(0).sum(dim=0))
+        self._weights = Weights(seen.unembedding.clone(), None if seen.bias is None else seen.bias.clone())
         if seen.embedding is not None:
             self._keep(seen.embedding, torch.arange(len(seen.embedding)) if seen.groups is None else seen.groups.cpu())
 
@@ -119,8 +122,8 @@ class ChoosingWindow(Window):
 
     @override
     def close(self, processes: Processes) -> GapReport:
-        mass_K, known = processes.sum(self._mass), self.tracked
-        self.tracked = self._most_probable(mass_K) if known is None else known
+        mass_K, known, weights = processes.sum(self._mass), self.tracked, self.head.weights
+        self.tracked = processes.together(lambda: self._most_probable(mass_K, weights)) if known is None else known
         report = super().close(processes)
         if not mass_K.any():  # nothing was seen: the next window may choose
             self.tracked = known
@@ -128,6 +131,7 @@ class ChoosingWindow(Window):
 
     @override
     def _all_added(self, weights: Weights) -> SimilarityGap:
+        weights = self._weights or weights
         for rows in self._chunks():
             embedding = self._kept[rows.to(self._kept.device)]
             self._tracking().update(weights.unembedding, weights.logits(embedding), embedding, self._groups[rows])
@@ -140,9 +144,9 @@ class ChoosingWindow(Window):
         chunk_of_group = (sizes.cumsum(0) - sizes) // _CHUNK
         return torch.split(torch.arange(len(self._groups)), chunk_of_group.bincount(weights=sizes).long().tolist())
 
-    def _most_probable(self, mass_K: Tensor) -> Tensor:
+    def _most_probable(self, mass_K: Tensor, weights: Weights) -> Tensor:
         """The tracked labels (L,), ascending."""
-        live_K = live_labels(self.head.unembedding, None)
+        live_K = live_labels(weights.unembedding, None)
         live_K[list(self.selection.ignore)] = False
         mass_K = mass_K.masked_fill(~live_K, -1).cpu()
         return mass_K.argsort(descending=True, stable=True)[: self.selection.max_tracked].sort().values

@@ -1,6 +1,7 @@
 """The monitor in real trainings: what it reports, where it writes, and that it touches nothing."""
 
 import copy
+import io
 import logging
 import random
 import re
@@ -175,6 +176,25 @@ class TestTouchesNothing:
         observer = hook.__self__  # type: ignore[attr-defined]
         assert isinstance(observer, Tap)
         assert observer.call is None
+
+    def test_a_model_can_be_saved_whole_in_a_step(self) -> None:
+        """As a checkpoint does whose hyperparameters hold the model: what is loaded works and sees nothing."""
+
+        class Saving(Toy):
+            @override
+            def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+                loss = super().training_step(batch, batch_idx)
+                self.file = io.BytesIO()
+                torch.save(self.head, self.file)
+                return loss
+
+        model = Saving()
+        fit(model, LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW, display=ALWAYS))
+        model.file.seek(0)
+        head = torch.load(model.file, weights_only=False)
+        head(torch.zeros(2, 5))
+        (hook,) = head._forward_hooks.values()
+        assert (hook.__self__.armed, hook.__self__.call) == (False, None)
 
     def test_weights_that_are_normalised_at_the_start_of_a_step_are_no_obstacle(self) -> None:
         """As prototypes often are: the weights are those of the call."""

@@ -342,6 +342,22 @@ def test_an_output_that_the_weights_do_not_explain_is_told_once() -> None:
     assert problems == [told, None, None]
 
 
+def test_a_difference_that_comes_later_is_told_in_the_next_window() -> None:
+    """An adapter begins as nothing, a small logit is not capped."""
+    layer, scale = random_layer(), torch.ones(())
+    layer.register_forward_hook(lambda module, args, output: output * scale)
+    observer = HeadObserver(Head("fc", layer, "its path"))
+    problems = []
+    for factor, is_window in ((1, True), (3, False), (3, True), (3, True), (1, True)):
+        if is_window:
+            observer.check_again()
+        scale.fill_(factor)
+        observer.arm()
+        layer(random_inputs())
+        problems.append(take(observer).problem is not None)
+    assert problems == [False, False, True, True, False]
+
+
 @pytest.mark.parametrize(
     ("dtype", "factor"), [(torch.float32, 1.01), (torch.float64, 1.01), (torch.bfloat16, 1.05), (torch.float16, 1.05)]
 )

@@ -321,6 +321,7 @@ def work(rank: int, share: str, folder: Path) -> None:
         found[f"{name}, {dtype}"] = first, updated(metric, name, mine, dtype).compute()
     for max_tracked in (K, 6):
         found[f"watched {max_tracked}"] = watched(max_tracked, mine, together(rank, world))
+    found["watched alone"] = watched(K, mine, ALONE)
     found["watched nothing"] = watched(6, [], together(rank, world))
     found["fitted"] = fitted(rank, world)
     for action in ENDS:
@@ -473,6 +474,14 @@ def test_processes_that_all_saw_nothing_report_on_the_weights(processes: list[di
             assert_same_reports(report, whole)
 
 
+def test_a_process_that_trains_alone_asks_no_other(processes: list[dict[str, Any]], share: str) -> None:
+    """Of several that have been started together, each may have a training of its own."""
+    for found, part in zip(processes, parts(share), strict=True):
+        wanted = watched(K, part, ALONE)
+        for report, whole in zip(found["watched alone"]["reports"], wanted["reports"], strict=True):
+            assert_same_reports(report, whole)
+
+
 # Lightning
 
 
@@ -524,10 +533,9 @@ def test_a_fault_in_one_process_ends_the_monitor_in_all(processes: list[dict[str
         assert "cossim_val/gap_behaviour" in found["keys"]
 
 
-@pytest.mark.parametrize("start_method", sorted({"spawn", START}))
-def test_processes_that_lightning_starts_bring_the_scalars_back(start_method: Literal["spawn", "forkserver"]) -> None:
+def test_processes_that_lightning_starts_bring_the_scalars_back() -> None:
     """What other callbacks can watch after a validation equals what one process finds."""
-    several: dict[str, Any] = {"strategy": DDPStrategy(start_method=start_method, timeout=PATIENCE), "devices": 2}
+    several: dict[str, Any] = {"strategy": DDPStrategy(start_method=START, timeout=PATIENCE), "devices": 2}
     one, two = (
         trainer(callbacks=[LabelSimilarityMonitor(labels=LabelSelection(max_tracked=6))], **settings)
         for settings in ({}, several)

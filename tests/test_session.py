@@ -105,9 +105,13 @@ def test_a_failure_is_kept_until_all_can_hear_of_it() -> None:
     done: list[str] = []
     mine.alone(lambda: done.append("before"))
     mine.check()
+    mine.watch._observer.arm()
     mine.alone(fail)
     mine.alone(lambda: done.append("after"))
     assert done == ["before"]
+    assert mine.failure is not None
+    assert mine.failure.__traceback__ is None  # it would hold what was at hand
+    assert not mine.watch._observer.is_armed
     with pytest.raises(FailedTogether, match=r"MemoryError: planted \(in process 1 of 2\)"):
         mine.check()
 

@@ -145,3 +145,23 @@ def test_a_source_is_called_by_its_name() -> None:
     assert in_words("model.norm") == "model.norm"
     assert in_words(inputs) == "inputs()"
     assert in_words(nn.Tanh()) == "Tanh()"
+
+
+def test_an_output_that_cannot_be_copied_is_told_and_fails_nowhere() -> None:
+    """The copy is made within the user's forward pass."""
+
+    class Huge(Tensor):
+        @override
+        def clone(self, *args: Any, **kwargs: Any) -> Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    layer = nn.Linear(4, 3)
+    observer = HeadObserver(Head("head", layer, "its path"))
+    layer.register_forward_hook(lambda module, args, output: output.as_subclass(Huge), prepend=True)
+    observer.arm()
+    with torch.inference_mode():
+        layer(inputs(5))
+    found = observer.take(100, torch.Generator())
+    observer.detach()
+    assert found is not None
+    assert found.problem == "it was called from Tensor to NoRoomForACopy; only tensors are read"

@@ -1,5 +1,6 @@
 """A window of observations, the choice of labels where there are many, and a head watched stage by stage."""
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -59,7 +60,7 @@ def inputs_of(num_inputs: int = 20, seed: int = 1) -> Tensor:
 
 def seen_of(head: Head, embedding: Tensor) -> Observation:
     """What a call of the head shows."""
-    return Observation(head.unembedding, head.logits(embedding), embedding)
+    return Observation(head.unembedding, head.logits(embedding), embedding, bias=head.bias)
 
 
 def choosing(head: Head, **selection: Any) -> ChoosingWindow:
@@ -214,16 +215,18 @@ def test_the_report_is_that_of_a_metric_that_knew_the_labels(settings: dict[str,
     assert_same(opened.close(ALONE), report_of(head, embeddings, labels=opened.tracked, **settings))
 
 
-def test_kept_embeddings_are_read_with_the_weights_of_when_the_window_closes() -> None:
-    """Inputs are kept as copies, whatever becomes of the tensors that were shown."""
+def test_kept_embeddings_are_read_with_the_weights_that_they_were_seen_with() -> None:
+    """Those of the last observation: a step may follow, or averaged weights go again. All is kept as copies."""
     head, embedding = head_with(), inputs_of()
     opened = choosing(head, max_tracked=5)
     shown = embedding.clone()
     opened.add(seen_of(head, shown))
+    before = copy.deepcopy(head)
     shown.zero_()
     with torch.no_grad():
         head.module.weight.mul_(2)
-    assert_same(opened.close(ALONE), report_of(head, [embedding], labels=opened.tracked))
+        head.module.bias.add_(torch.arange(NUM_LABELS))
+    assert_same(opened.close(ALONE), report_of(before, [embedding], labels=opened.tracked))
 
 
 @pytest.mark.parametrize("sizes", [[7, 7, 7], [30], [10, 5], [4, 4, 4, 4]])

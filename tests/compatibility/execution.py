@@ -112,7 +112,7 @@ EXECUTION: Final[list[Cell]] = [
         says="It lies in a compiled module that was called before the fit",
     ),
     Cell("EMA weights that are swapped in for validation", mlp, callbacks=averaging(Ema)),
-    Cell("SWA weights", mlp, callbacks=averaging(StochasticWeightAveraging, swa_lrs=0.05, swa_epoch_start=1)),
+    Cell("`StochasticWeightAveraging`", mlp, callbacks=averaging(StochasticWeightAveraging, swa_lrs=0.05, swa_epoch_start=1)),
     Cell("`val_check_interval` within an epoch", mlp, run={"val_check_interval": 1}),
     Cell("`inference_mode=False`", mlp, run={"inference_mode": False}),
 ]

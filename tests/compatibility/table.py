@@ -39,7 +39,7 @@ ELSEWHERE: Final[list[Row]] = [
         "tests/test_processes.py::test_a_watched_head_gives_every_process_the_report_of_one",
     ),
     Row(
-        "`ddp_spawn` and forkserver",
+        "processes that Lightning starts (forkserver)",
         "every rung",
         "tests/test_processes.py::test_processes_that_lightning_starts_bring_the_scalars_back",
     ),
@@ -59,7 +59,7 @@ ELSEWHERE: Final[list[Row]] = [
         "tests/test_hostile.py::test_padding_that_is_ignored_leaves_the_cosines_of_the_others_as_they_were",
     ),
     Row(
-        "several validation loaders, pooled or each for itself",
+        "several validation loaders, pooled",
         "every rung",
         "tests/test_runs.py::test_several_validation_loaders_are_pooled",
     ),
@@ -69,7 +69,7 @@ ELSEWHERE: Final[list[Row]] = [
         "tests/compatibility/test_killed.py::test_a_run_that_goes_on_writes_the_curves_of_an_uninterrupted_one",
     ),
     Row(
-        "`validate` and `test`, alone or after a fit",
+        "`validate` and `test` without a fit",
         "every rung",
         "tests/test_monitor.py::test_validate_and_test_work_without_a_fit",
     ),
@@ -88,9 +88,11 @@ ELSEWHERE: Final[list[Row]] = [
 
 def rows() -> dict[str, list[tuple[str, Outcome]]]:
     """Heading to ways and outcomes."""
-    runs = [(cell.what, cell.outcome) for cell in EXECUTION] + [(row.what, row.outcome) for row in ELSEWHERE]
-    heads = [(cell.what, cell.outcome) for cell in (*HEADS, *THIRD_PARTY)]
-    return {"way to run": runs, "head": heads}
+    return {
+        "way to run": [(cell.what, cell.outcome) for cell in EXECUTION],
+        "head": [(cell.what, cell.outcome) for cell in (*HEADS, *THIRD_PARTY)],
+        "and with a test of its own": [(row.what, row.outcome) for row in ELSEWHERE],
+    }
 
 
 def table() -> str:

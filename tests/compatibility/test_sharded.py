@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
-from torch import nn
+from torch import distributed, nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
 from typing_extensions import override
@@ -48,18 +48,24 @@ class Sharded(EvenToy):
         fully_shard(self, mesh=mesh)
 
 
-def fitted(model: nn.Module, rank: int, num_processes: int, max_tracked: int = 512, **settings: Any) -> dict[str, Any]:
-    """What a training of one epoch reports."""
+def fitted(
+    model: nn.Module, rank: int, num_processes: int, max_tracked: int = 512, *, watch: bool = True, **settings: Any
+) -> dict[str, Any]:
+    """What a training of one epoch reports, and this process's part of the weights after it."""
     monitor = LabelSimilarityMonitor(
         labels=LabelSelection(max_tracked=max_tracked), schedule=Schedule(3, 2), thresholds=FEW, display=ALWAYS
     )
-    run = trainer(callbacks=[monitor], max_epochs=1, num_sanity_val_steps=0, use_distributed_sampler=False, **settings)
+    quiet: dict[str, Any] = {"max_epochs": 1, "num_sanity_val_steps": 0, "use_distributed_sampler": False}
+    run = trainer(callbacks=[monitor] if watch else [], **quiet, **settings)
     training, validation = (shared(given, rank, num_processes) for given in (loader(96), loader(60, seed=2)))
     with warnings.catch_warnings(record=True) as record:
         warnings.simplefilter("always")
         run.fit(model, training, validation)  # type: ignore[arg-type]
     told = [str(warning.message) for warning in record if "switched off" in str(warning.message)]
-    return {"reports": {stage: summary(report) for stage, report in monitor.last_report.items()}, "told": told}
+    weights: list[Any] = [weight.detach() for weight in model.parameters()]
+    mine = [weight.to_local() if hasattr(weight, "to_local") else weight for weight in weights]
+    reports = {stage: summary(report) for stage, report in monitor.last_report.items()}
+    return {"reports": reports, "told": told, "weights": [weight.clone() for weight in mine]}
 
 
 def work(rank: int, port: int, folder: Path) -> None:
@@ -79,6 +85,7 @@ def work(rank: int, port: int, folder: Path) -> None:
 
     for way in WAYS:
         found[way] = run(way, NUM_PROCESSES, max_tracked=6 if "chosen" in way else 512)
+    found["unwatched"] = run("each layer", NUM_PROCESSES, watch=False)
     calls, real = itertools.count(), HeadWatch.look
 
     def broken(self: HeadWatch, *args: Any) -> None:
@@ -93,6 +100,7 @@ def work(rank: int, port: int, folder: Path) -> None:
     except HeadError as error:
         found["refused"] = str(error)
     torch.save(found, folder / f"{rank}.pt")
+    distributed.destroy_process_group()  # else its threads may outlive the process, and abort it
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +119,10 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 def test_a_sharded_head_is_gathered(processes: list[dict[str, Any]], way: str) -> None:
     """Every process has the reports that one process has which trains on all inputs, in training and in validation."""
     wanted = fitted(EvenToy(), 0, 1, max_tracked=6 if "chosen" in way else 512)["reports"]
-    for found in (process[way] for process in processes):
+    for process in processes:
+        found, unwatched = process[way], process["unwatched"]
+        if way == "each layer":
+            assert all(torch.equal(one, other) for one, other in zip(found["weights"], unwatched["weights"], strict=True))
         assert found["told"] == []
         assert found["reports"].keys() == wanted.keys() == {"train", "val"}
         for stage, report in found["reports"].items():
