@@ -371,8 +371,8 @@ MUTANTS = (
         (
             (
                 "window.py",
-                "mass_K, known = processes.sum(self._mass), self.tracked",
-                "mass_K, known = self._mass, self.tracked",
+                "mass_K, known, weights = processes.sum(self._mass)",
+                "mass_K, known, weights = self._mass",
             ),
         ),
         ("tests/test_window.py::test_masses_of_all_processes_are_added_up",),
