@@ -14,7 +14,7 @@ from typing_extensions import override
 from tests.compatibility.cells import Cell, Watched
 from tests.compatibility.heads import mlp
 
-__all__ = ["EXECUTION"]
+__all__ = ["EXECUTION", "RUNNABLE"]
 
 
 class Checkpointed(nn.Sequential):
@@ -116,5 +116,7 @@ EXECUTION: Final[list[Cell]] = [
     Cell("`val_check_interval` within an epoch", mlp, run={"val_check_interval": 1}),
     Cell("`inference_mode=False`", mlp, run={"inference_mode": False}),
 ]
-if hasattr(theirs, "EMAWeightAveraging"):  # lightning >= 2.6
-    EXECUTION.append(Cell("Lightning's own `EMAWeightAveraging`", mlp, callbacks=averaging(theirs.EMAWeightAveraging, decay=0.5)))
+OWN_EMA: Final = Cell("Lightning's own `EMAWeightAveraging`", mlp, callbacks=lambda: [theirs.EMAWeightAveraging(decay=0.5)])
+EXECUTION.append(OWN_EMA)
+RUNNABLE: Final = [cell for cell in EXECUTION if cell is not OWN_EMA or hasattr(theirs, "EMAWeightAveraging")]
+"""All, but for what Lightning has from 2.6 on."""

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from tests.compatibility.cells import Cell, assert_harmless, assert_outcome, watched
-from tests.compatibility.execution import EXECUTION
+from tests.compatibility.execution import RUNNABLE
 from tests.reference import cosine
 
 
-@pytest.mark.parametrize("cell", EXECUTION, ids=lambda cell: cell.what.replace("`", ""))
+@pytest.mark.parametrize("cell", RUNNABLE, ids=lambda cell: cell.what.replace("`", ""))
 def test_a_user_gets_what_the_table_says(cell: Cell) -> None:
     result = watched(cell)
     assert len(result.told) == bool(cell.says), result.told
