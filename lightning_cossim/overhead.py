@@ -45,8 +45,8 @@ class Budget:
     """Whether work that may wait fits into a share of the time: a quarter of it is for pictures, a quarter for training windows.
 
     Either goes by the time since it was last done and by what it cost then. What every step costs comes out of the quarter of the
-    windows, for which steps are counted. The other half is left for what cannot be timed from here, and was measured to be as
-    much again: that Lightning calls hooks, and that the model finds something else in the processor's caches. Work of any other
+    windows, for which steps are counted. The other half is left for what cannot be timed from here, and is not small on
+    short steps: that Lightning calls hooks, and that the model finds something else in the processor's caches. Work of any other
     kind is on top.
 
     Args:
