@@ -71,6 +71,10 @@ class Head:
         """Those of now. Of a sharded head, every process has to ask at the same time."""
         return Weights(layers.weight_of(self.module).flatten(1), layers.bias_of(self.module))
 
+    def gathered(self) -> Weights | None:
+        """The weights of a sharded head, for which its processes wait for one another; None: each reads its own when needed."""
+        return self.weights if self.is_sharded else None
+
     @property
     def unembedding(self) -> Tensor:
         """The weight (K, D) that is in effect, detached."""

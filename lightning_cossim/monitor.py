@@ -437,7 +437,7 @@ class LabelSimilarityMonitor(Callback):
 
     def _inputs_of_all(self, session: Session) -> int:
         """What the window of this training has been shown by all processes."""
-        return int(session.processes.sum(torch.tensor(session.watch.num_looked_at.get("train", 0))))
+        return session.processes.count(session.watch.num_looked_at.get("train", 0))
 
     def _announce(self, session: Session, what_next: str) -> None:
         tags = group("*", self.name)

@@ -1,9 +1,10 @@
 """Processes: what several of them add up and decide together, and how they fail together.
 
-Whatever is called here has to be called by all of them, in the same order.
+Whatever is called here has to be called by all of them, in the same order. While some wait for others, nothing is done that needs
+more than a few bytes: memory for what they add up is found before, where it can be missing on all of them together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -28,12 +29,25 @@ class Processes:
     def __init__(self, strategy: Any = None, num: int = 1, rank: int = 0) -> None:
         self.strategy, self.num, self.rank = strategy, num, rank
 
-    def sum(self, tensor: Tensor) -> Tensor:
-        """The sum of a tensor that every process has, of one shape."""
+    def count(self, number: int) -> int:
+        """The sum of a whole number that every process has."""
+        return number if self.num == 1 else int(self._add(torch.tensor(number)))
+
+    def where(self, *, holds: bool) -> list[int]:
+        """The ranks of the processes where something holds, ascending."""
+        held = torch.zeros(self.num, dtype=torch.int64)
+        held[self.rank] = holds
+        return (held if self.num == 1 else self._add(held)).nonzero().flatten().tolist()
+
+    def sums(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The sums of tensors that every process has, of the same shapes and dtypes, on the device where they are added up.
+
+        Raises:
+            FailedTogether: a process has no memory for them.
+        """
         if self.num == 1:
-            return tensor
-        total: Tensor = self.strategy.reduce(tensor.clone().to(self.strategy.root_device), reduce_op="sum")
-        return total.to(tensor.device)
+            return list(tensors)
+        return [self._add(copy) for copy in self.together(lambda: self._copies(tensors))]
 
     def from_first(self, value: T) -> T:
         """What the first process has."""
@@ -52,13 +66,20 @@ class Processes:
             result = work()
         except Exception as error:  # noqa: BLE001 - whatever it is, the others have to hear of it
             failure = error
-        failed = torch.zeros(self.num, dtype=torch.int64)
-        failed[self.rank] = failure is not None
-        ranks = self.sum(failed).nonzero().flatten().tolist()
+        ranks = self.where(holds=failure is not None)
         if ranks:
             text = self._from(ranks[0], None if failure is None else in_one_line(failure))
             raise FailedTogether(f"{text} (in process {ranks[0]} of {self.num})") from failure
         return result
+
+    def _copies(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Ours to write into: a state made under inference mode may not be."""
+        return [tensor.to(self.strategy.root_device, copy=True) for tensor in tensors]
+
+    def _add(self, tensor: Tensor) -> Tensor:
+        """The sum, written into the tensor itself where it lies on the right device."""
+        total: Tensor = self.strategy.reduce(tensor.to(self.strategy.root_device), reduce_op="sum")
+        return total
 
     def _from(self, rank: int, value: T) -> T:
         broadcast: Callable[..., T] = self.strategy.broadcast

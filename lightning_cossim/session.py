@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from lightning_cossim.head import Weights
 from lightning_cossim.overhead import Budget, Overhead
 from lightning_cossim.processes import Processes
 from lightning_cossim.watch import HeadWatch
@@ -45,7 +44,7 @@ class Session:
 
     def look(self, window: str) -> None:
         """Look at what the head showed. Of a sharded head, every process has to call it, at the same time."""
-        weights = self._gathered()
+        weights = self.watch.head.gathered()
         self.alone(lambda: self.watch.look(window, weights))
 
     def end_batch(self, window: str) -> None:
@@ -56,12 +55,8 @@ class Session:
         if self._is_sharded and window == "train":
             self.alone(self.watch.disarm)
             return
-        weights = self._gathered()
+        weights = self.watch.head.gathered()
         self.alone(lambda: self.watch.end_batch(window, weights))
-
-    def _gathered(self) -> Weights | None:
-        """The weights of a sharded head, for which its processes wait for one another; None: each reads its own when needed."""
-        return self.watch.head.weights if self._is_sharded else None
 
     def check(self) -> None:
         """Go on only if no process has failed. Every process has to call it, at the same time.

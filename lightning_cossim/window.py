@@ -3,7 +3,7 @@
 Shapes: K labels of the head, L of them tracked, N inputs, D embedding dimensions.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -54,11 +54,22 @@ class Window:
         self._tracking().update(seen.unembedding, seen.logits, seen.embedding, seen.groups)
 
     def close(self, processes: Processes) -> GapReport:
-        """The report of all that was added, on all processes: every one of them has to call it."""
-        weights = self.head.weights  # of a sharded head, gathered here
-        metric = processes.together(lambda: self._all_added(weights))
-        metric.sync(should_sync=processes.num > 1)  # others may train something else
-        return processes.together(metric.report)
+        """The report of all that was added, on all processes: every one of them has to call it.
+
+        Raises:
+            FailedTogether: one of several processes could not do its part.
+        """
+        weights, seen_by = self.head.gathered(), processes.where(holds=self._has_seen)
+        snapshot_of = seen_by[0] if seen_by else 0  # else each would have that of the last batch it saw
+        metric = processes.together(lambda: self._all_added(weights or self.head.weights))
+        states = processes.together(lambda: _to_sum(metric, has_snapshot=processes.rank == snapshot_of))
+        totals = processes.sums([*states.values()])
+        return processes.together(lambda: _of_all(metric, dict(zip(states, totals, strict=True))).report())
+
+    @property
+    def _has_seen(self) -> bool:
+        """Whether this process was shown anything."""
+        return self._metric is not None
 
     def _all_added(self, weights: Weights) -> SimilarityGap:
         """The metric, once it has been shown all there is."""
@@ -79,7 +90,7 @@ class Window:
                 labels=self.tracked,
                 ignore=self.selection.ignore,
                 min_probability=self.selection.min_probability,
-                sync_on_compute=False,  # `close` does that, when all processes are ready for it
+                sync_on_compute=False,  # `close` adds up, over those that train this model
             ).to(self.head.device)
         return self._metric
 
@@ -122,12 +133,18 @@ class ChoosingWindow(Window):
 
     @override
     def close(self, processes: Processes) -> GapReport:
-        mass_K, known, weights = processes.sum(self._mass), self.tracked, self.head.weights
-        self.tracked = processes.together(lambda: self._most_probable(mass_K, weights)) if known is None else known
+        known, weights, (mass_K,) = self.tracked, self.head.gathered(), processes.sums([self._mass])
+        if known is None:
+            self.tracked = processes.together(lambda: self._most_probable(mass_K, weights or self.head.weights))
         report = super().close(processes)
         if not mass_K.any():  # nothing was seen: the next window may choose
             self.tracked = known
         return report
+
+    @property
+    @override
+    def _has_seen(self) -> bool:
+        return self._weights is not None
 
     @override
     def _all_added(self, weights: Weights) -> SimilarityGap:
@@ -150,3 +167,16 @@ class ChoosingWindow(Window):
         live_K[list(self.selection.ignore)] = False
         mass_K = mass_K.masked_fill(~live_K, -1).cpu()
         return mass_K.argsort(descending=True, stable=True)[: self.selection.max_tracked].sort().values
+
+
+def _to_sum(metric: SimilarityGap, *, has_snapshot: bool) -> dict[str, Tensor]:
+    """A metric's states, as they are to be summed: one process has the unembedding of all."""
+    states: dict[str, Any] = metric.metric_state
+    return states if has_snapshot else {**states, "unembedding": torch.zeros_like(metric.unembedding)}
+
+
+def _of_all(metric: SimilarityGap, states: dict[str, Tensor]) -> SimilarityGap:
+    """The metric, with the states of all processes together."""
+    for name, state in states.items():
+        setattr(metric, name, state.to(metric.device))
+    return metric

@@ -371,8 +371,8 @@ MUTANTS = (
         (
             (
                 "window.py",
-                "mass_K, known, weights = processes.sum(self._mass)",
-                "mass_K, known, weights = self._mass",
+                "(mass_K,) = self.tracked, self.head.gathered(), processes.sums([self._mass])",
+                "mass_K = self.tracked, self.head.gathered(), self._mass",
             ),
         ),
         ("tests/test_window.py::test_masses_of_all_processes_are_added_up",),
@@ -457,7 +457,7 @@ MUTANTS = (
     ),
     Mutant(
         "goes by the inputs of its own process",
-        (("monitor.py", "return int(session.processes.sum(", "return int(("),),
+        (("monitor.py", "return session.processes.count(", "return ("),),
         ("tests/test_processes.py::test_a_fit_of_several_processes_reports_as_one_does",),
     ),
     Mutant(
@@ -540,8 +540,24 @@ MUTANTS = (
     ),
     Mutant(
         "gathers nothing from other processes",
-        (("window.py", "        metric.sync(should_sync=processes.num > 1)  # others may train something else\n", ""),),
+        (("window.py", "totals = processes.sums([*states.values()])", "totals = [*states.values()]"),),
         ("tests/test_processes.py::test_a_watched_head_gives_every_process_the_report_of_one",),
+    ),
+    Mutant(
+        "takes the first process's weights, whatever it saw",
+        (("window.py", "snapshot_of = seen_by[0] if seen_by else 0", "snapshot_of = 0"),),
+        ("tests/test_processes.py::test_the_weights_reported_on_are_those_of_the_inputs",),
+    ),
+    Mutant(
+        "looks for memory while others wait",
+        (
+            (
+                "processes.py",
+                "for copy in self.together(lambda: self._copies(tensors))]",
+                "for copy in self._copies(tensors)]",
+            ),
+        ),
+        ("tests/test_session.py::test_sums_that_one_has_no_memory_for_are_begun_by_nobody",),
     ),
     Mutant(
         "goes on where another process has failed",

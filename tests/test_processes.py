@@ -27,7 +27,7 @@ from torch.multiprocessing.spawn import start_processes
 from torch.utils.data import DataLoader, Subset
 from torchmetrics import Metric
 
-from lightning_cossim import Alert, AlertRaised, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
+from lightning_cossim import Alert, AlertRaised, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds, layers, window
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.head import Head
 from lightning_cossim.metrics import LabelCosineSimilarity, LogitCorrelation, LogOddsVariance, ProbabilityOverlap, SimilarityGap
@@ -146,8 +146,11 @@ def assert_same_reports(value: dict[str, Any], wanted: dict[str, Any]) -> None:
 # What every process does
 
 
-def watched(max_tracked: int, batches: list[Inputs], processes: Processes) -> dict[str, Any]:
-    """The reports of two windows over the same batches, the first of which chooses labels, and what the user is told."""
+def watched(max_tracked: int, batches: list[Inputs], processes: Processes, *, moves_on: bool = False) -> dict[str, Any]:
+    """The reports of two windows over the same batches, the first of which chooses labels, and what the user is told.
+
+    The weights may move on before a window's end, as they do in training.
+    """
     layer = nn.Linear(D, K, bias=False)
     layer.weight.data.copy_(unembedding())
     labels, told = LabelSelection(max_tracked=max_tracked), list[str]()
@@ -159,6 +162,7 @@ def watched(max_tracked: int, batches: list[Inputs], processes: Processes) -> di
             watch.begin_batch(stage)
             layer(batch["embedding"])
             watch.end_batch(stage)
+        layer.weight.data[0] += float(moves_on)
         reports.append(summary(watch.close(stage, processes)))
     return {"reports": reports, "told": told}
 
@@ -234,7 +238,7 @@ def alerted(action: Literal["stop", "raise"], rank: int = 0, num_processes: int 
     return {"global_step": run.global_step, "error": error, "told": told, "metrics": metrics, "reports": reports}
 
 
-FAULTS: Final[dict[str, tuple[type[Any], str, int]]] = {
+FAULTS: Final[dict[str, tuple[Any, str, int]]] = {
     "a batch that begins": (HeadWatch, "begin_batch", 2),
     "what the head shows": (HeadWatch, "look", 3),
     "a window that opens": (HeadWatch, "open", 1),
@@ -242,6 +246,12 @@ FAULTS: Final[dict[str, tuple[type[Any], str, int]]] = {
     "the report": (SimilarityGap, "report", 1),
     "labels to choose": (ChoosingWindow, "_keep", 0),
     "the last sums": (ChoosingWindow, "_chunks", 0),
+    "labels chosen": (ChoosingWindow, "_most_probable", 0),
+    "weights to choose by": (layers, "weight_of", 5),
+    "memory for the masses": (Processes, "_copies", 0),
+    "memory for sums": (Processes, "_copies", 1),
+    "states to sum": (window, "_to_sum", 1),
+    "sums of all": (window, "_of_all", 1),
 }
 """Work of ours: whose it is, and which of its calls, from 0, goes wrong in the last process."""
 
@@ -321,6 +331,7 @@ def work(rank: int, share: str, folder: Path) -> None:
         found[f"{name}, {dtype}"] = first, updated(metric, name, mine, dtype).compute()
     for max_tracked in (K, 6):
         found[f"watched {max_tracked}"] = watched(max_tracked, mine, together(rank, world))
+        found[f"watched {max_tracked} that moves on"] = watched(max_tracked, mine, together(rank, world), moves_on=True)
     found["watched alone"] = watched(K, mine, ALONE)
     found["watched nothing"] = watched(6, [], together(rank, world))
     found["fitted"] = fitted(rank, world)
@@ -463,6 +474,15 @@ def test_labels_are_not_those_that_one_of_several_would_choose() -> None:
     share = "three, one without any"
     chosen = [watched(6, batches, ALONE)["reports"][0]["counts"][0] for batches in [*parts(share), all_batches(share)]]
     assert chosen[-1] not in chosen[:-1]
+
+
+@pytest.mark.parametrize("max_tracked", [K, 6])
+def test_the_weights_reported_on_are_those_of_the_inputs(processes: list[dict[str, Any]], share: str, max_tracked: int) -> None:
+    """Where they have changed since, a process that saw inputs knows them, and one that saw none does not."""
+    wanted = watched(max_tracked, all_batches(share), ALONE, moves_on=True)
+    for found in processes:
+        for report, whole in zip(found[f"watched {max_tracked} that moves on"]["reports"], wanted["reports"], strict=True):
+            assert_same_reports(report, whole)
 
 
 def test_processes_that_all_saw_nothing_report_on_the_weights(processes: list[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from lightning_cossim.config import LabelSelection
 from lightning_cossim.errors import FailedTogether
@@ -34,13 +35,29 @@ class Strategy:
         return value if self.value is None else self.value
 
 
+class Others(Strategy):
+    """Others that add something to each sum in turn."""
+
+    def __init__(self, *added: Tensor) -> None:
+        super().__init__()
+        self.adds = iter(added)
+
+    @override
+    def reduce(self, tensor: Tensor, reduce_op: str) -> Tensor:
+        self.added = next(self.adds)
+        return super().reduce(tensor, reduce_op)
+
+
 def fail() -> None:
     raise MemoryError("planted")
 
 
 def test_one_process_asks_nobody() -> None:
     tensor = torch.ones(3)
-    assert ALONE.sum(tensor) is tensor
+    assert ALONE.sums([tensor])[0] is tensor
+    assert ALONE.count(7) == 7
+    assert ALONE.where(holds=True) == [0]
+    assert ALONE.where(holds=False) == []
     assert ALONE.from_first("mine") == "mine"
     assert ALONE.together(lambda: 7) == 7
     with pytest.raises(MemoryError, match="planted"):
@@ -48,11 +65,24 @@ def test_one_process_asks_nobody() -> None:
 
 
 def test_sums_are_of_all_and_leave_what_was_given() -> None:
-    strategy = Strategy(torch.tensor([1.0, 2.0]))
-    mine = torch.tensor([10.0, 20.0])
-    assert Processes(strategy, 2, 1).sum(mine).tolist() == [11, 22]
-    assert mine.tolist() == [10, 20]
-    assert strategy.asked == ["sum"]
+    strategy = Others(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]), torch.tensor(5))
+    mine = [torch.tensor([10.0, 20.0]), torch.tensor(3)]
+    assert [total.tolist() for total in Processes(strategy, 2, 1).sums(mine)] == [[11, 22], 8]
+    assert [given.tolist() for given in mine] == [[10, 20], 3]
+    assert strategy.asked == ["sum", "sum", "sum"]
+
+
+def test_sums_that_one_has_no_memory_for_are_begun_by_nobody() -> None:
+    strategy = Strategy(torch.tensor([1, 0]), "OSError: full")
+    with pytest.raises(FailedTogether, match="full"):
+        Processes(strategy, 2, 1).sums([torch.ones(3)])
+    assert strategy.asked == ["sum", "from 0"]
+
+
+def test_whole_numbers_and_what_holds_are_added_up() -> None:
+    strategy = Others(torch.tensor(4), torch.tensor([0, 1, 0]))
+    assert Processes(strategy, 3, 0).count(3) == 7
+    assert Processes(strategy, 3, 0).where(holds=True) == [0, 1]
 
 
 def test_the_first_decides() -> None:

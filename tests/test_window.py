@@ -31,7 +31,7 @@ NOT_CALLED = (
 
 
 class Others(Processes):
-    """This process and another, which adds something of its own to every sum."""
+    """This process and another, which adds something of its own to the first sum."""
 
     def __init__(self, added: Tensor) -> None:
         super().__init__()
@@ -39,9 +39,11 @@ class Others(Processes):
         self.summed: list[Tensor] = []
 
     @override
-    def sum(self, tensor: Tensor) -> Tensor:
-        self.summed.append(tensor.clone())
-        return tensor + self.added
+    def sums(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        if self.summed:  # of masses, which come first
+            return list(tensors)
+        self.summed = [tensor.clone() for tensor in tensors]
+        return [tensor + self.added for tensor in tensors]
 
 
 def head_with(bias: Sequence[float] | Tensor | None = None) -> Head:

@@ -15,6 +15,7 @@ from typing_extensions import override
 from lightning_cossim import LabelSimilarityMonitor
 from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.observer import HeadObserver
+from lightning_cossim.processes import Processes
 from lightning_cossim.report import GapReport
 from lightning_cossim.reporting import figures, pages, publisher
 from lightning_cossim.sources import Tap
@@ -29,7 +30,7 @@ FAULTS: dict[str, tuple[Any, str, str]] = {
     "window": (HeadWatch, "open", GONE),
     "update": (SimilarityGap, "update", GONE),
     "compute": (SimilarityGap, "compute", GONE),
-    "gather": (SimilarityGap, "sync", GONE),
+    "gather": (Processes, "sums", GONE),
     "report": (GapReport, "from_rungs", GONE),
     "thresholds": (HeadWatch, "close", GONE),
     "render: heatmaps": (pages, "heatmaps", "there are no more heatmaps in this run, reports go on in `last_report`, after"),
