@@ -93,8 +93,9 @@ def weight_of(module: nn.Module) -> Tensor:
     """
     layer: Any = module
     if is_adapted(module):
+        base = weight_of(layer.base_layer)
         with torch.no_grad(), _evaluating(layer):
-            return sum((layer.get_delta_weight(name) for name in _active_adapters(module)), weight_of(layer.base_layer)).detach()
+            return sum((_added_by(layer, name, base) for name in _active_adapters(module)), base).detach()
     if not parametrize.is_parametrized(module, "weight"):
         return _whole(layer.weight.detach())
     parametrizations = layer.parametrizations
@@ -104,8 +105,15 @@ def weight_of(module: nn.Module) -> Tensor:
 
 
 def bias_of(module: nn.Module) -> Tensor | None:
-    """The bias (K,), detached, or None."""
-    bias: Any = getattr(module.base_layer if is_adapted(module) else module, "bias", None)
+    """The bias (K,) that a layer computes with, detached, or None."""
+    if is_adapted(module):
+        layer: Any = module
+        base, parts = bias_of(layer.base_layer), getattr(layer, "lora_B", {})
+        own = {name: getattr(parts[name], "bias", None) for name in _active_adapters(module) if name in parts}
+        terms = [] if base is None else [base]
+        terms += [layer.scaling[name] * _whole(bias.detach()) for name, bias in own.items() if bias is not None]
+        return sum(terms[1:], terms[0]) if terms else None
+    bias: Any = getattr(module, "bias", None)
     return _whole(bias.detach()) if isinstance(bias, Tensor) else None
 
 
@@ -212,6 +220,17 @@ def _active_adapters(module: Any) -> list[str]:
         return []
     merged, active = getattr(module, "merged_adapters", []), getattr(module, "active_adapters", [])
     return [name for name in active if name not in merged and name in getattr(module, "lora_A", {name: None})]
+
+
+def _added_by(layer: Any, name: str, base: Tensor) -> Tensor:
+    """What an adapter adds to a weight (K, D); one that has magnitudes of its own (DoRA) gives each row its length."""
+    delta: Tensor = layer.get_delta_weight(name)
+    magnitudes = getattr(layer, "lora_magnitude_vector", {})
+    if name not in magnitudes:
+        return delta
+    together = base + delta
+    scale_K: Tensor = magnitudes[name].weight.flatten() / together.flatten(1).norm(dim=1)
+    return scale_K.view(-1, *[1] * (base.ndim - 1)) * together - base
 
 
 def _whole(tensor: Any) -> Tensor:

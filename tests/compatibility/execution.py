@@ -104,7 +104,7 @@ EXECUTION: Final[list[Cell]] = [
     Cell("gradient clipping", mlp, run={"gradient_clip_val": 0.1}),
     Cell("manual optimization, several optimizers", mlp, module=ByHand),
     Cell("activation checkpointing, the head included", lambda: Checkpointed(*mlp().children())),
-    Cell("`torch.compile` of the model, first called in the fit (tested without kernels of its own)", compiled),
+    Cell("`torch.compile` of the model, first called in the fit", compiled),
     Cell(
         "`torch.compile` of the model, called before the fit",
         compiled_and_called,

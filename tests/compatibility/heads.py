@@ -294,6 +294,23 @@ def adapted(**settings: Any) -> Any:
         return get_peft_model(llama(tied=False), config)
 
 
+def adapted_mlp() -> Any:
+    """The adapter of the last layer has a bias of its own; so has that layer."""
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(mlp(), LoraConfig(r=2, lora_alpha=4, init_lora_weights=False, target_modules=["2"], lora_bias=True))
+    model.get_submodule("base_model.model.2.lora_B.default").bias.data.copy_(torch.linspace(-1, 1, NUM_LABELS))
+    return model
+
+
+def dora() -> Any:
+    """Rows get a length of their own, which is not the one they would have."""
+    model: Any = adapted(target_modules=["lm_head"], use_dora=True)
+    magnitudes = model.get_submodule("base_model.model.lm_head.lora_magnitude_vector.default").weight
+    magnitudes.data.mul_(torch.linspace(0.5, 2, len(magnitudes)))
+    return model
+
+
 def saved() -> Any:
     return adapted(target_modules=["q_proj"], modules_to_save=["lm_head"])
 
@@ -331,6 +348,8 @@ THIRD_PARTY: Final[list[Cell]] = [
     ),
     Cell("LoRA on the head", lambda: adapted(target_modules=["lm_head"]), **HF),
     Cell("LoRA on the head, merged", merged, **HF),
+    Cell("LoRA on the head, with a bias of its own", adapted_mlp),
+    Cell("DoRA on the head", dora, **HF),
     Cell("LoRA, the head in `modules_to_save`", saved, **HF),
     Cell("quantised by torchao", torchao_net, outcome="refused", says="its weight is quantised"),
 ]
