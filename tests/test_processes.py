@@ -176,15 +176,15 @@ class EvenToy(Toy):
         self.body[2] = nn.Identity()
 
 
-def fitted(rank: int = 0, num_processes: int = 1) -> dict[str, Any]:
-    """The last reports of a fit over one epoch, and what other callbacks can watch."""
+def fitted(rank: int = 0, num_processes: int = 1, *, watch: bool = True) -> dict[str, Any]:
+    """The last reports of a fit over one epoch, what other callbacks can watch, and the weights."""
     schedule = Schedule(train_every_n_steps=3, train_batches=2)
     thresholds = Thresholds(min_inputs=36)  # three batches of all processes, a fourth where the last of an epoch is among them
     monitor = LabelSimilarityMonitor(
         labels=LabelSelection(max_tracked=5), schedule=schedule, thresholds=thresholds, display=ALWAYS
     )
     run = trainer(
-        callbacks=[monitor],
+        callbacks=[monitor] if watch else [],
         max_epochs=1,
         num_sanity_val_steps=0,
         strategy=DDPStrategy() if num_processes > 1 else "auto",
@@ -192,9 +192,10 @@ def fitted(rank: int = 0, num_processes: int = 1) -> dict[str, Any]:
         use_distributed_sampler=False,  # it would shuffle
     )
     training, validation = (shared(given, rank, num_processes) for given in (loader(96), loader(60, seed=2)))
-    run.fit(EvenToy(), training, validation)
+    model = EvenToy()
+    run.fit(model, training, validation)
     reports = {stage: {**summary(report), "step": report.step} for stage, report in monitor.last_report.items()}
-    return {"reports": reports, "metrics": watchable(run.callback_metrics)}
+    return {"reports": reports, "metrics": watchable(run.callback_metrics), "weights": list(model.state_dict().values())}
 
 
 SERIES = [0.5, 0.7, 0.7, 0.5, 0.7, 0.7, 0.7, 0.7]
@@ -334,7 +335,7 @@ def work(rank: int, share: str, folder: Path) -> None:
         found[f"watched {max_tracked} that moves on"] = watched(max_tracked, mine, together(rank, world), moves_on=True)
     found["watched alone"] = watched(K, mine, ALONE)
     found["watched nothing"] = watched(6, [], together(rank, world))
-    found["fitted"] = fitted(rank, world)
+    found["fitted"], found["fitted, unwatched"] = fitted(rank, world), fitted(rank, world, watch=False)
     for action in ENDS:
         found[action] = alerted(action, rank, world)
     for fault in (None, *FAULTS):
@@ -517,6 +518,9 @@ def test_a_fit_of_several_processes_reports_as_one_does(processes: list[dict[str
             assert report["step"] == wanted["reports"][stage]["step"]
             assert_same_reports(report, wanted["reports"][stage])
         assert found["metrics"] == pytest.approx(wanted["metrics"], abs=1e-5, nan_ok=True)
+    for process in processes:
+        for weight, other in zip(process["fitted"]["weights"], process["fitted, unwatched"]["weights"], strict=True):
+            assert torch.equal(weight, other)
 
 
 @pytest.mark.parametrize("action", ENDS)

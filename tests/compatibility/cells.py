@@ -120,6 +120,8 @@ class Result:
     model: Watched
     monitor: LabelSimilarityMonitor | None
     told: list[str]
+    random_state: Tensor
+    """Of torch's generator, after the training."""
 
     @property
     def report(self) -> GapReport:
@@ -139,11 +141,13 @@ def watched(cell: Cell, *, watch: bool = True) -> Result:
         training, validation = (DataLoader(Examples(cell.inputs, num, seed), batch_size=8) for num, seed in ((24, 0), (40, 1)))
         run.fit(model, training, validation)
     told = [str(warning.message) for warning in record if "LabelSimilarityMonitor" in str(warning.message)]
-    return Result(model, monitor if watch else None, [text for text in told if "undefined" not in text])
+    told = [text for text in told if "undefined" not in text]
+    return Result(model, monitor if watch else None, told, torch.get_rng_state())
 
 
 def assert_harmless(result: Result, unwatched: Result) -> None:
-    """The weights are those of a training without the monitor, bit for bit."""
+    """The weights are those of a training without the monitor, bit for bit, and so are the random numbers that come next."""
+    assert torch.equal(result.random_state, unwatched.random_state)
     for (name, weight), other in zip(result.model.state_dict().items(), unwatched.model.state_dict().values(), strict=True):
         assert torch.equal(weight, other), name
 
