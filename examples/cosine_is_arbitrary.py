@@ -65,7 +65,7 @@ def main(epochs: int = 10) -> None:
     }
     for what, moved in rows.items():
         probs, report = look(moved, images)
-        values = [report.rungs[rung][i, j].item() for rung in ("raw_cosine", "centered_cosine", "logit_correlation", "overlap")]
+        values = [report.matrix(rung)[i, j].item() for rung in ("raw_cosine", "centered_cosine", "logit_correlation", "overlap")]
         print(f"{what:24}" + "".join(f"{value:12.4f}" for value in values) + f"{(probs - before).abs().max().item():34.1e}")
     print("\nThe raw cosine is whatever you like; no probability noticed. The other columns did not move.")
 

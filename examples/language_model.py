@@ -118,10 +118,8 @@ def main(epochs: int = 7, batches: int | None = None, folder: str = "lightning_l
     """Train, print what the monitor found, and return its last validation report."""
     pl.seed_everything(0, verbose=False)
     training, validation, vocabulary = documentation()
-    # Of 256 words those that come up at least twice as often as the average: about the rest there is little to say.
-    labels = LabelSelection(
-        names=vocabulary, ignore=[0], max_tracked=256, min_probability=2, targets_key="targets", ignore_index=IGNORED
-    )
+    # Words that come up at least as often as the average: about the rest there is little to say.
+    labels = LabelSelection(names=vocabulary, ignore=[0], min_probability=1, targets_key="targets", ignore_index=IGNORED)
     # Words overlap more than classes of images do, and more widely: at the default of 0.1 a third of all pairs would be flagged.
     thresholds = Thresholds(stranger=0.25, lookalike=0.25)
     monitor = LabelSimilarityMonitor(labels=labels, schedule=Schedule(train_every_n_steps=500), thresholds=thresholds)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Literal
 
 from lightning_cossim.checks import Restriction, check_number
 from lightning_cossim.errors import ConfigError, expected
@@ -33,6 +34,9 @@ class Schedule:
         max_inputs_per_batch: inputs of a batch that are looked at, at least 1; of a larger batch a random sample.
         validation: whether to report on every validation run.
         test: whether to report on every test run.
+        neighbors: of more than `max_tracked` labels, when to look for those whose rows are most alike, which takes half a minute
+            for fifty thousand on two cores: "never", at the end of a fit ("fit_end") and of runs of their own, or with every
+            "validation" too. Fewer labels are all compared in any case.
 
     Raises:
         ConfigError: a value is of the wrong type or out of range.
@@ -43,6 +47,7 @@ class Schedule:
     max_inputs_per_batch: WholeFrom1 = 1024
     validation: bool = True
     test: bool = True
+    neighbors: Literal["never", "fit_end", "validation"] = "fit_end"
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -91,8 +96,10 @@ class LabelSelection:
     Args:
         names: a name for every row of the head, in order: a list, or the path of a UTF-8 text file with one name a line.
         ignore: rows of the head that do not count at all, padding for example: neither for the mean row nor in pairs.
-        max_tracked: labels whose pairs are looked at, at least 2; of more, those with the largest probability mass in the first
-            window.
+        max_tracked: labels all of whose pairs are looked at, at least 2. Of more labels, as in a language model, a sample of the
+            pairs is: those that overlap most, those whose rows are most alike, and others drawn at random.
+        labels_per_input: where there are more labels than that, those of each input that are kept, the most likely ones, at
+            least 2. Overlaps are then a little too small; reports say by how much at the most.
         min_probability: labels with a smaller mean probability, as a share of 1/K, are left out of pairs; at least 0.
         ignore_index: inputs with this target are left out where `targets_key` tells the targets: the padding of sequences for
             example.
@@ -106,6 +113,7 @@ class LabelSelection:
     names: Sequence[str] | ReadableFile | None = None
     ignore: Sequence[WholeFrom0] = ()
     max_tracked: WholeFrom2 = 512
+    labels_per_input: WholeFrom2 = 64
     min_probability: NonNegative = 0.01
     ignore_index: Whole = -100
     targets_key: int | str | None = None

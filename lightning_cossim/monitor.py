@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
@@ -25,6 +24,7 @@ from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind
 from lightning_cossim.head import find_head
 from lightning_cossim.layers import changes_after
 from lightning_cossim.processes import Processes
+from lightning_cossim.progress import bar
 from lightning_cossim.report import GapReport
 from lightning_cossim.reporter import Reporter
 from lightning_cossim.reporting.tags import group, suffix
@@ -38,6 +38,8 @@ from lightning_cossim.watch import HeadWatch
 __all__ = ["LabelSimilarityMonitor"]
 
 _logger = logging.getLogger(__name__)
+_TAKES_LONG = 3.0
+"""Seconds of work from which on the user is told of it, and shown how far it is."""
 _P = ParamSpec("_P")
 
 
@@ -135,7 +137,6 @@ class LabelSimilarityMonitor(Callback):
         self.last_report: dict[str, GapReport] = self._reporter.last_report
         """The last report of each stage: "train", "val", "test"; of one of several loaders, "val/dataloader_idx_0"."""
         self._session: Session | None = None
-        self._tracked: Tensor | None = None
         self._steps = StepCounter()
         self._clock = WindowClock(schedule.train_every_n_steps, schedule.train_batches, self.thresholds.min_inputs)
         self._batches_of_fit, self._batches_started = math.inf, 0
@@ -153,7 +154,6 @@ class LabelSimilarityMonitor(Callback):
         if not self._steps.start_fit(trainer.global_step, len(trainer.optimizers)):  # another fit than the last one
             self._clock.start_fit(self._steps.step)
             self._reporter.start_fit()
-            self._tracked = session.watch.tracked = None
         self._clock.drop_window(self._steps.step)
         step, accumulate = self._steps.step, trainer.accumulate_grad_batches
         self._batches_started = step * accumulate
@@ -170,6 +170,9 @@ class LabelSimilarityMonitor(Callback):
     @_harmless
     def on_train_end(self, session: Session, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._steps.finish_fit(trainer.global_step, manual=not pl_module.automatic_optimization)
+        wanted = self.schedule.neighbors
+        if wanted == "fit_end" or (wanted == "validation" and not trainer.enable_validation):
+            self._look_for_neighbors(session, trainer)
         self._reporter.draw(trainer, session.budget, at_the_end=True)
         if self.display.projector:
             self._reporter.project(trainer, session.watch.head.unembedding)
@@ -320,6 +323,8 @@ class LabelSimilarityMonitor(Callback):
     @_harmless
     def _end_run(self, session: Session, trainer: pl.Trainer, stage: str, *, at_the_end: bool) -> None:
         self._report(session, trainer, stage)
+        if self.schedule.neighbors == "validation" or (at_the_end and self.schedule.neighbors == "fit_end"):
+            self._look_for_neighbors(session, trainer)
         session.budget.finish("validation")
         self._reporter.draw(trainer, session.budget, at_the_end=at_the_end)
 
@@ -339,7 +344,6 @@ class LabelSimilarityMonitor(Callback):
             "next_due": self._clock.next_due,
             "inputs_per_batch": self._clock.inputs_per_batch,
             "inputs_of_last": self._clock.inputs_of_last,
-            "tracked": None if self._tracked is None else self._tracked.tolist(),
             **self._reporter.state_dict(),
         }
 
@@ -350,7 +354,6 @@ class LabelSimilarityMonitor(Callback):
         self._steps.in_batch = state["in_batch"]
         self._clock.next_due = state["next_due"]
         self._clock.inputs_per_batch, self._clock.inputs_of_last = state["inputs_per_batch"], state["inputs_of_last"]
-        self._tracked = None if state["tracked"] is None else torch.tensor(state["tracked"])
         self._reporter.load_state_dict(state)
 
     # What the hooks call
@@ -376,7 +379,6 @@ class LabelSimilarityMonitor(Callback):
             model=pl_module,
             embeddings_from=self.embeddings_from,
             logits_from=self.logits_from,
-            tracked=self._tracked,
             warn=self._warn,
         )
         processes = Processes(trainer.strategy, trainer.world_size, trainer.global_rank)
@@ -428,16 +430,30 @@ class LabelSimilarityMonitor(Callback):
             if not session.watch.is_open(window):
                 continue
             report = session.watch.close(window, session.processes)
-            self._tracked = session.watch.tracked
             scalars = {**report.scalars, "overhead_fraction": session.overhead.share(window)}
             where: dict[str, Any] = {"stage": stage, "step": self._steps.step, "dataloader_idx": dataloader_idx}
             report = replace(report, scalars=scalars, **where)
             report = session.processes.together(functools.partial(judged, report, self.thresholds))
             self._reporter.publish(trainer, session.processes, report)
 
+    def _look_for_neighbors(self, session: Session, trainer: pl.Trainer) -> None:
+        """Put the pairs whose rows are most alike into the last reports on samples of the pairs."""
+        for window in session.watch.summarized:
+            last = self.last_report[window]
+            seconds = session.watch.seconds_of_search()
+            if seconds > _TAKES_LONG:
+                what = f"the nearest neighbours of {session.watch.head.num_labels} labels, about {seconds:.0f} s"
+                self._inform(f'looking for {what}; `Schedule(neighbors="never")` leaves it out')
+            with bar("nearest neighbours", shown=trainer.is_global_zero and seconds > _TAKES_LONG) as progress:
+                report = session.watch.look_for_neighbors(window, session.processes, progress)
+            scalars = {**report.scalars, "overhead_fraction": last.scalars["overhead_fraction"]}
+            where: dict[str, Any] = {"stage": last.stage, "step": last.step, "dataloader_idx": last.dataloader_idx}
+            report = replace(report, scalars=scalars, alerts=last.alerts, **where)
+            self._reporter.renew(session.processes.together(functools.partial(judged, report, self.thresholds)))
+
     def _inputs_of_all(self, session: Session) -> int:
         """What the window of this training has been shown by all processes."""
-        return session.processes.count(session.watch.num_looked_at.get("train", 0))
+        return sum(session.processes.each(session.watch.num_looked_at.get("train", 0)))
 
     def _announce(self, session: Session, what_next: str) -> None:
         tags = group("*", self.name)

@@ -191,7 +191,7 @@ class HeadObserver:
         if z_NK is None:  # nothing shows them, which is why the user says where embeddings come from
             return Observation(weights.unembedding, weights.logits(f_ND), f_ND)
         # Written into is not yet changed: what a compiled graph gives out may have been written from within.
-        if was_written and not _agree(weights, f_ND, z_NK):
+        if was_written and not _agree_in_part(weights, f_ND, z_NK):
             return self._worked_out(weights, f_ND)
         return self._checked(weights, f_ND, z_NK)
 
@@ -236,6 +236,18 @@ class HeadObserver:
             f"{output} from `embedding @ weight.T + bias` by up to {error:.3g} ({likely}); logit_correlation and "
             "log_odds_variance would be false and are left out"
         )
+
+
+def _agree_in_part(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> bool:
+    """Whether weight and bias give these logits: those of all labels in some inputs, and those of some labels in all inputs."""
+    rows, labels = (_spread(size, _CHECKED, z_NK.device) for size in z_NK.shape)
+    bias = None if weights.bias is None else weights.bias[labels]
+    return _agree(weights, f_ND[rows], z_NK[rows]) and _agree(Weights(weights.unembedding[labels], bias), f_ND, z_NK[:, labels])
+
+
+def _spread(size: int, num: int, device: torch.device) -> Tensor:
+    """So many places, evenly spread over all; all if there are no more."""
+    return torch.arange(size, device=device) if size <= num else torch.linspace(0, size - 1, num, device=device).long()
 
 
 def _agree(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> bool:

@@ -29,15 +29,16 @@ class Processes:
     def __init__(self, strategy: Any = None, num: int = 1, rank: int = 0) -> None:
         self.strategy, self.num, self.rank = strategy, num, rank
 
-    def count(self, number: int) -> int:
-        """The sum of a whole number that every process has."""
-        return number if self.num == 1 else int(self._add(torch.tensor(number)))
+    def each(self, number: int) -> list[int]:
+        """A whole number of every process, by rank."""
+        numbers = torch.zeros(self.num, dtype=torch.int64)
+        numbers[self.rank] = number
+        found: list[int] = (numbers if self.num == 1 else self._add(numbers)).tolist()
+        return found
 
     def where(self, *, holds: bool) -> list[int]:
         """The ranks of the processes where something holds, ascending."""
-        held = torch.zeros(self.num, dtype=torch.int64)
-        held[self.rank] = holds
-        return (held if self.num == 1 else self._add(held)).nonzero().flatten().tolist()
+        return [rank for rank, number in enumerate(self.each(int(holds))) if number]
 
     def sums(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The sums of tensors that every process has, of the same shapes and dtypes, on the device where they are added up.

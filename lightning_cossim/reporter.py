@@ -80,6 +80,12 @@ class Reporter:
         self._publisher.publish(report, trainer.loggers if trainer.is_global_zero else (), trainer.callback_metrics)
         self._act(trainer, report, [breach.alert.action for breach in acting])
 
+    def renew(self, report: GapReport) -> None:
+        """Keep a report in place of the last of its window, which is on other pairs; its pictures are still to be drawn."""
+        window = f"{report.stage}{suffix(report.dataloader_idx)}"
+        last, self.last_report[window] = self.last_report[window], report
+        self._undrawn = [*(other for other in self._undrawn if other is not last), report]
+
     def publish_nothing(self, trainer: Any, loaders: Sequence[int | None]) -> None:
         """For a validation run without a report: other callbacks find their keys all the same."""
         self._publisher.publish_nothing(trainer.callback_metrics, loaders)

@@ -164,23 +164,23 @@ def judged(report: GapReport, thresholds: Thresholds) -> GapReport:
 
     Where there is no verdict nothing is flagged, and the shares are NaN with the reason in `undefined`.
     """
-    eligible_LL, why = _eligible(report, thresholds), no_verdict(report, thresholds)
-    num_eligible = int(eligible_LL.sum())
+    eligible_P, why = _eligible(report, thresholds), no_verdict(report, thresholds)
+    weight_P = torch.ones(eligible_P.shape) if report.compared.weight is None else report.compared.weight
+    num_eligible = float(weight_P[eligible_P].sum())
     if why is None and not num_eligible:
         why = "no pair has the mass"
+    # An overlap that may be larger than what was seen of it is no sign that there is little.
+    may_be_P = 0.0 if report.overlap_error is None else report.overlap_error
     beyond: dict[Side, Tensor] = {
         "strangers": report.gap > thresholds.stranger,
-        "lookalikes": report.gap < -thresholds.lookalike,
+        "lookalikes": report.gap + may_be_P < -thresholds.lookalike,
     }
-    flags = {side: torch.zeros_like(eligible_LL) if why else beyond_LL & eligible_LL for side, beyond_LL in beyond.items()}
-    shares = {f"share_{side}": math.nan if why else (flags_LL.sum() / num_eligible).item() for side, flags_LL in flags.items()}
+    flags = {side: torch.zeros_like(eligible_P) if why else beyond_P & eligible_P for side, beyond_P in beyond.items()}
+    shares = {
+        f"share_{side}": math.nan if why else float(weight_P[flags_P].sum()) / num_eligible for side, flags_P in flags.items()
+    }
     undefined = dict.fromkeys(shares, why) if why else {}
-    return replace(
-        report,
-        flags={side: flags_LL | flags_LL.T for side, flags_LL in flags.items()},
-        scalars={**report.scalars, **shares},
-        undefined={**report.undefined, **undefined},
-    )
+    return replace(report, flags=flags, scalars={**report.scalars, **shares}, undefined={**report.undefined, **undefined})
 
 
 def evaluate(report: GapReport, thresholds: Thresholds) -> list[Breach]:
@@ -205,7 +205,6 @@ def alert_values(report: GapReport, thresholds: Thresholds) -> list[float]:
 
 
 def _eligible(report: GapReport, thresholds: Thresholds) -> Tensor:
-    """Boolean (L, L), above the diagonal: pairs with a gap and with mass on both sides."""
+    """Boolean (P,): pairs with a gap and with mass on both sides."""
     massive_L = report.mean_probs >= thresholds.min_mass / max(report.num_live, 1)
-    # One of its two entries stands for a pair: they may differ in the last digit.
-    return (report.gap.isfinite() & massive_L[:, None] & massive_L).triu(diagonal=1)
+    return report.gap.isfinite() & massive_L[report.compared.row] & massive_L[report.compared.column]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lightning_cossim.config import LabelSelection
 from lightning_cossim.errors import InputError
+from lightning_cossim.functional.neighbors import seconds_of_search
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.head import Head, Weights
 from lightning_cossim.layers import is_compiled
@@ -17,13 +18,14 @@ from lightning_cossim.processes import Processes
 from lightning_cossim.report import GapReport
 from lightning_cossim.sources import Source
 from lightning_cossim.targets import counted_inputs
-from lightning_cossim.window import ChoosingWindow, Window
+from lightning_cossim.vocabulary import VocabularySummary, VocabularyWindow
+from lightning_cossim.window import Window
 
 __all__ = ["HeadWatch"]
 
 
 class HeadWatch:
-    """Holds the observer of a head, the open window of every stage, and the labels chosen for all of them.
+    """Holds the observer of a head and the open window of every stage.
 
     A window goes from `open` to `close`; in between, every batch that counts goes from `begin_batch` before the forward pass to
     `look` as soon after it as may be, at the latest `end_batch`.
@@ -36,7 +38,6 @@ class HeadWatch:
         model: the LightningModule; by default the head alone.
         embeddings_from: what gives the embeddings where the head is not called.
         logits_from: what gives the logits where they change after the head.
-        tracked: (L,), the labels chosen earlier, by a run that goes on; forgotten where this head does not have them.
         warn: says something to the user; what it is given again was said before.
 
     Raises:
@@ -54,17 +55,16 @@ class HeadWatch:
         model: nn.Module | None = None,
         embeddings_from: Source | None = None,
         logits_from: Source | None = None,
-        tracked: Tensor | None = None,
         warn: Callable[[str], None],
     ) -> None:
         labels.check_labels(head.num_labels)
         self.head, self.labels, self.overlap, self.max_inputs, self.warn = head, labels, overlap, max_inputs, warn
         self.names = labels.read_names(head.num_labels)
-        self.tracked = None if tracked is None or tracked.max() >= head.num_labels else tracked
-        """(L,), the labels chosen in the first window; None: all, or not chosen yet."""
         self.num_looked_at: dict[str, int] = {}
         """Stage to the inputs that its open window has been shown by this process."""
-        self._windows: dict[str, Window] = {}
+        self._windows: dict[str, Window | VocabularyWindow] = {}
+        self._summaries: dict[str, VocabularySummary] = {}
+        """Stage to what its last window saw, where there are very many labels."""
         self._called: set[str] = set()
         self._told: set[tuple[str, str]] = set()
         self._counted: Tensor | None = None
@@ -77,11 +77,13 @@ class HeadWatch:
         self._called.discard(stage)
         self._observer.check_again()
         self.num_looked_at[stage] = 0
-        choose = self.tracked is None and self.head.num_labels > self.labels.max_tracked
-        if choose:
-            self._windows[stage] = ChoosingWindow(self.head, self.labels, self.overlap, step)
-        else:
-            self._windows[stage] = Window(self.head, self.labels, self.overlap, step, self.tracked)
+        kind = VocabularyWindow if self.has_vocabulary else Window
+        self._windows[stage] = kind(self.head, self.labels, self.overlap, step)
+
+    @property
+    def has_vocabulary(self) -> bool:
+        """Whether there are too many labels for all their pairs."""
+        return self.head.num_labels > self.labels.max_tracked
 
     def is_open(self, stage: str) -> bool:
         """Whether the stage has a window."""
@@ -91,7 +93,7 @@ class HeadWatch:
         """The next call of the head counts, where the stage has a window; training opens its own."""
         if stage == "train" and not self.is_open(stage):
             self.open(stage, step)
-        if self.is_open(stage):
+        if self.is_open(stage) and self._windows[stage].wants_batch():
             self._counted = self._counted_inputs(batch)
             self._observer.arm()
 
@@ -134,13 +136,39 @@ class HeadWatch:
             FailedTogether: one of several processes could not do its part.
         """
         window = self._windows.pop(stage)
-        if self.tracked is not None:  # another stage has chosen since the window was opened
-            window.tracked = self.tracked
-        report = window.close(processes)
-        self.tracked = window.tracked
+        if isinstance(window, VocabularyWindow):
+            report = self._summed_up(stage, window.close(processes), processes)
+        else:
+            report = window.close(processes)
         if not report.num_inputs and stage not in self._called:
             self.warn(f"watching {self.head.path}: {self._why_not_called()}")
         self._remark(stage, report)
+        return self._named(report)
+
+    @property
+    def summarized(self) -> list[str]:
+        """The stages whose last report was on a sample of the pairs, and can be asked for again with others."""
+        return [*self._summaries]
+
+    def seconds_of_search(self) -> float:
+        """About how long `look_for_neighbors` takes."""
+        return seconds_of_search(self.head.unembedding)
+
+    def look_for_neighbors(self, stage: str, processes: Processes, progress: Callable[[float], None]) -> GapReport:
+        """The last report of a summarized stage once more, with the pairs whose rows are most alike.
+
+        Every process has to call it, at the same time.
+        """
+        summary = self._summaries[stage]
+        return self._named(processes.together(lambda: summary.report(summary.nearest(progress))))
+
+    def _summed_up(self, stage: str, summary: VocabularySummary, processes: Processes) -> GapReport:
+        if stage != "train":  # whose summary is then not asked for
+            self._summaries.pop("train", None)
+        self._summaries[stage] = summary
+        return processes.together(summary.report)
+
+    def _named(self, report: GapReport) -> GapReport:
         return replace(report, names=tuple(self.names[label] for label in report.labels))
 
     def _why_not_called(self) -> str:

@@ -19,6 +19,7 @@ COPIED = ("lightning_cossim", "tests", "examples", "pyproject.toml", "README.md"
 METRICS = "tests/metrics/test_metrics.py"
 MONITOR = "tests/test_monitor.py"
 GAP = "tests/metrics/test_similarity_gap.py"
+VOCABULARY = "tests/test_vocabulary.py"
 RUNS = "tests/test_runs.py"
 HEADS = "tests/compatibility/test_heads.py::test_a_user_gets_what_the_table_says"
 
@@ -134,9 +135,9 @@ MUTANTS = (
         "runs the softmax over the tracked labels only",
         (
             (
-                "functional/overlap.py",
-                "h_NL = h_NL if labels is None else h_NL[:, labels]",
-                "h_NL = h_NL if labels is None else self._profiles(log_p_NK[:, labels].log_softmax(dim=1))",
+                "metrics/probability_overlap.py",
+                "h_NK[:, self.labels.to(h_NK.device)]",
+                "self.overlap.profiles(self.overlap.log_probabilities(logits[:, self.labels])).values",
             ),
         ),
         (f"{METRICS}::test_tracked_labels_see_the_whole_softmax",),
@@ -169,8 +170,18 @@ MUTANTS = (
         (f"{MONITOR}::TestReports::test_nothing_comes_from_the_sanity_check",),
     ),
     Mutant(
+        "leaves out the products off the diagonal",
+        (("functional/overlap.py", "    _add_product(total[first, rest], profiles[:, first], profiles[:, rest])\n", ""),),
+        ("tests/functional/test_overlap.py::test_sums_of_many_labels_are_those_of_the_whole_product",),
+    ),
+    Mutant(
+        "adds to sums of a few labels in place",
+        (("functional/overlap.py", " and min(total.shape) >= _MIN_IN_PLACE", ""),),
+        ("tests/functional/test_overlap.py::test_one_large_call_is_as_exact_as_many_small_ones",),
+    ),
+    Mutant(
         "counts in float32",
-        (("functional/overlap.py", ".to(torch.int64 if self.kind in _COUNTED else h_NL.dtype)", ""),),
+        (("functional/overlap.py", "return torch.int64 if self.counts_inputs else torch.float32", "return torch.float32"),),
         ("tests/functional/test_overlap.py::TestKinds::test_counts_do_not_stall",),
     ),
     Mutant(
@@ -178,8 +189,8 @@ MUTANTS = (
         (
             (
                 "functional/overlap.py",
-                "        return ((log_p_NK >= last_N1) & (log_p_NK > -torch.inf)).to(log_p_NK.dtype)\n",
-                "        return torch.zeros_like(log_p_NK).scatter_(1, log_p_NK.topk(self.k, dim=1).indices, 1.0)\n",
+                "        return (log_p_NK >= last_N1) & (log_p_NK > -torch.inf)\n",
+                "        return torch.zeros_like(log_p_NK).scatter_(1, log_p_NK.topk(self.k, dim=1).indices, 1.0) > 0\n",
             ),
         ),
         ("tests/functional/test_overlap.py::TestKinds::test_ties_at_the_last_place_are_all_among_the_top",),
@@ -367,15 +378,45 @@ MUTANTS = (
         ("tests/functional/test_padding.py", f"{GAP}::test_padding_that_moves_the_others_is_named_with_what_it_does"),
     ),
     Mutant(
-        "chooses labels by what one process saw",
+        "reads embeddings with weights that have moved on",
         (
             (
-                "window.py",
-                "(mass_K,) = self.tracked, self.head.gathered(), processes.sums([self._mass])",
-                "mass_K = self.tracked, self.head.gathered(), self._mass",
+                "vocabulary.py",
+                "        if self._snapshot is not None:\n            self._keep_no_embeddings()\n",
+                "",
             ),
         ),
-        ("tests/test_window.py::test_masses_of_all_processes_are_added_up",),
+        (f"{VOCABULARY}::test_overlaps_are_those_of_what_was_seen_also_where_weights_move",),
+    ),
+    Mutant(
+        "takes what was kept of a vocabulary for all there is",
+        (("functional/sparse_overlap.py", "torch.minimum(sums_P + self._left_out(pairs), at_most_P)", "sums_P"),),
+        (f"{VOCABULARY}::test_overlaps_of_a_few_labels_an_input_are_too_small_by_no_more_than_is_said",),
+    ),
+    Mutant(
+        "bounds what was left out by the inputs that kept neither label",
+        (("functional/sparse_overlap.py", "both_P + without_i_P + without_j_P", "both_P"),),
+        (f"{VOCABULARY}::test_overlaps_of_a_few_labels_an_input_are_too_small_by_no_more_than_is_said",),
+    ),
+    Mutant(
+        "lets pairs that were drawn stand for themselves alone",
+        (("functional/stratified.py", "    weight[order >= len(wanted)] = (total - len(wanted)) / num_random\n", ""),),
+        ("tests/functional/test_stratified.py", f"{VOCABULARY}::test_a_sample_stands_for_all_pairs"),
+    ),
+    Mutant(
+        "keeps the first inputs of a long run",
+        (("vocabulary.py", "self._blocks[::2], 2 * self._stride", "self._blocks[:8], self._stride"),),
+        (f"{VOCABULARY}::test_of_very_many_inputs_an_even_sample_is_kept",),
+    ),
+    Mutant(
+        "flags look-alikes that may be none",
+        (("thresholds.py", "report.gap + may_be_P < -thresholds.lookalike", "report.gap < -thresholds.lookalike"),),
+        (f"{VOCABULARY}::test_a_look_alike_is_one_only_if_it_is_in_any_case",),
+    ),
+    Mutant(
+        "finds neighbours in one direction",
+        (("functional/neighbors.py", "        self._offer(column_C + other.start, row_C + block.start, cosine_C)\n", ""),),
+        ("tests/functional/test_neighbors.py::test_they_are_those_of_the_whole_matrix",),
     ),
     Mutant(
         "takes the snapshot of the first process, seen or not",
@@ -457,7 +498,13 @@ MUTANTS = (
     ),
     Mutant(
         "goes by the inputs of its own process",
-        (("monitor.py", "return session.processes.count(", "return ("),),
+        (
+            (
+                "monitor.py",
+                'return sum(session.processes.each(session.watch.num_looked_at.get("train", 0)))',
+                'return session.watch.num_looked_at.get("train", 0)',
+            ),
+        ),
         ("tests/test_processes.py::test_a_fit_of_several_processes_reports_as_one_does",),
     ),
     Mutant(
@@ -467,7 +514,13 @@ MUTANTS = (
     ),
     Mutant(
         "flags pairs without mass",
-        (("thresholds.py", "report.gap.isfinite() & massive_L[:, None] & massive_L", "report.gap.isfinite()"),),
+        (
+            (
+                "thresholds.py",
+                "report.gap.isfinite() & massive_L[report.compared.row] & massive_L[report.compared.column]",
+                "report.gap.isfinite()",
+            ),
+        ),
         ("tests/test_thresholds.py",),
     ),
     Mutant(

@@ -27,6 +27,7 @@ def test_defaults_of_the_schedule() -> None:
         "max_inputs_per_batch": 1024,
         "validation": True,
         "test": True,
+        "neighbors": "fit_end",
     }
 
 
@@ -36,6 +37,7 @@ def test_defaults_of_the_labels() -> None:
         "names": None,
         "ignore": (),
         "max_tracked": 512,
+        "labels_per_input": 64,
         "min_probability": 0.01,
         "ignore_index": -100,
         "targets_key": None,

@@ -30,7 +30,7 @@ from lightning_cossim.metrics import LabelCosineSimilarity, LogitCorrelation, Lo
 from lightning_cossim.report import GapReport
 from lightning_cossim.reporting.tags import SHARES
 from tests import reference
-from tests.toys import ALWAYS, EMBEDDING_DIM, FEW, INPUT_DIM, NUM_LABELS, Batch, MemoryLogger, Toy, loader, trainer
+from tests.toys import ALWAYS, EMBEDDING_DIM, FEW, INPUT_DIM, NUM_LABELS, Batch, MemoryLogger, Toy, loader, matrices, trainer
 
 K, D, N = 7, 4, 120
 
@@ -581,7 +581,7 @@ def test_what_is_left_is_right(given: Case) -> None:
     pair = np.triu_indices(len(report.labels), 1)
     looked_at = np.ix_(report.labels, report.labels)
     shown = {}
-    for rung, similarity in report.rungs.items():
+    for rung, similarity in matrices(report).items():
         out = pairs_out(rung, given, report.labels)
         np.testing.assert_array_equal(similarity.isnan().numpy()[pair], out[pair], err_msg=rung)
         shown[rung] = np.where(out, np.nan, rungs[rung][looked_at])
@@ -591,7 +591,7 @@ def test_what_is_left_is_right(given: Case) -> None:
             assert report.scalars[name] == pytest.approx(wanted(), abs=2e-4, rel=1e-4), name
     for name, number in given.also.items():
         if not isinstance(number, str):
-            value = report.scalars[name] if name in report.scalars else report.rungs[name][0, 1].item()
+            value = report.scalars[name] if name in report.scalars else report.matrix(name)[0, 1].item()
             assert value == pytest.approx(number, abs=1e-5), name
 
 
@@ -653,7 +653,7 @@ def test_padding_that_is_ignored_leaves_the_cosines_of_the_others_as_they_were()
     for padded in (PADDED, EQUAL):
         metric = SimilarityGap(19, D, ignore=range(7, 19))
         metric.update(padded)
-        np.testing.assert_allclose(array(metric.report().rungs["centered_cosine"])[:7, :7], wanted, atol=1e-6)
+        np.testing.assert_allclose(array(metric.report().matrix("centered_cosine"))[:7, :7], wanted, atol=1e-6)
 
 
 def test_a_common_mode_costs_no_digit() -> None:
@@ -662,8 +662,8 @@ def test_a_common_mode_costs_no_digit() -> None:
     metric.update(COMMON_MODE_BF16, Z, F)
     report = metric.report()
     wanted = reference.cosine(array(COMMON_MODE_BF16), centered=True)
-    np.testing.assert_allclose(array(report.rungs["centered_cosine"]), wanted, atol=1e-5)
-    assert report.rungs["raw_cosine"].min() > 0.99
+    np.testing.assert_allclose(array(report.matrix("centered_cosine")), wanted, atol=1e-5)
+    assert report.matrix("raw_cosine").min() > 0.99
     assert report.scalars[COMMON_MODE] > 50
 
 
@@ -1303,7 +1303,7 @@ def assert_of_the_formulas(report: GapReport, model: Toy, run: Run) -> None:
         "overlap": reference.bhattacharyya(reference.softmax(z)),
     }
     for rung, similarity in wanted.items():
-        shown = array(report.rungs[rung])[kept][pair]
+        shown = array(report.matrix(rung))[kept][pair]
         np.testing.assert_allclose(shown, similarity[kept][pair], atol=2e-5, err_msg=rung)
 
 

@@ -100,6 +100,7 @@ WHOLE: dict[str, Any] = {
         "names": ["a|b", "*", "<b>", "ü", "null", "1", "true", "h: i"],
         "ignore": [0, 3],
         "max_tracked": 5,
+        "labels_per_input": 7,
         "min_probability": 1e-3,
         "ignore_index": -7,
         "targets_key": 1,
@@ -110,6 +111,7 @@ WHOLE: dict[str, Any] = {
         "max_inputs_per_batch": 12,
         "validation": False,
         "test": False,
+        "neighbors": "never",
     },
     "thresholds": {
         "stranger": 0.05,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import cycle, pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import numpy as np
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 from typing_extensions import override
 
-from lightning_cossim import LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
+from lightning_cossim import GapReport, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds, vocabulary
 from lightning_cossim.errors import ConfigError, HeadError, InputError
 from lightning_cossim.functional.overlap import OverlapKind
 from lightning_cossim.reporting.tags import GAPS, SCALARS
@@ -226,7 +226,9 @@ class TestTouchesNothing:
         inputs = torch.cat([batch[0] for batch in loader(60, seed=2)])
         with torch.no_grad():
             probs = model.eval()(inputs).softmax(dim=1).double().numpy()
-        np.testing.assert_allclose(monitor.last_report["val"].rungs["overlap"].numpy(), reference.bhattacharyya(probs), atol=1e-4)
+        np.testing.assert_allclose(
+            monitor.last_report["val"].matrix("overlap").numpy(), reference.bhattacharyya(probs), atol=1e-4
+        )
 
 
 class TestReports:
@@ -249,7 +251,7 @@ class TestReports:
             "overlap": reference.bhattacharyya(reference.softmax(z)),
         }
         for rung, matrix in wanted.items():
-            np.testing.assert_allclose(report.rungs[rung].numpy(), matrix, rtol=1e-4, atol=1e-5, err_msg=rung)
+            np.testing.assert_allclose(report.matrix(rung).numpy(), matrix, rtol=1e-4, atol=1e-5, err_msg=rung)
         explained = reference.explained_overlap(wanted["centered_cosine"], wanted["overlap"])
         assert report.scalars["explained_centered_cosine"] == pytest.approx(explained, abs=1e-4)
         assert report.scalars["gap_behaviour"] == pytest.approx(1 - explained, abs=1e-4)
@@ -269,7 +271,7 @@ class TestReports:
         report = monitor.last_report["train"]
         assert (report.step, report.num_inputs) == (11, 64)
         wanted = reference.cosine(seen[11].double().numpy(), centered=True)
-        np.testing.assert_allclose(report.rungs["centered_cosine"].numpy(), wanted, atol=1e-6)
+        np.testing.assert_allclose(report.matrix("centered_cosine").numpy(), wanted, atol=1e-6)
 
     @pytest.mark.parametrize(
         ("settings", "thresholds", "reports"),
@@ -306,10 +308,10 @@ class TestReports:
         monitor = LabelSimilarityMonitor(overlap=kind)
         fit(Toy(), monitor)
         report = monitor.last_report["val"]
-        assert report.rungs["overlap"].nan_to_num(0).max() > 0
+        assert report.matrix("overlap").nan_to_num(0).max() > 0
         pair = report.pairs()[0]
         i, j = report.names.index(pair.label), report.names.index(pair.other)
-        assert pair.mass == pytest.approx(report.mass[i, j].item() * NUM_LABELS)
+        assert pair.mass == pytest.approx(report.matrix("mass")[i, j].item() * NUM_LABELS)
 
     def test_an_overlap_that_cannot_be_is_told_before_any_training(self) -> None:
         for monitor, text in (
@@ -336,17 +338,62 @@ class TestReports:
         assert monitor.last_report["val"].names == tuple(names)
         assert "label " in str(monitor.last_report["val"])
 
-    def test_of_many_labels_the_most_probable_are_tracked_for_the_whole_run(self) -> None:
-        """With more labels than are tracked, the first window chooses; train and validation then show the same labels."""
+    @pytest.mark.parametrize(("neighbors", "searches"), [("never", 0), ("fit_end", 1), ("validation", 2)])
+    def test_a_vocabulary_is_reported_on_and_its_neighbours_are_looked_for_when_that_is_wanted(
+        self, neighbors: Literal["never", "fit_end", "validation"], searches: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Curves come as for a few labels; the last report has the pairs whose rows are most alike, and is judged again."""
+        monkeypatch.setattr(vocabulary, "_NUM_PAIRS", 5)
+        monkeypatch.setattr(vocabulary, "_NUM_COMMON", 4)
+        found: list[GapReport] = []
+        real = HeadWatch.look_for_neighbors
+
+        def look(*args: Any) -> GapReport:
+            found.append(real(*args))
+            return found[-1]
+
+        monkeypatch.setattr(HeadWatch, "look_for_neighbors", look)
         monitor = LabelSimilarityMonitor(
-            labels=LabelSelection(max_tracked=5), schedule=Schedule(2, 2), thresholds=FEW, display=ALWAYS
+            labels=LabelSelection(max_tracked=5, names=[f"label {i}" for i in range(NUM_LABELS)]),
+            schedule=Schedule(2, 2, neighbors=neighbors),
+            thresholds=FEW,
+            display=ALWAYS,
         )
         logger = MemoryLogger()
         fit(Toy(), monitor, logger=logger)
-        labels = monitor.last_report["val"].labels
-        assert len(labels) == 5
-        assert monitor.last_report["train"].labels == labels
+        report = monitor.last_report["val"]
+        assert len(found) == searches
+        assert ("whose rows are most alike" in report.sampling) == (searches > 0)
+        assert "at random" in report.sampling
+        assert report.flags.keys() == {"strangers", "lookalikes"}
+        assert (report.stage, report.step) == ("val", 11)
+        assert "overhead_fraction" in report.scalars
+        assert all(name.startswith("label ") for name in report.names)
+        assert monitor.last_report["train"].sampling == report.sampling.replace("the 5 whose rows are most alike, ", "")
         assert sorted(logger.curve("cossim_train/overlap_mean")) == [1, 3, 5, 7, 9, 11]
+        assert len(logger.curve("cossim_val/overlap_mean")) == 2
+
+    def test_without_validation_neighbours_are_looked_for_among_what_training_showed(self) -> None:
+        monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5), schedule=Schedule(2, 2), thresholds=FEW)
+        run = trainer(callbacks=[monitor], limit_val_batches=0)
+        run.fit(Toy(), loader())
+        assert monitor.last_report.keys() == {"train"}
+        assert monitor.last_report["train"].flags
+
+    def test_a_validation_by_itself_has_neighbours(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(vocabulary, "_NUM_PAIRS", 5)
+        monkeypatch.setattr(vocabulary, "_NUM_COMMON", 4)
+        monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5))
+        trainer(callbacks=[monitor]).validate(Toy(), loader(60), verbose=False)
+        assert "whose rows are most alike" in monitor.last_report["val"].sampling
+
+    def test_a_long_search_is_announced(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        """With what it will take, and how to go without."""
+        monkeypatch.setattr(HeadWatch, "seconds_of_search", lambda self: 42.4)
+        with caplog.at_level(logging.INFO):
+            fit(Toy(), LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5), thresholds=FEW))
+        text = 'looking for the nearest neighbours of 8 labels, about 42 s; `Schedule(neighbors="never")` leaves it out'
+        assert sum(text in message for message in caplog.messages) == 1
 
     def test_head_that_is_never_called_leaves_the_rungs_of_the_weights(self) -> None:
         """A functional head is told of once; its cosines still come, what needs inputs does not."""
@@ -595,7 +642,7 @@ class TestSetup:
         monitor = LabelSimilarityMonitor(**sources)
         fit(model, monitor)
         assert f"; softmax of {output}; next report at step 11" in told[0]
-        assert monitor.last_report["val"].rungs["overlap"].isfinite().any()
+        assert monitor.last_report["val"].matrix("overlap").isfinite().any()
 
     @pytest.mark.parametrize(
         ("config", "changed"),
@@ -734,11 +781,3 @@ class TestState:
         for one in (monitor, other):
             one._reporter._publisher.watched["cossim_val"]["gap_behaviour"] = 7.0
         assert state == before
-
-    def test_choice_of_labels_survives_a_resume(self) -> None:
-        """What is restored is what was chosen, whatever the first window after the resume would choose."""
-        monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=6))
-        monitor.load_state_dict({**monitor.state_dict(), "tracked": [0, 1, 2, 4, 7]})
-        fit(Toy(), monitor)
-        assert monitor.last_report["val"].labels == (0, 1, 2, 4, 7)
-        assert monitor.state_dict()["tracked"] == [0, 1, 2, 4, 7]

@@ -577,3 +577,26 @@ def test_a_parametrized_head_in_training_is_seen_as_it_computed() -> None:
         seen = take(observer)
         assert seen.problem is None
         assert seen.embedding is not None
+
+
+@pytest.mark.parametrize("what", ["some inputs", "some labels", "nothing"])
+def test_of_large_logits_written_in_place_a_part_tells_whether_they_were_changed(what: str) -> None:
+    """All labels of some inputs, and some labels of all; where they were, what the weights give takes their place."""
+    layer = nn.Linear(4, 300)
+    observer = HeadObserver(Head("fc", layer, "its path"))
+    inputs = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        observer.arm()
+        logits = layer(inputs)
+        wanted = logits.clone()
+        logits.add_(0)
+        if what == "some inputs":
+            logits[17:20] += 5
+        elif what == "some labels":
+            logits[:, 101:103] += 5
+        seen = observer.take(1000, torch.Generator())
+    assert seen is not None
+    assert seen.logits is not None
+    torch.testing.assert_close(seen.logits, wanted)
+    assert (seen.problem is None) == (what == "nothing")
+    observer.detach()

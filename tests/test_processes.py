@@ -27,14 +27,24 @@ from torch.multiprocessing.spawn import start_processes
 from torch.utils.data import DataLoader, Subset
 from torchmetrics import Metric
 
-from lightning_cossim import Alert, AlertRaised, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds, layers, window
+from lightning_cossim import (
+    Alert,
+    AlertRaised,
+    LabelSelection,
+    LabelSimilarityMonitor,
+    Schedule,
+    Thresholds,
+    layers,
+    vocabulary,
+    window,
+)
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.head import Head
 from lightning_cossim.metrics import LabelCosineSimilarity, LogitCorrelation, LogOddsVariance, ProbabilityOverlap, SimilarityGap
 from lightning_cossim.processes import ALONE, Processes
 from lightning_cossim.report import GapReport
+from lightning_cossim.vocabulary import VocabularySummary, VocabularyWindow
 from lightning_cossim.watch import HeadWatch
-from lightning_cossim.window import ChoosingWindow
 from tests import reference
 from tests.test_thresholds import report_of
 from tests.toys import ALWAYS, Loader, Toy, loader, trainer
@@ -147,7 +157,7 @@ def assert_same_reports(value: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 
 def watched(max_tracked: int, batches: list[Inputs], processes: Processes, *, moves_on: bool = False) -> dict[str, Any]:
-    """The reports of two windows over the same batches, the first of which chooses labels, and what the user is told.
+    """The reports of two windows over the same batches, and what the user is told.
 
     The weights may move on before a window's end, as they do in training.
     """
@@ -245,14 +255,18 @@ FAULTS: Final[dict[str, tuple[Any, str, int]]] = {
     "a window that opens": (HeadWatch, "open", 1),
     "sums": (SimilarityGap, "update", 2),
     "the report": (SimilarityGap, "report", 1),
-    "labels to choose": (ChoosingWindow, "_keep", 0),
-    "the last sums": (ChoosingWindow, "_chunks", 0),
-    "labels chosen": (ChoosingWindow, "_most_probable", 0),
-    "weights to choose by": (layers, "weight_of", 5),
-    "memory for the masses": (Processes, "_copies", 0),
+    "weights": (layers, "weight_of", 5),
     "memory for sums": (Processes, "_copies", 1),
     "states to sum": (window, "_to_sum", 1),
     "sums of all": (window, "_of_all", 1),
+}
+OF_VOCABULARIES: Final[dict[str, tuple[Any, str, int]]] = {
+    "the labels of inputs": (vocabulary, "sparse_profiles", 1),
+    "what was kept": (VocabularyWindow, "_rows_among", 0),
+    "sums of a vocabulary": (VocabularyWindow, "_block_sums", 1),
+    "memory for a vocabulary": (Processes, "_copies", 0),
+    "the report on a vocabulary": (VocabularySummary, "report", 1),
+    "neighbours": (VocabularySummary, "nearest", 0),
 }
 """Work of ours: whose it is, and which of its calls, from 0, goes wrong in the last process."""
 
@@ -260,7 +274,10 @@ FAULTS: Final[dict[str, tuple[Any, str, int]]] = {
 def faulty(fault: str | None, rank: int, num_processes: int) -> dict[str, Any]:
     """How a fit ends in which something of ours goes wrong in one process: the weights, and what is told. None: without us."""
     monitor = LabelSimilarityMonitor(
-        labels=LabelSelection(max_tracked=5), schedule=Schedule(2, 1), thresholds=Thresholds(min_inputs=0), display=ALWAYS
+        labels=LabelSelection(max_tracked=5 if fault in OF_VOCABULARIES else 512),
+        schedule=Schedule(2, 1),
+        thresholds=Thresholds(min_inputs=0),
+        display=ALWAYS,
     )
     run = trainer(
         callbacks=[] if fault is None else [monitor],
@@ -274,7 +291,7 @@ def faulty(fault: str | None, rank: int, num_processes: int) -> dict[str, Any]:
     training, validation = (shared(given, rank, num_processes) for given in (loader(96), loader(60, seed=2)))
     with contextlib.ExitStack() as stack:
         if fault is not None and rank == num_processes - 1:
-            kind, method, call = FAULTS[fault]
+            kind, method, call = {**FAULTS, **OF_VOCABULARIES}[fault]
             real, calls = getattr(kind, method), itertools.count()
 
             def broken(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -338,7 +355,7 @@ def work(rank: int, share: str, folder: Path) -> None:
     found["fitted"], found["fitted, unwatched"] = fitted(rank, world), fitted(rank, world, watch=False)
     for action in ENDS:
         found[action] = alerted(action, rank, world)
-    for fault in (None, *FAULTS):
+    for fault in (None, *FAULTS, *OF_VOCABULARIES):
         found[f"faulty {fault}"] = faulty(fault, rank, world)
     torch.save(found, folder / f"{rank}.pt")
     distributed.destroy_process_group()
@@ -460,21 +477,13 @@ def test_the_halves_of_several_are_not_those_of_one(name: str) -> None:
 def test_a_watched_head_gives_every_process_the_report_of_one(
     processes: list[dict[str, Any]], share: str, max_tracked: int
 ) -> None:
-    """Also the choice of labels, where there are more than are tracked; in the next window, too."""
+    """Also where there are more labels than all of whose pairs are looked at; in the next window, too."""
     wanted = watched(max_tracked, all_batches(share), ALONE)
     for found in processes:
         mine = found[f"watched {max_tracked}"]
         assert mine["told"] == wanted["told"]
         for report, whole in zip(mine["reports"], wanted["reports"], strict=True):
-            assert len(report["counts"][0]) == max_tracked
             assert_same_reports(report, whole)
-
-
-def test_labels_are_not_those_that_one_of_several_would_choose() -> None:
-    """Else the test above would show nothing."""
-    share = "three, one without any"
-    chosen = [watched(6, batches, ALONE)["reports"][0]["counts"][0] for batches in [*parts(share), all_batches(share)]]
-    assert chosen[-1] not in chosen[:-1]
 
 
 @pytest.mark.parametrize("max_tracked", [K, 6])
@@ -543,7 +552,7 @@ def test_processes_that_see_different_things_end_together(processes: list[dict[s
         assert found == {**wanted, "told": []}
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [*FAULTS, *OF_VOCABULARIES])
 def test_a_fault_in_one_process_ends_the_monitor_in_all(processes: list[dict[str, Any]], fault: str) -> None:
     """At the next report, with one warning, from the first; nobody waits, and the weights are those of a training without us."""
     world = len(processes)

@@ -29,6 +29,7 @@ from tests.toys import (
     Toy,
     images,
     loader,
+    matrices,
     trainer,
 )
 
@@ -106,9 +107,9 @@ def test_positions_of_sequences_are_inputs_and_padding_is_not() -> None:
         probs = reference.softmax(model(words)[counted].double().numpy())
     W = model.lm_head.weight.detach().double().numpy()
     assert report.num_inputs == int(counted.sum())
-    np.testing.assert_allclose(report.rungs["overlap"], reference.bhattacharyya(probs), atol=1e-5)
+    np.testing.assert_allclose(report.matrix("overlap"), reference.bhattacharyya(probs), atol=1e-5)
     np.testing.assert_allclose(
-        report.rungs["logit_correlation"], reference.logit_correlation(W, reference.covariance(f)), atol=1e-4
+        report.matrix("logit_correlation"), reference.logit_correlation(W, reference.covariance(f)), atol=1e-4
     )
     sentence = np.nonzero(counted.numpy())[0]
     # Batches of eight sentences: the halves go by turns, sentence by sentence, over all of them.
@@ -128,9 +129,9 @@ def test_pixels_of_images_are_inputs() -> None:
     W = model.head.weight.detach().flatten(1).double().numpy()
     report = monitor.last_report["val"]
     assert report.num_inputs == 24 * 30
-    np.testing.assert_allclose(report.rungs["overlap"], reference.bhattacharyya(reference.softmax(z)), atol=1e-5)
+    np.testing.assert_allclose(report.matrix("overlap"), reference.bhattacharyya(reference.softmax(z)), atol=1e-5)
     np.testing.assert_allclose(
-        report.rungs["log_odds_variance"], reference.log_odds_variance(W, reference.covariance(f)), atol=1e-4
+        report.matrix("log_odds_variance"), reference.log_odds_variance(W, reference.covariance(f)), atol=1e-4
     )
 
 
@@ -176,8 +177,8 @@ def test_several_validation_loaders_are_pooled() -> None:
         reports.append(monitor.last_report["val"])
     several, one = reports
     assert several.num_inputs == one.num_inputs == 60
-    for rung, similarity in several.rungs.items():
-        torch.testing.assert_close(similarity, one.rungs[rung], atol=1e-5, rtol=1e-4)
+    for rung, similarity in matrices(several).items():
+        torch.testing.assert_close(similarity, one.matrix(rung), atol=1e-5, rtol=1e-4)
 
 
 class PlainToy(Toy):

@@ -55,7 +55,7 @@ def fail() -> None:
 def test_one_process_asks_nobody() -> None:
     tensor = torch.ones(3)
     assert ALONE.sums([tensor])[0] is tensor
-    assert ALONE.count(7) == 7
+    assert ALONE.each(7) == [7]
     assert ALONE.where(holds=True) == [0]
     assert ALONE.where(holds=False) == []
     assert ALONE.from_first("mine") == "mine"
@@ -80,8 +80,8 @@ def test_sums_that_one_has_no_memory_for_are_begun_by_nobody() -> None:
 
 
 def test_whole_numbers_and_what_holds_are_added_up() -> None:
-    strategy = Others(torch.tensor(4), torch.tensor([0, 1, 0]))
-    assert Processes(strategy, 3, 0).count(3) == 7
+    strategy = Others(torch.tensor([0, 4, 1]), torch.tensor([0, 1, 0]))
+    assert Processes(strategy, 3, 0).each(3) == [3, 4, 1]
     assert Processes(strategy, 3, 0).where(holds=True) == [0, 1]
 
 

@@ -39,8 +39,8 @@ def test_any_cosine_from_the_same_probabilities(trained: Toy, i: int, j: int, co
         moved.head.weight += witness_translation(moved.head.weight, i, j, cosine=cosine)
     moved_probs, moved_report = look(moved)
 
-    assert moved_report.rungs["raw_cosine"][i, j].item() == pytest.approx(cosine, abs=1e-5)
-    assert abs(report.rungs["raw_cosine"][i, j].item()) < 0.99
+    assert moved_report.matrix("raw_cosine")[i, j].item() == pytest.approx(cosine, abs=1e-5)
+    assert abs(report.matrix("raw_cosine")[i, j].item()) < 0.99
     assert (moved_probs - probs).abs().max() < 1e-6
     for rung in ("centered_cosine", "logit_correlation", "log_odds_variance", "overlap"):
-        torch.testing.assert_close(moved_report.rungs[rung], report.rungs[rung], atol=1e-4, rtol=1e-4, equal_nan=True)
+        torch.testing.assert_close(moved_report.matrix(rung), report.matrix(rung), atol=1e-4, rtol=1e-4, equal_nan=True)

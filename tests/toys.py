@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from typing_extensions import override
 
-from lightning_cossim import Display, Thresholds
+from lightning_cossim import Display, GapReport, Thresholds
 
 NUM_LABELS, EMBEDDING_DIM, INPUT_DIM = 8, 5, 6
 FEW = Thresholds(min_inputs=0)
@@ -207,3 +207,8 @@ def trainer(**settings: Any) -> pl.Trainer:
         "enable_checkpointing": False,
     }
     return pl.Trainer(**{**quiet, **settings})
+
+
+def matrices(report: GapReport) -> dict[str, Tensor]:
+    """Rung to (L, L)."""
+    return {rung: report.matrix(rung) for rung in report.rungs}

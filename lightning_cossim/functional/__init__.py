@@ -15,6 +15,7 @@ from lightning_cossim.functional.cosine import (
     label_cosine_similarity,
 )
 from lightning_cossim.functional.logit_geometry import log_odds_variance, logit_correlation
+from lightning_cossim.functional.neighbors import nearest_neighbors
 from lightning_cossim.functional.overlap import probability_overlap
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "label_cosine_similarity",
     "log_odds_variance",
     "logit_correlation",
+    "nearest_neighbors",
     "neighbor_jaccard",
     "probability_overlap",
     "rank_agreement",

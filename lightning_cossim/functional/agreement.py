@@ -11,6 +11,8 @@ from torch import Tensor
 
 from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.comparison import Comparison, stepped_up_reliability
+from lightning_cossim.functional.inputs import check_same_labels
+from lightning_cossim.functional.pairs import Pairs
 
 __all__ = [
     "expected_overlap",
@@ -44,7 +46,8 @@ def expected_overlap(similarity: Tensor, overlap: Tensor) -> Tensor:
 
     Source: isotonic regression by pooling adjacent violators, `scipy.optimize.isotonic_regression`.
     """
-    return Comparison(similarity, overlap).expected
+    comparison, pairs = _compared(similarity, overlap)
+    return pairs.matrix(comparison.expected, len(overlap))
 
 
 def explained_overlap(similarity: Tensor, overlap: Tensor) -> Tensor:
@@ -71,7 +74,7 @@ def explained_overlap(similarity: Tensor, overlap: Tensor) -> Tensor:
         >>> explained_overlap(similarity, similarity**3)
         tensor(1.)
     """
-    return Comparison(similarity, overlap).explained.value
+    return _compared(similarity, overlap)[0].explained.value
 
 
 def rank_agreement(similarity: Tensor, overlap: Tensor) -> Tensor:
@@ -92,7 +95,7 @@ def rank_agreement(similarity: Tensor, overlap: Tensor) -> Tensor:
 
     Source: Schütt et al., rsatoolbox (rho_a).
     """
-    return Comparison(similarity, overlap).rank_agreement.value
+    return _compared(similarity, overlap)[0].rank_agreement.value
 
 
 def top_pair_auroc(similarity: Tensor, overlap: Tensor, *, share: float = 0.05) -> Tensor:
@@ -121,7 +124,7 @@ def top_pair_auroc(similarity: Tensor, overlap: Tensor, *, share: float = 0.05) 
     """
     if not 0 < share < 1:
         raise InputError(expected("share", "to be above 0 and below 1", share, "It is the share of pairs to find."))
-    return Comparison(similarity, overlap).top_pair_auroc(share).value
+    return _compared(similarity, overlap)[0].top_pair_auroc(share).value
 
 
 def neighbor_jaccard(similarity: Tensor, overlap: Tensor, *, k: int = 5) -> Tensor:
@@ -149,7 +152,7 @@ def neighbor_jaccard(similarity: Tensor, overlap: Tensor, *, k: int = 5) -> Tens
     """
     if k < 1:
         raise InputError(expected("k", "to be at least 1", k, "It counts the neighbours of a label."))
-    return Comparison(similarity, overlap).neighbor_jaccard(k).value
+    return _compared(similarity, overlap)[0].neighbor_jaccard(k).value
 
 
 def neighbor_jaccard_chance(num_labels: int, *, k: int = 5) -> float:
@@ -182,9 +185,18 @@ def reliability(overlap_a: Tensor, overlap_b: Tensor) -> Tensor:
 
     Source: Spearman (1910), Brown (1910); rho_a as in `rank_agreement`.
     """
-    return stepped_up_reliability(overlap_a, overlap_b).value
+    check_same_labels(overlap_a, overlap_b)
+    pairs = Pairs.of_all(len(overlap_a))
+    return stepped_up_reliability(pairs.values(overlap_a), pairs.values(overlap_b), pairs).value
 
 
 def undefined_reason(similarity: Tensor, overlap: Tensor) -> str | None:
     """Why the comparisons of these two matrices are NaN, or None where they are defined."""
-    return Comparison(similarity, overlap).undefined
+    return _compared(similarity, overlap)[0].undefined
+
+
+def _compared(similarity: Tensor, overlap: Tensor) -> tuple[Comparison, Pairs]:
+    """The comparison of two (K, K) matrices, and the pairs of their upper triangle."""
+    check_same_labels(similarity, overlap)
+    pairs = Pairs.of_all(len(overlap))
+    return Comparison(pairs.values(similarity), pairs.values(overlap), pairs), pairs

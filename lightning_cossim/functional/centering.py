@@ -1,8 +1,12 @@
 """Centering over labels, and the translations that show why it is needed.
 
 A softmax sees only differences of logits, so one vector added to every row of the unembedding changes no probability. Yet it
-changes every raw cosine. Shapes: `W_KD` unembedding, `mean_D` its mean row over live labels, `v_D` a translation.
+changes every raw cosine. Shapes: `W_KD` unembedding, `mean_D` its mean row over live labels, `v_D` a translation; B rows at a
+time, for a large unembedding is not laid out again in float64.
 """
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +15,42 @@ from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.inputs import live_labels
 from lightning_cossim.functional.precision import resolution, result_dtype, working_dtype
 
-__all__ = ["center_labels", "centered_rows", "common_mode_ratio", "witness_translation"]
+__all__ = ["Origin", "center_labels", "centered_rows", "common_mode_ratio", "origin_of", "witness_translation"]
+
+_CHUNK: Final = 4096
+
+
+class Origin(NamedTuple):
+    """Where centered rows have their zero, in the working dtype."""
+
+    mean: Tensor
+    """(D,), the mean row over live labels."""
+    noise: Tensor
+    """(), the length up to which a centered row is zero: what rounding of the longest row leaves."""
+
+    def center(self, rows: Tensor) -> Tensor:
+        """Rows (..., D) minus the mean row."""
+        centered = rows.detach().to(self.mean) - self.mean
+        return centered.masked_fill_(centered.norm(dim=-1, keepdim=True) <= self.noise, 0)
+
+
+def origin_of(unembedding: Tensor, live: Tensor | None) -> Origin:
+    """The origin of an unembedding (K, D); NaN where no label is live."""
+    live_K = live_labels(unembedding, live)
+    dtype = working_dtype(unembedding)
+    total_D = unembedding.new_zeros(unembedding.shape[1], dtype=dtype)
+    longest = unembedding.new_zeros((), dtype=dtype)
+    for _, W_BD in _live_rows(unembedding, live_K):
+        total_D += W_BD.sum(dim=0)
+        longest = torch.maximum(longest, W_BD.norm(dim=1).max())
+    return Origin(total_D / live_K.sum(), resolution(unembedding) * longest)
+
+
+def _live_rows(unembedding: Tensor, live_K: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Which of some rows are live (B,), and the rows (B, D) in the working dtype, zero where they are not."""
+    for live_B, rows_BD in zip(torch.split(live_K, _CHUNK), torch.split(unembedding.detach(), _CHUNK), strict=True):
+        if len(live_B):
+            yield live_B, torch.where(live_B[:, None], rows_BD, 0).to(working_dtype(unembedding))
 
 
 def center_labels(unembedding: Tensor, *, live: Tensor | None = None) -> Tensor:
@@ -43,12 +82,7 @@ def center_labels(unembedding: Tensor, *, live: Tensor | None = None) -> Tensor:
 
 def centered_rows(unembedding: Tensor, live: Tensor | None) -> Tensor:
     """`center_labels` in the working dtype, for what is computed from it."""
-    live_K = live_labels(unembedding, live)
-    W_KD = unembedding.detach().to(working_dtype(unembedding))
-    centered_KD = W_KD - _mean_row(W_KD, live_K)
-    longest = torch.where(live_K, W_KD.norm(dim=1), 0).max() if len(W_KD) else W_KD.new_zeros(())
-    noise_K = centered_KD.norm(dim=1) <= resolution(unembedding) * longest
-    return centered_KD.masked_fill(noise_K[:, None], 0)
+    return origin_of(unembedding, live).center(unembedding)
 
 
 def common_mode_ratio(unembedding: Tensor, *, live: Tensor | None = None) -> Tensor:
@@ -72,10 +106,12 @@ def common_mode_ratio(unembedding: Tensor, *, live: Tensor | None = None) -> Ten
         3.0
     """
     live_K = live_labels(unembedding, live)
-    mean_D = _mean_row(unembedding.detach().to(working_dtype(unembedding)), live_K)
-    centered_KD = centered_rows(unembedding, live)
-    spread = torch.where(live_K, centered_KD.square().sum(dim=1), 0).sum().div(live_K.sum()).sqrt()
-    return torch.where(spread > 0, mean_D.norm() / spread, torch.nan).to(result_dtype(unembedding))
+    origin = origin_of(unembedding, live)
+    squares = origin.mean.new_zeros(())
+    for live_B, W_BD in _live_rows(unembedding, live_K):
+        squares += torch.where(live_B, origin.center(W_BD).square().sum(dim=1), 0).sum()
+    spread = squares.div(live_K.sum()).sqrt()
+    return torch.where(spread > 0, origin.mean.norm() / spread, torch.nan).to(result_dtype(unembedding))
 
 
 def witness_translation(unembedding: Tensor, i: int, j: int, *, cosine: int) -> Tensor:
@@ -119,7 +155,3 @@ def witness_translation(unembedding: Tensor, i: int, j: int, *, cosine: int) -> 
         raise InputError(expected("j", f"to be a label whose row differs from that of label {i}", f"{j} with an equal row"))
     v_D: Tensor = -g_i + cosine * (g_j - g_i) / 2
     return v_D.to(result_dtype(unembedding))
-
-
-def _mean_row(W_KD: Tensor, live_K: Tensor) -> Tensor:
-    return torch.where(live_K[:, None], W_KD, 0).sum(dim=0) / live_K.sum()

@@ -1,7 +1,7 @@
 """Comparison: one similarity against the overlap, pair by pair.
 
-Float64, on the CPU where SciPy computes. Shapes: K labels, P pairs; `s_P` similarities, `o_P` overlaps, `e_P` the overlaps
-expected from the similarities.
+Float64, on the CPU where SciPy computes. Shapes: L labels, P pairs; `s_P` similarities, `o_P` overlaps, `e_P` the overlaps
+expected from the similarities, `w_P` how many pairs each stands for.
 """
 
 import math
@@ -12,10 +12,10 @@ import torch
 from scipy.optimize import isotonic_regression
 from torch import Tensor
 
-from lightning_cossim.functional.inputs import check_same_labels
+from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.precision import result_dtype
 
-__all__ = ["MIN_PAIRS", "MIN_POSITIVES", "Comparison", "Statistic", "stepped_up_reliability"]
+__all__ = ["MIN_PAIRS", "MIN_POSITIVES", "Comparison", "Statistic", "mean_over_pairs", "stepped_up_reliability"]
 
 MIN_PAIRS = 10
 MIN_POSITIVES = 20
@@ -28,33 +28,39 @@ _SAME_OVERLAP = 1e-5
 
 
 class Statistic(NamedTuple):
-    """A number about the pairs of two matrices, or why there is none."""
+    """A number about the pairs of labels, or why there is none."""
 
     value: Tensor
     """A scalar, NaN where undefined."""
     undefined: str | None = None
     """Why it is NaN."""
+    standard_error: float | None = None
+    """Of an estimate from a sample of the pairs; None where all were looked at, or where it is not worked out."""
 
 
 class Comparison:
-    """One similarity against the overlap: the pairs are drawn once, and each statistic comes from them when asked for.
+    """One similarity against the overlap, pair by pair: each statistic is worked out when asked for.
+
+    Of a sample, a pair counts as often as there are pairs that it stands for: statistics are then estimates of those of all.
 
     Args:
-        similarity: (K, K), larger means more alike.
-        overlap: (K, K).
+        similarity: (P,), larger means more alike; NaN where it is not known.
+        overlap: (P,), NaN where it is not known.
+        pairs: which pairs these are.
         beside: a comparison of another similarity with the same overlap: what it knows of the overlap is not worked out anew.
     """
 
-    def __init__(self, similarity: Tensor, overlap: Tensor, beside: "Comparison | None" = None) -> None:
-        check_same_labels(similarity, overlap)
+    def __init__(self, similarity: Tensor, overlap: Tensor, pairs: Pairs, beside: "Comparison | None" = None) -> None:
         self._like = overlap.new_empty((), dtype=result_dtype(overlap))
-        self._s_KK = similarity.detach().cpu().double().round(decimals=_DECIMALS)
-        self._o_KK = overlap.detach().cpu().double()
-        self._row, self._column = _pairs_of(self._s_KK, self._o_KK)
-        self._s_P = self._s_KK[self._row, self._column]
-        self.o_P = self._o_KK[self._row, self._column]
-        """(P,), the overlaps that count."""
-        same = beside is not None and torch.equal(beside.o_P, self.o_P) and torch.equal(beside._row, self._row)  # noqa: SLF001 - its own
+        self._all, self._s_is_known, self._o_is_known = pairs, similarity.isfinite().cpu(), overlap.isfinite().cpu()
+        self._counts_P = self._s_is_known & self._o_is_known
+        self.pairs = pairs[self._counts_P]
+        """Those that count."""
+        self._s_P = similarity.detach().cpu()[self._counts_P].double().round(decimals=_DECIMALS)
+        self.o_P = overlap.detach().cpu()[self._counts_P].double()
+        """Their overlaps."""
+        self._w_P = torch.ones_like(self.o_P) if self.pairs.weight is None else self.pairs.weight
+        same = beside is not None and torch.equal(beside._counts_P, self._counts_P) and torch.equal(beside.o_P, self.o_P)  # noqa: SLF001 - its own
         self._seats_by_k: dict[int, Tensor] = {}
         self._beside = beside if same else None
 
@@ -63,8 +69,9 @@ class Comparison:
         """Why the statistics are NaN, or None where they are defined."""
         s_P, o_P = self._s_P, self.o_P
         if len(o_P) < MIN_PAIRS:
-            few_overlaps = len(_pairs_of(self._o_KK, self._o_KK)[0]) <= len(_pairs_of(self._s_KK, self._s_KK)[0])
-            return _too_few(self._s_KK, self._o_KK, "an overlap" if few_overlaps else "this similarity")
+            few_overlaps = self._o_is_known.sum() <= self._s_is_known.sum()
+            lacking = "an overlap" if few_overlaps else "this similarity"
+            return _too_few(self._all, self._s_is_known, self._o_is_known, lacking)
         if s_P.max() == s_P.min():
             return "all pairs have the same similarity"
         if _is_constant(o_P):
@@ -73,13 +80,11 @@ class Comparison:
 
     @property
     def expected(self) -> Tensor:
-        """`expected_overlap`, (K, K)."""
-        expected_KK = torch.full_like(self._o_KK, torch.nan)
+        """`expected_overlap`, (P,) for all pairs, NaN for those that do not count."""
+        expected_P = self._like.new_full(self._counts_P.shape, torch.nan, device="cpu")
         if self.undefined is None:
-            e_P, _ = self._fit
-            expected_KK[self._row, self._column] = e_P
-            expected_KK[self._column, self._row] = e_P
-        return expected_KK.to(self._like)
+            expected_P[self._counts_P] = self._fit[0].to(expected_P)
+        return expected_P.to(self._like)
 
     @property
     def explained(self) -> Statistic:
@@ -87,107 +92,151 @@ class Comparison:
         if self.undefined is not None:
             return self._unknown(self.undefined)
         e_P, num_levels = self._fit
-        o_P, num_pairs = self.o_P, len(self.o_P)
+        o_P, w_P, num_pairs = self.o_P, self._w_P, len(self.o_P)
         if num_levels == num_pairs:
             return Statistic(self._like.new_ones(()))
-        unexplained = (o_P - e_P).square().sum() / (o_P - o_P.mean()).square().sum()
-        return Statistic((1 - unexplained * (num_pairs - 1) / (num_pairs - num_levels)).to(self._like))
+        left_P, spread_P = (o_P - e_P).square(), (o_P - (w_P * o_P).sum() / w_P.sum()).square()
+        total = (w_P * spread_P).sum()
+        unexplained = (w_P * left_P).sum() / total
+        freedom = (num_pairs - 1) / (num_pairs - num_levels)
+        error = _sampling_error(freedom * (left_P - unexplained * spread_P) / total, self.pairs.weight)
+        return Statistic((1 - unexplained * freedom).to(self._like), standard_error=error)
 
     @property
     def rank_agreement(self) -> Statistic:
         """`rank_agreement`."""
         if self.undefined is not None:
             return self._unknown(self.undefined)
-        return Statistic(_rho_a(_average_ranks(*self._levels), self.overlap_ranks).to(self._like))
+        return Statistic(_rho_a(self._ranks, self.overlap_ranks, self._w_P).to(self._like))
 
     def top_pair_auroc(self, share: float) -> Statistic:
         """`top_pair_auroc`."""
-        num_pairs = len(self.o_P)
-        wanted = math.ceil(share * num_pairs)
         if self.undefined is not None:
             return self._unknown(self.undefined)
-        if wanted < MIN_POSITIVES:
-            return self._unknown(f"{share:.3g} of {num_pairs} pairs are {wanted}, at least {MIN_POSITIVES} are needed")
-        overlap_P = _rounded(self.o_P, self._like.dtype)
-        positive_P = overlap_P >= overlap_P.topk(wanted).values[-1]
-        found = int(positive_P.sum())
-        if found == num_pairs:
+        size = torch.bincount(self.overlap_levels, weights=self._w_P)
+        num_pairs = int(size.sum().round())
+        wanted = math.ceil(share * num_pairs)
+        more = size.sum() - size.cumsum(0)  # of each level, those that overlap more
+        positive_P = more[self.overlap_levels] < wanted
+        num_positives = min(int(positive_P.sum()), wanted)
+        if num_positives < MIN_POSITIVES:
+            return self._unknown(f"{share:.3g} of {num_pairs} pairs are {num_positives}, at least {MIN_POSITIVES} are needed")
+        found = float(self._w_P[positive_P].sum())
+        if positive_P.all():
             return self._unknown("no pair overlaps less than those with most overlap")
         if found > 2 * wanted:
-            return self._unknown(f"{found} pairs tie for the {wanted} with most overlap")
-        ranks = _average_ranks(*self._levels)[positive_P].sum()
+            return self._unknown(f"{found:.0f} pairs tie for the {wanted} with most overlap")
+        ranks = (self._w_P * self._ranks)[positive_P].sum()
         return Statistic(((ranks - found * (found + 1) / 2) / (found * (num_pairs - found))).to(self._like))
 
     def neighbor_jaccard(self, k: int) -> Statistic:
         """`neighbor_jaccard`."""
-        labels = torch.cat([self._row, self._column]).bincount().nonzero().flatten()
         if self.undefined is not None:
             return self._unknown(self.undefined)
+        if self.pairs.weight is not None:
+            return self._unknown("a sample of the pairs does not tell a label's neighbours")
+        labels, row, column = self._labels
         if len(labels) - 1 < 4 * k:
             return self._unknown(f"{len(labels)} labels, at least {4 * k + 1} are needed for {k} neighbours")
-        shared = (_seats(self._s_KK[labels][:, labels], k) * self.overlap_seats(labels, k)).sum(dim=1)
+        similarity = Pairs(row, column).matrix(self._s_P, len(labels))
+        shared = (_seats(similarity, k) * self.overlap_seats(k)).sum(dim=1)
         return Statistic((shared / (2 * k - shared)).mean().to(self._like))
 
-    def overlap_seats(self, labels: Tensor, k: int) -> Tensor:
-        """The seats by overlap of these labels, those of the pairs."""
+    def overlap_seats(self, k: int) -> Tensor:
+        """The seats by overlap of the labels of all pairs that count."""
         if self._beside:
-            return self._beside.overlap_seats(labels, k)
+            return self._beside.overlap_seats(k)
         if k not in self._seats_by_k:
-            self._seats_by_k[k] = _seats(_rounded(self._o_KK[labels][:, labels], self._like.dtype), k)
+            labels, row, column = self._labels
+            overlap = Pairs(row, column).matrix(_rounded(self.o_P, self._like.dtype), len(labels))
+            self._seats_by_k[k] = _seats(overlap, k)
         return self._seats_by_k[k]
 
     def _unknown(self, why: str) -> Statistic:
         return Statistic(self._like.new_full((), torch.nan), why)
 
     @cached_property
+    def _labels(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The labels of the pairs that count, and where among them the two labels of each pair are."""
+        labels = self.pairs.labels
+        place = torch.empty(int(labels[-1]) + 1, dtype=torch.int64)
+        place[labels] = torch.arange(len(labels))
+        return labels, place[self.pairs.row], place[self.pairs.column]
+
+    @cached_property
     def overlap_ranks(self) -> Tensor:
         """(P,), the average ranks of the overlaps."""
         if self._beside:
             return self._beside.overlap_ranks
-        return _average_ranks(*_levels(_rounded(self.o_P, self._like.dtype)))
+        return _average_ranks(self.overlap_levels, self._w_P)
 
     @cached_property
-    def _levels(self) -> tuple[Tensor, Tensor]:
+    def overlap_levels(self) -> Tensor:
+        """(P,), which of the different overlaps, in ascending order, each is."""
+        return self._beside.overlap_levels if self._beside else _levels(_rounded(self.o_P, self._like.dtype))
+
+    @cached_property
+    def _ranks(self) -> Tensor:
+        return _average_ranks(self._levels, self._w_P)
+
+    @cached_property
+    def _levels(self) -> Tensor:
         return _levels(self._s_P)
 
     @cached_property
     def _fit(self) -> tuple[Tensor, int]:
         """The fitted overlap of every pair, and the number of its levels."""
-        level_P, size = self._levels
-        mean = torch.bincount(level_P, weights=self.o_P, minlength=len(size)) / size
-        fit = isotonic_regression(mean.numpy(), weights=size.double().numpy())
+        weight = torch.bincount(self._levels, weights=self._w_P)
+        mean = torch.bincount(self._levels, weights=self._w_P * self.o_P) / weight
+        fit = isotonic_regression(mean.numpy(), weights=weight.numpy())
         levels = _rounded(torch.from_numpy(fit.x[fit.blocks[:-1]]), self._like.dtype)
-        return torch.from_numpy(fit.x)[level_P], len(torch.unique_consecutive(levels))
+        return torch.from_numpy(fit.x)[self._levels], len(torch.unique_consecutive(levels))
 
 
-def stepped_up_reliability(overlap_a: Tensor, overlap_b: Tensor) -> Statistic:
-    """`reliability` of two halves."""
-    check_same_labels(overlap_a, overlap_b)
-    a_KK, b_KK = overlap_a.detach().cpu().double(), overlap_b.detach().cpu().double()
-    row, column = _pairs_of(a_KK, b_KK)
-    a_P, b_P = a_KK[row, column], b_KK[row, column]
+def stepped_up_reliability(overlap_a: Tensor, overlap_b: Tensor, pairs: Pairs) -> Statistic:
+    """`reliability` of two halves, (P,) each."""
     unknown = overlap_a.new_full((), torch.nan, dtype=result_dtype(overlap_a))
+    a_is_known, b_is_known = overlap_a.isfinite().cpu(), overlap_b.isfinite().cpu()
+    counts_P = a_is_known & b_is_known
+    a_P, b_P = (half.detach().cpu()[counts_P].double() for half in (overlap_a, overlap_b))
     if len(a_P) < MIN_PAIRS:
-        return Statistic(unknown, _too_few(a_KK, b_KK, "an overlap in both halves of the inputs"))
+        return Statistic(unknown, _too_few(pairs, a_is_known, b_is_known, "an overlap in both halves of the inputs"))
     if _is_constant(a_P) or _is_constant(b_P):
         return Statistic(unknown, "in one half of the inputs all pairs overlap alike")
-    r_P, s_P = (_average_ranks(*_levels(_rounded(half_P, unknown.dtype))) for half_P in (a_P, b_P))
-    rho = _rho_a(r_P, s_P) / (_rho_a(r_P, r_P) * _rho_a(s_P, s_P)).sqrt()
+    w_P = torch.ones_like(a_P) if pairs.weight is None else pairs.weight[counts_P]
+    r_P, s_P = (_average_ranks(_levels(_rounded(half_P, unknown.dtype)), w_P) for half_P in (a_P, b_P))
+    rho = _rho_a(r_P, s_P, w_P) / (_rho_a(r_P, r_P, w_P) * _rho_a(s_P, s_P, w_P)).sqrt()
     return Statistic((2 * rho / (1 + rho) if rho > 0 else torch.zeros_like(rho)).to(unknown))
 
 
-def _pairs_of(one_KK: Tensor, other_KK: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and columns of the pairs that both matrices know, of the upper triangle."""
-    known_KK = one_KK.isfinite() & other_KK.isfinite()
-    row, column = known_KK.triu_(diagonal=1).nonzero(as_tuple=True)
-    return row, column
+def mean_over_pairs(values: Tensor, pairs: Pairs, lacking: str) -> Statistic:
+    """The mean of values (P,) over the pairs that have one."""
+    known_P = values.isfinite()
+    v_P, w_P = values[known_P].double(), None if pairs.weight is None else pairs.weight[known_P]
+    if not len(v_P):
+        return Statistic(values.new_full((), torch.nan), f"no pair of kept labels has {lacking}")
+    if w_P is None:
+        return Statistic(v_P.mean().to(values))
+    mean = (w_P * v_P).sum() / w_P.sum()
+    return Statistic(mean.to(values), standard_error=_sampling_error((v_P - mean) / w_P.sum(), w_P))
 
 
-def _too_few(one_KK: Tensor, other_KK: Tensor, lacking: str) -> str:
+def _sampling_error(share_P: Tensor, weight: Tensor | None) -> float | None:
+    """The standard error of a sum of shares, of a sample in which pairs of weight 1 are there for certain, others by chance."""
+    if weight is None:
+        return None
+    drawn = weight > 1
+    if int(drawn.sum()) < 2:
+        return 0.0
+    w_P = weight[drawn]
+    return float(((w_P * share_P[drawn]).var() * len(w_P) * (1 - 1 / w_P.mean())).sqrt())
+
+
+def _too_few(pairs: Pairs, one_is_known: Tensor, other_is_known: Tensor, lacking: str) -> str:
     """Why there are too few pairs: there are no more of them, or many lack something."""
-    num_pairs = len(_pairs_of(one_KK, other_KK)[0])
-    num_labels = len(torch.cat([*_pairs_of(one_KK, one_KK), *_pairs_of(other_KK, other_KK)]).bincount().nonzero())
-    total = math.comb(num_labels, 2)
+    num_pairs = int((one_is_known & other_is_known).sum())
+    either = pairs[one_is_known | other_is_known]
+    total = len(either) if pairs.weight is not None else math.comb(len(either.labels), 2)
     if num_pairs == total:
         return f"{num_pairs} pair{'s' * (num_pairs != 1)} of labels, at least {MIN_PAIRS} are needed"
     return f"{num_pairs} of {total} pairs of labels have {lacking}, at least {MIN_PAIRS} are needed"
@@ -203,9 +252,10 @@ def _is_constant(overlap_P: Tensor) -> bool:
     return bool(overlap_P.max() - overlap_P.min() <= _SAME_OVERLAP * overlap_P.max())
 
 
-def _rho_a(r_P: Tensor, s_P: Tensor) -> Tensor:
-    num_pairs = len(r_P)
-    return 12 / (num_pairs**3 - num_pairs) * ((r_P - r_P.mean()) * (s_P - s_P.mean())).sum()
+def _rho_a(r_P: Tensor, s_P: Tensor, w_P: Tensor) -> Tensor:
+    num_pairs = w_P.sum()
+    middle = (num_pairs + 1) / 2
+    return 12 / (num_pairs**3 - num_pairs) * (w_P * (r_P - middle) * (s_P - middle)).sum()
 
 
 def _seats(similarity: Tensor, k: int) -> Tensor:
@@ -216,14 +266,15 @@ def _seats(similarity: Tensor, k: int) -> Tensor:
     return above + tied * (k - above.sum(dim=1, keepdim=True)) / tied.sum(dim=1, keepdim=True)
 
 
-def _average_ranks(level_P: Tensor, size: Tensor) -> Tensor:
-    """Ranks from 1, ties sharing the mean of the ranks they take up."""
-    rank: Tensor = size.cumsum(0) - (size.double() - 1) / 2
+def _average_ranks(level_P: Tensor, w_P: Tensor) -> Tensor:
+    """Ranks from 1 among all that the pairs stand for, ties sharing the mean of the ranks they take up."""
+    size = torch.bincount(level_P, weights=w_P)
+    rank: Tensor = size.cumsum(0) - (size - 1) / 2
     return rank[level_P]
 
 
-def _levels(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Which distinct value, in ascending order, each entry has; and how many entries have each.
+def _levels(values: Tensor) -> Tensor:
+    """Which distinct value, in ascending order, each entry has.
 
     What `torch.unique` finds, by NumPy's sort, which is several times as fast.
     """
@@ -233,4 +284,4 @@ def _levels(values: Tensor) -> tuple[Tensor, Tensor]:
     is_new[1:] = ascending[1:] != ascending[:-1]
     level_P = torch.empty_like(order)
     level_P[order] = is_new.cumsum(0) - 1
-    return level_P, level_P.bincount()
+    return level_P

@@ -11,17 +11,22 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from lightning_cossim.functional.centering import center_labels
+from lightning_cossim.functional.centering import Origin, origin_of
 from lightning_cossim.functional.cosine import label_cosine_similarity
-from lightning_cossim.functional.logit_geometry import log_odds_variance, logit_correlation
+from lightning_cossim.functional.logit_geometry import log_odds_variance, logit_correlation, logit_geometry_of
 from lightning_cossim.functional.overlap import Link
+from lightning_cossim.functional.pairs import Pairs
+from lightning_cossim.functional.precision import resolution, result_dtype
 
-__all__ = ["LADDERS", "RUNGS", "SIMILARITIES", "TOWARDS_ALIKE", "Ladder", "mean_gap", "weight_rungs"]
+__all__ = ["LADDERS", "RUNGS", "SIMILARITIES", "TOWARDS_ALIKE", "Ladder", "pair_rungs", "weight_rungs"]
 
 TOWARDS_ALIKE: Final = MappingProxyType({"raw_cosine": 1, "centered_cosine": 1, "logit_correlation": 1, "log_odds_variance": -1})
 """The similarities below the overlap, and the sign that makes larger mean more alike."""
 SIMILARITIES: Final = tuple(TOWARDS_ALIKE)
 RUNGS: Final = (*SIMILARITIES, "overlap")
+
+_CHUNK: Final = 4096
+"""Pairs that are worked on at a time."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ def weight_rungs(
     W_LD, live_L = unembedding[labels], live[labels]
     rungs = {"raw_cosine": label_cosine_similarity(W_LD, centered=False, live=live_L)}
     if "centered_cosine" in LADDERS[link].similarities:
-        rows_LD = center_labels(unembedding, live=live)[labels]
+        rows_LD = origin_of(unembedding, live).center(W_LD).to(result_dtype(unembedding))
         rungs["centered_cosine"] = label_cosine_similarity(rows_LD, centered=False, live=live_L)
     else:
         rows_LD = W_LD
@@ -92,11 +97,48 @@ def weight_rungs(
     return rungs
 
 
-def mean_gap(similarity: Tensor, other: Tensor) -> Tensor:
-    r"""Mean over pairs :math:`i<j` of :math:`|s_{ij} - s'_{ij}|`, in the units of the similarities; NaN without pairs.
+def pair_rungs(
+    unembedding: Tensor, *, pairs: Pairs, embedding_covariance: Tensor, live: Tensor, link: Link = "softmax"
+) -> dict[str, Tensor]:
+    """Rungs 1 to 3' of some pairs of labels: what `weight_rungs` holds for them, without its matrices.
 
-    Pairs where either is NaN do not count. Raw against centered cosine this is the *translation gap*: what the arbitrary
-    origin did. Centered cosine against logit correlation it is the *geometry gap*: what the anisotropy of the embeddings did.
+    Args:
+        unembedding: (K, D), one row a label.
+        pairs: (P,), by their rows in the unembedding.
+        embedding_covariance: (D, D), NaN where no embeddings are known: rungs 3 and 3' are then NaN.
+        live: boolean (K,).
+        link: under "sigmoid" no rung is centered.
+
+    Returns:
+        The link's similarities to (P,), float32 or, for a float64 unembedding, float64; NaN where a label is not live.
     """
-    row, column = torch.triu_indices(len(similarity), len(similarity), offset=1, device=similarity.device)
-    return (similarity - other).abs()[row, column].nanmean()
+    is_centered = "centered_cosine" in LADDERS[link].similarities
+    origin = origin_of(unembedding, live)
+    parts = [
+        _rungs_of(unembedding, row, column, origin, embedding_covariance.to(origin.mean), live, is_centered=is_centered)
+        for row, column in zip(torch.split(pairs.row, _CHUNK), torch.split(pairs.column, _CHUNK), strict=True)
+    ]
+    return {rung: torch.cat([part[rung] for part in parts]).to(result_dtype(unembedding)) for rung in parts[0]}
+
+
+def _rungs_of(
+    W_KD: Tensor, row: Tensor, column: Tensor, origin: Origin, S_DD: Tensor, live_K: Tensor, *, is_centered: bool
+) -> dict[str, Tensor]:
+    row, column = row.to(W_KD.device), column.to(W_KD.device)
+    g_PD, h_PD = (W_KD.detach()[labels].to(origin.mean) for labels in (row, column))
+    rungs = {"raw_cosine": _cosine(g_PD, h_PD)}
+    if is_centered:
+        g_PD, h_PD = origin.center(g_PD), origin.center(h_PD)
+        rungs["centered_cosine"] = _cosine(g_PD, h_PD)
+    rungs["logit_correlation"], rungs["log_odds_variance"] = logit_geometry_of(
+        g_PD, h_PD, embedding_covariance=S_DD, resolution=resolution(W_KD)
+    )
+    counts_P = live_K[row] & live_K[column]
+    return {rung: similarity_P.masked_fill(~counts_P, torch.nan) for rung, similarity_P in rungs.items()}
+
+
+def _cosine(g_PD: Tensor, h_PD: Tensor) -> Tensor:
+    """Of two rows each, NaN where one is zero."""
+    lengths_P = g_PD.norm(dim=1) * h_PD.norm(dim=1)
+    cosine_P: Tensor = (g_PD * h_PD).sum(dim=1) / lengths_P
+    return cosine_P.clamp(-1, 1)

@@ -14,7 +14,14 @@ from lightning_cossim.functional.centering import centered_rows
 from lightning_cossim.functional.inputs import check_matrix, check_width, live_labels
 from lightning_cossim.functional.precision import full_precision, resolution, result_dtype, working_dtype
 
-__all__ = ["EmbeddingMoments", "embedding_covariance", "embedding_moments", "log_odds_variance", "logit_correlation"]
+__all__ = [
+    "EmbeddingMoments",
+    "embedding_covariance",
+    "embedding_moments",
+    "log_odds_variance",
+    "logit_correlation",
+    "logit_geometry_of",
+]
 
 _SAME_EMBEDDING = 1e-12
 """Share of its mean square below which the variance of a coordinate is what cancellation in float64 leaves."""
@@ -147,6 +154,22 @@ def log_odds_variance(unembedding: Tensor, *, embedding_covariance: Tensor) -> T
     variance_K = C_KK.diagonal()
     V_KK = (variance_K[:, None] + variance_K - 2 * C_KK).clamp(min=0)
     return V_KK.masked_fill(~(live_K[:, None] & live_K), torch.nan).to(result_dtype(unembedding))
+
+
+def logit_geometry_of(rows: Tensor, others: Tensor, *, embedding_covariance: Tensor, resolution: float) -> tuple[Tensor, Tensor]:
+    """`logit_correlation` and `log_odds_variance` of pairs: of rows (P, D) with others (P, D), uncentered, (P,) each."""
+    S_DD = embedding_covariance
+    with full_precision(rows):
+        along_PD, across_PD, apart_PD = rows @ S_DD, others @ S_DD, (rows - others) @ S_DD
+    variance_P, other_P = (along_PD * rows).sum(dim=1), (across_PD * others).sum(dim=1)
+    correlation_P = ((along_PD * others).sum(dim=1) / variance_P.clamp(min=0).sqrt() / other_P.clamp(min=0).sqrt()).clamp(-1, 1)
+    spread = S_DD.diagonal().sum()
+    if S_DD.square().sum() >= (1 - resolution) * spread.square():
+        correlation_P = correlation_P.sign()  # embeddings differ in one direction: what is left beside 1 and -1 is rounding
+    for variance, part in ((variance_P, rows), (other_P, others)):
+        noise_P = resolution * part.square().sum(dim=1) * spread
+        correlation_P = correlation_P.masked_fill(~(variance > noise_P), torch.nan)
+    return correlation_P, (apart_PD * (rows - others)).sum(dim=1).clamp(min=0)
 
 
 def _logit_covariance(W_KD: Tensor, covariance: Tensor, live_K: Tensor) -> tuple[Tensor, Tensor]:

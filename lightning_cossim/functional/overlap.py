@@ -3,6 +3,8 @@
 Functions of the probabilities alone, so nothing that the model cannot see can move them; sums over inputs, so they add over
 batches and processes. Every kind is one: each label has a *profile* over the inputs, products of profiles are summed, and the
 sums are normalised. Shapes: K labels, L of them looked at; `p_NK` probabilities, `h_NL` profiles, `S_LL` sums of their products.
+
+The sums are symmetric, so what lies below the diagonal is left to `Overlap.finish`.
 """
 
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.inputs import check_matrix, check_one_of
 from lightning_cossim.functional.precision import full_precision, result_dtype
 
-__all__ = ["Link", "Overlap", "OverlapKind", "OverlapSums", "log_probabilities", "probability_overlap"]
+__all__ = ["Link", "Overlap", "OverlapKind", "Profiles", "add_products", "log_probabilities", "probability_overlap"]
 
 OverlapKind = Literal["bhattacharyya", "product", "coactivation", "topk"]
 Link = Literal["softmax", "sigmoid"]
@@ -25,17 +27,21 @@ _COUNTED: Final = frozenset({"coactivation", "topk"})
 """Kinds whose profiles are 0 or 1: their sums are counts, which float32 could not hold beyond 2**24."""
 _THRESHOLD: Final = 0.1
 _CHUNK: Final = 1024
+"""Inputs of one product: a longer one in float32 would lose digits, and counts, that many short ones keep."""
+_HALVED_FROM, _NUM_PANELS, _MIN_PANEL, _MIN_IN_PLACE = 512, 8, 64, 32
+"""Labels of a triangle that is halved, panels of one that is not, and labels of a panel and of a product in place, at least."""
+_NUM_SQUARES: Final = 2**17
 
 
-class OverlapSums(NamedTuple):
-    """What a batch adds to an overlap: sums over its inputs."""
+class Profiles(NamedTuple):
+    """What a batch says of every label, input by input."""
 
-    joint: Tensor
-    """(L, L), sums of products of profiles; int64 for the kinds that count."""
+    values: Tensor
+    """(N, K), at least 0; 0 for an input that does not count."""
     probs: Tensor
-    """(K,), sums of the probabilities of all labels."""
-    num_inputs: Tensor
-    """(), how many inputs counted."""
+    """(K,), sums of the probabilities over inputs."""
+    counts: Tensor
+    """Boolean (N,), the inputs that count."""
 
 
 def probability_overlap(
@@ -80,13 +86,63 @@ def probability_overlap(
         known = probs[~probs.isnan()]
         got = f"values from {known.min().item():.9g} to {known.max().item():.9g}"
         raise InputError(expected("probs", "in [0, 1]", got, "Pass probabilities, for example `logits.softmax(-1)`."))
-    return overlap.finish(overlap.sums(probs.detach().to(result_dtype(probs)).log()).joint).to(result_dtype(probs))
+    h_NK = overlap.profiles(probs.detach().to(result_dtype(probs)).log()).values
+    joint_KK = h_NK.new_zeros(h_NK.shape[1], h_NK.shape[1], dtype=torch.int64 if overlap.counts_inputs else h_NK.dtype)
+    add_products(joint_KK, h_NK)
+    return overlap.finish(joint_KK).to(result_dtype(probs))
 
 
 def log_probabilities(logits: Tensor, link: Link = "softmax") -> Tensor:
     """The log-probabilities (N, K) of all labels, float32 or better; NaN stays NaN, and under a softmax +inf becomes NaN."""
     z_NK = logits.detach().to(result_dtype(logits))
     return z_NK.log_softmax(dim=1) if link == "softmax" else logsigmoid(z_NK)
+
+
+def add_products(total: Tensor, profiles: Tensor) -> None:
+    """Add the products of profiles (N, L), summed over inputs, to a total (L, L), in place.
+
+    Only on the diagonal and above it, in blocks that reach a little below: half of the work of the whole product, and nothing of
+    the size of the total is made on the way.
+    """
+    with full_precision(profiles):
+        for chunk_NL in torch.split(profiles, _CHUNK):
+            _add_triangle(total, chunk_NL)
+
+
+def _add_triangle(total: Tensor, profiles: Tensor) -> None:
+    """One product of `add_products`: what lies above both halves of the diagonal at once, then either half in the same way.
+
+    A half that is small enough comes in panels, each from the diagonal to the right.
+    """
+    num_labels = len(total)
+    if num_labels <= _HALVED_FROM:
+        size = max(_MIN_PANEL, -(-num_labels // _NUM_PANELS))
+        for start in range(0, num_labels, size):
+            panel = slice(start, start + size)
+            _add_product(total[panel, start:], profiles[:, panel], profiles[:, start:])
+        return
+    first, rest = slice(0, num_labels // 2), slice(num_labels // 2, None)
+    _add_product(total[first, rest], profiles[:, first], profiles[:, rest])
+    for half in (first, rest):
+        _add_triangle(total[half, half], profiles[:, half])
+
+
+def _add_product(total: Tensor, rows: Tensor, columns: Tensor) -> None:
+    """Add `rows.T @ columns`. Written into the total where that is exact: of a few labels, kernels round it at every input."""
+    if total.dtype == rows.dtype and min(total.shape) >= _MIN_IN_PLACE:
+        total.addmm_(rows.T, columns)
+        return
+    for start in range(0, len(total), _HALVED_FROM):
+        part = slice(start, start + _HALVED_FROM)
+        total[part] += (rows[:, part].T @ columns).to(total.dtype)
+
+
+def _sum_of_squares(profiles: Tensor) -> Tensor:
+    """(K,), over inputs; a few inputs at a time, for squares of all would have to be written down."""
+    sums_K = profiles.new_zeros(profiles.shape[1])
+    for part_BK in torch.split(profiles, max(1, _NUM_SQUARES // max(1, profiles.shape[1]))):
+        sums_K += part_BK.square().sum(dim=0)
+    return sums_K
 
 
 @dataclass(frozen=True)
@@ -128,51 +184,55 @@ class Overlap:
         return cls(kind, link, threshold, k)
 
     @property
+    def counts_inputs(self) -> bool:
+        """Whether profiles are 0 or 1, and sums of products whole numbers."""
+        return self.kind in _COUNTED
+
+    @property
     def joint_dtype(self) -> torch.dtype:
         """The dtype in which sums are kept."""
-        return torch.int64 if self.kind in _COUNTED else torch.float32
+        return torch.int64 if self.counts_inputs else torch.float32
 
     def log_probabilities(self, logits: Tensor) -> Tensor:
         """`log_probabilities` under this overlap's link."""
         return log_probabilities(logits, self.link)
 
-    def sums(self, log_probs: Tensor, *, labels: Tensor | None = None) -> OverlapSums:
-        """The sums of one batch.
+    def profiles(self, log_probs: Tensor) -> Profiles:
+        """The profiles of one batch.
 
         Args:
-            log_probs: (N, K), at most 0, minus infinity allowed; inputs with a NaN do not count.
-            labels: (L,), the labels whose pairs are looked at; default all.
+            log_probs: (N, K), at most 0, minus infinity allowed; inputs with a NaN do not count. It is written into.
         """
-        seen_N = ~log_probs.isnan().any(dim=1)
-        log_p_NK = log_probs.masked_fill(~seen_N[:, None], -torch.inf)
-        h_NL = self._profiles(log_p_NK).masked_fill(~seen_N[:, None], 0)
-        h_NL = h_NL if labels is None else h_NL[:, labels]
-        joint_LL = h_NL.new_zeros(h_NL.shape[1], h_NL.shape[1]).to(torch.int64 if self.kind in _COUNTED else h_NL.dtype)
-        with full_precision(h_NL):
-            # In chunks: one long product in float32 would lose digits, and counts, that many short ones keep.
-            for start in range(0, len(h_NL), _CHUNK):
-                chunk_NL = h_NL[start : start + _CHUNK]
-                joint_LL += (chunk_NL.T @ chunk_NL).to(joint_LL.dtype)
-        return OverlapSums(joint_LL, log_p_NK.exp().sum(dim=0), seen_N.sum())
-
-    def finish(self, joint: Tensor) -> Tensor:
-        """Sums (L, L) to overlaps in [0, 1], NaN where there is nothing to compare."""
-        diagonal_L = joint.diagonal()
-        if self.kind in _COUNTED:
-            return joint / (diagonal_L[:, None] + diagonal_L - joint)
-        root_L = diagonal_L.sqrt()
-        overlap_LL = (joint / root_L[:, None] / root_L).clamp(0, 1)
-        overlap_LL.fill_diagonal_(1)
-        massless_L = root_L == 0
-        return overlap_LL.masked_fill(massless_L[:, None] | massless_L, torch.nan)
-
-    def _profiles(self, log_p_NK: Tensor) -> Tensor:
+        counts_N = ~log_probs.sum(dim=1).isnan()
         if self.kind == "bhattacharyya":
-            return log_p_NK.div(2).exp()  # the root of p, also where p itself underflows
-        if self.kind == "product":
-            return log_p_NK.exp()
+            # The root of p, also where p itself underflows.
+            h_NK = log_probs.mul_(0.5).exp_().masked_fill_(~counts_N[:, None], 0)
+            return Profiles(h_NK, _sum_of_squares(h_NK), counts_N)
+        is_top_NK = None if self.k is None else self._is_top(log_probs)
+        p_NK = log_probs.exp_().masked_fill_(~counts_N[:, None], 0)
+        probs_K = p_NK.sum(dim=0)
         if self.threshold is not None:
-            return (log_p_NK.exp() > self.threshold).to(log_p_NK.dtype)
+            return Profiles((p_NK > self.threshold).to(p_NK.dtype), probs_K, counts_N)
+        return Profiles(p_NK if is_top_NK is None else is_top_NK.to(p_NK.dtype), probs_K, counts_N)
+
+    def _is_top(self, log_p_NK: Tensor) -> Tensor:
+        """Whether a label is among the k most likely; nowhere in an input with a NaN."""
         assert self.k is not None, "topk has a k"  # `of` filled it in
         last_N1 = log_p_NK.topk(self.k, dim=1).values[:, -1:]
-        return ((log_p_NK >= last_N1) & (log_p_NK > -torch.inf)).to(log_p_NK.dtype)
+        return (log_p_NK >= last_N1) & (log_p_NK > -torch.inf)
+
+    def finish(self, joint: Tensor) -> Tensor:
+        """Sums (L, L), of which those above the diagonal count, to overlaps in [0, 1]; NaN where there is nothing to compare."""
+        joint = joint.triu() + joint.triu(diagonal=1).T
+        diagonal_L = joint.diagonal()
+        overlap_LL = self.overlap_of(joint, diagonal_L[:, None], diagonal_L)
+        if not self.counts_inputs:
+            overlap_LL.diagonal().masked_fill_(diagonal_L > 0, 1)
+        return overlap_LL
+
+    def overlap_of(self, joint: Tensor, own: Tensor, others_own: Tensor) -> Tensor:
+        """The overlap of two labels from the sum of the products of their profiles, and of either with itself."""
+        if self.counts_inputs:
+            return joint / (own + others_own - joint)
+        overlap = (joint / own.sqrt() / others_own.sqrt()).clamp(0, 1)
+        return overlap.masked_fill((own == 0) | (others_own == 0), torch.nan)

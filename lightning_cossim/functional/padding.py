@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from lightning_cossim.functional.centering import center_labels
+from lightning_cossim.functional.centering import origin_of
 from lightning_cossim.functional.cosine import label_cosine_similarity
 from lightning_cossim.functional.inputs import live_labels
 from lightning_cossim.functional.precision import working_dtype
@@ -47,12 +47,19 @@ def equal_rows(unembedding: Tensor, *, live: Tensor | None = None) -> list[Tenso
     index = index[order]
     tolerance_K = _EQUAL * length_K[index]
     near = (along_K.diff() <= tolerance_K[1:] * direction_D.norm()).nonzero().flatten()
-    apart = (W_KD[index[near + 1]].to(direction_D) - W_KD[index[near]].to(direction_D)).norm(dim=1)
+    apart = torch.cat([_distance(W_KD, index[some], index[some + 1]) for some in torch.split(near, _CHUNK)])
     last = torch.ones_like(index, dtype=torch.bool)  # of its group
     last[near] = apart > tolerance_K[near + 1]
     sizes = last.nonzero().flatten().diff(prepend=last.new_full((1,), -1, dtype=torch.int64))
     groups = [group.sort().values for group in torch.split(index, sizes.tolist()) if len(group) > 1]
     return sorted(groups, key=lambda group: (-len(group), int(group[0])))
+
+
+def _distance(W_KD: Tensor, rows: Tensor, others: Tensor) -> Tensor:
+    dtype = working_dtype(W_KD)
+    difference: Tensor = W_KD[rows].to(dtype) - W_KD[others].to(dtype)
+    distance: Tensor = difference.norm(dim=1)
+    return distance
 
 
 def median_shift(unembedding: Tensor, rows: Tensor, *, labels: Tensor, live: Tensor) -> float:
@@ -71,7 +78,7 @@ def median_shift(unembedding: Tensor, rows: Tensor, *, labels: Tensor, live: Ten
     others[rows] = False
     medians = []
     for counted in (live, others):
-        W_LD = center_labels(unembedding, live=counted)[labels]
+        W_LD = origin_of(unembedding, counted).center(unembedding[labels])
         cosine_LL = label_cosine_similarity(W_LD, centered=False, live=others[labels])
         row, column = torch.triu_indices(len(labels), len(labels), offset=1, device=cosine_LL.device)
         medians.append(cosine_LL[row, column].nanmedian().item())

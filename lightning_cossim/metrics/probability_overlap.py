@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind
+from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind, add_products
 from lightning_cossim.metrics.arguments import check_rows, label_index
-from lightning_cossim.metrics.state import SummedMetric, add_to
+from lightning_cossim.metrics.state import SummedMetric, add_to, writable
 
 __all__ = ["ProbabilityOverlap"]
 
@@ -68,7 +68,7 @@ class ProbabilityOverlap(SummedMetric):
     ) -> None:
         super().__init__(**kwargs)
         self.num_labels = num_labels
-        self.labels = label_index(labels, num_labels)
+        self.labels, self._looks_at_all = label_index(labels, num_labels), labels is None
         self.overlap = Overlap.of(num_labels, kind=kind, link=link, threshold=threshold, k=k)
         joint = torch.zeros(len(self.labels), len(self.labels), dtype=self.overlap.joint_dtype)
         self.add_state("joint", joint, dist_reduce_fx="sum")
@@ -79,10 +79,11 @@ class ProbabilityOverlap(SummedMetric):
     def update(self, logits: Tensor) -> None:
         """Add a batch of logits (N, K)."""
         check_rows(logits, "logits", "(N, K)", (None, self.num_labels))
-        batch = self.overlap.sums(self.overlap.log_probabilities(logits), labels=self.labels.to(logits.device))
-        self.joint = add_to(self.joint, batch.joint)
-        self.prob_sum = add_to(self.prob_sum, batch.probs)
-        self.num_inputs = add_to(self.num_inputs, batch.num_inputs)
+        h_NK, probs_K, counts_N = self.overlap.profiles(self.overlap.log_probabilities(logits))
+        self.joint = writable(self.joint)
+        add_products(self.joint, h_NK if self._looks_at_all else h_NK[:, self.labels.to(h_NK.device)])
+        self.prob_sum = add_to(self.prob_sum, probs_K)
+        self.num_inputs = add_to(self.num_inputs, counts_N.sum())
 
     @override
     def compute(self) -> Tensor:

@@ -12,12 +12,13 @@ from lightning_cossim.functional.centering import common_mode_ratio
 from lightning_cossim.functional.halves import split_halves
 from lightning_cossim.functional.inputs import live_labels
 from lightning_cossim.functional.ladder import weight_rungs
-from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind
+from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind, add_products
+from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.heatmap import axes_for, draw_bars
 from lightning_cossim.metrics.arguments import check_groups, check_rows, label_index
 from lightning_cossim.metrics.logit_geometry import EmbeddingGeometry
 from lightning_cossim.metrics.remarks import remarks
-from lightning_cossim.metrics.state import add_to
+from lightning_cossim.metrics.state import add_to, writable
 from lightning_cossim.report import GapReport
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class SimilarityGap(EmbeddingGeometry):
         self.min_probability = min_probability
         if not min_probability >= 0:
             raise InputError(expected("min_probability", "to be at least 0", min_probability, "It is a share of 1/K_live."))
-        self.labels = label_index(labels, num_labels)
+        self.labels, self._looks_at_all = label_index(labels, num_labels), labels is None
         self.counted = torch.ones(num_labels, dtype=torch.bool)
         if ignore:
             self.counted[label_index(sorted(set(ignore)), num_labels, "ignore")] = False
@@ -131,7 +132,7 @@ class SimilarityGap(EmbeddingGeometry):
             check_rows(logits, "logits", "(N, K)", (None, self.num_labels))
             check_groups(groups, len(logits))
             log_p_NK = self.overlap.log_probabilities(logits)
-            known_N = ~log_p_NK.isnan().any(dim=1)
+            known_N = ~log_p_NK.sum(dim=1).isnan()
             seen_N = known_N if seen_N is None else known_N & seen_N
         self._take_snapshot(unembedding)
         if seen_N is not None:
@@ -145,10 +146,13 @@ class SimilarityGap(EmbeddingGeometry):
         start, labels = self.num_groups.to(seen_N.device), self.labels.to(seen_N.device)
         groups_N = None if groups_N is None else groups_N.to(seen_N.device)
         half_N, num_groups = split_halves(seen_N, start=start, groups=groups_N)
-        first, second = (self.overlap.sums(log_p_NK[half_N == half], labels=labels) for half in (0, 1))
-        self.joint = add_to(self.joint, torch.stack([first.joint, second.joint]))
-        self.prob_sum = add_to(self.prob_sum, first.probs + second.probs)
-        self.num_inputs = add_to(self.num_inputs, first.num_inputs + second.num_inputs)
+        h_NK, probs_K, counts_N = self.overlap.profiles(log_p_NK.masked_fill_(~seen_N[:, None], torch.nan))
+        h_NL = h_NK if self._looks_at_all else h_NK[:, labels]
+        self.joint = writable(self.joint)
+        for half, joint_LL in enumerate(self.joint):
+            add_products(joint_LL, h_NL[half_N == half])
+        self.prob_sum = add_to(self.prob_sum, probs_K)
+        self.num_inputs = add_to(self.num_inputs, counts_N.sum())
         self.num_groups = add_to(self.num_groups, num_groups)
 
     @override
@@ -194,15 +198,17 @@ class SimilarityGap(EmbeddingGeometry):
         joint_LL = self.joint.sum(dim=0)
         rungs["overlap"] = self.overlap.finish(joint_LL)
         num_inputs, num_skipped = int(self.num_inputs), int(self.num_skipped)
-        first, second = (self.overlap.finish(half_LL).cpu() for half_LL in self.joint)
+        pairs = Pairs.of_all(len(self.labels))
+        first, second = (pairs.values(self.overlap.finish(half_LL)).cpu() for half_LL in self.joint)
         return GapReport.from_rungs(
-            {rung: similarity_LL.cpu() for rung, similarity_LL in rungs.items()},
+            {rung: pairs.values(similarity_LL).cpu() for rung, similarity_LL in rungs.items()},
             link=link,
+            pairs=pairs,
             halves=(first, second),
             labels=self.labels,
             live=live_K.cpu(),
             mean_probs=(self.prob_sum / self.num_inputs).cpu(),
-            mass=(joint_LL / self.num_inputs).cpu(),
+            mass=(pairs.values(joint_LL) / self.num_inputs).cpu(),
             num_inputs=num_inputs,
             num_skipped=num_skipped,
             common_mode_ratio=common_mode_ratio(W_KD, live=live_K).item(),

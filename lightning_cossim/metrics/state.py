@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["SummedMetric", "add_to"]
+__all__ = ["SummedMetric", "add_to", "writable"]
 
 
 class SummedMetric(Metric):
@@ -74,6 +74,11 @@ def add_to(state: Tensor, batch: Tensor) -> Tensor:
     A new tensor: a state that was reset under inference mode refuses in-place updates outside it.
     """
     return state + batch.to(state)
+
+
+def writable(state: Tensor) -> Tensor:
+    """The state, for updates in place: itself, but for one that was reset under inference mode and is used outside it."""
+    return state.clone() if state.is_inference() and not torch.is_inference_mode_enabled() else state
 
 
 def _moved(state: Any, device: torch.device) -> Any:

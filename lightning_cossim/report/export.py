@@ -28,6 +28,8 @@ def as_dict(report: "GapReport") -> dict[str, Any]:
         "num_inputs": report.num_inputs,
         "num_skipped": report.num_skipped,
         "num_pairs": report.num_pairs,
+        "sampling": report.sampling,
+        "standard_errors": dict(report.standard_errors),
         "scalars": _without_nan(report.scalars),
         "rank_agreement": _without_nan(report.rank_agreement),
         "top_pair_auroc": _without_nan(report.top_pair_auroc),

@@ -1,10 +1,10 @@
 """GapReport.
 
-K labels of the head, L of them looked at; matrices are (L, L) on the CPU, NaN where a pair does not count.
+K labels of the head, L of them looked at, P pairs of these; everything is on the CPU, NaN where a pair does not count.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -16,6 +16,7 @@ from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.agreement import neighbor_jaccard_chance
 from lightning_cossim.functional.ladder import LADDERS, RUNGS, Ladder
 from lightning_cossim.functional.overlap import Link
+from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.report.export import as_dict, as_frame
 from lightning_cossim.report.pair import Flag, Pair
 from lightning_cossim.report.statistics import NUM_NEIGHBORS, Statistics
@@ -24,7 +25,7 @@ from lightning_cossim.report.text import as_markdown, as_text
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["GapReport", "Side"]
+__all__ = ["GapReport", "Side", "kept_labels"]
 
 Side = Literal["strangers", "lookalikes"]
 _FLAG: Final[Mapping[Side, Flag]] = {"strangers": "stranger", "lookalikes": "look-alike"}
@@ -48,14 +49,18 @@ class GapReport:
     """How many more were left out since they are not finite."""
     mean_probs: Tensor
     """(L,), in [0, 1]."""
-    mass: Tensor
-    """(L, L), joint mass of two labels: what their overlap sums over inputs, over the number of inputs."""
     kept: Tensor
     """Boolean (L,): live, and probable enough for its pairs to count."""
+    num_kept: int
+    """How many labels of the head are."""
+    compared: Pairs
+    """The pairs looked at, by the places of their labels: all that there are, or a sample."""
+    mass: Tensor
+    """(P,), joint mass of two labels: what their overlap sums over inputs, over the number of inputs."""
     rungs: Mapping[str, Tensor]
-    """Rung to (L, L), NaN for pairs that do not count."""
+    """Rung to (P,), NaN for pairs that do not count."""
     expected_overlap: Tensor
-    """(L, L): what pairs with this cosine usually overlap; the centered one, for a sigmoid head the raw one."""
+    """(P,): what pairs with this cosine usually overlap; the centered one, for a sigmoid head the raw one."""
     scalars: Mapping[str, float]
     """Tag without its group to value; NaN where undefined."""
     rank_agreement: Mapping[str, float]
@@ -68,6 +73,12 @@ class GapReport:
     """Scalar, or other statistic and its similarity (`top_pair_auroc_raw_cosine`), to the reason why it is NaN."""
     remarks: Mapping[str, str]
     """What is odd about the head and its inputs, kind to text: rows that look like padding, values that are not finite."""
+    standard_errors: Mapping[str, float] = field(default_factory=dict)
+    """Scalar to the standard error that looking at a sample of the pairs leaves; empty where all were looked at."""
+    sampling: str = ""
+    """How the pairs were chosen; empty where they are all there are."""
+    overlap_error: Tensor | None = None
+    """(P,), by how much each overlap may be larger, where the most likely labels of inputs alone were kept; None: not at all."""
     stage: str = ""
     """"train", "val" or "test"; empty for a report that no training made."""
     step: int = 0
@@ -75,7 +86,7 @@ class GapReport:
     dataloader_idx: int | None = None
     """Which of several validation or test loaders, where each has reports of its own."""
     flags: Mapping[Side, Tensor] = field(default_factory=dict)
-    """Side to boolean (L, L), the pairs beyond the thresholds; empty until `Thresholds` have been applied."""
+    """Side to boolean (P,), the pairs beyond the thresholds; empty until `Thresholds` have been applied."""
     alerts: tuple[str, ...] = ()
     """The alerts that act at this report, in words."""
 
@@ -85,6 +96,7 @@ class GapReport:
         rungs: Mapping[str, Tensor],
         *,
         link: Link,
+        pairs: Pairs,
         halves: tuple[Tensor, Tensor],
         labels: Tensor,
         live: Tensor,
@@ -95,34 +107,37 @@ class GapReport:
         common_mode_ratio: float,
         min_probability: float,
         remarks: Mapping[str, str],
+        sampling: str = "",
+        overlap_error: Tensor | None = None,
     ) -> "GapReport":
         """The report of a ladder.
 
         Args:
-            rungs: each rung of the link's ladder to (L, L), on the CPU.
+            rungs: each rung of the link's ladder to (P,), on the CPU.
             link: from logits to probabilities.
-            halves: the overlap of either half of the inputs, (L, L) each, on the CPU.
+            pairs: (P,), by the places of their labels among those looked at.
+            halves: the overlap of either half of the inputs, (P,) each, on the CPU.
             labels: (L,), the rows that were looked at.
             live: boolean (K,).
             mean_probs: (K,), in [0, 1]; NaN where no inputs were seen.
-            mass: (L, L), the sums of the overlap over the number of inputs.
+            mass: (P,), the sums of the overlap over the number of inputs.
             num_inputs: how many inputs were seen.
             num_skipped: how many were not, since they are not finite.
             common_mode_ratio: at least 0.
             min_probability: labels are kept from this share of 1/K_live on.
             remarks: what is odd, kind to text.
+            sampling: how the pairs were chosen, if they are not all.
+            overlap_error: (P,), by how much the overlaps may be larger; None: they are exact.
         """
         ladder = LADDERS[link]
-        num_live = int(live.sum())
-        probs_L = mean_probs[labels]
-        # Without inputs nothing is known of the probabilities: the rungs of the weights are then shown for all live labels.
-        probable_L = probs_L >= min_probability / max(num_live, 1) if num_inputs else torch.ones_like(labels, dtype=torch.bool)
-        kept_L = live[labels] & probable_L
-        counted_LL = kept_L[:, None] & kept_L
+        kept_K = kept_labels(mean_probs, live=live, num_inputs=num_inputs, min_probability=min_probability)
+        kept_L = kept_K[labels]
+        num_live, num_kept = int(live.sum()), int((kept_K if sampling else kept_L).sum())
+        counted_P = kept_L[pairs.row] & kept_L[pairs.column]
         # What float32 cannot hold is not known.
-        rungs = {rung: rungs[rung].where(counted_LL & rungs[rung].isfinite(), torch.nan) for rung in ladder.rungs}
+        rungs = {rung: rungs[rung].where(counted_P & rungs[rung].isfinite(), torch.nan) for rung in ladder.rungs}
         nothing_seen = "" if num_inputs else "no finite inputs" if num_skipped else "no inputs"
-        found = Statistics.of(ladder, rungs, halves, nothing_seen)
+        found = Statistics.of(ladder, rungs, pairs, halves, nothing_seen)
         scalars, undefined = dict(found.scalars), dict(found.undefined)
         if "gap_translation" in ladder.gaps:  # the origin is arbitrary
             scalars["common_mode_ratio"] = common_mode_ratio
@@ -136,9 +151,11 @@ class GapReport:
             num_live=num_live,
             num_inputs=num_inputs,
             num_skipped=num_skipped,
-            mean_probs=probs_L,
-            mass=mass,
+            mean_probs=mean_probs[labels],
             kept=kept_L,
+            num_kept=num_kept,
+            compared=pairs,
+            mass=mass,
             rungs=rungs,
             expected_overlap=found.expected_overlap,
             scalars=scalars,
@@ -147,6 +164,9 @@ class GapReport:
             neighbor_jaccard=found.neighbor_jaccard,
             undefined=undefined,
             remarks=remarks,
+            standard_errors=found.standard_errors,
+            sampling=sampling,
+            overlap_error=overlap_error,
         )
 
     @property
@@ -168,17 +188,39 @@ class GapReport:
     def neighbor_jaccard_chance(self) -> float:
         """The `neighbor_jaccard` of neighbours drawn at random among the kept labels; NaN where that is undefined."""
         undefined = all(map(math.isnan, self.neighbor_jaccard.values()))
-        return math.nan if undefined else neighbor_jaccard_chance(int(self.kept.sum()), k=NUM_NEIGHBORS)
+        return math.nan if undefined else neighbor_jaccard_chance(self.num_kept, k=NUM_NEIGHBORS)
 
     @property
     def num_pairs(self) -> int:
-        """How many pairs count."""
-        return math.comb(int(self.kept.sum()), 2)
+        """How many pairs count, looked at or not."""
+        return math.comb(self.num_kept, 2)
 
     @property
     def gap(self) -> Tensor:
-        """(L, L), overlap minus expected overlap."""
+        """(P,), overlap minus expected overlap."""
         return self.rungs["overlap"] - self.expected_overlap
+
+    def matrix(self, what: str, places: Sequence[int] | Tensor | None = None) -> Tensor:
+        """A rung, "expected_overlap", "gap" or "mass" as a symmetric matrix (L, L).
+
+        NaN where a pair was not looked at or does not count. Every label that has a pair is as like itself as can be: 1 for
+        cosines, correlation and overlap, 0 for the log-odds variance; the other three it has not.
+
+        Args:
+            what: which.
+            places: of the labels that it is to be of, in this order; default all.
+        """
+        values = {**self.rungs, "expected_overlap": self.expected_overlap, "gap": self.gap, "mass": self.mass}[what]
+        place_L = torch.arange(len(self.labels)) if places is None else torch.full((len(self.labels),), -1)
+        if places is not None:
+            place_L[torch.as_tensor(places, dtype=torch.int64)] = torch.arange(len(places))
+        row, column = place_L[self.compared.row], place_L[self.compared.column]
+        shown = (row >= 0) & (column >= 0)
+        matrix = Pairs(row[shown], column[shown]).matrix(values[shown], int(place_L.max()) + 1 if len(place_L) else 0)
+        if what in self.rungs:
+            with_itself = 0.0 if what == "log_odds_variance" else 1.0
+            matrix.diagonal().copy_(torch.where(matrix.isfinite().any(dim=1), with_itself, torch.nan))
+        return matrix
 
     def pairs(self, side: Side | None = None, *, top: int | None = None) -> list[Pair]:
         """The pairs that count.
@@ -196,19 +238,17 @@ class GapReport:
             raise InputError(expected("side", "to be 'strangers', 'lookalikes' or None", repr(side)))
         if top is not None and top < 0:
             raise InputError(expected("top", "to be at least 0", top))
-        row, column = torch.triu_indices(len(self.names), len(self.names), offset=1)
-        gap_P = self.gap[row, column]
+        gap_P = self.gap
         if side is None:
-            counts_P = self.kept[row] & self.kept[column]
-            key_P = gap_P if gap_P.isfinite().any() else self.rungs["overlap"][row, column]
+            counts_P = self.kept[self.compared.row] & self.kept[self.compared.column]
+            key_P = gap_P if gap_P.isfinite().any() else self.rungs["overlap"]
         else:
             key_P = gap_P if side == "strangers" else -gap_P
             counts_P = key_P > 0
             if side in self.flags:  # a gap is at most 1
-                key_P = key_P + 2 * self.flags[side][row, column]
+                key_P = key_P + 2 * self.flags[side]
         order = key_P.nan_to_num(-math.inf).argsort(descending=True, stable=True)
-        order = order[counts_P[order]][:top]
-        return [self._pair(i, j) for i, j in zip(row[order].tolist(), column[order].tolist(), strict=True)]
+        return [self._pair(index) for index in order[counts_P[order]][:top].tolist()]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as builtins fit for JSON; what is undefined is None, and a rung that the link does not have is absent."""
@@ -230,11 +270,22 @@ class GapReport:
     def __str__(self) -> str:
         return as_text(self, 5)
 
-    def _pair(self, i: int, j: int) -> Pair:
-        values = {rung: self.rungs[rung][i, j].item() for rung in self.ladder.rungs}
-        usual = self.expected_overlap[i, j].item()
-        mass = self.mass[i, j].item() * self.num_live
+    def _pair(self, index: int) -> Pair:
+        one, other = (self.names[int(labels_P[index])] for labels_P in (self.compared.row, self.compared.column))
+        values = {rung: self.rungs[rung][index].item() for rung in self.ladder.rungs}
+        usual = self.expected_overlap[index].item()
+        mass = self.mass[index].item() * self.num_live
         gap = values["overlap"] - usual
         values |= dict.fromkeys(self.absent, math.nan)
-        flag = next((_FLAG[side] for side, flags_LL in self.flags.items() if flags_LL[i, j]), None)
-        return Pair(self.names[i], self.names[j], **values, expected_overlap=usual, gap=gap, mass=mass, flag=flag)
+        flag = next((_FLAG[side] for side, flags_P in self.flags.items() if flags_P[index]), None)
+        return Pair(one, other, **values, expected_overlap=usual, gap=gap, mass=mass, flag=flag)
+
+
+def kept_labels(mean_probs: Tensor, *, live: Tensor, num_inputs: int, min_probability: float) -> Tensor:
+    """Boolean (K,): the labels whose pairs count, live ones that are probable enough.
+
+    Without inputs nothing is known of the probabilities: the rungs of the weights are then shown for all live labels.
+    """
+    if not num_inputs:
+        return live
+    return live & (mean_probs >= min_probability / max(int(live.sum()), 1))

@@ -1,6 +1,5 @@
 """The numbers of a report, worked out from its ladder: each with the reason where it is undefined."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -8,8 +7,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from lightning_cossim.functional.comparison import Comparison, Statistic, stepped_up_reliability
-from lightning_cossim.functional.ladder import TOWARDS_ALIKE, Ladder, mean_gap
+from lightning_cossim.functional.comparison import Comparison, Statistic, mean_over_pairs, stepped_up_reliability
+from lightning_cossim.functional.ladder import TOWARDS_ALIKE, Ladder
+from lightning_cossim.functional.pairs import Pairs
 
 __all__ = ["NUM_NEIGHBORS", "TOP_SHARE", "Statistics"]
 
@@ -24,7 +24,7 @@ class Statistics:
     """What is computed over the pairs that count. Values are NaN where `undefined` says why."""
 
     expected_overlap: Tensor
-    """(L, L): what pairs with this cosine usually overlap."""
+    """(P,): what pairs with this cosine usually overlap."""
     scalars: Mapping[str, float]
     """Tag without its group to value."""
     rank_agreement: Mapping[str, float]
@@ -33,30 +33,42 @@ class Statistics:
     neighbor_jaccard: Mapping[str, float]
     undefined: Mapping[str, str]
     """Scalar, or statistic and similarity, to the reason."""
+    standard_errors: Mapping[str, float]
+    """Scalar to what drawing a sample of the pairs adds to its uncertainty; empty where all were looked at."""
 
     @classmethod
     def of(
-        cls, ladder: Ladder, rungs: Mapping[str, Tensor], halves: tuple[Tensor, Tensor], nothing_seen: str = ""
+        cls,
+        ladder: Ladder,
+        rungs: Mapping[str, Tensor],
+        pairs: Pairs,
+        halves: tuple[Tensor, Tensor],
+        nothing_seen: str = "",
     ) -> "Statistics":
         """The statistics of a ladder.
 
         Args:
             ladder: the rungs there are.
-            rungs: each of them to (L, L), on the CPU, NaN for pairs that do not count.
-            halves: the overlap of either half of the inputs, (L, L) each, on the CPU.
+            rungs: each of them to (P,), on the CPU, NaN for pairs that do not count.
+            pairs: which pairs these are.
+            halves: the overlap of either half of the inputs, (P,) each, on the CPU.
             nothing_seen: why no input was seen, if so.
         """
         overlap = rungs["overlap"]
         compared: dict[str, Comparison] = {}
         for rung in ladder.similarities:
-            compared[rung] = Comparison(TOWARDS_ALIKE[rung] * rungs[rung], overlap, compared.get("raw_cosine"))
+            compared[rung] = Comparison(TOWARDS_ALIKE[rung] * rungs[rung], overlap, pairs, compared.get("raw_cosine"))
         explained = {rung: comparison.explained for rung, comparison in compared.items()}
         behaviour = explained[ladder.cosine]
         found = {f"explained_{rung}": statistic for rung, statistic in explained.items()}
-        found |= {gap: _mean(rungs[one], rungs[other], "both similarities") for gap, (one, other) in ladder.gaps.items()}
-        found["gap_behaviour"] = Statistic(1 - behaviour.value, behaviour.undefined)
-        found["reliability"] = stepped_up_reliability(*(half.masked_fill(overlap.isnan(), torch.nan) for half in halves))
-        found["overlap_mean"] = _mean(overlap, torch.zeros_like(overlap), "an overlap")
+        found |= {
+            gap: mean_over_pairs((rungs[one] - rungs[other]).abs(), pairs, "both similarities")
+            for gap, (one, other) in ladder.gaps.items()
+        }
+        found["gap_behaviour"] = behaviour._replace(value=1 - behaviour.value)
+        first, second = (half.masked_fill(overlap.isnan(), torch.nan) for half in halves)
+        found["reliability"] = stepped_up_reliability(first, second, pairs)
+        found["overlap_mean"] = mean_over_pairs(overlap, pairs, "an overlap")
         by_rung = {
             "rank_agreement": {rung: comparison.rank_agreement for rung, comparison in compared.items()},
             "top_pair_auroc": {rung: comparison.top_pair_auroc(TOP_SHARE) for rung, comparison in compared.items()},
@@ -73,12 +85,8 @@ class Statistics:
                 for name, statistic in every.items()
                 if statistic.undefined is not None
             },
+            standard_errors={name: one.standard_error for name, one in found.items() if one.standard_error is not None},
         )
-
-
-def _mean(one: Tensor, other: Tensor, lacking: str) -> Statistic:
-    value = mean_gap(one, other)
-    return Statistic(value, f"no pair of kept labels has {lacking}" if math.isnan(value.item()) else None)
 
 
 def _values(statistics: Mapping[str, Statistic]) -> dict[str, float]:

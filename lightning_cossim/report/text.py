@@ -41,6 +41,9 @@ _NARROW: Final = {
 """The same for a page that has little room."""
 _FORMS: Final = {"raw_cosine": "+.2f", "centered_cosine": "+.2f", "logit_correlation": "+.2f", "log_odds_variance": ".3g"}
 
+_TELLING: Final = 0.005
+"""An uncertainty of overlaps that shows in a table."""
+
 
 def as_markdown(report: "GapReport", top: int) -> str:
     """The pairs furthest from expectation as Markdown tables, `top` rows each way."""
@@ -64,7 +67,8 @@ def as_page(report: "GapReport", top: int) -> str:
     flagged = [f"{line} (bold)." if "Flagged" in line else f"{line}." for line in _flagged(report)]
     alerts = [f"Alert: {as_markdown_text(alert)}." for alert in report.alerts]
     legend = "*gap* = overlap minus *usual*, the overlap of pairs with this cosine; *raw* and *centered*: cosines"
-    return "\n\n".join([" ".join([f"{_seen(report)}.", *flagged]), *alerts, *shown, f"{legend}."])
+    sampled = [f"{line}." for line in _sampled(report)]
+    return "\n\n".join([" ".join([f"{_seen(report)}.", *flagged]), *sampled, *alerts, *shown, f"{legend}."])
 
 
 def as_text(report: "GapReport", top: int) -> str:
@@ -75,6 +79,7 @@ def as_text(report: "GapReport", top: int) -> str:
     return "\n\n".join(
         [
             _seen(report),
+            *(f"{line}." for line in _sampled(report)),
             *(f"Alert: {alert}." for alert in report.alerts),
             *(f"Note: {remark}." for remark in report.remarks.values()),
             f"Share of the probability overlap that each similarity explains (1: all, 0: none)\n{shares}",
@@ -91,7 +96,7 @@ def _flagged(report: "GapReport") -> list[str]:
     why = report.undefined.get("share_strangers")
     if why is not None:
         return [f"No pair is flagged: {why}"]
-    strangers, lookalikes = (int(report.flags[side].triu(diagonal=1).sum()) for side in _HEADINGS)
+    strangers, lookalikes = (int(report.flags[side].sum()) for side in _HEADINGS)
     return [f"Flagged: {_counted(strangers, 'stranger')}, {_counted(lookalikes, 'look-alike')}"]
 
 
@@ -101,7 +106,7 @@ def _counted(number: int, noun: str) -> str:
 
 def _columns(report: "GapReport") -> dict[str, str]:
     """Field to heading of the columns that a table has."""
-    shown = any(flags_LL.any() for flags_LL in report.flags.values())
+    shown = any(flags_P.any() for flags_P in report.flags.values())
     left_out = report.absent if shown else report.absent | {"flag"}
     return {field: heading for field, heading in _COLUMNS.items() if field not in left_out}
 
@@ -112,6 +117,24 @@ def _seen(report: "GapReport") -> str:
     where = f"{report.stage}{loader} at step {report.step}: " if report.stage else ""
     reliability = _number(report.reliability, ".2f")
     return f"{where}{report.num_inputs} inputs, {report.num_pairs} pairs of labels, reliability {reliability}"
+
+
+def _sampled(report: "GapReport") -> list[str]:
+    """A line on the pairs that were looked at, if they are a sample, and one on overlaps that may be larger."""
+    lines = []
+    if report.sampling:
+        error = report.standard_errors.get(f"explained_{report.ladder.cosine}", math.nan)
+        lines.append(
+            f"Looked at {len(report.compared)} of the pairs: {report.sampling}. Shares explained are good to about "
+            f"{_number(error, '.2g')}"
+        )
+    if report.overlap_error is not None and report.overlap_error.numel() and report.overlap_error.max() >= _TELLING:
+        middle, most = report.overlap_error.median().item(), report.overlap_error.max().item()
+        lines.append(
+            "Overlaps are those of the most likely labels of each input: they may be larger, half of them by up to "
+            f"{middle:.2f}, none by more than {most:.2f}; a look-alike is flagged only if it is one in any case"
+        )
+    return lines
 
 
 def _sides(report: "GapReport", top: int) -> list[tuple[str, list["Pair"]]]:

@@ -53,7 +53,7 @@ def label_order(report: GapReport) -> list[int]:
     shown = probable_L.argsort(descending=True, stable=True)[:MAX_LABELS].sort().values
     kept_L = report.kept[shown]
     kept = shown[kept_L]
-    overlap = report.rungs["overlap"][kept][:, kept].double().nan_to_num(0)
+    overlap = report.matrix("overlap", kept).double().nan_to_num(0)
     if len(kept) >= 3:
         distance = (1 - (overlap + overlap.T) / 2).clamp_(min=0).fill_diagonal_(0)
         tree = linkage(squareform(distance.numpy(), checks=False), "average", optimal_ordering=True)
@@ -70,13 +70,14 @@ def heatmaps(report: GapReport, order: Sequence[int]) -> Iterator[tuple[str, Pix
         order: the labels to show, by their place in the report.
     """
     cosine = report.ladder.cosine
-    matrices = {cosine: report.rungs[cosine], "overlap": report.rungs["overlap"], "gap": report.gap}
     index = torch.tensor(list(order), dtype=torch.long)
     names = [report.names[label] for label in order]
-    note = _left_out(len(order), len(report.names), int(report.kept[index].sum()))
-    for name, matrix in matrices.items():
+    num_labels = report.num_live if report.sampling else len(report.names)
+    note = _left_out(len(order), num_labels, int(report.kept[index].sum()))
+    for name in (cosine, "overlap", "gap"):
+        matrix = report.matrix(name, index)
         if matrix.isfinite().any():
-            yield name, _pixels(partial(_heatmap, matrix=matrix[index][:, index], names=names, title=_TITLES[name], note=note))
+            yield name, _pixels(partial(_heatmap, matrix=matrix, names=names, title=_TITLES[name], note=note))
 
 
 def scatter(report: GapReport, thresholds: Thresholds) -> Pixels:
@@ -153,9 +154,7 @@ def _width(figure: "Figure", text: str, size: float) -> float:
 
 def _scatter(figure: "Figure", report: GapReport, thresholds: Thresholds) -> None:
     cosine = report.ladder.cosine
-    row, column = torch.triu_indices(len(report.names), len(report.names), offset=1)
-    s_P, o_P = report.rungs[cosine][row, column], report.rungs["overlap"][row, column]
-    e_P = report.expected_overlap[row, column]
+    s_P, o_P, e_P = report.rungs[cosine], report.rungs["overlap"], report.expected_overlap
     known = s_P.isfinite() & o_P.isfinite()
     s, o, e = (values[known].numpy() for values in (s_P, o_P, e_P))
     axes = figure.add_axes((0.155, 0.13, 0.82, 0.695))
@@ -172,7 +171,7 @@ def _scatter(figure: "Figure", report: GapReport, thresholds: Thresholds) -> Non
             axes.fill_between(s[order], np.maximum(low, 0), high, color="0.9", linewidth=0, label="not flagged", zorder=0)
     if report.flags:
         _draw_flagged(axes, report, cosine)
-    axes.set_xlabel(_TITLES[cosine].lower(), fontsize=9)
+    axes.set_xlabel(f"{_TITLES[cosine].lower()}{' (a sample of the pairs)' if report.sampling else ''}", fontsize=9)
     axes.set_ylabel("probability overlap", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.set_ylim(bottom=-0.02 * max(1e-3, float(o.max(initial=0))))
@@ -190,7 +189,7 @@ def _draw_flagged(axes: "Axes", report: GapReport, cosine: str) -> None:
     }
     places: list[float] = []
     for side, (mark, colour, title) in marks.items():
-        pairs = [pair for pair in report.pairs(side, top=int(report.flags[side].sum()) // 2) if pair.flag]
+        pairs = [pair for pair in report.pairs(side, top=int(report.flags[side].sum())) if pair.flag]
         if pairs:
             x, y = [getattr(pair, cosine) for pair in pairs], [pair.overlap for pair in pairs]
             size = 6 if len(pairs) <= 50 else 4 if len(pairs) <= 500 else 2

@@ -6,8 +6,6 @@ from dataclasses import fields
 from functools import partial
 from typing import Any, Final, Literal
 
-from torch import triu_indices
-
 from lightning_cossim.config import Display
 from lightning_cossim.report import GapReport, Pair, as_page
 from lightning_cossim.reporting import tensorboard
@@ -66,12 +64,25 @@ class Pages:
 
     def _heatmaps(self, report: GapReport) -> Iterator[Write]:
         place = {label: index for index, label in enumerate(report.labels)}
-        order = self.order or ()
-        if not ({*order} <= {*place} and len(order) == min(len(place), MAX_LABELS)):
-            self.order = order = [report.labels[index] for index in label_order(report)]
-        for what, pixels in heatmaps(report, [place[label] for label in order]):
+        self.order = self._order_for(report)
+        for what, pixels in heatmaps(report, [place[label] for label in self.order]):
             tag = self._tag(report, "heatmap", what)
             yield partial(tensorboard.write_image, tag=tag, pixels=pixels, step=report.step)
+
+    def _order_for(self, report: GapReport) -> list[int]:
+        """The order there is, as long as all of its labels are there.
+
+        Of a sample of the pairs, the labels shown change little by little: those that come in stand last, until a third of all
+        are new, and then all are put in order anew.
+        """
+        order = self.order or []
+        if not report.sampling:
+            if {*order} <= {*report.labels} and len(order) == min(len(report.labels), MAX_LABELS):
+                return order
+            return [report.labels[index] for index in label_order(report)]
+        anew = [report.labels[index] for index in label_order(report)]  # whose pairs are all in the sample
+        staying = [label for label in order if label in {*anew}]
+        return anew if 3 * len(staying) < 2 * len(anew) else [*staying, *(label for label in anew if label not in {*staying})]
 
     def _scatter(self, report: GapReport) -> Iterator[Write]:
         if report.num_pairs:
@@ -90,9 +101,9 @@ class Pages:
     def _histograms(self, report: GapReport) -> Iterator[Write]:
         if int(report.kept.sum()) < MIN_LABELS:
             return
-        row, column = triu_indices(len(report.names), len(report.names), offset=1)
         cosine = report.ladder.cosine
-        for what, matrix in {cosine: report.rungs[cosine], "overlap": report.rungs["overlap"], "gap": report.gap}.items():
-            values = matrix[row, column]
+        for what, values in {cosine: report.rungs[cosine], "overlap": report.rungs["overlap"], "gap": report.gap}.items():
             tag = self._tag(report, "histogram", what)
-            yield partial(tensorboard.write_histogram, tag=tag, values=values[values.isfinite()], step=report.step)
+            known = values.isfinite()
+            weights = None if report.compared.weight is None else report.compared.weight[known]
+            yield partial(tensorboard.write_histogram, tag=tag, values=values[known], weights=weights, step=report.step)

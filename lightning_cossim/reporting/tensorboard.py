@@ -50,20 +50,21 @@ def write_table(logger: Any, tag: str, markdown: str, columns: Sequence[str], ro
         log_table(key=tag, columns=list(columns), data=[list(row) for row in rows], step=step)
 
 
-def write_histogram(logger: Any, tag: str, values: Tensor, step: int) -> None:
-    """Write how values (P,) are distributed. Counted here: TensorBoard's own way takes forty milliseconds."""
+def write_histogram(logger: Any, tag: str, values: Tensor, step: int, weights: Tensor | None = None) -> None:
+    """Write how values (P,) are distributed, each as often as its weight says. TensorBoard's own way takes forty milliseconds."""
     add_histogram = _writer(logger, "add_histogram_raw")
     if add_histogram is None or not values.numel():
         return
     values = values.double()
     low, high = values.min().item(), values.max().item()
     high = high if high > low else low + 1e-6
-    counts = torch.histc(values, _NUM_BINS, low, high)
+    weights = torch.ones_like(values) if weights is None else weights
+    bins = ((values - low) / (high - low) * _NUM_BINS).long().clamp(max=_NUM_BINS - 1)
+    counts = torch.bincount(bins, weights=weights, minlength=_NUM_BINS)
     limits = torch.linspace(low, high, _NUM_BINS + 1, dtype=torch.float64)[1:]
-    total, squares = values.sum().item(), values.square().sum().item()
-    add_histogram(
-        _prefixed(logger, tag), low, high, values.numel(), total, squares, limits.tolist(), counts.tolist(), global_step=step
-    )
+    total, squares = (weights * values).sum().item(), (weights * values.square()).sum().item()
+    number = round(weights.sum().item())
+    add_histogram(_prefixed(logger, tag), low, high, number, total, squares, limits.tolist(), counts.tolist(), global_step=step)
 
 
 def write_alerts(logger: Any, tag: str, alerts: Sequence[str], step: int) -> None:

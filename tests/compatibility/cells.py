@@ -156,7 +156,7 @@ def assert_outcome(result: Result, cell: Cell) -> None:
     """What the report has is what the cell promises; overlaps are those of the model's final logits, in float64."""
     report = result.report
     pairs = ~torch.eye(NUM_LABELS, dtype=torch.bool)
-    known = {rung: bool(report.rungs[rung][pairs].isfinite().all()) for rung in report.rungs}
+    known = {rung: bool(report.matrix(rung)[pairs].isfinite().all()) for rung in report.rungs}
     geometry = cell.outcome == "every rung"
     assert known == {
         "raw_cosine": True,
@@ -168,4 +168,4 @@ def assert_outcome(result: Result, cell: Cell) -> None:
     if cell.outcome != "weights only":
         logits = torch.cat(result.model.seen).double().numpy()
         wanted = reference.bhattacharyya(reference.softmax(logits))
-        np.testing.assert_allclose(report.rungs["overlap"][pairs], wanted[pairs.numpy()], atol=1e-5)
+        np.testing.assert_allclose(report.matrix("overlap")[pairs], wanted[pairs.numpy()], atol=1e-5)

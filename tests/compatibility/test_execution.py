@@ -17,4 +17,4 @@ def test_a_user_gets_what_the_table_says(cell: Cell) -> None:
     assert_outcome(result, cell)
     # The rows of the weights that gave those logits, averaged ones for example.
     wanted = cosine(result.model.rows.double().numpy(), centered=True)
-    np.testing.assert_allclose(result.report.rungs["centered_cosine"], wanted, atol=1e-5)
+    np.testing.assert_allclose(result.report.matrix("centered_cosine"), wanted, atol=1e-5)

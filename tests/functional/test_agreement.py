@@ -17,6 +17,7 @@ from torch import Tensor
 from lightning_cossim.functional import expected_overlap, explained_overlap, rank_agreement
 from lightning_cossim.functional.agreement import undefined_reason
 from lightning_cossim.functional.comparison import MIN_PAIRS, Comparison
+from lightning_cossim.functional.pairs import Pairs
 from tests import reference, strategies
 from tests.strategies import Array
 
@@ -312,10 +313,11 @@ def test_one_comparison_gives_all_statistics_in_any_order(case: str) -> None:
         "rank_agreement": rank_agreement(similarity, overlap),
     }
     for names in permutations(wanted):
-        comparison = Comparison(similarity, overlap)
+        pairs = Pairs.of_all(len(overlap))
+        comparison = Comparison(pairs.values(similarity), pairs.values(overlap), pairs)
         for name in names:
             found = getattr(comparison, name)
-            value = found if name == "expected" else found.value
+            value = pairs.matrix(found, len(overlap)) if name == "expected" else found.value
             torch.testing.assert_close(value, wanted[name], rtol=0, atol=0, equal_nan=True)
         assert comparison.undefined == undefined_reason(similarity, overlap)
 
@@ -326,10 +328,12 @@ def test_a_comparison_beside_another_gives_what_it_gives_alone(case: str) -> Non
     similarity, overlap = {**UNDEFINED, **{name: (*pair, None) for name, pair in DEFINED.items()}}[case][:2]
     holes = similarity.clone()
     holes[:1] = holes[:, :1] = torch.nan
+    pairs = Pairs.of_all(len(overlap))
+    s_P, o_P = pairs.values(similarity), pairs.values(overlap)
     for first in (similarity.flip(0).mT, holes):
-        beside = Comparison(first, overlap)
+        beside = Comparison(pairs.values(first), o_P, pairs)
         _ = beside.rank_agreement
-        value = Comparison(similarity, overlap, beside).rank_agreement.value
+        value = Comparison(s_P, o_P, pairs, beside).rank_agreement.value
         torch.testing.assert_close(value, rank_agreement(similarity, overlap), rtol=0, atol=0, equal_nan=True)
 
 

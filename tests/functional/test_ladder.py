@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lightning_cossim.functional import explained_overlap, probability_overlap
-from lightning_cossim.functional.ladder import RUNGS, SIMILARITIES, TOWARDS_ALIKE, mean_gap, weight_rungs
+from lightning_cossim.functional.comparison import mean_over_pairs
+from lightning_cossim.functional.ladder import RUNGS, SIMILARITIES, TOWARDS_ALIKE, pair_rungs, weight_rungs
+from lightning_cossim.functional.pairs import Pairs
 from tests import reference, strategies
 from tests.strategies import Array
 
@@ -118,7 +120,35 @@ def test_near_initialisation_log_odds_variance_explains_the_overlap() -> None:
     assert explained_overlap(-variance, overlap) > 0.99
 
 
+@given(data=st.data())
+def test_rungs_of_some_pairs_are_those_of_the_matrices(data: st.DataObject) -> None:
+    """Also where a label is not live, or its row is zero."""
+    head = data.draw(strategies.heads(scale=1))
+    W, S = torch.from_numpy(head.W).clone(), torch.from_numpy(reference.covariance(head.f))
+    W[1] = 0
+    live = torch.arange(len(W)) != 2
+    all_pairs = Pairs.of_all(len(W))
+    some = all_pairs[torch.from_numpy(data.draw(strategies.generators()).permutation(len(all_pairs)))]
+    whole = weight_rungs(W, labels=torch.arange(len(W)), embedding_covariance=S, live=live)
+    for name, found in pair_rungs(W, pairs=some, embedding_covariance=S, live=live).items():
+        wanted = some.values(whole[name])
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9, equal_nan=True, msg=name)
+
+
+def test_of_embeddings_that_differ_in_one_direction_pairs_correlate_wholly() -> None:
+    W, pairs = generic(7, 3), Pairs.of_all(7)
+    S = torch.outer(generic(3, seed=1), generic(3, seed=1))
+    found = pair_rungs(W, pairs=pairs, embedding_covariance=S, live=torch.ones(7, dtype=torch.bool))["logit_correlation"]
+    assert {*found.tolist()} == {-1.0, 1.0}
+
+
 # ---- mean gaps
+
+
+def mean_gap(similarity: Tensor, other: Tensor) -> Tensor:
+    """Over the pairs of two matrices."""
+    pairs = Pairs.of_all(len(similarity))
+    return mean_over_pairs((pairs.values(similarity) - pairs.values(other)).abs(), pairs, "both").value
 
 
 @given(data=st.data())

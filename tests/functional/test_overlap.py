@@ -1,7 +1,7 @@
 """Probability overlap: the Bhattacharyya coefficient of input profiles, and the sums over inputs behind it."""
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -13,12 +13,12 @@ from torch import Tensor
 
 from lightning_cossim.errors import InputError
 from lightning_cossim.functional import probability_overlap
-from lightning_cossim.functional.overlap import Overlap, OverlapKind, OverlapSums, log_probabilities
+from lightning_cossim.functional.overlap import Overlap, OverlapKind, add_products, log_probabilities
 from tests import reference, strategies
 from tests.strategies import Array, Head
 
 BHATTACHARYYA = Overlap.of(8)
-overlap_sums, bhattacharyya_coefficient = BHATTACHARYYA.sums, BHATTACHARYYA.finish
+bhattacharyya_coefficient = BHATTACHARYYA.finish
 
 NAN, INF = torch.nan, torch.inf
 
@@ -31,6 +31,22 @@ def logits(head: Head) -> Array:
 def generic_probs(num_inputs: int = 200, num_labels: int = 6) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(num_inputs, num_labels, generator=generator, dtype=torch.float64).mul(2).softmax(dim=1)
+
+
+class Sums(NamedTuple):
+    """What a batch adds: sums of products of profiles, of probabilities, and the number of inputs."""
+
+    joint: Tensor
+    probs: Tensor
+    num_inputs: Tensor
+
+
+def overlap_sums(log_probs: Tensor, overlap: Overlap = BHATTACHARYYA, labels: list[int] | None = None) -> Sums:
+    h_NK, probs, counts = overlap.profiles(log_probs.clone())
+    h_NL = h_NK if labels is None else h_NK[:, labels]
+    joint = torch.zeros(h_NL.shape[1], h_NL.shape[1], dtype=overlap.joint_dtype if overlap.counts_inputs else h_NL.dtype)
+    add_products(joint, h_NL)
+    return Sums(joint.triu() + joint.triu(diagonal=1).T, probs, counts.sum())
 
 
 # ---- values
@@ -165,6 +181,19 @@ def test_the_sums_are_what_they_say() -> None:
     assert not sums.num_inputs.is_floating_point()
 
 
+@pytest.mark.parametrize("num_labels", [1, 63, 65, 300, 513, 1030])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+def test_sums_of_many_labels_are_those_of_the_whole_product(num_labels: int, dtype: torch.dtype) -> None:
+    """On and above the diagonal, in blocks that need not be even, over chunks of inputs; in place, on top of what was there."""
+    generator = torch.Generator().manual_seed(num_labels)
+    profiles = torch.randint(3, (1500, num_labels), generator=generator).float()
+    before = torch.randint(9, (num_labels, num_labels), generator=generator).to(dtype)
+    total = before.clone()
+    add_products(total, profiles)
+    wanted = before + (profiles.long().T @ profiles.long()).to(dtype)
+    assert torch.equal(total.triu(), wanted.triu())
+
+
 @given(sizes=st.lists(st.integers(0, 60), min_size=1, max_size=4))
 def test_the_sums_add_over_batches(sizes: list[int]) -> None:
     """However the inputs are cut, empty batches included."""
@@ -172,7 +201,7 @@ def test_the_sums_add_over_batches(sizes: list[int]) -> None:
     starts = np.cumsum([0, *sizes])
     parts = [overlap_sums(probs[start : start + size].log()) for start, size in zip(starts, sizes, strict=False)]
     whole = overlap_sums(probs.log())
-    together = OverlapSums(*(torch.stack(values).sum(dim=0) for values in zip(*parts, strict=True)))
+    together = Sums(*(torch.stack(values).sum(dim=0) for values in zip(*parts, strict=True)))
     for added, wanted in zip(together, whole, strict=True):
         torch.testing.assert_close(added, wanted, rtol=1e-12, atol=1e-12)
 
@@ -180,7 +209,7 @@ def test_the_sums_add_over_batches(sizes: list[int]) -> None:
 def test_chosen_labels_are_looked_at_under_the_softmax_over_all() -> None:
     """Only pairs among the chosen are summed, in their order; the probabilities of all labels are."""
     log_probs = generic_probs().log()
-    chosen = overlap_sums(log_probs, labels=torch.tensor([4, 0, 2]))
+    chosen = overlap_sums(log_probs, labels=[4, 0, 2])
     whole = overlap_sums(log_probs)
     torch.testing.assert_close(chosen.joint, whole.joint[[4, 0, 2]][:, [4, 0, 2]])
     torch.testing.assert_close(chosen.probs, whole.probs)
@@ -292,7 +321,7 @@ class TestKinds:
     def test_counts_do_not_stall(self) -> None:
         """A float32 sum stays at 2**24 whatever is added; counts go on."""
         overlap = Overlap.of(2, kind="coactivation")
-        sums = overlap.sums(torch.tensor([[0.4, 0.6]]).log())
+        sums = overlap_sums(torch.tensor([[0.4, 0.6]]).log(), overlap)
         assert sums.joint.dtype == overlap.joint_dtype == torch.int64
         assert (torch.full((2, 2), 2**24) + sums.joint)[0, 0].item() == 2**24 + 1
 

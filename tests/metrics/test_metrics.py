@@ -15,6 +15,7 @@ from torchmetrics import Metric, MetricCollection
 from lightning_cossim.errors import InputError
 from lightning_cossim.metrics import LabelCosineSimilarity, LogitCorrelation, LogOddsVariance, ProbabilityOverlap, SimilarityGap
 from tests import reference
+from tests.toys import matrices
 
 K, D, N = 7, 4, 120
 
@@ -96,7 +97,7 @@ def test_gap_holds_the_rungs_of_the_other_metrics() -> None:
     """Each rung of the report is what the metric of that rung gives."""
     metric = updated("gap", batches("gap", inputs(), [50, 70]))
     assert isinstance(metric, SimilarityGap)
-    rungs = metric.report().rungs
+    rungs = matrices(metric.report())
     off_diagonal = ~torch.eye(K, dtype=torch.bool)
     for name in rungs:
         alone = updated(name, batches(name, inputs(), [N])).compute()
@@ -237,8 +238,8 @@ def test_tracked_labels_see_the_whole_softmax(labels: list[int] | Tensor) -> Non
     gap_part, gap_whole = SimilarityGap(K, D, labels=labels), SimilarityGap(K, D)
     for gap in (gap_part, gap_whole):
         gap.update(**given)
-    for rung, matrix in gap_part.report().rungs.items():
-        assert_same(matrix, gap_whole.report().rungs[rung][index][:, index], 1e-6)
+    for rung, matrix in matrices(gap_part.report()).items():
+        assert_same(matrix, gap_whole.report().matrix(rung)[index][:, index], 1e-6)
 
 
 def test_an_input_with_a_nan_is_left_out_of_everything() -> None:
@@ -251,8 +252,8 @@ def test_an_input_with_a_nan_is_left_out_of_everything() -> None:
     metric.update(given["unembedding"], logits, embedding)
     clean.update(given["unembedding"], given["logits"][good], given["embedding"][good])
     assert metric.report().num_inputs == len(good)
-    for rung, matrix in metric.report().rungs.items():
-        assert_same(matrix, clean.report().rungs[rung], 1e-5)
+    for rung, matrix in matrices(metric.report()).items():
+        assert_same(matrix, clean.report().matrix(rung), 1e-5)
 
 
 def test_without_embeddings_the_rungs_that_need_them_are_nan() -> None:
@@ -260,11 +261,11 @@ def test_without_embeddings_the_rungs_that_need_them_are_nan() -> None:
     given = inputs()
     metric = SimilarityGap(K, D)
     metric.update(given["unembedding"])
-    assert metric.report().rungs["overlap"].isnan().all()
+    assert metric.report().matrix("overlap").isnan().all()
     assert metric.compute()["gap_translation"].isfinite()
     metric.update(given["unembedding"], given["logits"])
     report = metric.report()
-    assert report.rungs["logit_correlation"].isnan().all()
+    assert report.matrix("logit_correlation").isnan().all()
     assert report.undefined["gap_geometry"] == "no pair of kept labels has both similarities"
     assert metric.compute()["explained_centered_cosine"].isfinite()
 

@@ -16,6 +16,7 @@ from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.metrics.remarks import remarks
 from tests import reference
 from tests.strategies import Array
+from tests.toys import matrices
 
 K, D = 7, 4
 CENTERED = {"explained_centered_cosine", "gap_translation", "common_mode_ratio"}
@@ -81,8 +82,8 @@ def test_sequences_are_not_torn() -> None:
         torn.update(W, rows @ W.T, rows)
     assert metric.report().reliability == pytest.approx(reference.reliability(*halves), abs=1e-5)
     assert torn.report().reliability > metric.report().reliability + 0.005
-    for rung, similarity in torn.report().rungs.items():
-        torch.testing.assert_close(metric.report().rungs[rung], similarity)
+    for rung, similarity in matrices(torn.report()).items():
+        torch.testing.assert_close(metric.report().matrix(rung), similarity)
 
 
 def test_only_pairs_that_count_make_the_reliability() -> None:
@@ -114,14 +115,14 @@ def test_nothing_is_centered_under_a_sigmoid(seed: int) -> None:
     z = inputs @ rows.T
     raw, correlation, overlap = reference.cosine(rows, centered=False), np.corrcoef(z.T), reference.bhattacharyya(sigmoid(z))
     assert set(report.rungs) == {"raw_cosine", "logit_correlation", "log_odds_variance", "overlap"}
-    np.testing.assert_allclose(report.rungs["raw_cosine"], raw, atol=1e-6)
-    np.testing.assert_allclose(report.rungs["logit_correlation"], correlation, atol=1e-5)
-    np.testing.assert_allclose(report.rungs["overlap"], overlap, atol=1e-5)
+    np.testing.assert_allclose(report.matrix("raw_cosine"), raw, atol=1e-6)
+    np.testing.assert_allclose(report.matrix("logit_correlation"), correlation, atol=1e-5)
+    np.testing.assert_allclose(report.matrix("overlap"), overlap, atol=1e-5)
     pair = np.triu_indices(K, 1)
     explained = reference.explained_overlap(raw, overlap)
     assert report.scalars["gap_geometry"] == pytest.approx(np.abs(raw - correlation)[pair].mean(), abs=1e-5)
     assert report.scalars["gap_behaviour"] == pytest.approx(1 - explained, abs=1e-3)
-    np.testing.assert_allclose(report.expected_overlap, reference.expected_overlap(raw, overlap), atol=1e-4)
+    np.testing.assert_allclose(report.matrix("expected_overlap"), reference.expected_overlap(raw, overlap), atol=1e-4)
     assert not set(report.scalars) & CENTERED
 
 
@@ -147,9 +148,9 @@ def test_a_sigmoid_sees_a_translation_and_so_do_its_rungs() -> None:
     before, moved = sigmoid_report(W, f), sigmoid_report(W + 1, f)
     mapped = sigmoid_report(W @ A, f @ torch.linalg.inv(A).T)
     for rung in ("logit_correlation", "overlap"):
-        torch.testing.assert_close(mapped.rungs[rung], before.rungs[rung], atol=1e-4, rtol=0)
-        assert (moved.rungs[rung] - before.rungs[rung]).abs().max() > 0.05
-    assert (mapped.rungs["raw_cosine"] - before.rungs["raw_cosine"]).abs().max() > 0.1
+        torch.testing.assert_close(mapped.matrix(rung), before.matrix(rung), atol=1e-4, rtol=0)
+        assert (moved.matrix(rung) - before.matrix(rung)).abs().max() > 0.05
+    assert (mapped.matrix("raw_cosine") - before.matrix("raw_cosine")).abs().max() > 0.1
 
 
 def test_one_logit_is_a_sigmoid_head_without_pairs() -> None:
@@ -169,7 +170,7 @@ def test_agreements_of_many_labels_are_those_of_the_formulas() -> None:
     metric = SimilarityGap(30, D, min_probability=0)
     metric.update(W, f @ W.T, f)
     report = metric.report()
-    rungs = {rung: similarity.double().numpy() for rung, similarity in report.rungs.items()}
+    rungs = {rung: similarity.double().numpy() for rung, similarity in matrices(report).items()}
     for rung in report.ladder.similarities:
         towards = -rungs[rung] if rung == "log_odds_variance" else rungs[rung]
         for statistic, setting in (("top_pair_auroc", 0.05), ("neighbor_jaccard", 5)):
@@ -203,7 +204,7 @@ def test_overlaps_that_are_equal_tie_whatever_rounding_makes_of_them() -> None:
     probs = reference.softmax(z.double().numpy())
     exact, *halves = (reference.bhattacharyya(rows).round(9) for rows in (probs, probs[::2], probs[1::2]))
     assert len(np.unique(exact[np.triu_indices(K, 1)])) == 2
-    assert report.rungs["overlap"].unique().numel() > 3  # type: ignore[no-untyped-call]
+    assert report.matrix("overlap").unique().numel() > 3  # type: ignore[no-untyped-call]
     raw = reference.cosine(W.double().numpy(), centered=False)
     assert report.reliability == pytest.approx(reference.reliability(*halves), abs=1e-6)
     assert report.rank_agreement["raw_cosine"] == pytest.approx(reference.rank_agreement(raw, exact), abs=1e-6)
@@ -294,9 +295,9 @@ def test_known_co_occurrence_is_found_by_the_ladder() -> None:
     report = metric.report()
     together = {pair for pair in combinations(range(12), 2) if topic_of[pair[0]] == topic_of[pair[1]]}
     for rung in ("overlap", "raw_cosine", "logit_correlation"):
-        ranked = sorted(combinations(range(12), 2), key=lambda pair: -report.rungs[rung][pair].item())
+        ranked = sorted(combinations(range(12), 2), key=lambda pair: -report.matrix(rung)[pair].item())
         assert set(ranked[: len(together)]) == together, rung
-    assert min(report.rungs["overlap"][pair].item() for pair in together) > 0.9
+    assert min(report.matrix("overlap")[pair].item() for pair in together) > 0.9
     assert report.scalars["explained_raw_cosine"] > 0.9
     assert report.scalars["explained_logit_correlation"] > 0.9
     assert report.reliability > 0.9

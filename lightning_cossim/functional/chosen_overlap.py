@@ -1,0 +1,61 @@
+"""Overlap of chosen pairs of very many labels, from embeddings: nothing is left out, and only the logits of these are formed.
+
+Shapes: K labels, L of them in a pair, D embedding dimensions, N inputs, B of them at a time, P pairs.
+"""
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from lightning_cossim.functional.overlap import Overlap
+from lightning_cossim.functional.pairs import Pairs
+from lightning_cossim.functional.precision import full_precision, result_dtype
+
+__all__ = ["sums_of_pairs"]
+
+_NUM_PRODUCTS: Final = 2**23
+"""Products that are formed at a time."""
+
+
+def sums_of_pairs(
+    overlap: Overlap,
+    pairs: Pairs,
+    *,
+    unembedding: Tensor,
+    bias: Tensor | None,
+    embedding: Tensor,
+    normalizer: Tensor,
+    half: Tensor,
+) -> Tensor:
+    """(2, P), float64: over either half of the inputs, the sums of the products of the profiles of two labels.
+
+    Args:
+        overlap: any kind but "topk", which is not a function of one label's probability.
+        pairs: (P,), by their rows in the unembedding.
+        unembedding: (K, D).
+        bias: (K,), or None.
+        embedding: (N, D), what went into the head.
+        normalizer: (N,), under a softmax the logarithm of the sum of the exponentials of all logits of an input.
+        half: (N,), 0 or 1, -1 for inputs that do not count.
+    """
+    labels, device = pairs.labels, unembedding.device
+    place_K = torch.zeros(len(unembedding), dtype=torch.int64)
+    place_K[labels] = torch.arange(len(labels))
+    row, column, labels = (index.to(device) for index in (place_K[pairs.row], place_K[pairs.column], labels))
+    W_LD = unembedding[labels].to(result_dtype(unembedding))
+    b_L = None if bias is None else bias[labels].to(W_LD)
+    sums_2P = torch.zeros(2, len(pairs), dtype=torch.float64)
+    size = max(1, _NUM_PRODUCTS // max(1, len(pairs)))
+    for which in (0, 1):
+        index = (half == which).nonzero().flatten()
+        for rows in torch.split(index, size):
+            f_BD = embedding[rows.to(embedding.device)].to(W_LD)
+            with full_precision(f_BD):
+                z_BL = nn.functional.linear(f_BD, W_LD, b_L)
+            normalizer_B1 = normalizer[rows.to(normalizer.device)].to(z_BL)[:, None]
+            # Rounding must not make a probability larger than 1.
+            log_p_BL = (z_BL - normalizer_B1).clamp_(max=0) if overlap.link == "softmax" else nn.functional.logsigmoid(z_BL)
+            h_BL = overlap.profiles(log_p_BL).values
+            sums_2P[which] += (h_BL[:, row] * h_BL[:, column]).sum(dim=0).double().cpu()
+    return sums_2P

@@ -1,0 +1,164 @@
+"""Nearest neighbours of every label by cosine: exact, and without a (K, K) matrix.
+
+Cosines are worked out block by block, and only above the diagonal: what a block says of its rows its transpose says of its
+columns. Of a block only what comes before the last of the neighbours found so far is looked at any further.
+
+Shapes: K labels, D embedding dimensions, k neighbours; `u_KD` rows at length 1; a block is (B, B), C of its entries candidates.
+"""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lightning_cossim.errors import InputError, expected
+from lightning_cossim.functional.centering import Origin, origin_of
+from lightning_cossim.functional.inputs import live_labels
+from lightning_cossim.functional.precision import full_precision, result_dtype, working_dtype
+
+__all__ = ["Neighbors", "nearest_neighbors", "seconds_of_search"]
+
+_BLOCK: Final = 2048
+_TOLD_FROM: Final = 4
+"""Blocks of rows."""
+
+
+class Neighbors(NamedTuple):
+    """Of every label those that are most alike, the nearest first."""
+
+    labels: Tensor
+    """(K, k), int64; -1 where there is none."""
+    cosines: Tensor
+    """(K, k), NaN where there is none."""
+
+
+def nearest_neighbors(
+    unembedding: Tensor,
+    *,
+    k: int = 10,
+    centered: bool = True,
+    live: Tensor | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Neighbors:
+    r"""The `k` nearest neighbours of every label by the cosine between rows, label-centered or raw.
+
+    Exact: what the rows of `label_cosine_similarity` hold, without that (K, K) matrix: a copy of the rows and a few blocks of
+    2 048 x 2 048 are all that is kept. Takes about half of the multiplications of the full product, K² D.
+
+    Args:
+        unembedding: (K, D), one row a label, any floating dtype.
+        k: neighbours of each label, at least 1.
+        centered: whether to subtract the mean row over live labels first.
+        live: boolean (K,), the labels that count; default all. Rows that are not finite never count.
+        progress: is told the share that is done, from 0 to 1, after each block.
+
+    Returns:
+        `Neighbors`, on the unembedding's device, in float32 or, for a float64 unembedding, float64. A label that is not live or
+        whose row is zero (after centering: within rounding) has none and is nobody's.
+
+    Raises:
+        InputError: `unembedding` is not a floating (K, D) matrix, `live` not a boolean (K,), or `k` below 1.
+
+    Example:
+        >>> import torch
+        >>> W = torch.tensor([[1.0, 0.1], [1.0, 0.0], [-1.0, 0.0], [-1.0, 0.2]])
+        >>> nearest_neighbors(W, k=1).labels.flatten()
+        tensor([1, 0, 3, 2])
+    """
+    if k < 1:
+        raise InputError(expected("k", "to be at least 1", k, "It counts the neighbours of a label."))
+    live_K = live_labels(unembedding, live)
+    u_KD = _unit_rows(unembedding, origin_of(unembedding, live) if centered else None)
+    known_K = live_K & u_KD.any(dim=1)
+    u_KD = u_KD if known_K.all() else u_KD[known_K]
+    nearest = _Nearest(u_KD, min(k, max(len(u_KD) - 1, 1)))
+    with full_precision(u_KD):
+        nearest.search(progress or _nobody)
+    found, padding = known_K.nonzero().flatten(), (0, k - nearest.labels.shape[1])
+    own = nn.functional.pad(nearest.labels, padding, value=-1)
+    labels_Kk = torch.full((len(live_K), k), -1, device=found.device)
+    labels_Kk[found] = torch.where(own < 0, -1, found[own])
+    cosines_Kk = u_KD.new_full((len(live_K), k), torch.nan)
+    cosines_Kk[found] = nn.functional.pad(nearest.cosines, padding, value=-torch.inf).clamp(max=1)
+    return Neighbors(labels_Kk, cosines_Kk.masked_fill_(labels_Kk < 0, torch.nan))
+
+
+def seconds_of_search(unembedding: Tensor) -> float:
+    """About how long `nearest_neighbors` takes, going by one of its blocks; 0 where it is done before that could be told."""
+    num_blocks = len(unembedding) / _BLOCK
+    if num_blocks < _TOLD_FROM:
+        return 0.0
+    block = unembedding[:_BLOCK].to(result_dtype(unembedding))
+    times = []
+    for _ in range(2):  # the first may have to load something
+        began = perf_counter()
+        float((block @ block.T).sum())
+        times.append(perf_counter() - began)
+    return times[-1] * num_blocks**2 / 2
+
+
+class _Nearest:
+    """The nearest of all rows found so far, each row's best first."""
+
+    def __init__(self, rows: Tensor, k: int) -> None:
+        self.rows, self.k = rows, k
+        self.labels = torch.full((len(rows), k), -1, device=rows.device)
+        self.cosines = rows.new_full((len(rows), k), -torch.inf)
+
+    def search(self, progress: Callable[[float], None]) -> None:
+        """Look at every block on and above the diagonal."""
+        blocks = [slice(first, first + _BLOCK) for first in range(0, len(self.rows), _BLOCK)]
+        for block in blocks:  # at first: then every row has neighbours to beat
+            self._take_own(block)
+        done, total = len(blocks), len(blocks) * (len(blocks) + 1) // 2
+        for number, block in enumerate(blocks):
+            for other in blocks[number + 1 :]:
+                self._take(block, other)
+            done += len(blocks) - number - 1
+            progress(done / total)
+
+    def _take_own(self, block: slice) -> None:
+        cosines_BB = self.rows[block] @ self.rows[block].T
+        cosines_BB.fill_diagonal_(-torch.inf)
+        best = cosines_BB.topk(min(self.k, len(cosines_BB) - 1), dim=1)
+        self.cosines[block, : best.values.shape[1]] = best.values
+        self.labels[block, : best.values.shape[1]] = best.indices + block.start
+
+    def _take(self, block: slice, other: slice) -> None:
+        cosines_BB = self.rows[block] @ self.rows[other].T
+        better_BB = (cosines_BB > self.cosines[block, -1:]).logical_or_(cosines_BB > self.cosines[other, -1])
+        row_C, column_C = better_BB.nonzero(as_tuple=True)
+        cosine_C = cosines_BB[row_C, column_C]
+        self._offer(row_C + block.start, column_C + other.start, cosine_C)
+        self._offer(column_C + other.start, row_C + block.start, cosine_C)
+
+    def _offer(self, row_C: Tensor, label_C: Tensor, cosine_C: Tensor) -> None:
+        """Let those candidates of rows in that come before the last of their row."""
+        better_C = cosine_C > self.cosines[row_C, -1]
+        row_C, order_C = row_C[better_C].sort(stable=True)
+        rows_R, of_C, counts_R = torch.unique_consecutive(row_C, return_inverse=True, return_counts=True)
+        if not len(rows_R):
+            return
+        place_C = self.k + torch.arange(len(row_C), device=row_C.device) - (counts_R.cumsum(0) - counts_R)[of_C]
+        shape = (len(rows_R), self.k + int(counts_R.max()))
+        cosines, labels = self.cosines.new_full(shape, -torch.inf), self.labels.new_full(shape, -1)
+        cosines[:, : self.k], labels[:, : self.k] = self.cosines[rows_R], self.labels[rows_R]
+        cosines[of_C, place_C], labels[of_C, place_C] = cosine_C[better_C][order_C], label_C[better_C][order_C]
+        best = cosines.topk(self.k, dim=1)
+        self.cosines[rows_R], self.labels[rows_R] = best.values, labels.gather(1, best.indices)
+
+
+def _unit_rows(unembedding: Tensor, origin: Origin | None) -> Tensor:
+    """The rows at length 1, zero where they are zero; from an origin or their own."""
+    units_KD = torch.empty_like(unembedding, dtype=result_dtype(unembedding))
+    for first in range(0, len(unembedding), _BLOCK):
+        rows_BD = unembedding.detach()[first : first + _BLOCK]
+        rows_BD = rows_BD.to(working_dtype(rows_BD)) if origin is None else origin.center(rows_BD)
+        units_KD[first : first + _BLOCK] = nn.functional.normalize(rows_BD, dim=1, eps=torch.finfo(rows_BD.dtype).tiny)
+    return units_KD
+
+
+def _nobody(share: float) -> None:
+    """Is told how far a search is."""

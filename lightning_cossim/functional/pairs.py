@@ -1,0 +1,50 @@
+"""Pairs of labels: all there are, or a sample of them. Shapes: L labels, P pairs."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Pairs"]
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Pairs of different labels, no two of them the same."""
+
+    row: Tensor
+    """(P,), the first label of each."""
+    column: Tensor
+    """(P,), the second one."""
+    weight: Tensor | None = None
+    """(P,), float64, at least 1: of a sample, how many of all pairs each stands for; None where they are all."""
+
+    @classmethod
+    def of_all(cls, num_labels: int) -> "Pairs":
+        """Every pair of L labels: the upper triangle of a matrix, row by row."""
+        row, column = torch.triu_indices(num_labels, num_labels, offset=1)
+        return cls(row, column)
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def __getitem__(self, index: Tensor) -> "Pairs":
+        """Some of them."""
+        return Pairs(self.row[index], self.column[index], None if self.weight is None else self.weight[index])
+
+    @property
+    def labels(self) -> Tensor:
+        """The labels that are in a pair, ascending."""
+        return torch.cat([self.row, self.column]).bincount().nonzero().flatten()
+
+    def values(self, matrix: Tensor) -> Tensor:
+        """Their entries (P,) in a matrix (L, L), in the upper triangle if rows come before columns."""
+        return matrix[self.row.to(matrix.device), self.column.to(matrix.device)]
+
+    def matrix(self, values: Tensor, num_labels: int) -> Tensor:
+        """Values (P,) as a symmetric matrix (L, L), NaN (for booleans: False) where there is no pair."""
+        nothing = False if values.dtype == torch.bool else torch.nan
+        matrix_LL = values.new_full((num_labels, num_labels), nothing)
+        matrix_LL[self.row, self.column] = values
+        matrix_LL[self.column, self.row] = values
+        return matrix_LL

@@ -1,0 +1,408 @@
+"""A window over a vocabulary: all labels are looked at, of each input the most likely ones.
+
+Nothing here grows with the square of the number of labels, and nothing without bound with the number of inputs. Shapes: K labels
+of the head, D embedding dimensions, N inputs, m labels kept of each, P pairs in a report; B inputs that are worked on at a time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from lightning_cossim.config import LabelSelection
+from lightning_cossim.functional.centering import common_mode_ratio
+from lightning_cossim.functional.chosen_overlap import sums_of_pairs
+from lightning_cossim.functional.halves import split_halves
+from lightning_cossim.functional.inputs import live_labels
+from lightning_cossim.functional.ladder import LADDERS, pair_rungs
+from lightning_cossim.functional.logit_geometry import EmbeddingMoments, embedding_covariance, embedding_moments
+from lightning_cossim.functional.neighbors import Neighbors, nearest_neighbors
+from lightning_cossim.functional.overlap import Overlap
+from lightning_cossim.functional.pairs import Pairs
+from lightning_cossim.functional.precision import result_dtype, working_dtype
+from lightning_cossim.functional.sparse_overlap import SparseOverlap, SparseProfiles, sparse_profiles
+from lightning_cossim.functional.stratified import stratified_pairs
+from lightning_cossim.head import Head
+from lightning_cossim.metrics.remarks import remarks
+from lightning_cossim.observer import Observation
+from lightning_cossim.processes import Processes
+from lightning_cossim.report import GapReport
+from lightning_cossim.report.gap_report import kept_labels
+
+__all__ = ["VocabularySummary", "VocabularyWindow"]
+
+_MAX_INPUTS: Final = 2**14
+_MAX_NUMBERS: Final = 2**26
+"""Inputs that a process keeps in a window, and numbers of their embeddings."""
+_NUM_BLOCKS: Final = 16
+_NUM_LOGITS: Final = 2**24
+"""Logits that are worked on at a time."""
+_NUM_COMMON: Final = 100
+"""The most probable labels, all of whose pairs are in a report."""
+_NUM_PAIRS: Final = 2000
+"""Of each other kind: most overlap, nearest by cosine, at random."""
+_NUM_LOOKED_AT: Final = 512
+"""Labels on which it is measured what padding does to the others."""
+
+
+class _Block:
+    """What is kept of some inputs that follow one another, and sums over all of their labels."""
+
+    def __init__(self, num_labels: int, device: torch.device, dtype: torch.dtype) -> None:
+        self.profiles: list[SparseProfiles] = []
+        self.halves: list[Tensor] = []
+        """(B,) each: 0 or 1, -1 for an input that does not count."""
+        self.embeddings: list[Tensor] = []
+        self.normalizers: list[Tensor] = []
+        """(B,) each, the logarithms of the sums of the exponentials of all logits."""
+        self.num_inputs = 0
+        self.own = torch.zeros(2, num_labels, device=device, dtype=dtype)
+        """Of either half, the sums of squared profile values."""
+        self.probs = torch.zeros(num_labels, device=device, dtype=dtype)
+
+
+class VocabularyWindow:
+    """Gathers observations of a head with very many labels, and sums them up.
+
+    Of each input the `labels_per_input` most likely labels are kept, of at most 16 384 inputs: where more come, every second
+    block of them is dropped, and from then on every second batch left out, as often as it takes: an even sample.
+
+    Args:
+        head: the head.
+        selection: which labels are looked at.
+        overlap: which probability overlap.
+        seed: of whatever is drawn at random in this window: an interrupted run that goes on draws the same.
+    """
+
+    def __init__(self, head: Head, selection: LabelSelection, overlap: Overlap, seed: int = 0) -> None:
+        self.head, self.selection, self.overlap, self.seed = head, selection, overlap, seed
+        # A generator of our own: the user's random numbers stay as they are.
+        self.generator = torch.Generator().manual_seed(seed)
+        self._snapshot: Tensor | None = None
+        self._bias: Tensor | None = None
+        self._is_exact = overlap.k is None
+        """Whether embeddings are kept, from which the weights give all probabilities: as long as these are the same weights."""
+        self._per_block = max(1, min(_MAX_INPUTS, _MAX_NUMBERS // head.embedding_dim) // _NUM_BLOCKS)
+        self._dtype = working_dtype(torch.empty(0, device=head.device))
+        self._moments = EmbeddingMoments(*(torch.zeros(size, device=head.device, dtype=self._dtype) for size in self._sizes))
+        self._blocks: list[_Block] = []
+        self._stride, self._batches = 1, 0
+        self._num_groups = self._num_skipped = 0
+
+    @property
+    def _sizes(self) -> tuple[tuple[int, ...], ...]:
+        return (), (self.head.embedding_dim,), (self.head.embedding_dim, self.head.embedding_dim)
+
+    def wants_batch(self) -> bool:
+        """Whether the batch that begins is looked at."""
+        self._batches += 1
+        return (self._batches - 1) % self._stride == 0
+
+    def add(self, seen: Observation) -> None:
+        """Add what one batch showed."""
+        self._take_snapshot(seen.unembedding, seen.bias)
+        if seen.logits is None:
+            return
+        if seen.embedding is None:
+            self._keep_no_embeddings()
+        half_N = self._halves_of_groups(seen.groups)
+        size = max(1, _NUM_LOGITS // self.head.num_labels)
+        for part in (slice(first, first + size) for first in range(0, len(seen.logits), size)):
+            embedding = None if seen.embedding is None else seen.embedding[part]
+            self._add(seen.logits[part], embedding, None if half_N is None else half_N[part])
+
+    def _add(self, logits: Tensor, embedding: Tensor | None, half_B: Tensor | None) -> None:
+        log_p_BK = self.overlap.log_probabilities(logits)
+        normalizer_B = (logits.detach().amax(dim=1) - log_p_BK.amax(dim=1)).to(torch.float32)
+        if embedding is not None:
+            log_p_BK.masked_fill_(~embedding.isfinite().all(dim=1, keepdim=True), torch.nan)
+        h_BK, probs_K, counts_B = self.overlap.profiles(log_p_BK)
+        if half_B is None:
+            half_B, num = split_halves(counts_B, start=self._num_groups)
+            self._num_groups += int(num)
+        half_B = half_B.to(h_BK.device).masked_fill(~counts_B, -1)
+        block = self._block()
+        profiles = sparse_profiles(h_BK, num_kept=self.selection.labels_per_input)
+        block.profiles.append(SparseProfiles(profiles.labels.cpu(), profiles.values.cpu()))
+        block.halves.append(half_B.cpu())
+        if self._is_exact and embedding is not None:
+            block.embeddings.append(embedding.detach().to("cpu", copy=True))
+            block.normalizers.append(normalizer_B.cpu())
+        block.probs += probs_K
+        is_of_half_2B = torch.stack([half_B == half for half in (0, 1)]).to(h_BK.dtype)
+        block.own += is_of_half_2B @ h_BK.square_()
+        block.num_inputs += len(logits)
+        self._num_skipped += int((~counts_B).sum())
+        if embedding is not None:
+            batch = embedding_moments(embedding, seen=counts_B)
+            self._moments = EmbeddingMoments(*(one + other for one, other in zip(self._moments, batch, strict=True)))
+
+    def _halves_of_groups(self, groups: Tensor | None) -> Tensor | None:
+        """Whole groups go to the halves by turns."""
+        if groups is None:
+            return None
+        ids, place_N = torch.unique(groups, return_inverse=True)
+        half_N: Tensor = (place_N + self._num_groups) % 2
+        self._num_groups += len(ids)
+        return half_N
+
+    def _take_snapshot(self, unembedding: Tensor, bias: Tensor | None) -> None:
+        """A copy of the weights, unless they are those of the last one."""
+        now = unembedding.detach().to(result_dtype(unembedding))
+        if self._snapshot is not None and torch.equal(self._snapshot, now) and _is_same(self._bias, bias):
+            return
+        if self._snapshot is not None:
+            self._keep_no_embeddings()
+        self._snapshot = now.clone() if now.data_ptr() == unembedding.data_ptr() else now
+        self._bias = None if bias is None else bias.detach().clone()
+
+    def _keep_no_embeddings(self) -> None:
+        """The weights have changed, or do not explain the logits: embeddings would not give the probabilities seen."""
+        self._is_exact = False
+        for block in self._blocks:
+            block.embeddings.clear()
+            block.normalizers.clear()
+
+    def _block(self) -> _Block:
+        """The block that inputs are added to."""
+        if not self._blocks or self._blocks[-1].num_inputs >= self._per_block:
+            if len(self._blocks) == _NUM_BLOCKS:
+                self._thin()
+            self._blocks.append(_Block(self.head.num_labels, self.head.device, self._dtype))
+        return self._blocks[-1]
+
+    def _thin(self) -> None:
+        """Drop every second block, and look at every second batch from now on."""
+        self._blocks, self._stride = self._blocks[::2], 2 * self._stride
+
+    def close(self, processes: Processes) -> "VocabularySummary":
+        """What all processes saw: every one of them has to call it.
+
+        Raises:
+            FailedTogether: one of several processes could not do its part.
+        """
+        weights, seen_by = self.head.gathered(), processes.where(holds=self._snapshot is not None)
+        for _ in range(max(processes.each(self._stride)).bit_length() - self._stride.bit_length()):
+            self._thin()
+        has_snapshot = processes.rank == (seen_by[0] if seen_by else 0)
+        is_exact = len(processes.where(holds=self._is_exact)) == processes.num
+        num_rows = processes.each(sum(len(half_B) for block in self._blocks for half_B in block.halves))
+        num_skipped = sum(processes.each(self._num_skipped))
+
+        def to_sum() -> list[Tensor]:
+            if self._snapshot is None:  # this process saw nothing; the weights still have their say
+                now = weights or self.head.weights
+                self._take_snapshot(now.unembedding, now.bias)
+            rows = self._rows_among(num_rows, processes.rank, with_embeddings=is_exact)
+            return [*self._snapshots(mine=has_snapshot), *self._moments, *self._block_sums(), *rows]
+
+        totals = iter(processes.sums(processes.together(to_sum)))
+        return VocabularySummary(
+            self.overlap,
+            self.selection,
+            self.seed,
+            unembedding=next(totals),
+            bias=None if self._bias is None else next(totals),
+            moments=EmbeddingMoments(next(totals), next(totals), next(totals)),
+            own=next(totals),
+            probs=next(totals),
+            half=next(totals),
+            profiles=SparseProfiles(next(totals), next(totals)),
+            embedding=next(totals) if is_exact else None,
+            normalizer=next(totals) if is_exact else None,
+            num_skipped=num_skipped,
+        )
+
+    def _snapshots(self, *, mine: bool) -> list[Tensor]:
+        """Weight and, if there is one, bias: zero where those of another process count."""
+        assert self._snapshot is not None, "taken"
+        kept = [self._snapshot] if self._bias is None else [self._snapshot, self._bias]
+        return kept if mine else [torch.zeros_like(one) for one in kept]
+
+    def _block_sums(self) -> tuple[Tensor, Tensor]:
+        blocks = self._blocks or [_Block(self.head.num_labels, self.head.device, self._dtype)]
+        own_2K, probs_K = blocks[0].own.clone(), blocks[0].probs.clone()
+        for block in blocks[1:]:
+            own_2K += block.own
+            probs_K += block.probs
+        return own_2K, probs_K
+
+    def _rows_among(self, num_rows: list[int], rank: int, *, with_embeddings: bool) -> list[Tensor]:
+        """Halves, labels, values, and if wanted embeddings and normalizers, of all processes: zero where others have theirs."""
+        profiles = [profiles for block in self._blocks for profiles in block.profiles]
+        kept = [
+            (torch.int8, (), [half_B for block in self._blocks for half_B in block.halves]),
+            (torch.int32, self._width, [one.labels for one in profiles]),
+            (torch.float32, self._width, [one.values for one in profiles]),
+        ]
+        if with_embeddings:
+            embeddings = [f_BD for block in self._blocks for f_BD in block.embeddings]
+            kept.append((self.head.dtype, (self.head.embedding_dim,), embeddings))
+            kept.append((torch.float32, (), [one for block in self._blocks for one in block.normalizers]))
+        first = sum(num_rows[:rank])
+        found = []
+        for dtype, width, parts in kept:
+            rows = torch.zeros(sum(num_rows), *width, dtype=dtype)
+            if parts:
+                rows[first : first + num_rows[rank]] = torch.cat(parts).to(rows)
+            found.append(rows)
+        return found
+
+    @property
+    def _width(self) -> tuple[int]:
+        return (min(self.selection.labels_per_input, self.head.num_labels),)
+
+
+@dataclass(frozen=True, eq=False)
+class VocabularySummary:
+    """What a window over a vocabulary has seen, on all processes together, and the report of it."""
+
+    overlap: Overlap
+    selection: LabelSelection
+    seed: int
+    """Of the pairs that are drawn at random."""
+    unembedding: Tensor
+    """(K, D), of the last batch."""
+    bias: Tensor | None
+    """(K,), or None."""
+    moments: EmbeddingMoments
+    profiles: SparseProfiles
+    """(N, m)."""
+    half: Tensor
+    """(N,), 0 or 1, -1 for inputs that do not count."""
+    own: Tensor
+    """(2, K), of either half the sums of squared profile values."""
+    probs: Tensor
+    """(K,), the sums of probabilities."""
+    embedding: Tensor | None
+    """(N, D), if weight and bias give the probabilities of all inputs; else None."""
+    normalizer: Tensor | None
+    """(N,), the logarithm of the sum of the exponentials of an input's logits."""
+    num_skipped: int
+
+    def nearest(self, progress: Callable[[float], None] | None = None) -> Neighbors:
+        """The labels whose rows are most alike, for `report`; takes a while, of which `progress` is told the share done."""
+        centered = LADDERS[self.overlap.link].cosine == "centered_cosine"
+        counted_K = torch.ones(len(self.unembedding), dtype=torch.bool)
+        counted_K[list(self.selection.ignore)] = False
+        return nearest_neighbors(self.unembedding, centered=centered, live=counted_K, progress=progress)
+
+    def report(self, neighbors: Neighbors | None = None) -> GapReport:
+        """The report on a sample of the pairs; with neighbours, those whose rows are most alike are among them."""
+        half_N, W_KD = self.half.cpu(), self.unembedding
+        num_inputs = int((half_N >= 0).sum())
+        counted_K = torch.ones(len(W_KD), dtype=torch.bool)
+        counted_K[list(self.selection.ignore)] = False
+        live_K = live_labels(W_KD, counted_K)
+        mean_probs_K = (self.probs / num_inputs).cpu()
+        kept_K = kept_labels(
+            mean_probs_K, live=live_K.cpu(), num_inputs=num_inputs, min_probability=self.selection.min_probability
+        )
+        whole = self._sparse(half_N >= 0, self.own.sum(dim=0))
+        pairs, sampling = self._sample(kept_K.nonzero().flatten(), mean_probs_K, whole, neighbors)
+        labels = pairs.labels
+        rungs = pair_rungs(
+            W_KD,
+            pairs=pairs,
+            embedding_covariance=embedding_covariance(self.moments),
+            live=live_K,
+            link=self.overlap.link,
+        )
+        sums_2P, (rungs["overlap"], error_P) = self._overlaps(pairs, whole, half_N)
+        halves = [
+            self.overlap.overlap_of(sums_P, own_K[pairs.row], own_K[pairs.column])
+            for sums_P, own_K in zip(sums_2P, self.own.double().cpu(), strict=True)
+        ]
+        place_K = torch.zeros(len(W_KD), dtype=torch.int64)
+        place_K[labels] = torch.arange(len(labels))
+        looked_at = labels[mean_probs_K[labels].nan_to_num(0).argsort(descending=True, stable=True)[:_NUM_LOOKED_AT]]
+        return GapReport.from_rungs(
+            {rung: similarity_P.float().cpu() for rung, similarity_P in rungs.items()},
+            link=self.overlap.link,
+            pairs=Pairs(place_K[pairs.row], place_K[pairs.column], pairs.weight),
+            halves=(halves[0].float(), halves[1].float()),
+            labels=labels,
+            live=live_K.cpu(),
+            mean_probs=mean_probs_K,
+            mass=(sums_2P.sum(dim=0) / num_inputs).float(),
+            num_inputs=num_inputs,
+            num_skipped=self.num_skipped,
+            common_mode_ratio=common_mode_ratio(W_KD, live=live_K).item(),
+            min_probability=self.selection.min_probability,
+            remarks=self._remarks(looked_at, counted_K, live_K, num_inputs),
+            sampling=sampling,
+            overlap_error=error_P.nan_to_num(0).float(),
+        )
+
+    def _overlaps(self, pairs: Pairs, whole: SparseOverlap, half_N: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Of pairs, the sums over either half (2, P); their overlaps (P,), and by how much these may be larger."""
+        if self.embedding is None or self.normalizer is None:
+            halves = [self._sparse(half_N == half, self.own[half]).sums(pairs) for half in (0, 1)]
+            return torch.stack(halves), whole.overlaps(pairs)
+        sums_2P = sums_of_pairs(
+            self.overlap,
+            pairs,
+            unembedding=self.unembedding,
+            bias=self.bias,
+            embedding=self.embedding,
+            normalizer=self.normalizer,
+            half=half_N,
+        )
+        own_K = self.own.double().sum(dim=0).cpu()
+        overlap_P = self.overlap.overlap_of(sums_2P.sum(dim=0), own_K[pairs.row], own_K[pairs.column])
+        return sums_2P, (overlap_P, torch.zeros_like(overlap_P))
+
+    def _sparse(self, of_N: Tensor, own_K: Tensor) -> SparseOverlap:
+        labels_Nm, values_Nm = (kept.cpu()[of_N] for kept in self.profiles)
+        return SparseOverlap(self.overlap, SparseProfiles(labels_Nm, values_Nm), own_K)
+
+    def _sample(
+        self, labels: Tensor, mean_probs_K: Tensor, whole: SparseOverlap, neighbors: Neighbors | None
+    ) -> tuple[Pairs, str]:
+        """Pairs of the labels that count, and how they were chosen; all of them where they are few."""
+        common = labels[mean_probs_K[labels].nan_to_num(0).argsort(descending=True, stable=True)[:_NUM_COMMON]].sort().values
+        among = Pairs.of_all(len(common))
+        kinds = {f"all among the {len(common)} most probable labels": Pairs(common[among.row], common[among.column])}
+        kinds[f"the {_NUM_PAIRS} that overlap most"] = whole.most_overlapping(labels, _NUM_PAIRS)
+        if neighbors is not None:
+            kinds[f"the {_NUM_PAIRS} whose rows are most alike"] = _nearest_pairs(neighbors, labels, _NUM_PAIRS)
+        generator = torch.Generator().manual_seed(self.seed)
+        pairs = stratified_pairs([*kinds.values()], labels=labels, num_random=_NUM_PAIRS, generator=generator)
+        if pairs.weight is None:
+            return pairs, ""
+        kinds_in_words = ", ".join(kinds)
+        return pairs, f"{kinds_in_words}, and {_NUM_PAIRS} at random, which stand for the others"
+
+    def _remarks(self, labels: Tensor, counted_K: Tensor, live_K: Tensor, num_inputs: int) -> dict[str, str]:
+        device = live_K.device
+        return remarks(
+            self.unembedding,
+            labels=labels.to(device),
+            counted=counted_K.to(device),
+            live=live_K,
+            link=self.overlap.link,
+            num_inputs=num_inputs,
+            num_skipped=self.num_skipped,
+        )
+
+
+def _is_same(one: Tensor | None, other: Tensor | None) -> bool:
+    """Whether two biases are equal, or both absent."""
+    return other is None if one is None else other is not None and torch.equal(one, other)
+
+
+def _nearest_pairs(neighbors: Neighbors, labels: Tensor, num_pairs: int) -> Pairs:
+    """Of the labels (L,) those pairs whose rows are most alike, as far as they are among one another's neighbours."""
+    counts_K = torch.zeros(len(neighbors.labels), dtype=torch.bool)
+    counts_K[labels] = True
+    other_Kk, cosine_Kk = neighbors.labels.cpu(), neighbors.cosines.cpu()
+    one_Kk = torch.arange(len(other_Kk))[:, None].expand_as(other_Kk)
+    # Most pairs are there twice, once from either label.
+    usable_Kk = (other_Kk >= 0) & counts_K[one_Kk] & counts_K[other_Kk.clamp(min=0)]
+    low, high = torch.minimum(one_Kk, other_Kk)[usable_Kk], torch.maximum(one_Kk, other_Kk)[usable_Kk]
+    keys, place = torch.unique(low * len(other_Kk) + high, return_inverse=True)
+    cosine = torch.full((len(keys),), -torch.inf, dtype=cosine_Kk.dtype).scatter_reduce(0, place, cosine_Kk[usable_Kk], "amax")
+    keys = keys[cosine.argsort(descending=True, stable=True)[:num_pairs]]
+    return Pairs(keys // len(other_Kk), keys % len(other_Kk))
