@@ -107,11 +107,11 @@ def tensorboard() -> str:
 
 def print_pairs(title: str, pairs: Iterable[Pair], top: int = 8) -> None:
     """A short table of pairs of words; signs and numbers stand in the report."""
-    print(f"\n{title}\n{'':4}{'':14}{'':14}{'cosine':>8}{'overlap':>9}{'expected':>10}")
+    print(f"\n{title}\n{'':4}{'':16}{'':16}{'cosine':>8}{'overlap':>9}{'expected':>10}")
     plain = (pair for pair in pairs if pair.label.isalpha() and pair.other.isalpha())
     for pair in itertools.islice(plain, top):
         numbers = f"{pair.centered_cosine:+8.2f}{pair.overlap:9.2f}{pair.expected_overlap:10.2f}"
-        print(f"{'':4}{pair.label:14}{pair.other:14}{numbers}")
+        print(f"{'':4}{pair.label:16}{pair.other:16}{numbers}")
 
 
 def main(epochs: int = 7, batches: int | None = None, folder: str = "lightning_logs") -> GapReport:
