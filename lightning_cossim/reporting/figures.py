@@ -214,6 +214,8 @@ def _name(axes: "Axes", pair: Pair, x: float, colour: str, places: list[float]) 
     text = f"{shortened(pair.label)} / {shortened(pair.other)}"
     shift = (high - low) / 40
     halo = [withStroke(linewidth=2.5, foreground="1")]
-    where = (x + shift if right else x - shift, y)
+    figure: Any = axes.figure
+    width = _width(figure, text, 8) / _WIDTH / axes.get_position().width * (high - low)
+    where = min(x + shift, high - width) if right else max(x - shift, low + width)  # not over the edge
     align: Any = "left" if right else "right"
-    axes.text(*where, text, ha=align, va="center", fontsize=8, color=colour, parse_math=False, path_effects=halo, zorder=5)
+    axes.text(where, y, text, ha=align, va="center", fontsize=8, color=colour, parse_math=False, path_effects=halo, zorder=5)

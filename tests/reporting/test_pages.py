@@ -101,6 +101,24 @@ def test_hostile_names_are_drawn_as_text() -> None:
     assert {*told} == {"lacks"}  # by heatmaps, and by a scatter that names such a pair; the monitor says it once
 
 
+def test_names_in_a_scatter_stay_within_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long they are: shortened ones of the widest letters fit."""
+    drawn: list[Any] = []
+    real = figures._name
+
+    def name(axes: Any, *args: Any) -> None:
+        real(axes, *args)
+        drawn.append((axes, axes.texts[-1]))
+
+    monkeypatch.setattr(figures, "_name", name)
+    scatter(of(names=["M" * 60] * 12), OPEN)
+    assert drawn
+    for axes, text in drawn:
+        frame, extent = axes.get_window_extent(), text.get_window_extent()
+        assert frame.x0 - 1 <= extent.x0
+        assert extent.x1 <= frame.x1 + 1
+
+
 def test_a_scatter_of_very_many_pairs_shows_their_density(monkeypatch: pytest.MonkeyPatch) -> None:
     sparse = scatter(of(40), OPEN)
     monkeypatch.setattr(figures, "_DENSE", 100)
