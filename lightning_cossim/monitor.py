@@ -67,6 +67,12 @@ def _harmless(
     return guarded
 
 
+def _searched(session: Session, window: str, *, shown: bool) -> GapReport:
+    """A report with neighbours, for which a bar may be shown."""
+    with bar("nearest neighbours", shown=shown) as progress:
+        return session.watch.look_for_neighbors(window, progress)
+
+
 class LabelSimilarityMonitor(Callback):
     """Watches the final linear layer of a classifier and logs where cosine similarity and probability overlap part.
 
@@ -170,8 +176,7 @@ class LabelSimilarityMonitor(Callback):
     @_harmless
     def on_train_end(self, session: Session, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._steps.finish_fit(trainer.global_step, manual=not pl_module.automatic_optimization)
-        wanted = self.schedule.neighbors
-        if wanted == "fit_end" or (wanted == "validation" and not trainer.enable_validation):
+        if self.schedule.neighbors == "fit_end" or not trainer.enable_validation:
             self._look_for_neighbors(session, trainer)
         self._reporter.draw(trainer, session.budget, at_the_end=True)
         if self.display.projector:
@@ -379,6 +384,7 @@ class LabelSimilarityMonitor(Callback):
             model=pl_module,
             embeddings_from=self.embeddings_from,
             logits_from=self.logits_from,
+            summarize=self._summarized(trainer),
             warn=self._warn,
         )
         processes = Processes(trainer.strategy, trainer.world_size, trainer.global_rank)
@@ -436,16 +442,22 @@ class LabelSimilarityMonitor(Callback):
             report = session.processes.together(functools.partial(judged, report, self.thresholds))
             self._reporter.publish(trainer, session.processes, report)
 
+    def _summarized(self, trainer: pl.Trainer) -> tuple[str, ...]:
+        """The stages among whose labels neighbours are looked for: those of the runs that count, or else training."""
+        if self.schedule.neighbors == "never":
+            return ()
+        return ("train",) if trainer.state.fn == "fit" and not trainer.enable_validation else ("val", "test")
+
     def _look_for_neighbors(self, session: Session, trainer: pl.Trainer) -> None:
         """Put the pairs whose rows are most alike into the last reports on samples of the pairs."""
         for window in session.watch.summarized:
             last = self.last_report[window]
-            seconds = session.watch.seconds_of_search()
+            seconds = session.processes.together(functools.partial(session.watch.seconds_of_search, window))
             if seconds > _TAKES_LONG:
                 what = f"the nearest neighbours of {session.watch.head.num_labels} labels, about {seconds:.0f} s"
                 self._inform(f'looking for {what}; `Schedule(neighbors="never")` leaves it out')
-            with bar("nearest neighbours", shown=trainer.is_global_zero and seconds > _TAKES_LONG) as progress:
-                report = session.watch.look_for_neighbors(window, session.processes, progress)
+            shown = trainer.is_global_zero and seconds > _TAKES_LONG
+            report = session.processes.together(functools.partial(_searched, session, window, shown=shown))
             scalars = {**report.scalars, "overhead_fraction": last.scalars["overhead_fraction"]}
             where: dict[str, Any] = {"stage": last.stage, "step": last.step, "dataloader_idx": last.dataloader_idx}
             report = replace(report, scalars=scalars, alerts=last.alerts, **where)

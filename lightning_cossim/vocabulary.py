@@ -5,7 +5,7 @@ of the head, D embedding dimensions, N inputs, m labels kept of each, P pairs in
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -21,7 +21,7 @@ from lightning_cossim.functional.logit_geometry import EmbeddingMoments, embeddi
 from lightning_cossim.functional.neighbors import Neighbors, nearest_neighbors
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.functional.pairs import Pairs
-from lightning_cossim.functional.precision import result_dtype, working_dtype
+from lightning_cossim.functional.precision import full_precision, result_dtype, working_dtype
 from lightning_cossim.functional.sparse_overlap import SparseOverlap, SparseProfiles, sparse_profiles
 from lightning_cossim.functional.stratified import stratified_pairs
 from lightning_cossim.head import Head
@@ -58,6 +58,7 @@ class _Block:
         self.normalizers: list[Tensor] = []
         """(B,) each, the logarithms of the sums of the exponentials of all logits."""
         self.num_inputs = 0
+        self.num_skipped = 0
         self.own = torch.zeros(2, num_labels, device=device, dtype=dtype)
         """Of either half, the sums of squared profile values."""
         self.probs = torch.zeros(num_labels, device=device, dtype=dtype)
@@ -67,7 +68,8 @@ class VocabularyWindow:
     """Gathers observations of a head with very many labels, and sums them up.
 
     Of each input the `labels_per_input` most likely labels are kept, of at most 16 384 inputs: where more come, every second
-    block of them is dropped, and from then on every second batch left out, as often as it takes: an even sample.
+    block of them is dropped, and from then on every second batch left out, as often as it takes: an even sample. Several
+    processes keep about as many together, a block each at least.
 
     Args:
         head: the head.
@@ -82,14 +84,17 @@ class VocabularyWindow:
         self.generator = torch.Generator().manual_seed(seed)
         self._snapshot: Tensor | None = None
         self._bias: Tensor | None = None
-        self._is_exact = overlap.k is None
-        """Whether embeddings are kept, from which the weights give all probabilities: as long as these are the same weights."""
+        self._is_exact = not overlap.counts_inputs
+        """Whether embeddings are kept, from which the weights give all probabilities: as long as these are the same weights.
+
+        What is counted loses nothing without them: an input has few labels above a threshold, or among the first.
+        """
         self._per_block = max(1, min(_MAX_INPUTS, _MAX_NUMBERS // head.embedding_dim) // _NUM_BLOCKS)
         self._dtype = working_dtype(torch.empty(0, device=head.device))
         self._moments = EmbeddingMoments(*(torch.zeros(size, device=head.device, dtype=self._dtype) for size in self._sizes))
         self._blocks: list[_Block] = []
         self._stride, self._batches = 1, 0
-        self._num_groups = self._num_skipped = 0
+        self._num_groups = 0
 
     @property
     def _sizes(self) -> tuple[tuple[int, ...], ...]:
@@ -107,37 +112,43 @@ class VocabularyWindow:
             return
         if seen.embedding is None:
             self._keep_no_embeddings()
-        half_N = self._halves_of_groups(seen.groups)
-        size = max(1, _NUM_LOGITS // self.head.num_labels)
-        for part in (slice(first, first + size) for first in range(0, len(seen.logits), size)):
+        half_N, first = self._halves_of_groups(seen.groups), 0
+        while first < len(seen.logits):
+            block = self._block()
+            size = min(max(1, _NUM_LOGITS // self.head.num_labels), self._per_block - block.num_inputs)
+            part = slice(first, first + size)
             embedding = None if seen.embedding is None else seen.embedding[part]
-            self._add(seen.logits[part], embedding, None if half_N is None else half_N[part])
+            self._add(block, seen.logits[part], embedding, None if half_N is None else half_N[part])
+            first += size
 
-    def _add(self, logits: Tensor, embedding: Tensor | None, half_B: Tensor | None) -> None:
+    def _add(self, block: _Block, logits: Tensor, embedding: Tensor | None, half_B: Tensor | None) -> None:
         log_p_BK = self.overlap.log_probabilities(logits)
-        normalizer_B = (logits.detach().amax(dim=1) - log_p_BK.amax(dim=1)).to(torch.float32)
         if embedding is not None:
-            log_p_BK.masked_fill_(~embedding.isfinite().all(dim=1, keepdim=True), torch.nan)
+            log_p_BK.masked_fill_(~embedding.to(log_p_BK.device).isfinite().all(dim=1, keepdim=True), torch.nan)
+        least_B, most_B = log_p_BK.aminmax(dim=1)
+        normalizer_B = (logits.detach().amax(dim=1) - most_B).to(torch.float32)
+        if least_B.isneginf().any():  # something behind the head has ruled labels out, of which the weights know nothing
+            self._keep_no_embeddings()
         h_BK, probs_K, counts_B = self.overlap.profiles(log_p_BK)
         if half_B is None:
             half_B, num = split_halves(counts_B, start=self._num_groups)
             self._num_groups += int(num)
         half_B = half_B.to(h_BK.device).masked_fill(~counts_B, -1)
-        block = self._block()
         profiles = sparse_profiles(h_BK, num_kept=self.selection.labels_per_input)
         block.profiles.append(SparseProfiles(profiles.labels.cpu(), profiles.values.cpu()))
         block.halves.append(half_B.cpu())
         if self._is_exact and embedding is not None:
             block.embeddings.append(embedding.detach().to("cpu", copy=True))
             block.normalizers.append(normalizer_B.cpu())
-        block.probs += probs_K
+        block.probs += probs_K.to(block.probs)
         is_of_half_2B = torch.stack([half_B == half for half in (0, 1)]).to(h_BK.dtype)
-        block.own += is_of_half_2B @ h_BK.square_()
+        with full_precision(h_BK):
+            block.own += (is_of_half_2B @ h_BK.square_()).to(block.own)
         block.num_inputs += len(logits)
-        self._num_skipped += int((~counts_B).sum())
+        block.num_skipped += int((~counts_B).sum())
         if embedding is not None:
-            batch = embedding_moments(embedding, seen=counts_B)
-            self._moments = EmbeddingMoments(*(one + other for one, other in zip(self._moments, batch, strict=True)))
+            batch = embedding_moments(embedding, seen=counts_B.to(embedding.device))
+            self._moments = EmbeddingMoments(*(one + other.to(one) for one, other in zip(self._moments, batch, strict=True)))
 
     def _halves_of_groups(self, groups: Tensor | None) -> Tensor | None:
         """Whole groups go to the halves by turns."""
@@ -174,8 +185,12 @@ class VocabularyWindow:
         return self._blocks[-1]
 
     def _thin(self) -> None:
-        """Drop every second block, and look at every second batch from now on."""
-        self._blocks, self._stride = self._blocks[::2], 2 * self._stride
+        """Drop one of every two blocks, and look at every second batch from now on.
+
+        Now the second of the two, now the first: blocks of one sequence each are of one half of the inputs, by turns.
+        """
+        self._blocks = [block for number, block in enumerate(self._blocks) if number % 4 in {0, 3}]
+        self._stride *= 2
 
     def close(self, processes: Processes) -> "VocabularySummary":
         """What all processes saw: every one of them has to call it.
@@ -186,19 +201,22 @@ class VocabularyWindow:
         weights, seen_by = self.head.gathered(), processes.where(holds=self._snapshot is not None)
         for _ in range(max(processes.each(self._stride)).bit_length() - self._stride.bit_length()):
             self._thin()
+        while max(processes.each(len(self._blocks))) * processes.num > max(_NUM_BLOCKS, processes.num):
+            self._thin()
         has_snapshot = processes.rank == (seen_by[0] if seen_by else 0)
         is_exact = len(processes.where(holds=self._is_exact)) == processes.num
         num_rows = processes.each(sum(len(half_B) for block in self._blocks for half_B in block.halves))
-        num_skipped = sum(processes.each(self._num_skipped))
+        num_skipped = sum(processes.each(sum(block.num_skipped for block in self._blocks)))
 
         def to_sum() -> list[Tensor]:
             if self._snapshot is None:  # this process saw nothing; the weights still have their say
                 now = weights or self.head.weights
                 self._take_snapshot(now.unembedding, now.bias)
-            rows = self._rows_among(num_rows, processes.rank, with_embeddings=is_exact)
-            return [*self._snapshots(mine=has_snapshot), *self._moments, *self._block_sums(), *rows]
+            return [*self._snapshots(mine=has_snapshot), *self._moments, *self._block_sums()]
 
         totals = iter(processes.sums(processes.together(to_sum)))
+        rows = processes.together(lambda: self._rows_among(num_rows, processes.rank, with_embeddings=is_exact))
+        kept = iter([self._of_all(one, processes) for one in rows])
         return VocabularySummary(
             self.overlap,
             self.selection,
@@ -208,12 +226,18 @@ class VocabularyWindow:
             moments=EmbeddingMoments(next(totals), next(totals), next(totals)),
             own=next(totals),
             probs=next(totals),
-            half=next(totals),
-            profiles=SparseProfiles(next(totals), next(totals)),
-            embedding=next(totals) if is_exact else None,
-            normalizer=next(totals) if is_exact else None,
+            half=next(kept),
+            profiles=SparseProfiles(next(kept), next(kept)),
+            embedding=next(kept) if is_exact else None,
+            normalizer=next(kept) if is_exact else None,
             num_skipped=num_skipped,
         )
+
+    @staticmethod
+    def _of_all(rows: Tensor, processes: Processes) -> Tensor:
+        """Rows of all processes, on the CPU: one kind after the other, so that the device holds but one."""
+        (total,) = processes.sums([rows])
+        return processes.together(total.cpu)
 
     def _snapshots(self, *, mine: bool) -> list[Tensor]:
         """Weight and, if there is one, bias: zero where those of another process count."""
@@ -282,12 +306,23 @@ class VocabularySummary:
     """(N,), the logarithm of the sum of the exponentials of an input's logits."""
     num_skipped: int
 
-    def nearest(self, progress: Callable[[float], None] | None = None) -> Neighbors:
+    def at_rest(self, dtype: torch.dtype) -> "VocabularySummary":
+        """The same on the CPU, weights in the head's dtype, to be kept without taking room on a device."""
+        return replace(
+            self,
+            unembedding=self.unembedding.to("cpu", dtype),
+            bias=None if self.bias is None else self.bias.cpu(),
+            moments=EmbeddingMoments(*(moment.cpu() for moment in self.moments)),
+            own=self.own.cpu(),
+            probs=self.probs.cpu(),
+        )
+
+    def nearest(self, device: torch.device | str = "cpu", progress: Callable[[float], None] | None = None) -> Neighbors:
         """The labels whose rows are most alike, for `report`; takes a while, of which `progress` is told the share done."""
         centered = LADDERS[self.overlap.link].cosine == "centered_cosine"
         counted_K = torch.ones(len(self.unembedding), dtype=torch.bool)
         counted_K[list(self.selection.ignore)] = False
-        return nearest_neighbors(self.unembedding, centered=centered, live=counted_K, progress=progress)
+        return nearest_neighbors(self.unembedding.to(device), centered=centered, live=counted_K, progress=progress)
 
     def report(self, neighbors: Neighbors | None = None) -> GapReport:
         """The report on a sample of the pairs; with neighbours, those whose rows are most alike are among them."""
@@ -310,11 +345,11 @@ class VocabularySummary:
             live=live_K,
             link=self.overlap.link,
         )
-        sums_2P, (rungs["overlap"], error_P) = self._overlaps(pairs, whole, half_N)
-        halves = [
+        sums_2P, own_2K, error_P = self._overlaps(pairs, whole, half_N)
+        rungs["overlap"], *halves = (
             self.overlap.overlap_of(sums_P, own_K[pairs.row], own_K[pairs.column])
-            for sums_P, own_K in zip(sums_2P, self.own.double().cpu(), strict=True)
-        ]
+            for sums_P, own_K in zip([sums_2P.sum(dim=0), *sums_2P], [own_2K.sum(dim=0), *own_2K], strict=True)
+        )
         place_K = torch.zeros(len(W_KD), dtype=torch.int64)
         place_K[labels] = torch.arange(len(labels))
         looked_at = labels[mean_probs_K[labels].nan_to_num(0).argsort(descending=True, stable=True)[:_NUM_LOOKED_AT]]
@@ -336,12 +371,13 @@ class VocabularySummary:
             overlap_error=error_P.nan_to_num(0).float(),
         )
 
-    def _overlaps(self, pairs: Pairs, whole: SparseOverlap, half_N: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Of pairs, the sums over either half (2, P); their overlaps (P,), and by how much these may be larger."""
+    def _overlaps(self, pairs: Pairs, whole: SparseOverlap, half_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Over either half, the sums of pairs (2, P) and of labels with themselves (2, K); and what overlaps may lack (P,)."""
+        own_2K = self.own.cpu().double()
         if self.embedding is None or self.normalizer is None:
             halves = [self._sparse(half_N == half, self.own[half]).sums(pairs) for half in (0, 1)]
-            return torch.stack(halves), whole.overlaps(pairs)
-        sums_2P = sums_of_pairs(
+            return torch.stack(halves), own_2K, whole.overlaps(pairs)[1]
+        sums_2P, own_2L = sums_of_pairs(
             self.overlap,
             pairs,
             unembedding=self.unembedding,
@@ -350,9 +386,8 @@ class VocabularySummary:
             normalizer=self.normalizer,
             half=half_N,
         )
-        own_K = self.own.double().sum(dim=0).cpu()
-        overlap_P = self.overlap.overlap_of(sums_2P.sum(dim=0), own_K[pairs.row], own_K[pairs.column])
-        return sums_2P, (overlap_P, torch.zeros_like(overlap_P))
+        own_2K[:, pairs.labels] = own_2L  # of the same logits as the others, which a head in bfloat16 rounds
+        return sums_2P, own_2K, torch.zeros(len(pairs))
 
     def _sparse(self, of_N: Tensor, own_K: Tensor) -> SparseOverlap:
         labels_Nm, values_Nm = (kept.cpu()[of_N] for kept in self.profiles)

@@ -1,7 +1,7 @@
 """HeadWatch: one head under observation, stage by stage, without Lightning."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +38,7 @@ class HeadWatch:
         model: the LightningModule; by default the head alone.
         embeddings_from: what gives the embeddings where the head is not called.
         logits_from: what gives the logits where they change after the head.
+        summarize: stages of whose windows over a vocabulary a summary is kept, for `look_for_neighbors`.
         warn: says something to the user; what it is given again was said before.
 
     Raises:
@@ -55,11 +56,13 @@ class HeadWatch:
         model: nn.Module | None = None,
         embeddings_from: Source | None = None,
         logits_from: Source | None = None,
+        summarize: Collection[str] = (),
         warn: Callable[[str], None],
     ) -> None:
         labels.check_labels(head.num_labels)
         self.head, self.labels, self.overlap, self.max_inputs, self.warn = head, labels, overlap, max_inputs, warn
         self.names = labels.read_names(head.num_labels)
+        self.summarize = summarize
         self.num_looked_at: dict[str, int] = {}
         """Stage to the inputs that its open window has been shown by this process."""
         self._windows: dict[str, Window | VocabularyWindow] = {}
@@ -150,23 +153,20 @@ class HeadWatch:
         """The stages whose last report was on a sample of the pairs, and can be asked for again with others."""
         return [*self._summaries]
 
-    def seconds_of_search(self) -> float:
+    def seconds_of_search(self, stage: str) -> float:
         """About how long `look_for_neighbors` takes."""
-        return seconds_of_search(self.head.unembedding)
+        return seconds_of_search(self._summaries[stage].unembedding, self.head.device)
 
-    def look_for_neighbors(self, stage: str, processes: Processes, progress: Callable[[float], None]) -> GapReport:
-        """The last report of a summarized stage once more, with the pairs whose rows are most alike.
-
-        Every process has to call it, at the same time.
-        """
+    def look_for_neighbors(self, stage: str, progress: Callable[[float], None]) -> GapReport:
+        """The last report of a summarized stage once more, with the pairs whose rows are most alike."""
         summary = self._summaries[stage]
-        return self._named(processes.together(lambda: summary.report(summary.nearest(progress))))
+        return self._named(summary.report(summary.nearest(self.head.device, progress)))
 
     def _summed_up(self, stage: str, summary: VocabularySummary, processes: Processes) -> GapReport:
-        if stage != "train":  # whose summary is then not asked for
-            self._summaries.pop("train", None)
-        self._summaries[stage] = summary
-        return processes.together(summary.report)
+        report = processes.together(summary.report)
+        if stage.partition("/")[0] in self.summarize:
+            self._summaries[stage] = processes.together(lambda: summary.at_rest(self.head.dtype))
+        return report
 
     def _named(self, report: GapReport) -> GapReport:
         return replace(report, names=tuple(self.names[label] for label in report.labels))

@@ -389,7 +389,7 @@ class TestReports:
 
     def test_a_long_search_is_announced(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
         """With what it will take, and how to go without."""
-        monkeypatch.setattr(HeadWatch, "seconds_of_search", lambda self: 42.4)
+        monkeypatch.setattr(HeadWatch, "seconds_of_search", lambda self, stage: 42.4)
         with caplog.at_level(logging.INFO):
             fit(Toy(), LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5), thresholds=FEW))
         text = 'looking for the nearest neighbours of 8 labels, about 42 s; `Schedule(neighbors="never")` leaves it out'

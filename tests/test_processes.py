@@ -267,6 +267,8 @@ OF_VOCABULARIES: Final[dict[str, tuple[Any, str, int]]] = {
     "memory for a vocabulary": (Processes, "_copies", 0),
     "the report on a vocabulary": (VocabularySummary, "report", 1),
     "neighbours": (VocabularySummary, "nearest", 0),
+    "how long that will take": (HeadWatch, "seconds_of_search", 0),
+    "a summary that is put away": (VocabularySummary, "at_rest", 0),
 }
 """Work of ours: whose it is, and which of its calls, from 0, goes wrong in the last process."""
 

@@ -27,8 +27,10 @@ def sums_of_pairs(
     embedding: Tensor,
     normalizer: Tensor,
     half: Tensor,
-) -> Tensor:
-    """(2, P), float64: over either half of the inputs, the sums of the products of the profiles of two labels.
+) -> tuple[Tensor, Tensor]:
+    """Over either half of the inputs, the sums of the products of the profiles of two labels, and of a label with itself.
+
+    (2, P) and (2, L), float64; the L labels of the pairs are in ascending order.
 
     Args:
         overlap: any kind but "topk", which is not a function of one label's probability.
@@ -45,7 +47,7 @@ def sums_of_pairs(
     row, column, labels = (index.to(device) for index in (place_K[pairs.row], place_K[pairs.column], labels))
     W_LD = unembedding[labels].to(result_dtype(unembedding))
     b_L = None if bias is None else bias[labels].to(W_LD)
-    sums_2P = torch.zeros(2, len(pairs), dtype=torch.float64)
+    sums_2P, own_2L = torch.zeros(2, len(pairs), dtype=torch.float64), torch.zeros(2, len(labels), dtype=torch.float64)
     size = max(1, _NUM_PRODUCTS // max(1, len(pairs)))
     for which in (0, 1):
         index = (half == which).nonzero().flatten()
@@ -57,5 +59,6 @@ def sums_of_pairs(
             # Rounding must not make a probability larger than 1.
             log_p_BL = (z_BL - normalizer_B1).clamp_(max=0) if overlap.link == "softmax" else nn.functional.logsigmoid(z_BL)
             h_BL = overlap.profiles(log_p_BL).values
-            sums_2P[which] += (h_BL[:, row] * h_BL[:, column]).sum(dim=0).double().cpu()
-    return sums_2P
+            sums_2P[which] += (h_BL[:, row] * h_BL[:, column]).sum(dim=0).cpu().double()
+            own_2L[which] += h_BL.square_().sum(dim=0).cpu().double()
+    return sums_2P, own_2L

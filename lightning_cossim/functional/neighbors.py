@@ -85,12 +85,12 @@ def nearest_neighbors(
     return Neighbors(labels_Kk, cosines_Kk.masked_fill_(labels_Kk < 0, torch.nan))
 
 
-def seconds_of_search(unembedding: Tensor) -> float:
-    """About how long `nearest_neighbors` takes, going by one of its blocks; 0 where it is done before that could be told."""
+def seconds_of_search(unembedding: Tensor, device: torch.device | str = "cpu") -> float:
+    """About how long `nearest_neighbors` takes on a device, going by one block; 0 where it is done before that could be told."""
     num_blocks = len(unembedding) / _BLOCK
     if num_blocks < _TOLD_FROM:
         return 0.0
-    block = unembedding[:_BLOCK].to(result_dtype(unembedding))
+    block = unembedding[:_BLOCK].to(device, result_dtype(unembedding))
     times = []
     for _ in range(2):  # the first may have to load something
         began = perf_counter()

@@ -54,7 +54,7 @@ class SparseOverlap:
 
     def __init__(self, overlap: Overlap, profiles: SparseProfiles, own: Tensor) -> None:
         self.overlap, self.num_labels = overlap, len(own)
-        self._own_K = own.double().cpu()
+        self._own_K = own.cpu().double()
         labels, values = profiles.labels.cpu().numpy(), profiles.values.cpu().numpy().astype(np.float64)
         self._smallest_N = values[:, -1] if labels.shape[1] < self.num_labels else np.zeros(len(values))
         starts = np.arange(len(values) + 1) * labels.shape[1]
@@ -80,7 +80,7 @@ class SparseOverlap:
         best = torch.empty(0, dtype=torch.float64), torch.empty(2, 0, dtype=torch.int64)
         for first in range(0, len(labels), _BLOCK):
             sums = (h_LN[first : first + _BLOCK] @ h_NL).tocoo()
-            row, column = (torch.from_numpy(index.astype(np.int64)) for index in sums.coords)
+            row, column = (torch.from_numpy(index.astype(np.int64)) for index in (sums.row, sums.col))
             row += first
             above = row < column
             row, column = row[above], column[above]
