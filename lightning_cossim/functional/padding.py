@@ -50,8 +50,10 @@ def equal_rows(unembedding: Tensor, *, live: Tensor | None = None) -> list[Tenso
     apart = torch.cat([_distance(W_KD, index[some], index[some + 1]) for some in torch.split(near, _CHUNK)])
     last = torch.ones_like(index, dtype=torch.bool)  # of its group
     last[near] = apart > tolerance_K[near + 1]
-    sizes = last.nonzero().flatten().diff(prepend=last.new_full((1,), -1, dtype=torch.int64))
-    groups = [group.sort().values for group in torch.split(index, sizes.tolist()) if len(group) > 1]
+    ends = last.nonzero().flatten() + 1
+    sizes = ends.diff(prepend=ends.new_zeros(1))
+    several = torch.stack([ends - sizes, ends], dim=1)[sizes > 1].tolist()
+    groups = [index[start:end].sort().values for start, end in several]
     return sorted(groups, key=lambda group: (-len(group), int(group[0])))
 
 
