@@ -106,9 +106,7 @@ def test_of_few_labels_the_report_is_that_on_all_pairs(kind: dict[str, Any], set
 
 @pytest.mark.parametrize("labels_per_input", [K, 99])
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_overlaps_are_those_of_the_probabilities_seen_also_where_weights_move(
-    kind: dict[str, Any], labels_per_input: int
-) -> None:
+def test_overlaps_are_those_of_what_was_seen_also_where_weights_move(kind: dict[str, Any], labels_per_input: int) -> None:
     """In training every batch has weights of its own; the other rungs are of the last ones."""
     head, seen = head_of(), []
     for step in range(4):
