@@ -381,7 +381,7 @@ MUTANTS = (
         "reads embeddings with weights that have moved on",
         (
             (
-                "vocabulary.py",
+                "vocabulary/window.py",
                 "        if self._snapshot is not None:\n            self._keep_no_embeddings()\n",
                 "",
             ),
@@ -405,7 +405,7 @@ MUTANTS = (
     ),
     Mutant(
         "keeps the first inputs of a long run",
-        (("vocabulary.py", "        self._stride *= 2\n", ""),),
+        (("vocabulary/window.py", "        self._stride *= 2\n", ""),),
         (f"{VOCABULARY}::test_of_very_many_inputs_an_even_sample_is_kept",),
     ),
     Mutant(

@@ -343,8 +343,8 @@ class TestReports:
         self, neighbors: Literal["never", "fit_end", "validation"], searches: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Curves come as for a few labels; the last report has the pairs whose rows are most alike, and is judged again."""
-        monkeypatch.setattr(vocabulary, "_NUM_PAIRS", 5)
-        monkeypatch.setattr(vocabulary, "_NUM_COMMON", 4)
+        monkeypatch.setattr(vocabulary.summary, "_NUM_PAIRS", 5)
+        monkeypatch.setattr(vocabulary.summary, "_NUM_COMMON", 4)
         found: list[GapReport] = []
         real = HeadWatch.look_for_neighbors
 
@@ -381,8 +381,8 @@ class TestReports:
         assert monitor.last_report["train"].flags
 
     def test_a_validation_by_itself_has_neighbours(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(vocabulary, "_NUM_PAIRS", 5)
-        monkeypatch.setattr(vocabulary, "_NUM_COMMON", 4)
+        monkeypatch.setattr(vocabulary.summary, "_NUM_PAIRS", 5)
+        monkeypatch.setattr(vocabulary.summary, "_NUM_COMMON", 4)
         monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5))
         trainer(callbacks=[monitor]).validate(Toy(), loader(60), verbose=False)
         assert "whose rows are most alike" in monitor.last_report["val"].sampling

@@ -261,7 +261,7 @@ FAULTS: Final[dict[str, tuple[Any, str, int]]] = {
     "sums of all": (window, "_of_all", 1),
 }
 OF_VOCABULARIES: Final[dict[str, tuple[Any, str, int]]] = {
-    "the labels of inputs": (vocabulary, "sparse_profiles", 1),
+    "the labels of inputs": (vocabulary.window, "sparse_profiles", 1),
     "what was kept": (VocabularyWindow, "_rows_among", 0),
     "sums of a vocabulary": (VocabularyWindow, "_block_sums", 1),
     "memory for a vocabulary": (Processes, "_copies", 0),

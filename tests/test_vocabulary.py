@@ -202,7 +202,7 @@ def test_inputs_that_are_not_finite_do_not_count() -> None:
 
 
 def test_many_logits_are_worked_on_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vocabulary, "_NUM_LOGITS", 7 * K)
+    monkeypatch.setattr(vocabulary.window, "_NUM_LOGITS", 7 * K)
     head, groups = head_of(), torch.arange(40) // 5
     for some in (None, groups):
         seen = [seen_of(head, inputs_of(), some)]
@@ -265,7 +265,7 @@ def test_the_users_random_numbers_stay() -> None:
 
 def test_of_very_many_inputs_an_even_sample_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 500 batches at most 1 600 inputs, early and late ones alike; batches left out are not asked for."""
-    monkeypatch.setattr(vocabulary, "_MAX_INPUTS", 1600)
+    monkeypatch.setattr(vocabulary.window, "_MAX_INPUTS", 1600)
     head = head_of()
     window, asked, most = window_of(head, labels_per_input=4), [], 0
     for number in range(500):
@@ -296,7 +296,7 @@ def test_of_very_many_inputs_an_even_sample_is_kept(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("num_batches", [17, 18, 20, 33, 34, 50, 100, 129])
 def test_sequences_that_fill_a_block_each_stay_in_both_halves(num_batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of so many batches of one long sequence, whichever of them are dropped."""
-    monkeypatch.setattr(vocabulary, "_MAX_INPUTS", 160)
+    monkeypatch.setattr(vocabulary.window, "_MAX_INPUTS", 160)
     head = head_of()
     window, groups = window_of(head), torch.zeros(10, dtype=torch.int64)
     for number in range(num_batches):
@@ -310,7 +310,7 @@ def test_sequences_that_fill_a_block_each_stay_in_both_halves(num_batches: int, 
 @pytest.mark.parametrize("size", [1, 7, 100, 1000])
 def test_no_more_inputs_are_kept_than_there_is_room_for(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """However large batches are; and of those dropped nothing is counted, skipped ones neither."""
-    monkeypatch.setattr(vocabulary, "_MAX_INPUTS", 160)
+    monkeypatch.setattr(vocabulary.window, "_MAX_INPUTS", 160)
     head = head_of()
     window, embedding = window_of(head), inputs_of(size)
     embedding[::2] = torch.nan
@@ -326,7 +326,7 @@ def test_no_more_inputs_are_kept_than_there_is_room_for(size: int, monkeypatch: 
 
 
 def test_of_wide_embeddings_fewer_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vocabulary, "_MAX_NUMBERS", 160 * D)
+    monkeypatch.setattr(vocabulary.window, "_MAX_NUMBERS", 160 * D)
     window = window_of(head_of())
     for _ in range(40):
         window.add(seen_of(head_of(), inputs_of(10)))
@@ -338,8 +338,8 @@ def test_of_wide_embeddings_fewer_are_kept(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture
 def small_strata(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vocabulary, "_NUM_PAIRS", 300)
-    monkeypatch.setattr(vocabulary, "_NUM_COMMON", 20)
+    monkeypatch.setattr(vocabulary.summary, "_NUM_PAIRS", 300)
+    monkeypatch.setattr(vocabulary.summary, "_NUM_COMMON", 20)
 
 
 @pytest.mark.usefixtures("small_strata")
