@@ -34,9 +34,9 @@ class Schedule:
         max_inputs_per_batch: inputs of a batch that are looked at, at least 1; of a larger batch a random sample.
         validation: whether to report on every validation run.
         test: whether to report on every test run.
-        neighbors: of more than `max_tracked` labels, when to look for those whose rows are most alike, which takes half a minute
-            for fifty thousand on two cores: "never", at the end of a fit ("fit_end") and of runs of their own, or with every
-            "validation" too. Fewer labels are all compared in any case.
+        neighbors: of more than `max_tracked` labels, when to look for those whose rows are most alike, which takes some twelve
+            seconds for fifty thousand on two cores: "never", at the end of a fit ("fit_end") and of runs of their own, or with
+            every "validation" too. Fewer labels are all compared in any case.
 
     Raises:
         ConfigError: a value is of the wrong type or out of range.
