@@ -58,15 +58,17 @@ class Display:
     """What is shown beside curves, and what all of it may cost.
 
     Args:
-        max_overhead: share of the time that the monitor may take, from 0 to 1: a quarter of it for pictures, a quarter for
-            training reports and the hooks of every step, half for what it cannot time. What does not fit waits. Pictures come
-            once at the end of the fit in any case, and validation scalars, on top, at every validation. Default 2 %; null:
-            nothing waits.
+        max_overhead: share of the time that the monitor may take, from 0 to 1: a quarter of it for pictures and the tab, a
+            quarter for training reports and the hooks of every step, half for what it cannot time. What does not fit waits.
+            Pictures and the last step of the tab come once at the end of the fit in any case, and validation scalars, on top,
+            at every validation. Default 2 %; null: nothing waits.
         max_pairs: rows of a table of pairs, either way, at least 1.
         heatmaps: whether to draw cosine, overlap and gap of all pairs.
         scatter: whether to draw the cosine of all pairs against their overlap.
         tables: whether to write the pairs furthest from what their cosine suggests, by name.
         histograms: whether to draw, from 15 labels on, how cosines, overlaps and gaps are distributed.
+        tab: whether to write every report for TensorBoard's tab "Label similarity", where all pairs of a step are looked at
+            together, and the last one as CSV and JSON beside the events.
         projector: whether to write the rows of the head for TensorBoard's projector at the end of the fit: some ten megabytes
             for a thousand labels.
         per_dataloader: whether each of several validation or test loaders has reports of its own, whose tags end in
@@ -82,6 +84,7 @@ class Display:
     scatter: bool = True
     tables: bool = True
     histograms: bool = True
+    tab: bool = True
     projector: bool = False
     per_dataloader: bool = False
 

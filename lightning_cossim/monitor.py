@@ -231,6 +231,7 @@ class LabelSimilarityMonitor(Callback):
         elif self._clock.finish_batch():
             self._report(session, trainer, "train")
             session.budget.finish("window")
+            self._reporter.record(trainer, session.budget)
             if not trainer.enable_validation:
                 self._reporter.draw(trainer, session.budget)
 

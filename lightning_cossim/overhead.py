@@ -1,12 +1,16 @@
 """What the monitor costs by its own clock, and what it can afford."""
 
+from collections.abc import Mapping
 from time import perf_counter
-from typing import Literal
+from typing import Final, Literal
 
 __all__ = ["Budget", "Overhead", "Work"]
 
-Work = Literal["pictures", "window", "validation"]
+Work = Literal["pictures", "tab", "window", "validation"]
 """What is done now and then, as against what every step costs."""
+
+_PART: Final[Mapping[Work, float]] = {"pictures": 1 / 8, "tab": 1 / 8, "window": 1 / 4}
+"""Of the share."""
 
 
 class Overhead:
@@ -42,9 +46,10 @@ class Overhead:
 
 
 class Budget:
-    """Whether work that may wait fits into a share of the time: a quarter of it is for pictures, a quarter for training windows.
+    """Whether work that may wait fits into a share of the time: an eighth of it is for pictures, an eighth for the tab, a quarter
+    for training windows.
 
-    Either goes by the time since it was last done and by what it cost then. What every step costs comes out of the quarter of the
+    Each goes by the time since it was last done and by what it cost then. What every step costs comes out of the quarter of the
     windows, for which steps are counted. The other half is left for what cannot be timed from here, and is not small on
     short steps: that Lightning calls hooks, and that the model finds something else in the processor's caches. Work of any other
     kind is on top.
@@ -69,7 +74,7 @@ class Budget:
         done, steps, cost = self._last[work]
         if work == "window":
             cost += self._steps - steps
-        return cost <= self.share / 4 * (perf_counter() - done)
+        return cost <= self.share * _PART[work] * (perf_counter() - done)
 
     def begin(self, work: Work) -> None:
         """Work of a kind begins; other kinds may be begun and finished in between."""

@@ -51,10 +51,12 @@ class Reporter:
         self._publisher = Publisher(link, name, self._pages, warn=warn, inform=inform)
         self._undrawn: list[GapReport] = []
         """The last reports, if their pictures have not been drawn."""
+        self._unrecorded: list[GapReport] = []
+        """Reports that the tab does not have."""
 
     def start_run(self) -> None:
         """A run begins, of whatever kind."""
-        self._undrawn = []
+        self._undrawn, self._unrecorded = [], []
         self._publisher.start()
 
     def start_fit(self) -> None:
@@ -62,6 +64,7 @@ class Reporter:
         self._counters.clear()
         self._publisher.watched.clear()
         self._pages.order = None
+        self._publisher.recorder.start_fit()
 
     def publish(self, trainer: Any, processes: Processes, report: GapReport) -> None:
         """Keep a report, show it to all who read it, and let alerts act. Every process has to call it, at the same time."""
@@ -77,6 +80,7 @@ class Reporter:
         if report.stage != "train" or not trainer.enable_validation:
             same = (report.stage, report.step)
             self._undrawn = [*(other for other in self._undrawn if (other.stage, other.step) == same), report]
+        self._unrecorded.append(report)
         self._publisher.publish(report, trainer.loggers if trainer.is_global_zero else (), trainer.callback_metrics)
         self._act(trainer, report, [breach.alert.action for breach in acting])
 
@@ -84,7 +88,9 @@ class Reporter:
         """Keep a report in place of the last of its window, which is on other pairs; its pictures are still to be drawn."""
         window = f"{report.stage}{suffix(report.dataloader_idx)}"
         last, self.last_report[window] = self.last_report[window], report
-        self._undrawn = [*(other for other in self._undrawn if other is not last), report]
+        self._undrawn, self._unrecorded = (
+            [*(other for other in kept if other is not last), report] for kept in (self._undrawn, self._unrecorded)
+        )
 
     def publish_nothing(self, trainer: Any, loaders: Sequence[int | None]) -> None:
         """For a validation run without a report: other callbacks find their keys all the same."""
@@ -92,6 +98,7 @@ class Reporter:
 
     def draw(self, trainer: Any, budget: Budget, *, at_the_end: bool = False) -> None:
         """Draw the last reports, unless that is done, or costs more than it may; on one process, which nobody waits for."""
+        self.record(trainer, budget, at_the_end=at_the_end)
         if not self._undrawn or not trainer.is_global_zero or not (at_the_end or budget.allows("pictures")):
             return
         budget.begin("pictures")
@@ -99,6 +106,22 @@ class Reporter:
         for report in reports:
             self._publisher.publish_pictures(report, trainer.loggers)
         budget.finish("pictures")
+
+    def record(self, trainer: Any, budget: Budget, *, at_the_end: bool = False) -> None:
+        """Write the reports that the tab lacks, unless that costs more than it may: then only the last are kept for it."""
+        last = {(report.stage, report.dataloader_idx): report for report in self._unrecorded}.values()
+        # The last one on a sample of the pairs may still get its look-alikes.
+        waiting = [] if at_the_end else [report for report in last if report.sampling]
+        due = [report for report in self._unrecorded if report not in waiting]
+        if not trainer.is_global_zero or not self.display.tab:
+            self._unrecorded = []
+        elif due and not (at_the_end or budget.allows("tab")):
+            self._unrecorded = list(last)
+        elif due:
+            budget.begin("tab")
+            self._unrecorded = waiting
+            self._publisher.publish_steps(due, trainer.loggers)
+            budget.finish("tab")
 
     def project(self, trainer: Any, unembedding: Any) -> None:
         """Write the rows of the labels of the last report for a projector, from the unembedding (K, D)."""

@@ -52,4 +52,6 @@ def shortened(text: str, longest: int = 14) -> str:
 
 def printable(cell: str) -> str:
     """The text on one line, without what would steer a terminal: line breaks, escapes, marks of direction."""
-    return " ".join("".join(char if char.isprintable() else " " for char in cell).split())
+    if not cell.isprintable():
+        cell = "".join(char if char.isprintable() else " " for char in cell)
+    return " ".join(cell.split())

@@ -18,6 +18,7 @@ FLOORS = [
     {"sources", "thresholds"},
     {"observer"},
     {"metrics", "reporting", "alerts"},
+    {"tensorboard_plugin"},
     {"window", "vocabulary", "arguments"},
     {"watch"},
     {"session", "reporter"},
@@ -49,7 +50,8 @@ OUTSIDE = {
     "sources": {"torch"},
     "observer": {"torch"},
     "metrics": {"torch", "torchmetrics", "matplotlib"},
-    "reporting": {"torch", "numpy", "scipy", "matplotlib"},
+    "reporting": {"torch", "numpy", "scipy", "matplotlib", "tensorboard"},
+    "tensorboard_plugin": {"numpy", "tensorboard", "werkzeug"},
     "heatmap": {"torch", "numpy", "matplotlib"},
     "window": {"torch"},
     "vocabulary": {"torch"},
@@ -123,6 +125,15 @@ def test_arrows_point_down(room: str) -> None:
 )
 def test_a_planted_bad_import_is_found(room: str, planted: str) -> None:
     assert len(faults(room, imported(planted))) == 1
+
+
+def test_the_tab_knows_nothing_but_the_wire_format() -> None:
+    """It is imported wherever TensorBoard starts, so what it imports must not import torch either."""
+    own = "lightning_cossim.tensorboard_plugin."
+    names = {name for path in rooms()["tensorboard_plugin"] for name in imported(path.read_text(encoding="utf-8"))}
+    ours = {name.rpartition(".")[0] for name in names if name.startswith("lightning_cossim.") and not name.startswith(own)}
+    assert ours == {"lightning_cossim.reporting.wire"}
+    assert not [name for name in imported((PACKAGE / "reporting" / "wire.py").read_text()) if name.startswith("lightning_cossim")]
 
 
 def test_only_the_monitor_imports_lightning() -> None:

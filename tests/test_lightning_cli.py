@@ -131,6 +131,7 @@ WHOLE: dict[str, Any] = {
         "scatter": False,
         "tables": False,
         "histograms": False,
+        "tab": False,
         "projector": True,
         "per_dataloader": True,
     },

@@ -88,9 +88,9 @@ def test_the_first_of_a_kind_fits_and_so_does_everything_without_a_share(clock: 
         assert budget.allows("pictures")
 
 
-@pytest.mark.parametrize(("later", "fits"), [(199.75, False), (200.25, True)])
+@pytest.mark.parametrize(("later", "fits"), [(399.75, False), (400.25, True)])
 def test_work_waits_until_its_part_of_the_share_has_room_for_it(clock: HandClock, later: float, fits: bool) -> None:
-    """A second of work at 2 % takes two hundred seconds."""
+    """A second of pictures at 2 % takes four hundred seconds."""
     overhead = Overhead()
     budget = Budget(overhead, 0.02)
     budget.begin("pictures")
@@ -100,7 +100,7 @@ def test_work_waits_until_its_part_of_the_share_has_room_for_it(clock: HandClock
     assert budget.allows("pictures") is fits
 
 
-@pytest.mark.parametrize(("work_of", "seconds"), [("window", 400), ("pictures", 200)])
+@pytest.mark.parametrize(("work_of", "seconds"), [("window", 400), ("pictures", 400), ("tab", 400)])
 def test_what_the_steps_take_is_not_there_for_windows(clock: HandClock, work_of: Work, seconds: int) -> None:
     """A second of the hooks of steps; what pictures, windows and validations take is not theirs."""
     overhead = Overhead()

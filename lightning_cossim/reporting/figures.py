@@ -44,13 +44,15 @@ _TITLES: Final = {
 }
 
 
-def label_order(report: GapReport) -> list[int]:
+def label_order(report: GapReport, most: int = MAX_LABELS) -> list[int]:
     """An order in which labels that overlap stand together, by average linkage; those not kept come last.
 
-    Of more than 100 labels, the 100 most probable: a picture has no more than two pixels for each of so many.
+    Args:
+        report: with the labels.
+        most: of more labels, those that are most probable; a picture has no more than two pixels for each of a hundred.
     """
     probable_L = report.mean_probs.nan_to_num(0).where(report.kept, -1)
-    shown = probable_L.argsort(descending=True, stable=True)[:MAX_LABELS].sort().values
+    shown = probable_L.argsort(descending=True, stable=True)[:most].sort().values
     kept_L = report.kept[shown]
     kept = shown[kept_L]
     overlap = report.matrix("overlap", kept).double().nan_to_num(0)

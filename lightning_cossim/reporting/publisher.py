@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from functools import partial
 
 import torch
@@ -12,9 +12,17 @@ from lightning_cossim.errors import in_one_line
 from lightning_cossim.functional.overlap import Link
 from lightning_cossim.report import GapReport
 from lightning_cossim.reporting.pages import Pages, Write
+from lightning_cossim.reporting.recorder import Recorder
 from lightning_cossim.reporting.scalars import ScalarLogger, log_scalars, watchable
 from lightning_cossim.reporting.tags import SHARES, group, picture_group, scalars, suffix
-from lightning_cossim.reporting.tensorboard import shows_pictures, write_alerts, write_layout, write_projection
+from lightning_cossim.reporting.tensorboard import (
+    shows_pictures,
+    shows_steps,
+    takes_images,
+    write_alerts,
+    write_layout,
+    write_projection,
+)
 
 __all__ = ["Publisher"]
 
@@ -36,6 +44,7 @@ class Publisher:
         self, link: Link, name: str | None, pages: Pages, *, warn: Callable[[str], None], inform: Callable[[str], None]
     ) -> None:
         self.link, self.name, self.pages, self._warn, self._inform = link, name, pages, warn, inform
+        self.recorder = Recorder(pages.thresholds, name)
         self.watched: dict[str, dict[str, float]] = {}
         """Group to the values that other callbacks last saw."""
         self._failed: list[tuple[ScalarLogger | None, str]] = []
@@ -61,9 +70,23 @@ class Publisher:
             if report.alerts:
                 self._write(logger, "texts", partial(write_alerts, logger, f"{tags}/alerts{end}", report.alerts, report.step))
 
+    def publish_steps(self, reports: Sequence[GapReport], loggers: Iterable[ScalarLogger]) -> None:
+        """Write reports for TensorBoard's tab, to the loggers that can."""
+        for logger in loggers:
+            if self._asked(logger, shows_steps):
+                for report in reports:
+                    self._write(logger, "steps", partial(self.recorder.record, report, logger))
+            elif self._asked(logger, takes_images) and "tab" not in self._told:
+                self._told.add("tab")
+                writer = type(getattr(logger, "experiment", None)).__module__
+                self._inform(
+                    f"TensorBoard's tab stays empty: {writer} does not write what it shows; torch.utils.tensorboard does. Its "
+                    "built-in pages have everything else."
+                )
+
     def publish_pictures(self, report: GapReport, loggers: Iterable[ScalarLogger]) -> None:
         """Draw a report for the loggers that show pictures, if there are any."""
-        showing = [logger for logger in loggers if self._shows_pictures(logger)]
+        showing = [logger for logger in loggers if self._asked(logger, shows_pictures)]
         for logger in showing:
             if logger not in self._arranged:
                 self._arranged.append(logger)
@@ -97,16 +120,16 @@ class Publisher:
         self.watched[f"{tags}{end}"] = watchable(values, self.watched.get(f"{tags}{end}", {}))
         watched.update({f"{tags}/{name}{end}": torch.tensor(value) for name, value in self.watched[f"{tags}{end}"].items()})
 
-    def _shows_pictures(self, logger: ScalarLogger) -> bool:
-        """Whether a logger shows pictures; to be asked may be the first thing that makes it open a file."""
-        shows = False
+    def _asked(self, logger: ScalarLogger, question: Callable[[ScalarLogger], bool]) -> bool:
+        """What a logger answers; to be asked may be the first thing that makes it open a file."""
+        answer = False
 
         def ask() -> None:
-            nonlocal shows
-            shows = shows_pictures(logger)
+            nonlocal answer
+            answer = question(logger)
 
         self._write(logger, "pictures", ask)
-        return shows
+        return answer
 
     def _write(self, logger: ScalarLogger, what: str, write: Callable[[], None]) -> None:
         """Loggers write on one process only: a failure there must stay there, or the other processes would wait for it."""

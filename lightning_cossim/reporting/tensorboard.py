@@ -4,23 +4,31 @@ A logger is asked what it can do, never what it is: one whose `experiment` is a 
 `log_image` and `log_table`, as those of Weights & Biases, gets images and tables; others get none.
 """
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lightning_cossim.reporting.tags import SHARES
+from lightning_cossim.reporting.wire import PLUGIN, Step, pack
 from lightning_cossim.tables import as_markdown_text, printable
 
 __all__ = [
+    "log_folder",
     "shows_pictures",
+    "shows_steps",
+    "takes_images",
     "write_alerts",
+    "write_files",
     "write_histogram",
     "write_image",
     "write_layout",
     "write_projection",
+    "write_step",
     "write_table",
 ]
 
@@ -29,7 +37,12 @@ _NUM_BINS = 30
 
 def shows_pictures(logger: Any) -> bool:
     """Whether a logger takes anything but numbers."""
-    return callable(getattr(logger, "log_image", None)) or _writer(logger, "add_image") is not None
+    return callable(getattr(logger, "log_image", None)) or takes_images(logger)
+
+
+def takes_images(logger: Any) -> bool:
+    """Whether a logger has a writer like TensorBoard's."""
+    return _writer(logger, "add_image") is not None
 
 
 def write_image(logger: Any, tag: str, pixels: Any, step: int) -> None:
@@ -97,6 +110,46 @@ def write_projection(logger: Any, tag: str, rows: Tensor, names: Sequence[str], 
     add_embedding = _writer(logger, "add_embedding")
     if add_embedding is not None:
         add_embedding(rows.float().cpu(), metadata=[printable(name) or "-" for name in names], global_step=step, tag=tag)
+
+
+def shows_steps(logger: Any) -> bool:
+    """Whether a logger writes events in TensorBoard's own format; tensorboardX, in its place, knows no sequences of blobs."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    return isinstance(getattr(logger, "experiment", None), SummaryWriter)
+
+
+def log_folder(logger: Any) -> str | None:
+    """Where a logger's events are, if they are in a folder."""
+    folder = getattr(getattr(logger, "experiment", None), "log_dir", None)
+    return str(folder) if isinstance(folder, str | os.PathLike) else None
+
+
+def write_step(logger: Any, tag: str, step: Step) -> None:
+    """Write a step for TensorBoard's tab, as a sequence of one blob: of rank 1, or TensorBoard drops it without a word."""
+    from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
+
+    shape = tensor_shape_pb2.TensorShapeProto(dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=1)])
+    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=[pack(step)], tensor_shape=shape)
+    metadata = summary_pb2.SummaryMetadata(
+        plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name=PLUGIN), data_class=summary_pb2.DATA_CLASS_BLOB_SEQUENCE
+    )
+    value = summary_pb2.Summary.Value(tag=_prefixed(logger, tag), metadata=metadata, tensor=tensor)
+    writer = logger.experiment._get_file_writer()  # noqa: SLF001 - the only way to the file, which may have been closed
+    writer.add_summary(summary_pb2.Summary(value=[value]), step.step, walltime=step.time)
+
+
+def write_files(logger: Any, texts: Mapping[str, str]) -> None:
+    """Write texts into files of these names beside a logger's events, in place of those there: whole or not at all."""
+    folder = log_folder(logger)
+    if folder is None:
+        return
+    for name, text in texts.items():
+        path = Path(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f"{path.name}.part")
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
 
 
 def _pattern(logger: Any, tag: str) -> str:

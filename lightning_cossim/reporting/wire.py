@@ -1,0 +1,169 @@
+"""The wire format: one step of one stage, between the writer of events and TensorBoard's tab. NumPy only, no torch.
+
+A step is one blob, since TensorBoard's reader takes some forty milliseconds for each, and needs no other step to be understood:
+
+* four bytes, little-endian: the length of the header;
+* the **header**, JSON in UTF-8, whose keys are the fields of `Step` and `version`, `blocks`;
+* the **body**, one array of P entries after another, little-endian, as `blocks` names them, `{"name", "type", "low", "high"}`:
+  `pair` (uint32, first label times number of labels plus second; missing where all pairs are there, row by row of the upper
+  triangle), one uint16 block for every rung and for `expected_overlap`, and `flag` (uint8: 1 stranger, 2 look-alike, else 0).
+
+A uint16 q stands for `low + q / 65534 * (high - low)`, and 65535 for what is not known. Shapes: L labels, P pairs.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import numpy as np
+
+__all__ = ["FLAGS", "MAX_BYTES", "PLUGIN", "UNKNOWN", "VERSION", "Step", "pack", "unpack"]
+
+PLUGIN: Final = "lightning_cossim"
+"""What TensorBoard knows the tab by."""
+VERSION: Final = 1
+MAX_BYTES: Final = 200_000
+"""Of a step: TensorBoard's writer takes a quarter of a second for a megabyte, and the training waits."""
+UNKNOWN: Final = 65535
+FLAGS: Final = ("", "stranger", "look-alike")
+
+Floats = np.ndarray[tuple[int], np.dtype[np.floating[Any]]]
+Integers = np.ndarray[tuple[int], np.dtype[np.integer[Any]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What the tab shows of a step."""
+
+    stage: str
+    """"train", "val" or "test"."""
+    step: int
+    """The x of the loggers' curves."""
+    index: int
+    """How many steps of this stage were written, this one included: TensorBoard keeps only some."""
+    time: float
+    """Seconds since 1970."""
+    link: str
+    cosine: str
+    """The rung that gaps refer to."""
+    num_labels: int
+    """Live ones of the head."""
+    num_inputs: int
+    num_pairs: int
+    """Pairs that count, shown or not."""
+    chosen: str
+    """How the pairs shown were chosen, in words; empty where they are all there are."""
+    overlap_error: float
+    """By how much overlaps may be larger, at the most."""
+    verdict: str
+    """Why no pair is flagged, in words; empty where pairs are judged."""
+    thresholds: Mapping[str, float]
+    scalars: Mapping[str, float]
+    """NaN where undefined."""
+    undefined: Mapping[str, str]
+    """Scalar to the reason."""
+    remarks: Sequence[str]
+    names: Sequence[str]
+    """(L,)"""
+    labels: Sequence[int]
+    """(L,), rows of the head."""
+    mean_probs: Sequence[float]
+    """(L,)"""
+    order: Sequence[int]
+    """Places of the labels of heatmaps, those that overlap beside one another."""
+    row: Integers
+    """(P,), place of the first label."""
+    column: Integers
+    """(P,), of the second."""
+    values: Mapping[str, Floats]
+    """Rung, or "expected_overlap", to (P,); NaN where not known."""
+    flag: Integers
+    """(P,), place in `FLAGS`."""
+
+
+_ARRAYS: Final = ("row", "column", "values", "flag")
+_HEADER: Final = tuple(field.name for field in fields(Step) if field.name not in _ARRAYS)
+
+
+def pack(step: Step) -> bytes:
+    """The blob of a step."""
+    num_labels = len(step.names)
+    blocks: list[dict[str, Any]] = []
+    arrays = []
+    row, column = np.triu_indices(num_labels, 1)
+    if not (np.array_equal(step.row, row) and np.array_equal(step.column, column)):
+        blocks.append({"name": "pair", "type": "uint32"})
+        arrays.append((step.row.astype("<u4") * num_labels + step.column).astype("<u4"))
+    for name, values in step.values.items():
+        low, high = _range(values)
+        blocks.append({"name": name, "type": "uint16", "low": low, "high": high})
+        arrays.append(_quantized(values, low, high))
+    blocks.append({"name": "flag", "type": "uint8"})
+    arrays.append(step.flag.astype("u1"))
+    header = {"version": VERSION, **{name: _plain(getattr(step, name)) for name in _HEADER}, "blocks": blocks}
+    text = json.dumps(header, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+    return b"".join([len(text).to_bytes(4, "little"), text, *(array.tobytes() for array in arrays)])
+
+
+def unpack(blob: bytes) -> Step:
+    """The step in a blob.
+
+    Raises:
+        ValueError: it is no step, or one of a later version.
+    """
+    start = 4 + int.from_bytes(blob[:4], "little")
+    header, body = json.loads(blob[4:start]), blob[start:]
+    if header["version"] > VERSION:
+        raise ValueError(f"Expected `version` to be at most {VERSION}, got {header['version']}. Upgrade lightning-cossim.")
+    widths = {"uint32": 4, "uint16": 2, "uint8": 1}
+    blocks = header["blocks"]
+    width = sum(widths[block["type"]] for block in blocks)
+    num_pairs, rest = divmod(len(body), width)
+    if rest:
+        raise ValueError(f"Expected the body to be {width} bytes for each pair, got {len(body)} bytes.")
+    arrays, offset = {}, 0
+    for block in blocks:
+        dtype = np.dtype(block["type"]).newbyteorder("<")
+        arrays[block["name"]] = np.frombuffer(body, dtype, num_pairs, offset)
+        offset += dtype.itemsize * num_pairs
+    num_labels = len(header["names"])
+    pair = arrays.get("pair")
+    row, column = np.triu_indices(num_labels, 1) if pair is None else np.divmod(pair, num_labels)
+    if len(row) != num_pairs:
+        raise ValueError(f"Expected the body to hold {len(row)} pairs of {num_labels} labels, got {num_pairs}.")
+    values = {
+        block["name"]: _real(arrays[block["name"]], block["low"], block["high"]) for block in blocks if block["type"] == "uint16"
+    }
+    known = {name: header[name] for name in _HEADER}
+    known["scalars"] = {name: math.nan if value is None else value for name, value in header["scalars"].items()}
+    return Step(**known, row=row, column=column, values=values, flag=arrays["flag"])
+
+
+def _range(values: Floats) -> tuple[float, float]:
+    """What is known lies within; a range of its own for every step keeps small differences apart."""
+    known = values[np.isfinite(values)]
+    return (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+
+
+def _quantized(values: Floats, low: float, high: float) -> Integers:
+    scale = (UNKNOWN - 1) / (high - low) if high > low else 0.0
+    known = np.isfinite(values)
+    exact = (np.where(known, values, low).astype(np.float64) - low) * scale
+    return np.where(known, exact.round().clip(0, UNKNOWN - 1), UNKNOWN).astype("<u2")
+
+
+def _real(quantized: Integers, low: float, high: float) -> Floats:
+    return np.where(quantized == UNKNOWN, np.nan, low + quantized / (UNKNOWN - 1) * (high - low))
+
+
+def _plain(value: Any) -> Any:
+    """For JSON, which knows neither NaN nor tuples."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value

@@ -1,0 +1,170 @@
+"""The plugin: what the tab's page asks for, answered from TensorBoard's data provider."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final
+
+from tensorboard import errors, plugin_util
+from tensorboard.backend import http_util
+from tensorboard.plugins import base_plugin
+from typing_extensions import override
+from werkzeug import Request, Response
+
+from lightning_cossim.reporting.wire import PLUGIN
+from lightning_cossim.tensorboard_plugin.history import history, parse_pairs
+from lightning_cossim.tensorboard_plugin.steps import Steps
+
+__all__ = ["Plugin"]
+
+_STATIC: Final = Path(__file__).parent / "static"
+_TYPES: Final = {".js": "application/javascript", ".css": "text/css"}
+
+_Route = Callable[["Plugin", Request], Response]
+_App = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+class _BadRequest(Exception):  # noqa: N818 - named as the answer it becomes
+    """What was asked for in a way that cannot be answered, or is not there."""
+
+    def __init__(self, text: str, code: int = 400) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def _route(answer: _Route) -> Callable[["Plugin"], _App]:
+    """A route: GET only; what is wrong with a request is answered with one line and its code."""
+
+    @wraps(answer)
+    def bound(plugin: "Plugin") -> _App:
+        @Request.application
+        def app(request: Request) -> Response:
+            try:
+                if request.method in {"GET", "HEAD"}:
+                    return answer(plugin, request)
+                return _plain(request, f"Expected the method GET, got {request.method}.", 405)
+            except _BadRequest as error:
+                return _plain(request, str(error), error.code)
+            except errors.PublicError as error:  # TensorBoard's own: not found, not allowed
+                return _plain(request, str(error), error.http_code)
+
+        return app
+
+    return bound
+
+
+class Plugin(base_plugin.TBPlugin):
+    """Serves the page, the list of steps, the steps, and how pairs of labels went from step to step."""
+
+    plugin_name = PLUGIN
+
+    def __init__(self, context: base_plugin.TBContext) -> None:
+        self._steps = Steps(context.data_provider)
+
+    @override
+    def get_plugin_apps(self) -> Mapping[str, _App]:
+        """Route to what answers it."""
+        names = sorted(file.name for file in _STATIC.iterdir() if file.suffix in _TYPES)
+        return {
+            "/runs": self._runs(),
+            "/step": self._step(),
+            "/pairs": self._pairs(),
+            **{f"/{name}": _file(name)(self) for name in names},
+        }
+
+    @override
+    def is_active(self) -> bool:
+        """Left to TensorBoard, which looks whether there are data."""
+        return False
+
+    @override
+    def frontend_metadata(self) -> base_plugin.FrontendMetadata:
+        """How TensorBoard shows the tab."""
+        return base_plugin.FrontendMetadata(es_module_path="/index.js", tab_name="Label similarity")
+
+    @_route
+    def _runs(self, request: Request) -> Response:
+        """Every run, its tags, and their steps with the time of each."""
+        listed = self._listed(request)
+        runs = [
+            {
+                "run": run,
+                "tags": [{"tag": tag, "steps": [[one.step, one.wall_time] for one in tags[tag]]} for tag in sorted(tags)],
+            }
+            for run, tags in sorted(listed.items())
+        ]
+        return http_util.Respond(request, {"runs": runs}, "application/json")
+
+    @_route
+    def _step(self, request: Request) -> Response:
+        """The blob of a step."""
+        run, tag, number = _argument(request, "run"), _argument(request, "tag"), _whole(request, "step")
+        environ = request.environ
+        found = self._steps.find(plugin_util.context(environ), plugin_util.experiment_id(environ), run, tag, number)
+        if found is None:
+            raise _BadRequest(f"There is no step {number} of {tag} in the run {run} any more.", 404)
+        return http_util.Respond(request, self._read(request, [found])[0], "application/octet-stream")
+
+    @_route
+    def _pairs(self, request: Request) -> Response:
+        """The values of some pairs of labels at every step."""
+        run, tag = _argument(request, "run"), _argument(request, "tag")
+        try:
+            pairs = parse_pairs(_argument(request, "pairs"))
+        except ValueError as error:
+            raise _BadRequest(str(error)) from None
+        sequence = self._sequence(request, run, tag)
+        found = history([step.step for step in sequence], self._read(request, sequence), pairs)
+        return http_util.Respond(request, found, "application/json")
+
+    def _listed(self, request: Request, run: str | None = None, tag: str | None = None) -> Any:
+        environ = request.environ
+        return self._steps.listed(plugin_util.context(environ), plugin_util.experiment_id(environ), run, tag)
+
+    def _sequence(self, request: Request, run: str, tag: str) -> Any:
+        found = self._listed(request, run, tag).get(run, {}).get(tag)
+        if found is None:
+            raise _BadRequest(f"There is no {tag} in a run {run}.", 404)
+        return found
+
+    def _read(self, request: Request, sequence: Sequence[Any]) -> list[bytes]:
+        try:
+            return self._steps.blobs(plugin_util.context(request.environ), sequence)
+        except errors.InvalidArgumentError:  # of a key that is its own
+            raise _BadRequest(
+                "TensorBoard's fast reader cannot read runs and tags with quotes or backslashes in their names: rename them, or "
+                "start TensorBoard with --load_fast=false.",
+                422,
+            ) from None
+
+
+def _file(name: str) -> Callable[[Plugin], _App]:
+    """A file of the page, read anew whenever it is asked for: it may be missing, and nothing else."""
+
+    @_route
+    def answer(_plugin: Plugin, request: Request) -> Response:
+        try:
+            content = (_STATIC / name).read_bytes()
+        except OSError:
+            raise _BadRequest(f"{name} is missing: reinstall lightning-cossim.", 404) from None
+        return http_util.Respond(request, content, _TYPES[Path(name).suffix])
+
+    return answer
+
+
+def _argument(request: Request, name: str) -> str:
+    value: str | None = request.args.get(name)
+    if value is None:
+        raise _BadRequest(f"Expected `{name}` in the address, got none.")
+    return value
+
+
+def _whole(request: Request, name: str) -> int:
+    text = _argument(request, name)
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise _BadRequest(f"Expected `{name}` to be a whole number, got {text[:50]!r}.")
+    return int(text)
+
+
+def _plain(request: Request, text: str, code: int) -> Response:
+    return http_util.Respond(request, text, "text/plain", code=code)

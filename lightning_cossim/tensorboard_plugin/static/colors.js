@@ -1,0 +1,60 @@
+// Colours that the colour-blind tell apart, for a light and for a dark page. Zero is the middle, and as pale as the page.
+
+const THEMES = {
+  light: {
+    ink: "#202124", muted: "#5f6368", line: "#dadce0", page: "#ffffff", band: "rgba(32,33,36,.08)", dot: "rgba(60,64,67,.45)",
+    stranger: "#b84a00", lookalike: "#0067a6", select: "#202124", nothing: "#e4e4e6",
+    diverging: ["#0b4f8a", "#6aa7d6", "#f3f1ee", "#f0a35e", "#a3480b"], sequential: ["#f3f1ee", "#7fb7a6", "#0d5c4a"],
+    lines: ["#b84a00", "#0067a6", "#00795c", "#8a4f9e", "#7a6000", "#b0396e", "#3b5bd1", "#5f6368"],
+  },
+  dark: {
+    ink: "#f1f3f4", muted: "#bdc1c6", line: "#5a5d61", page: "#303030", band: "rgba(241,243,244,.12)", dot: "rgba(232,234,237,.45)",
+    stranger: "#ffa15c", lookalike: "#7cc4ff", select: "#ffffff", nothing: "#4a4b4d",
+    diverging: ["#8ccbff", "#3f7fb5", "#3a3b3d", "#b8692a", "#ffb877"], sequential: ["#3a3b3d", "#3f8f7a", "#9ff0d6"],
+    lines: ["#ffa15c", "#7cc4ff", "#6fd8b4", "#d9a6ec", "#e3c84f", "#ff9ac4", "#a7b8ff", "#bdc1c6"],
+  },
+};
+
+export function isDark() {
+  try {
+    const { body } = window.parent.document;
+    if (window.parent !== window) return body.classList.contains("dark-mode");
+  } catch {
+    // a page of another origin around this one: the system decides
+  }
+  return window.matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+/** Calls back whenever the page around turns dark or light. */
+export function watchTheme(callback) {
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", callback);
+  try {
+    new MutationObserver(callback).observe(window.parent.document.body, { attributes: true, attributeFilter: ["class"] });
+  } catch {
+    // the same
+  }
+}
+
+export const theme = () => THEMES[isDark() ? "dark" : "light"];
+
+function channels(hex) {
+  return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+}
+
+/** Colour at a place from 0 to 1 along some stops. */
+export function along(stops, place) {
+  const at = Math.min(Math.max(place, 0), 1) * (stops.length - 1);
+  const before = Math.min(Math.floor(at), stops.length - 2);
+  const [one, other] = [channels(stops[before]), channels(stops[before + 1])];
+  return one.map((channel, index) => Math.round(channel + (other[index] - channel) * (at - before)));
+}
+
+/** Root of a size, sign kept: small values are told apart, and all steps share one scale. */
+export const spread = (value) => Math.sign(value) * Math.sqrt(Math.abs(value));
+
+/** What a heatmap colours by: place of a value from 0 to 1, and the values that its legend names. */
+export const SCALES = {
+  cosine: { stops: "diverging", place: (value) => (value + 1) / 2, marks: [-1, -0.5, 0, 0.5, 1] },
+  overlap: { stops: "sequential", place: spread, marks: [0, 0.1, 0.3, 1] },
+  gap: { stops: "diverging", place: (value) => (spread(value) + 1) / 2, marks: [-1, -0.2, 0, 0.2, 1] },
+};

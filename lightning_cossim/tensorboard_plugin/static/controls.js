@@ -1,0 +1,116 @@
+// The bar: which run, stage and step; play, compare, refresh, link.
+
+import { choice, element } from "./dom.js";
+import { about, showLink } from "./explain.js";
+
+const PAUSE = 500;
+
+export class Controls {
+  constructor(app) {
+    this.app = app;
+    this.timer = null;
+    this.pickers = element("span", { class: "group" });
+    this.slider = element("input", { type: "range", min: "0", step: "1", id: "step", oninput: () => this.slide() });
+    this.now = element("output", { for: "step", class: "now" });
+    this.kept = element("span", { class: "note" });
+    const button = (text, title, onclick) => element("button", { type: "button", title, "aria-label": title, onclick }, text);
+    this.player = button("▶", "Play", () => (this.timer ? this.stop() : this.play()));
+    this.steps = element("span", { class: "group steps" },
+      element("label", { for: "step" }, "Step"),
+      button("‹", "Previous step", () => this.move(-1)), this.slider, button("›", "Next step", () => this.move(1)), this.player, this.now, this.kept);
+    this.root = element("header", { class: "bar" }, this.pickers, this.steps,
+      element("span", { class: "group" },
+        button("Refresh", "Look for new steps", () => app.refresh()),
+        button("Link", "Copy a link to what is shown", () => showLink(app.dialogs, app.link)),
+        button("?", "What this tab shows", () => about(app.dialogs))));
+  }
+
+  render(side, runs) {
+    this.steps.hidden = !side;
+    if (!side) {
+      this.pickers.replaceChildren();
+      return;
+    }
+    this.renderPickers(side, runs);
+    const { steps, at, step } = side;
+    this.slider.max = String(steps.length - 1);
+    this.slider.value = String(at);
+    this.slider.disabled = steps.length < 2;
+    this.slider.setAttribute("aria-valuetext", `step ${steps[at][0]}`);
+    this.now.textContent = steps[at][0].toLocaleString("en");
+    this.now.title = new Date(steps[at][1] * 1000).toLocaleString();
+    if (step) {
+      const written = numWritten(side);
+      this.kept.textContent = written > steps.length ? `${steps.length} of ${written} steps kept` : `${steps.length} step${steps.length === 1 ? "" : "s"}`;
+      this.kept.title = written > steps.length ? "TensorBoard keeps a sample of the steps: --samples_per_plugin lightning_cossim=1000 keeps more" : "All steps that were written";
+    }
+  }
+
+  renderPickers(side, runs) {
+    const { app } = this;
+    const key = JSON.stringify([runs.map(({ run, tags }) => [run, tags.map(({ tag }) => tag)]), side.run, side.tag, app.state.run2]);
+    if (key === this.key_) return; // an open choice stays open
+    this.key_ = key;
+    const names = runs.filter(({ tags }) => tags.length).map(({ run }) => run);
+    const choices = [
+      choice("Run", names.map((run) => [run, run]), side.run, (run) => app.set({ run, step: null })),
+      choice("Stage", side.tags.map(({ tag }) => [tag, stageOf(tag)]), side.tag, (tag) => app.set({ tag, step: null })),
+    ];
+    if (names.length > 1) {
+      const others = names.filter((run) => run !== side.run).map((run) => [run, run]);
+      choices.push(choice("Compare with", [["", "no other"], ...others], app.state.run2 ?? "", (run2) => app.set({ run2: run2 || null })));
+    }
+    this.pickers.replaceChildren(...choices);
+  }
+
+  slide() {
+    this.stop();
+    this.app.goTo(Number(this.slider.value));
+  }
+
+  move(by) {
+    this.stop();
+    return this.app.goTo((this.app.sides[0]?.at ?? 0) + by);
+  }
+
+  play() {
+    const [side] = this.app.sides;
+    if (!side || side.steps.length < 2) return;
+    this.show("❚❚", "Pause");
+    let at = side.at === side.steps.length - 1 ? -1 : side.at;
+    const next = async () => {
+      await this.app.goTo(++at);
+      if (!this.timer) return;
+      if (at >= side.steps.length - 1) this.stop();
+      else this.timer = setTimeout(next, PAUSE);
+    };
+    this.timer = setTimeout(next, 0);
+  }
+
+  stop() {
+    clearTimeout(this.timer);
+    this.timer = null;
+    this.show("▶", "Play");
+  }
+
+  show(text, title) {
+    this.player.textContent = text;
+    this.player.title = title;
+    this.player.setAttribute("aria-label", title);
+  }
+
+  /** Arrows go from step to step wherever nothing else takes them. */
+  key(event) {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by || event.ctrlKey || event.altKey || event.metaKey || event.target.closest?.("input, select, dialog, .frame")) return;
+    event.preventDefault();
+    this.move(by);
+  }
+}
+
+export const stageOf = (tag) => tag.replace(/cossim_/, "").replaceAll("_", " ");
+
+/** Every step knows how many were written with it; a run that was resumed began to count anew. */
+function numWritten({ steps, latest }) {
+  return Math.max(latest.index, steps.length);
+}

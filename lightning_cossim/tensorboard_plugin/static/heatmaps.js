@@ -1,0 +1,253 @@
+// Three heatmaps side by side, cosine, overlap and gap: one order of labels for all steps, one zoom for all three.
+
+import { SCALES, along, theme } from "./colors.js";
+import { canvasOf, element, shortened } from "./dom.js";
+import { RUNGS } from "./rungs.js";
+import { triangle } from "./scatter.js";
+import { matrix } from "./step.js";
+
+const LEAST_NAMED = 10;
+const NAMES = 74;
+
+export class Heatmaps {
+  constructor(app) {
+    this.app = app;
+    this.from = 0;
+    this.num = Infinity;
+    this.maps = ["cosine", "overlap", "gap"].map((kind, at) => new Map_(this, kind, at === 0));
+    const button = (text, title, onclick) => element("button", { type: "button", title, "aria-label": title, onclick }, text);
+    this.note = element("p", { class: "note" });
+    this.root = element(
+      "figure",
+      { class: "heatmaps" },
+      element("figcaption", {}, element("b", {}, "Label by label"), element("span", { class: "buttons" },
+        button("+", "Zoom in (or turn the wheel)", () => this.zoom(0.6)),
+        button("−", "Zoom out", () => this.zoom(1 / 0.6)),
+        button("All", "Show all labels (or double-click)", () => this.zoom(Infinity)))),
+      element("div", { class: "maps" }, ...this.maps.map((map) => map.root)),
+      this.note,
+    );
+  }
+
+  render(step, order) {
+    this.step = step;
+    this.order = order;
+    this.maps.forEach((map) => map.take(step, order));
+    this.draw();
+    const some = order.length < step.num_labels ? `the ${order.length} most probable of ${step.num_labels.toLocaleString("en")} labels` : `${order.length} labels`;
+    this.note.textContent = `${some}, those that overlap beside one another · ▲ stranger ▼ look-alike · grey: not compared`;
+  }
+
+  get window() {
+    const num = Math.min(Math.max(Math.round(this.num), Math.min(4, this.order.length)), this.order.length);
+    const from = Math.min(Math.max(Math.round(this.from), 0), this.order.length - num);
+    return { from, num };
+  }
+
+  /** Keep the label under the pointer where it is. */
+  zoom(factor, place = 0.5) {
+    const { from, num } = this.window;
+    const center = from + place * num;
+    this.num = Number.isFinite(factor) ? Math.min(Math.max(num * factor, 4), this.order.length) : this.order.length;
+    this.from = center - place * this.num;
+    this.draw();
+  }
+
+  pan(cells) {
+    this.from = this.window.from + cells;
+    this.draw();
+  }
+
+  draw() {
+    if (this.step) this.maps.forEach((map) => map.draw());
+  }
+}
+
+class Map_ {
+  constructor(heatmaps, kind, named) {
+    this.heatmaps = heatmaps;
+    this.app = heatmaps.app;
+    this.kind = kind;
+    this.named = named;
+    this.title = element("div", { class: "title" });
+    this.canvas = element("canvas", {
+      role: "img",
+      onpointermove: (event) => this.move(event),
+      onpointerleave: () => this.app.tip.hide(),
+      onpointerdown: (event) => this.grab(event),
+      onpointerup: (event) => this.release(event),
+      ondblclick: () => heatmaps.zoom(Infinity),
+    });
+    this.canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    this.legend = element("canvas", { class: "legend", role: "img" });
+    this.root = element("div", { class: named ? "map named" : "map" }, this.title, element("div", { class: "plot" }, this.canvas), this.legend);
+  }
+
+  take(step, order) {
+    this.step = step;
+    this.order = order;
+    this.what = this.kind === "cosine" ? step.cosine : this.kind;
+    this.title.replaceChildren(element("b", {}, RUNGS[this.what]?.name ?? this.what), this.app.explainer(this.what));
+    this.cells = matrix(step, step.values[this.what], order);
+    this.flags = matrix(step, step.flag, order);
+    this.canvas.setAttribute("aria-label", `Heatmap of the ${RUNGS[this.what]?.name ?? this.what} of ${order.length} labels. The table lists the same pairs.`);
+  }
+
+  draw() {
+    const colors = theme();
+    const { from, num } = this.heatmaps.window;
+    const room = this.canvas.parentElement;
+    const left = this.named ? NAMES : 0;
+    const size = Math.max(80, Math.min(room.clientWidth - left, room.clientHeight));
+    const context = canvasOf(this.canvas, size + left, size);
+    this.box = { left, size, cell: size / num, from, num };
+    context.imageSmoothingEnabled = false;
+    context.drawImage(this.image(colors), from, from, num, num, left, 0, size, size);
+    this.drawMarks(context, colors);
+    if (this.named) this.drawNames(context, colors);
+    this.drawSelection(context, colors);
+    this.drawLegend(colors, left, size);
+  }
+
+  image(colors) {
+    const num = this.order.length;
+    const image = new ImageData(num, num);
+    const { stops, place } = SCALES[this.kind];
+    const [red, green, blue] = along([colors.nothing, colors.nothing], 0);
+    const table = Array.from({ length: 256 }, (_, at) => along(colors[stops], at / 255));
+    for (let cell = 0; cell < this.cells.length; cell++) {
+      const value = this.cells[cell];
+      const color = Number.isNaN(value) ? [red, green, blue] : table[Math.round(Math.min(Math.max(place(value), 0), 1) * 255)];
+      image.data.set([...color, 255], cell * 4);
+    }
+    const canvas = new OffscreenCanvas(Math.max(num, 1), Math.max(num, 1));
+    if (num) canvas.getContext("2d").putImageData(image, 0, 0);
+    return canvas;
+  }
+
+  drawMarks(context, colors) {
+    const { left, cell, from, num } = this.box;
+    if (cell < 7) return;
+    const all = this.order.length;
+    for (let one = 0; one < num; one++) {
+      for (let other = 0; other < num; other++) {
+        const flag = this.flags[(from + one) * all + from + other];
+        if (!flag) continue;
+        const at = [left + (other + 0.5) * cell, (one + 0.5) * cell];
+        triangle(context, at, Math.min(cell / 4, 6) + 1.2, flag === 1 ? -1 : 1, colors.page);
+        triangle(context, at, Math.min(cell / 4, 6), flag === 1 ? -1 : 1, colors.ink);
+      }
+    }
+  }
+
+  drawNames(context, colors) {
+    const { left, cell, from, num } = this.box;
+    context.font = "11px Roboto, Arial, sans-serif";
+    context.textAlign = "right";
+    context.textBaseline = "middle";
+    context.fillStyle = colors.ink;
+    const every = Math.max(1, Math.ceil(LEAST_NAMED / cell));
+    for (let one = every >> 1; one < num; one += every) {
+      context.fillText(fitting(context, this.step.nameOf(this.order[from + one]), left - 6), left - 4, (one + 0.5) * cell);
+    }
+    context.textBaseline = "alphabetic";
+  }
+
+  drawSelection(context, colors) {
+    const { left, size, cell, from, num } = this.box;
+    const pair = this.app.pairIn(this.step, this.app.state.pair);
+    if (!pair) return;
+    const places = pair.map((label) => this.order.indexOf(label) - from);
+    if (places.some((place) => place < 0 || place >= num)) return;
+    context.lineWidth = 2;
+    context.save();
+    context.beginPath();
+    context.rect(left, 0, size, size);
+    context.clip();
+    for (const [one, other] of [places, places.toReversed()]) {
+      const at = [left + other * cell, one * cell, cell, cell].map((value, index) => (index < 2 ? value - 1 : Math.max(value, 4) + 2));
+      context.strokeStyle = colors.page;
+      context.lineWidth = 4;
+      context.strokeRect(...at);
+      context.strokeStyle = colors.select;
+      context.lineWidth = 2;
+      context.strokeRect(...at);
+    }
+    context.restore();
+  }
+
+  drawLegend(colors, left, size) {
+    const { stops, place, marks } = SCALES[this.kind];
+    const context = canvasOf(this.legend, size + left, 26);
+    for (let at = 0; at < size; at++) {
+      context.fillStyle = `rgb(${along(colors[stops], at / size).join()})`;
+      context.fillRect(left + at, 0, 1.5, 9);
+    }
+    context.font = "11px Roboto, Arial, sans-serif";
+    context.fillStyle = colors.muted;
+    for (const mark of marks) {
+      const at = place(mark);
+      context.textAlign = at < 0.05 ? "left" : at > 0.95 ? "right" : "center";
+      context.fillText(String(mark).replace("-", "−"), left + at * size, 21);
+    }
+    this.legend.setAttribute("aria-label", `Colours from ${marks[0]} to ${marks.at(-1)}`);
+  }
+
+  /** The two labels under the pointer, as places in the order. */
+  under(event) {
+    const frame = this.canvas.getBoundingClientRect();
+    const { left, cell, from, num } = this.box;
+    const other = Math.floor((event.clientX - frame.left - left) / cell);
+    const one = Math.floor((event.clientY - frame.top) / cell);
+    return one < 0 || other < 0 || one >= num || other >= num ? null : [from + one, from + other];
+  }
+
+  pairUnder(event) {
+    const places = this.under(event);
+    if (!places || places[0] === places[1]) return -1;
+    const labels = places.map((place) => this.order[place]);
+    return this.step.indexOf(labels[0] < labels[1] ? labels : labels.toReversed());
+  }
+
+  move(event) {
+    if (this.grabbed && event.buttons) {
+      const { cell } = this.box;
+      const moved = [event.clientX - this.grabbed.x, event.clientY - this.grabbed.y];
+      const cells = -Math.round((Math.abs(moved[0]) > Math.abs(moved[1]) ? moved[0] : moved[1]) / cell);
+      if (cells) {
+        this.heatmaps.pan(cells);
+        this.grabbed = { x: event.clientX, y: event.clientY, moved: true };
+      }
+      return;
+    }
+    const pair = this.pairUnder(event);
+    this.canvas.style.cursor = pair < 0 ? "" : "pointer";
+    if (pair < 0) this.app.tip.hide();
+    else this.app.tip.show(event, this.step, pair, this.what);
+  }
+
+  grab(event) {
+    this.grabbed = { x: event.clientX, y: event.clientY, moved: false };
+  }
+
+  release(event) {
+    const moved = this.grabbed?.moved;
+    this.grabbed = null;
+    if (!moved && this.pairUnder(event) >= 0) this.app.select(this.step, this.pairUnder(event));
+  }
+
+  wheel(event) {
+    event.preventDefault();
+    const frame = this.canvas.getBoundingClientRect();
+    const place = Math.min(Math.max((event.clientX - frame.left - this.box.left) / this.box.size, 0), 1);
+    this.heatmaps.zoom(event.deltaY < 0 ? 0.8 : 1.25, place);
+  }
+}
+
+/** As much of a name as there is room for. */
+function fitting(context, name, room) {
+  let longest = Array.from(name).length;
+  let text = name;
+  while (longest > 1 && context.measureText(text).width > room) text = shortened(name, --longest);
+  return text;
+}

@@ -1,0 +1,65 @@
+// What each rung is, in words: the explanations are one click away from every place that names a rung.
+
+export const PAPER = "https://arxiv.org/abs/2603.29488";
+
+export const RUNGS = {
+  raw_cosine: {
+    name: "Raw cosine",
+    short: "raw cos",
+    alike: 1,
+    text: [
+      "The cosine of the angle between two labels' rows in the final linear layer, from −1 to 1.",
+      "A softmax gives the same probabilities for every input when one vector is added to all rows. That vector can be chosen so that the raw cosine of any pair becomes 1, or −1. It says nothing of what the model does.",
+    ],
+  },
+  centered_cosine: {
+    name: "Label-centered cosine",
+    short: "centered cos",
+    alike: 1,
+    text: [
+      "The same after the mean row of all live labels has been subtracted: adding one vector to all rows changes it no more.",
+      "It still takes every direction of the embeddings as equally common. The expected overlap, and with it every gap, refers to this rung.",
+    ],
+  },
+  logit_correlation: {
+    name: "Logit correlation",
+    short: "logit corr",
+    alike: 1,
+    text: [
+      "The correlation of the two centered logits over the inputs seen, from −1 to 1. In it the directions count that the embeddings really take.",
+      "No invertible linear map between embeddings and rows can move it.",
+    ],
+  },
+  log_odds_variance: {
+    name: "Log-odds variance",
+    short: "log-odds var",
+    alike: -1,
+    text: [
+      "The variance over the inputs of log p(one)/p(other). Small means alike: whatever the input, the odds stay the same.",
+      "It does not depend on which other labels exist.",
+    ],
+  },
+  overlap: {
+    name: "Probability overlap",
+    short: "overlap",
+    alike: 1,
+    text: [
+      "How far the two labels are probable for the same inputs, from 0 to 1: the Bhattacharyya coefficient of their probabilities over the inputs, unless the monitor was told otherwise.",
+      "This is what the model does. The other rungs are held against it.",
+    ],
+  },
+  expected_overlap: {
+    name: "Expected overlap",
+    short: "expected",
+    alike: 1,
+    text: ["What pairs of this cosine usually overlap: the best curve through all pairs that never falls."],
+  },
+  gap: {
+    name: "Gap",
+    short: "gap",
+    alike: 1,
+    text: [
+      "Overlap minus expected overlap. Above the threshold the pair is a stranger: the model takes one for the other although their rows differ. Below it, a look-alike: their rows agree, and the model keeps them apart.",
+    ],
+  },
+};

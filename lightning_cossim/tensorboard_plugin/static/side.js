@@ -1,0 +1,33 @@
+// One run at one step: what it shows in words, the scatter and the heatmaps.
+
+import { element } from "./dom.js";
+import { headline } from "./headline.js";
+import { Heatmaps } from "./heatmaps.js";
+import { Scatter } from "./scatter.js";
+
+export class Side {
+  constructor(app, letter) {
+    this.letter = letter;
+    this.scatter = new Scatter(app);
+    this.heatmaps = new Heatmaps(app);
+    this.words = element("p", { class: "headline", "aria-live": "polite" });
+    this.remarks = element("p", { class: "remarks" });
+    this.root = element("section", { class: "side" }, this.words, this.remarks, element("div", { class: "views" }, this.scatter.root, this.heatmaps.root));
+  }
+
+  render({ run, step, order }, isCompared) {
+    const [first, ...rest] = headline(step);
+    const where = isCompared ? [element("span", { class: "letter" }, this.letter), element("span", { class: "run" }, `${run} · step ${step.step.toLocaleString("en")}`), " "] : [];
+    this.words.replaceChildren(...where, element("b", {}, first), ` ${rest.join(" ")}`);
+    this.remarks.textContent = step.remarks.join(" ");
+    this.remarks.title = step.remarks.join("\n");
+    this.remarks.hidden = !step.remarks.length;
+    this.scatter.render(step);
+    this.heatmaps.render(step, order);
+  }
+
+  draw() {
+    this.scatter.draw();
+    this.heatmaps.draw();
+  }
+}

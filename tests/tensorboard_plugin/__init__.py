@@ -1,0 +1,1 @@
+"""TensorBoard's tab: what is written for it, served, and seen."""

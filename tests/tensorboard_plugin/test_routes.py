@@ -1,0 +1,155 @@
+"""What the plugin serves, asked of real TensorBoards with either reader over real event files."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lightning_cossim.reporting.steps import step_of
+from lightning_cossim.reporting.wire import pack, unpack
+from lightning_cossim.tensorboard_plugin.history import history
+from tests.tensorboard_plugin.conftest import RUN
+from tests.tensorboard_plugin.events import CLOTHES, HOSTILE, LOW, reports, write
+from tests.tensorboard_plugin.served import ROOT, Served, tensorboard
+
+TAG = "cossim_val"
+STATIC = ROOT / "lightning_cossim" / "tensorboard_plugin" / "static"
+
+
+def test_every_run_stage_and_step_is_listed(served: Served) -> None:
+    """All 200 steps of a run with TensorBoard's default flags."""
+    runs = served.runs()
+    assert runs["clothes"] == {TAG: list(range(10, 2010, 10))}
+    assert runs[RUN] == {f"cossim_<i>aux</i>_{stage}": [10, 20, 30, 40, 50] for stage in ("train", "val")}
+    assert runs["nested/many"] == {TAG: [10, 20, 30]}
+
+
+def test_every_step_is_served_as_it_was_written(served: Served) -> None:
+    written = [step_of(report, LOW, index=number + 1, time=0.0) for number, report in enumerate(reports(10, 200, names=CLOTHES))]
+    for sent in written[::20]:
+        status, content = served.get("step", run="clothes", tag=TAG, step=sent.step)
+        got = unpack(content)
+        assert status == 200
+        assert (got.index, got.step, tuple(got.names)) == (sent.index, sent.step, CLOTHES)
+        np.testing.assert_allclose(got.values["overlap"], sent.values["overlap"], atol=1e-4)
+
+
+def test_hostile_names_are_data(served: Served) -> None:
+    status, content = served.get("step", run=RUN, tag="cossim_<i>aux</i>_train", step=50)
+    assert status == 200
+    assert unpack(content).names[0] == HOSTILE[0]
+
+
+def test_the_history_of_pairs(served: Served) -> None:
+    """Every rung of a pair at every step, in the order of the steps."""
+    made = reports(10, 200, names=CLOTHES)
+    status, content = served.get("pairs", run="clothes", tag=TAG, pairs="2-6,4-0,3-99")
+    found = json.loads(content)
+    assert status == 200
+    assert found["steps"] == list(range(10, 2010, 10))
+    assert [one["labels"] for one in found["pairs"]] == [[2, 6], [4, 0], [3, 99]]
+    first, second, unknown = (one["values"] for one in found["pairs"])
+    for rung in made[0].rungs:
+        np.testing.assert_allclose(first[rung], [float(one.matrix(rung)[2, 6]) for one in made], atol=3e-3, rtol=1e-3)
+    np.testing.assert_allclose(second["overlap"], [float(one.matrix("overlap")[0, 4]) for one in made], atol=1e-4)
+    assert set(unknown["overlap"]) == {None}
+
+
+def test_a_pair_that_was_not_chosen_is_a_gap_in_its_line(served: Served) -> None:
+    steps = [unpack(served.get("step", run="nested/many", tag=TAG, step=step)[1]) for step in (10, 20, 30)]
+    seen = [{(one, other) for one, other in zip(step.row.tolist(), step.column.tolist(), strict=True)} for step in steps]
+    places = next(pair for pair in seen[0] if pair not in seen[1])
+    pair = "-".join(str(steps[0].labels[place]) for place in places)
+    values = json.loads(served.get("pairs", run="nested/many", tag=TAG, pairs=pair)[1])["pairs"][0]["values"]["overlap"]
+    assert not math.isnan(values[0])
+    assert values[1] is None
+
+
+@pytest.mark.parametrize(
+    ("route", "parameters", "status", "said"),
+    [
+        ("step", {}, 400, "Expected `run` in the address, got none."),
+        ("step", {"run": "clothes"}, 400, "Expected `tag`"),
+        ("step", {"run": "clothes", "tag": TAG}, 400, "Expected `step`"),
+        ("step", {"run": "clothes", "tag": TAG, "step": "ten"}, 400, "Expected `step` to be a whole number, got 'ten'."),
+        ("step", {"run": "clothes", "tag": TAG, "step": "-1"}, 400, "whole number"),
+        ("step", {"run": "clothes", "tag": TAG, "step": "٣"}, 400, "whole number"),
+        ("step", {"run": "clothes", "tag": TAG, "step": "9" * 400}, 400, "whole number"),
+        (
+            "step",
+            {"run": "clothes", "tag": TAG, "step": "11"},
+            404,
+            "There is no step 11 of cossim_val in the run clothes any more.",
+        ),
+        (
+            "step",
+            {"run": "../../etc", "tag": TAG, "step": "10"},
+            404,
+            "There is no step 10 of cossim_val in the run ../../etc any more.",
+        ),
+        (
+            "step",
+            {"run": "clothes", "tag": "<script>", "step": "10"},
+            404,
+            "There is no step 10 of <script> in the run clothes any more.",
+        ),
+        ("pairs", {"run": "clothes", "tag": TAG}, 400, "Expected `pairs`"),
+        ("pairs", {"run": "clothes", "tag": TAG, "pairs": ""}, 400, "pairs of labels such as 3-8,0-12"),
+        ("pairs", {"run": "clothes", "tag": TAG, "pairs": "1-2-3"}, 400, "pairs of labels"),
+        ("pairs", {"run": "clothes", "tag": TAG, "pairs": "1-x"}, 400, "pairs of labels"),
+        ("pairs", {"run": "clothes", "tag": TAG, "pairs": ",".join(["1-2"] * 33)}, 400, "at most 32 pairs, got 33"),
+        ("pairs", {"run": "none", "tag": TAG, "pairs": "1-2"}, 404, "There is no cossim_val"),
+    ],
+)
+def test_what_is_wrong_with_a_request_is_said(
+    served: Served, route: str, parameters: dict[str, str], status: int, said: str
+) -> None:
+    """In one line of plain text, and never as an error of the server."""
+    got, content = served.get(route, **parameters)
+    assert got == status
+    assert said in content.decode()
+    assert "\n" not in content.decode()
+
+
+def test_only_files_of_the_page_are_served(served: Served) -> None:
+    for path in sorted(STATIC.iterdir()):
+        assert served.get(path.name) == (200, path.read_bytes())
+    for name in ("plugin.py", "../plugin.py", "..%2fplugin.py", "static/index.js", "nothing.js", ""):
+        assert served.fetch(f"/data/plugin/lightning_cossim/{name}")[0] == 404
+    assert served.fetch("/data/plugin/lightning_cossim/runs", method="POST")[0] == 405
+
+
+def test_tensorboard_lists_the_tab(served: Served) -> None:
+    listing = json.loads(served.fetch("/data/plugins_listing")[1])["lightning_cossim"]
+    assert listing["enabled"]
+    assert listing["tab_name"] == "Label similarity"
+
+
+@pytest.mark.parametrize("reader", ["true", "false"])
+def test_what_tensorboard_cannot_read_is_said(tmp_path: Path, reader: str) -> None:
+    """Its fast reader makes keys of names that it cannot read again, if there are quotes in them."""
+    write(tmp_path / 'a "quoted" run', reports(4, 2))
+    with tensorboard(tmp_path, f"--load_fast={reader}") as found:
+        found.wait_for(1, 2)
+        status, content = found.get("step", run='a "quoted" run', tag=TAG, step=10)
+    if reader == "true":
+        assert (status, content[:26]) == (422, b"TensorBoard's fast reader ")
+    else:
+        assert (status, unpack(content).step) == (200, 10)
+
+
+def test_a_step_that_cannot_be_read_is_left_out_of_histories() -> None:
+    good = [pack(step_of(report, LOW, index=1, time=0.0)) for report in reports(4, 3)]
+    later = good[1].replace(b'"version":1', b'"version":9')
+    found = history([10, 20, 30], [good[0], later, good[2]], [(0, 1)])
+    assert found["steps"] == [10, 30]
+    assert len(found["pairs"][0]["values"]["overlap"]) == 2
+    assert history([10, 20], [b"", good[0][:-1]], [(0, 1)])["steps"] == []
+
+
+def test_a_folder_without_steps_has_no_runs(tmp_path: Path) -> None:
+    with tensorboard(tmp_path) as found:
+        assert found.runs() == {}
+        assert not json.loads(found.fetch("/data/plugins_listing")[1])["lightning_cossim"]["enabled"]

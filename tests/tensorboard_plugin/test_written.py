@@ -1,0 +1,213 @@
+"""What a training writes for the tab: every report once, in order, within its budget, and as files beside the events."""
+
+import csv
+import json
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_BLOB_SEQUENCE
+from tensorboard.util import tensor_util
+from torch.utils.tensorboard import SummaryWriter
+
+from lightning_cossim import Display, LabelSelection, LabelSimilarityMonitor, Schedule
+from lightning_cossim.reporting.recorder import Recorder
+from lightning_cossim.reporting.wire import Step, unpack
+from tests.tensorboard_plugin.events import LOW, reports
+from tests.toys import ALWAYS, FEW, LanguageToy, Sentences, Toy, loader, trainer
+
+EVERY_STEP = Schedule(train_every_n_steps=2, train_batches=1)
+
+
+def fit(folder: Path, display: Display = ALWAYS, prefix: str = "", **settings: Any) -> LabelSimilarityMonitor:
+    torch.manual_seed(0)
+    monitor = LabelSimilarityMonitor(schedule=EVERY_STEP, thresholds=FEW, display=display, **settings)
+    logger = TensorBoardLogger(folder, name=None, version="", prefix=prefix)
+    trainer(callbacks=[monitor], logger=logger).fit(Toy(12), loader(num_labels=12), loader(60, num_labels=12))
+    return monitor
+
+
+def events(folder: Path, tag: str) -> list[tuple[int, Step]]:
+    """Step and content of everything under a tag."""
+    found = EventAccumulator(str(folder), {"tensors": 0})
+    found.Reload()
+    if tag not in found.Tags()["tensors"]:
+        return []
+    metadata = found.SummaryMetadata(tag)
+    assert metadata.plugin_data.plugin_name == "lightning_cossim"
+    assert metadata.data_class == DATA_CLASS_BLOB_SEQUENCE
+    read = []
+    for event in found.Tensors(tag):
+        blobs: Any = tensor_util.make_ndarray(event.tensor_proto)
+        assert blobs.shape == (1,), "other shapes vanish without a word"
+        read.append((event.step, unpack(blobs[0])))
+    return read
+
+
+def test_every_report_is_a_step(tmp_path: Path) -> None:
+    """Training and validation each under a tag of its own, counted from 1; the last is the last report."""
+    monitor = fit(tmp_path)
+    validation, training = events(tmp_path, "cossim_val"), events(tmp_path, "cossim_train")
+    assert [step for step, _ in validation] == [5, 11]
+    assert [one.index for _, one in validation] == [1, 2]
+    assert [step for step, _ in training] == [0, 2, 4, 6, 8, 10, 11]
+    assert [one.index for _, one in training] == list(range(1, 8))
+    last, report = validation[-1][1], monitor.last_report["val"]
+    assert (last.stage, last.step, last.num_inputs) == ("val", report.step, report.num_inputs)
+    gap = last.values["overlap"] - last.values["expected_overlap"]
+    torch.testing.assert_close(torch.from_numpy(gap), report.gap.double(), atol=1e-4, rtol=0, equal_nan=True)
+    assert last.scalars["gap_behaviour"] == pytest.approx(report.scalars["gap_behaviour"])
+
+
+def test_a_prefix_and_a_name_are_in_the_tag(tmp_path: Path) -> None:
+    """What goes around the logger has to bring its prefix along."""
+    fit(tmp_path, prefix="mine", name="aux")
+    assert [step for step, _ in events(tmp_path, "mine-cossim_aux_val")] == [5, 11]
+
+
+def test_it_can_be_switched_off(tmp_path: Path) -> None:
+    fit(tmp_path, Display(max_overhead=None, tab=False))
+    assert events(tmp_path, "cossim_val") == []
+    assert not [*tmp_path.glob("*.csv"), *tmp_path.glob("*.json")]
+
+
+def test_what_does_not_fit_the_budget_waits(tmp_path: Path) -> None:
+    """The first step comes, and at the end of the fit the last of every stage."""
+    fit(tmp_path, Display(max_overhead=0.0))
+    validation = events(tmp_path, "cossim_val")
+    assert [(step, one.index) for step, one in validation] == [(11, 1)]
+    assert [step for step, _ in events(tmp_path, "cossim_train")] == [0, 11]
+
+
+def test_the_last_report_is_in_files_beside_the_events(tmp_path: Path) -> None:
+    """For people without TensorBoard."""
+    monitor = fit(tmp_path)
+    rows = list(csv.DictReader((tmp_path / "cossim_val.csv").read_text(encoding="utf-8").splitlines()))
+    whole = json.loads((tmp_path / "cossim_val.json").read_text(encoding="utf-8"))
+    first = monitor.last_report["val"].pairs()[0]
+    assert len(rows) == len(whole["pairs"]) == 66
+    assert (
+        (rows[0]["label"], rows[0]["other"])
+        == (whole["pairs"][0]["label"], whole["pairs"][0]["other"])
+        == (first.label, first.other)
+    )
+    assert float(rows[0]["gap"]) == pytest.approx(first.gap, abs=1e-6)
+    assert whole["step"] == 11
+    assert not [*tmp_path.glob("*.part")]
+
+
+def test_files_are_named_by_nothing_that_leads_elsewhere(tmp_path: Path) -> None:
+    """A monitor's name is in its files' names."""
+    fit(tmp_path / "logs", name="../../up")
+    assert [path.name for path in tmp_path.rglob("*.csv")] == ["cossim_.._.._up_val.csv"]
+    assert [path.parent for path in tmp_path.rglob("*.json")] == [tmp_path / "logs"]
+
+
+def test_a_logger_without_events_gets_none(tmp_path: Path) -> None:
+    logger = CSVLogger(tmp_path, name=None, version="")
+    monitor = LabelSimilarityMonitor(schedule=EVERY_STEP, thresholds=FEW, display=ALWAYS)
+    trainer(callbacks=[monitor], logger=logger).fit(Toy(12), loader(num_labels=12), loader(60, num_labels=12))
+    assert monitor.last_report["val"].step == 11
+    assert not [*tmp_path.rglob("*.json")]
+
+
+def test_another_writer_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """tensorboardX has everything but sequences of blobs: its built-in pages are all there, and one line says what is not."""
+    logger = TensorBoardLogger(tmp_path, name=None, version="")
+    monitor = LabelSimilarityMonitor(schedule=EVERY_STEP, thresholds=FEW, display=ALWAYS)
+    with (
+        caplog.at_level(logging.INFO),
+        mock.patch("lightning_cossim.reporting.publisher.shows_steps", return_value=False),
+    ):
+        trainer(callbacks=[monitor], logger=logger).fit(Toy(12), loader(num_labels=12), loader(60, num_labels=12))
+    said = [record.getMessage() for record in caplog.records if "tab stays empty" in record.getMessage()]
+    assert len(said) == 1
+    assert "does not write what it shows; torch.utils.tensorboard does" in said[0]
+    assert events(tmp_path, "cossim_val") == []
+
+
+@pytest.mark.parametrize("broken", ["write_step", "step_of"])
+def test_a_failure_costs_the_tab_alone(tmp_path: Path, broken: str) -> None:
+    """One warning, and everything else goes on."""
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        mock.patch(f"lightning_cossim.reporting.recorder.{broken}", side_effect=OSError("disk full")),
+    ):
+        warnings.simplefilter("always")
+        monitor = fit(tmp_path)
+    said = [str(one.message) for one in caught if "LabelSimilarityMonitor" in str(one.message)]
+    gone = "TensorBoardLogger gets no more steps in this run, reports go on in `last_report`, after OSError: disk full"
+    assert said == [f"LabelSimilarityMonitor: {gone}"]
+    assert monitor.last_report["val"].step == 11
+    assert (tmp_path / "cossim_val.csv").exists()
+
+
+def test_the_last_step_of_a_vocabulary_has_its_look_alikes(tmp_path: Path) -> None:
+    """Neighbours are looked for at the end of the fit; a step is written once, so the last one waits for them."""
+    torch.manual_seed(0)
+    monitor = LabelSimilarityMonitor(
+        labels=LabelSelection(max_tracked=12, targets_key="labels"),
+        schedule=Schedule(train_every_n_steps=4, train_batches=2),
+        thresholds=FEW,
+        display=ALWAYS,
+    )
+    logger = TensorBoardLogger(tmp_path, name=None, version="")
+    data = torch.utils.data.DataLoader(Sentences(num_words=700), batch_size=8)
+    trainer(callbacks=[monitor], logger=logger, max_epochs=3).fit(LanguageToy(700), data, data)
+    steps = events(tmp_path, "cossim_val")
+    assert [step for step, _ in steps] == [5, 11, 17]
+    report = monitor.last_report["val"]
+    assert report.sampling
+    assert len(steps[-1][1].row) == len(report.compared)
+    assert len(steps[-1][1].row) != len(steps[0][1].row)
+
+
+# Once each, and never back
+
+
+@pytest.fixture
+def two_loggers(tmp_path: Path) -> Sequence[Any]:
+    return [SimpleNamespace(experiment=SummaryWriter(str(tmp_path / name))) for name in ("a", "b")]
+
+
+def test_a_step_is_written_once_and_none_before_it(tmp_path: Path, two_loggers: Sequence[Any]) -> None:
+    """TensorBoard's readers disagree on what comes twice, and the fast one drops steps that go back."""
+    one, other = two_loggers
+    (report,) = reports(5, 1)
+    recorder = Recorder(LOW, None)
+    for step in (10, 10, 20, 15, 30):
+        recorder.record(replace(report, step=step), one)
+    recorder.record(replace(report, step=15), other)
+    for logger in two_loggers:
+        logger.experiment.close()
+    assert [(step, found.index) for step, found in events(tmp_path / "a", "cossim_val")] == [(10, 1), (20, 2), (30, 3)]
+    assert [(step, found.index) for step, found in events(tmp_path / "b", "cossim_val")] == [(15, 1)]
+
+
+def test_another_fit_begins_anew(tmp_path: Path, two_loggers: Sequence[Any]) -> None:
+    (report,) = reports(5, 1)
+    recorder = Recorder(LOW, None)
+    recorder.record(report, two_loggers[0])
+    recorder.start_fit()
+    recorder.record(replace(report, step=3), two_loggers[0])
+    two_loggers[0].experiment.close()
+    assert [step for step, _ in events(tmp_path / "a", "cossim_val")] == [10, 3]
+
+
+def test_every_loader_has_a_tag(tmp_path: Path, two_loggers: Sequence[Any]) -> None:
+    (report,) = reports(5, 1)
+    recorder = Recorder(LOW, None)
+    for dataloader_idx in (0, 1):
+        recorder.record(replace(report, dataloader_idx=dataloader_idx), two_loggers[0])
+    two_loggers[0].experiment.close()
+    for dataloader_idx in (0, 1):
+        assert len(events(tmp_path / "a", f"cossim_val/dataloader_idx_{dataloader_idx}")) == 1
