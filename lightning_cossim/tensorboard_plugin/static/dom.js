@@ -17,7 +17,7 @@ export function replace(parent, ...children) {
 
 /** A labelled choice; `options` are [value, text] or { label, options } for a group. */
 export function choice(label, options, value, onchange) {
-  const select = element("select", { onchange: () => onchange(select.value) });
+  const select = element("select", { "aria-label": label, onchange: () => onchange(select.value) });
   for (const [one, text] of options) select.append(element("option", { value: one }, text));
   select.value = value;
   return element("label", { class: "control" }, element("span", {}, label), select);

@@ -164,7 +164,7 @@ class Map_ {
     context.beginPath();
     context.rect(left, 0, size, size);
     context.clip();
-    for (const [one, other] of [places, places.toReversed()]) {
+    for (const [one, other] of [places, [...places].reverse()]) {
       const at = [left + other * cell, one * cell, cell, cell].map((value, index) => (index < 2 ? value - 1 : Math.max(value, 4) + 2));
       context.strokeStyle = colors.page;
       context.lineWidth = 4;
@@ -206,7 +206,7 @@ class Map_ {
     const places = this.under(event);
     if (!places || places[0] === places[1]) return -1;
     const labels = places.map((place) => this.order[place]);
-    return this.step.indexOf(labels[0] < labels[1] ? labels : labels.toReversed());
+    return this.step.indexOf(labels[0] < labels[1] ? labels : [...labels].reverse());
   }
 
   move(event) {

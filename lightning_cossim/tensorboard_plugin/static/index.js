@@ -74,7 +74,7 @@ class App {
   chosen(run, tag) {
     const latest = (one) => Math.max(...one.tags.flatMap(({ steps }) => steps.map(([, time]) => time)));
     const runs = this.runs.filter(({ tags }) => tags.some(({ steps }) => steps.length));
-    const found = runs.find((one) => one.run === run) ?? runs.toSorted((one, other) => latest(other) - latest(one))[0];
+    const found = runs.find((one) => one.run === run) ?? [...runs].sort((one, other) => latest(other) - latest(one))[0];
     if (!found) return null;
     const tags = found.tags.filter(({ steps }) => steps.length);
     const { tag: name, steps } = tags.find((one) => one.tag === tag) ?? tags.find((one) => /_val\b/.test(one.tag)) ?? tags[0];
@@ -203,6 +203,8 @@ class App {
     this.sides.forEach((side, at) => this.views[at].render(side, Boolean(other)));
     this.table.render(one.step, other?.step);
     this.recall();
+    performance.clearMarks("painted"); // for whoever measures
+    performance.mark("painted");
   }
 
   redraw() {

@@ -124,7 +124,7 @@ export class Scatter {
     context.fillStyle = colors.band;
     context.beginPath();
     corners.forEach(([x, y]) => context.lineTo(this.x(x), this.y(y + stranger)));
-    corners.toReversed().forEach(([x, y]) => context.lineTo(this.x(x), this.y(y - lookalike)));
+    [...corners].reverse().forEach(([x, y]) => context.lineTo(this.x(x), this.y(y - lookalike)));
     context.fill();
     context.strokeStyle = colors.ink;
     context.lineWidth = 1.5;

@@ -12,8 +12,8 @@ export class Table {
   constructor(app) {
     this.app = app;
     this.rows = [];
-    this.search = element("input", { type: "search", placeholder: "label", oninput: () => app.set({ query: this.search.value }) });
-    this.filter = element("select", { onchange: () => app.set({ flag: this.filter.value }) });
+    this.search = element("input", { type: "search", placeholder: "label", "aria-label": "Search", oninput: () => app.set({ query: this.search.value }) });
+    this.filter = element("select", { "aria-label": "Show", onchange: () => app.set({ flag: this.filter.value }) });
     for (const [value, text] of FILTERS) this.filter.append(element("option", { value }, text));
     this.count = element("span", { class: "note", role: "status" });
     this.head = element("tr", {});
@@ -151,7 +151,7 @@ export function filtered(step, { state, isPinned }) {
 export function sorted(pairs, { of, number: isNumber }, down) {
   const keys = new Map(pairs.map((pair) => [pair, of(pair)]));
   const direction = down ? -1 : 1;
-  return pairs.toSorted((one, other) => {
+  return [...pairs].sort((one, other) => {
     const [a, b] = [keys.get(one), keys.get(other)];
     if (!isNumber) return direction * a.localeCompare(b);
     if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b);

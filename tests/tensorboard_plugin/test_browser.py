@@ -1,0 +1,407 @@
+"""The tab in the system's Chromium, within a real TensorBoard: `pytest -m browser`."""
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lightning_cossim.reporting.wire import VERSION
+from tests.tensorboard_plugin.events import CLOTHES, HOSTILE, reports, write
+from tests.tensorboard_plugin.served import Served, tensorboard
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="2026-11: the extra `browser` is not installed, `.ci/run full` does"
+)
+
+pytestmark = [pytest.mark.full, pytest.mark.browser]
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+HOSTILE_RUN = "<img src=x onerror=alert(3)>"
+TOLERATED = "Multiple instances of Three.js"  # TensorBoard's own
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("logs")
+    write(folder / "clothes", reports(10, 12, names=CLOTHES), stages=("train", "val"))
+    write(folder / "other clothes", reports(10, 8, seed=3, names=CLOTHES))
+    write(folder / HOSTILE_RUN, reports(10, 3, seed=1, names=HOSTILE), name="<b onclick=alert(4)>")
+    write(folder / "many", reports(1000, 3, seed=2, dim=24))
+    with tensorboard(folder) as found:
+        found.wait_for(4)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        yield started
+        started.close()
+
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture
+def open_tab(browser: Any, served: Served) -> Iterator[Open]:
+    """Opens the tab with a state, `run="clothes"`; at the end nothing may have gone wrong, and nobody have been alerted."""
+    wrong: list[str] = []
+    context = browser.new_context(viewport={"width": 1280, "height": 720}, accept_downloads=True)
+
+    def alerted(dialog: Any) -> None:
+        wrong.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def open_(dark: str = "false", **state: str) -> Any:
+        page = context.new_page()
+        page.on("console", lambda said: wrong.append(said.text) if said.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("dialog", alerted)
+        fragment = "".join(f"&p.lightning_cossim.{key}={value}" for key, value in state.items())
+        page.goto(f"{served.address}/?darkMode={dark}#lightning_cossim{fragment}")
+        page.frame_locator("iframe").locator(".headline").first.wait_for()
+        return page
+
+    yield open_
+    context.close()
+    assert [text for text in wrong if TOLERATED not in text] == []
+
+
+def tab(page: Any) -> Any:
+    return page.frame_locator("iframe")
+
+
+def step(page: Any) -> str:
+    return str(tab(page).locator(".now").inner_text())
+
+
+def sort(page: Any, column: str) -> None:
+    tab(page).locator("thead button").filter(has_text=re.compile(f"^{column}")).first.click()
+
+
+def selected(page: Any) -> list[str]:
+    """The names of the selected row of the table."""
+    row = tab(page).locator("tbody tr.selected")
+    row.wait_for()
+    return [row.locator("td").nth(place).inner_text() for place in (1, 2)]
+
+
+def chosen(page: Any) -> str:
+    """What the charts over the steps are of."""
+    return str(tab(page).locator(".history li.selected .name").inner_text())
+
+
+def pixels(page: Any, selector: str) -> bytes:
+    return bytes(tab(page).locator(selector).first.screenshot())
+
+
+def expect(what: Callable[[], Any], wanted: Any, page: Any) -> None:
+    """It becomes so within five seconds."""
+    for _ in range(100):
+        if what() == wanted:
+            return
+        page.wait_for_timeout(50)
+    assert what() == wanted
+
+
+# Steps
+
+
+def test_the_slider_goes_through_the_steps(open_tab: Open) -> None:
+    """By its keys, by the buttons, by the arrows of the page; every view follows."""
+    page = open_tab(run="clothes")
+    assert step(page) == "120"
+    before = [pixels(page, f".{view} canvas") for view in ("scatter", "heatmaps")]
+    tab(page).locator("#step").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(lambda: step(page), "110", page)
+    page.keyboard.press("Home")
+    expect(lambda: step(page), "10", page)
+    page.wait_for_timeout(300)
+    after = [pixels(page, f".{view} canvas") for view in ("scatter", "heatmaps")]
+    assert all(one != other for one, other in zip(before, after, strict=True))
+    tab(page).get_by_role("button", name="Next step").click()
+    expect(lambda: step(page), "20", page)
+    tab(page).get_by_role("button", name="Next step").blur()
+    tab(page).locator("main").click(position={"x": 2, "y": 2})
+    page.keyboard.press("ArrowRight")
+    expect(lambda: step(page), "30", page)
+
+
+def test_play_goes_to_the_end_and_stops(open_tab: Open) -> None:
+    page = open_tab(run="clothes", step="100")
+    tab(page).get_by_role("button", name="Play").click()
+    tab(page).get_by_role("button", name="Pause").wait_for()
+    expect(lambda: step(page), "110", page)
+    expect(lambda: step(page), "120", page)
+    tab(page).get_by_role("button", name="Play").wait_for()
+
+
+def test_a_stage_and_a_run_are_picked(open_tab: Open) -> None:
+    page = open_tab(run="clothes")
+    tab(page).get_by_label("Stage", exact=True).select_option("cossim_train")
+    page.wait_for_url("**tag=cossim_train**")
+    tab(page).get_by_label("Run", exact=True).select_option("many")
+    expect(lambda: tab(page).get_by_text("of 499,500 pairs shown").count(), 1, page)
+    assert re.search(r"among 499,500 pairs of 1,000 labels", tab(page).locator(".headline").first.inner_text())
+
+
+def test_how_many_steps_were_kept_is_said(open_tab: Open) -> None:
+    page = open_tab(run="clothes")
+    assert "12 steps" in tab(page).locator(".steps").inner_text()
+
+
+# One selection
+
+
+def test_a_row_is_selected_everywhere(open_tab: Open) -> None:
+    """And in the address."""
+    page = open_tab(run="clothes")
+    before = [pixels(page, f".{view} canvas") for view in ("scatter", "heatmaps")]
+    tab(page).locator("tbody tr").nth(3).click()
+    names = selected(page)
+    expect(lambda: chosen(page), " / ".join(names), page)
+    after = [pixels(page, f".{view} canvas") for view in ("scatter", "heatmaps")]
+    assert all(one != other for one, other in zip(before, after, strict=True))
+    labels = sorted(CLOTHES.index(name) for name in names)
+    assert f"p.lightning_cossim.pair={labels[0]}-{labels[1]}" in page.url
+    expect(lambda: tab(page).locator(".history .chart").count(), 5, page)
+
+
+def test_a_cell_is_selected_everywhere(open_tab: Open) -> None:
+    """By a click on a heatmap; the row comes into sight. A second click on it lets go."""
+    page = open_tab(run="clothes")
+    canvas = tab(page).locator(".map:not(.named) canvas").first
+    box = canvas.bounding_box()
+    at = {"x": box["width"] * 0.25, "y": box["height"] * 0.65}
+    canvas.hover(position=at)
+    hovered = tab(page).locator(".tip b").inner_text()
+    canvas.click(position=at)
+    assert " / ".join(selected(page)) == chosen(page) == hovered
+    canvas.click(position=at)
+    expect(lambda: tab(page).locator("tbody tr.selected").count(), 0, page)
+
+
+def test_a_point_is_selected_everywhere(open_tab: Open) -> None:
+    """What the pointer names is what a click selects."""
+    page = open_tab(run="clothes")
+    canvas = tab(page).locator(".scatter canvas:visible")
+    box = canvas.bounding_box()
+    tip = tab(page).locator(".tip b")
+    for x in range(60, int(box["width"]) - 20, 9):
+        for y in range(20, int(box["height"]) - 40, 14):
+            canvas.hover(position={"x": x, "y": y})
+            if tip.is_visible():
+                hovered = tip.inner_text()
+                canvas.click(position={"x": x, "y": y})
+                assert " / ".join(selected(page)) == chosen(page) == hovered
+                return
+    pytest.fail("no point was found")
+
+
+def test_arrows_go_from_pair_to_pair(open_tab: Open) -> None:
+    page = open_tab(run="clothes")
+    tab(page).locator("tbody tr").nth(1).click()
+    first = selected(page)
+    tab(page).locator(".frame").focus()
+    page.keyboard.press("ArrowDown")
+    page.wait_for_timeout(200)
+    assert selected(page) != first
+    page.keyboard.press("ArrowUp")
+    expect(lambda: selected(page), first, page)
+
+
+# The table
+
+
+def test_the_table_is_searched_sorted_and_filtered(open_tab: Open) -> None:
+    page = open_tab(run="clothes")
+    search = tab(page).get_by_label("Search", exact=True)
+    search.fill("coat")
+    expect(lambda: tab(page).locator(".pairs .note").inner_text(), "9 of 45", page)
+    search.fill("")
+    sort(page, "overlap")
+    overlaps = [float(cell) for cell in tab(page).locator("tbody td:nth-child(6)").all_inner_texts()]
+    assert overlaps == sorted(overlaps, reverse=True)
+    sort(page, "overlap")
+    expect(lambda: tab(page).locator("th[aria-sort=ascending]").count(), 1, page)
+    assert float(tab(page).locator("tbody td:nth-child(6)").first.inner_text()) <= overlaps[-1]
+    tab(page).get_by_label("Show", exact=True).select_option("stranger")
+    expect(lambda: {*tab(page).locator("tbody td.flag").all_inner_texts()}, {"▲ stranger"}, page)
+    tab(page).get_by_label("Show", exact=True).select_option("pinned")
+    assert "tick a pair" in tab(page).locator("td.nothing").inner_text()
+
+
+def test_pairs_are_pinned(open_tab: Open) -> None:
+    """They stay in the charts whatever is selected, and can be let go of there."""
+    page = open_tab(run="clothes")
+    for row in (0, 2):
+        tab(page).locator("tbody tr input").nth(row).click()
+    tab(page).locator("tbody tr").nth(5).click()
+    expect(lambda: tab(page).locator(".history li").count(), 3, page)
+    tab(page).get_by_label("Show", exact=True).select_option("pinned")
+    expect(lambda: tab(page).locator("tbody tr:not(.room)").count(), 2, page)
+    tab(page).locator(".history").get_by_role("button", name=re.compile("^Unpin")).first.click()
+    expect(lambda: tab(page).locator("tbody tr:not(.room)").count(), 1, page)
+
+
+def test_what_is_shown_is_downloaded(open_tab: Open) -> None:
+    page = open_tab(run="clothes", query="coat", step="50")
+    with page.expect_download() as download:
+        tab(page).get_by_role("button", name="CSV").click()
+    assert download.value.suggested_filename == "val_step_50.csv"
+    rows = list(csv.DictReader(Path(download.value.path()).read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == 9
+    (report,) = (report for report in reports(10, 12, names=CLOTHES) if report.step == 50)
+    (pair,) = (pair for pair in report.pairs() if {pair.label, pair.other} == {"Coat", "Shirt"})
+    (row,) = (row for row in rows if {row["label"], row["other"]} == {"Coat", "Shirt"})
+    assert float(row["overlap"]) == pytest.approx(pair.overlap, abs=1e-4)
+    assert row["flag"] == (pair.flag or "")
+
+
+# Two runs, links
+
+
+def test_two_runs_stand_side_by_side(open_tab: Open) -> None:
+    """A pair selected in one is selected in the other; the table has its numbers of both."""
+    page = open_tab(run="clothes")
+    tab(page).get_by_label("Compare with", exact=True).select_option("other clothes")
+    expect(lambda: tab(page).locator(".side:visible").count(), 2, page)
+    expect(lambda: tab(page).locator(".headline .run").all_inner_texts(), ["clothes · step 120", "other clothes · step 80"], page)
+    assert tab(page).get_by_role("columnheader", name="gap in B").count() == 1
+    canvas = tab(page).locator(".side").nth(1).locator(".map:not(.named) canvas").first
+    box = canvas.bounding_box()
+    canvas.click(position={"x": box["width"] * 0.25, "y": box["height"] * 0.65})
+    assert " / ".join(selected(page)) == chosen(page)
+    tab(page).locator("#step").focus()
+    page.keyboard.press("Home")
+    expect(lambda: tab(page).locator(".headline .run").all_inner_texts(), ["clothes · step 10", "other clothes · step 10"], page)
+
+
+def test_a_link_brings_everything_back(open_tab: Open) -> None:
+    page = open_tab(run="clothes")
+    tab(page).get_by_label("Search", exact=True).fill("shirt")
+    tab(page).locator("tbody tr").nth(2).click()
+    tab(page).locator("tbody tr input").nth(4).click()
+    tab(page).get_by_role("button", name="Previous step").click()
+    tab(page).get_by_label("x", exact=True).select_option("raw_cosine")
+    sort(page, "raw cos")
+    expect(lambda: step(page), "110", page)
+    names, legend = selected(page), tab(page).locator(".history li .name").all_inner_texts()
+    tab(page).get_by_role("button", name="Link").click()
+    link = tab(page).get_by_label("Link", exact=True).input_value()
+    assert link == page.url
+    again = open_tab()
+    again.goto("about:blank")
+    again.goto(link)
+    tab(again).locator(".headline").first.wait_for()
+    expect(lambda: step(again), "110", again)
+    assert selected(again) == names
+    assert tab(again).locator(".history li .name").all_inner_texts() == legend
+    assert tab(again).get_by_label("Search", exact=True).input_value() == "shirt"
+    assert tab(again).get_by_label("x", exact=True).input_value() == "raw_cosine"
+    assert tab(again).locator("th[aria-sort=descending]").inner_text().startswith("raw cos")
+
+
+# Names that mean harm, and what cannot be shown
+
+
+def test_hostile_names_show_as_texts(open_tab: Open) -> None:
+    """Of labels, runs and tags; nobody is alerted, which the fixture sees to."""
+    page = open_tab()
+    tab(page).get_by_label("Run", exact=True).select_option(HOSTILE_RUN)
+    expect(lambda: tab(page).get_by_label("Stage", exact=True).input_value(), "cossim_<b onclick=alert(4)>_val", page)
+    tab(page).get_by_label("Compare with", exact=True).select_option("clothes")
+    tab(page).get_by_label("Search", exact=True).fill("<img")
+    tab(page).locator("tbody tr").nth(1).click()
+    assert HOSTILE[0] in selected(page)
+    assert HOSTILE[0] in chosen(page)
+    assert HOSTILE_RUN in tab(page).locator(".headline .run").first.inner_text()
+    assert tab(page).locator("main img, main script").count() == 0
+    page.wait_for_timeout(300)
+
+
+def test_what_a_rung_is_stands_one_click_away(open_tab: Open) -> None:
+    page = open_tab(run="clothes")
+    tab(page).locator(".scatter").get_by_role("button", name="What is this?").click()
+    dialog = tab(page).get_by_role("dialog", name="Label-centered cosine")
+    assert "subtracted" in dialog.inner_text()
+    assert dialog.get_by_role("link").get_attribute("href") == "https://arxiv.org/abs/2603.29488"
+    page.keyboard.press("Escape")
+    expect(lambda: tab(page).get_by_role("dialog").count(), 0, page)
+
+
+@pytest.mark.parametrize(
+    ("answer", "title", "remedy"),
+    [
+        ({"status": 404, "body": "There is no step 120 any more."}, "This cannot be shown", "There is no step 120 any more."),
+        ({"later": True}, "This step was written by a later lightning-cossim", "pip install --upgrade lightning-cossim"),
+        ({"abort": True}, "This cannot be shown", "TensorBoard does not answer. Is it still running?"),
+    ],
+    ids=["gone", "later", "no answer"],
+)
+def test_what_cannot_be_shown_says_what_to_do(
+    browser: Any, served: Served, answer: dict[str, Any], title: str, remedy: str
+) -> None:
+    """And can be tried again, when all is well."""
+    page = browser.new_page()
+
+    def fulfil(route: Any) -> None:
+        if "abort" in answer:
+            route.abort()
+        elif "later" in answer:
+            body = route.fetch().body()
+            route.fulfill(body=body.replace(b'"version":%d' % VERSION, b'"version":9'), content_type="application/octet-stream")
+        else:
+            route.fulfill(**answer)
+
+    page.route("**/lightning_cossim/step?*", fulfil)
+    page.goto(f"{served.address}/#lightning_cossim&p.lightning_cossim.run=clothes")
+    message = tab(page).locator(".message")
+    message.get_by_text(title).wait_for()
+    assert remedy in message.inner_text()
+    page.unroute("**/lightning_cossim/step?*")
+    message.get_by_role("button", name="Try again").click()
+    tab(page).locator(".headline").first.wait_for()
+    page.close()
+
+
+def test_nothing_to_show_says_how_to_begin(browser: Any, tmp_path: Path) -> None:
+    """TensorBoard does not offer the tab then; its page alone can be opened all the same."""
+    with tensorboard(tmp_path) as empty:
+        page = browser.new_page()
+        page.goto(f"{empty.address}/data/plugin_entry.html?name=lightning_cossim")
+        page.get_by_text("No steps yet").wait_for()
+        assert "LabelSimilarityMonitor()" in page.locator("pre").inner_text()
+        page.close()
+
+
+# Looks, and speed
+
+
+def test_dark_mode_is_followed(open_tab: Open) -> None:
+    page = open_tab(dark="true", run="clothes")
+    assert tab(page).locator("html").get_attribute("data-theme") == "dark"
+    page.evaluate("document.body.classList.remove('dark-mode')")
+    expect(lambda: tab(page).locator("html").get_attribute("data-theme"), "light", page)
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (1920, 1080)])
+def test_everything_is_in_sight(open_tab: Open, size: tuple[int, int]) -> None:
+    """Nothing is cut off to the right, and all views are on the first screen."""
+    page = open_tab(run="clothes", pair="2-6")
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.wait_for_timeout(300)
+    overflow = (
+        tab(page).locator("html").evaluate("html => [html.scrollWidth - html.clientWidth, html.scrollHeight - html.clientHeight]")
+    )
+    assert overflow[0] <= 0
+    assert overflow[1] <= 60
+    for canvas in tab(page).locator("figure canvas[role=img]:visible").all():
+        box = canvas.bounding_box()
+        assert box["width"] > 60
+        assert box["height"] > 15
