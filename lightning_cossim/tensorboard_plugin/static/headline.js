@@ -36,7 +36,7 @@ function furthest(step) {
   const flagged_ = step.counted.filter((pair) => step.flag[pair]);
   const pair = flagged_.reduce((best, one) => (best < 0 || Math.abs(gaps[one]) > Math.abs(gaps[best]) ? one : best), -1);
   if (pair < 0) return "";
-  const names = step.namesAt(pair).join(" / ");
+  const names = step.namesAt(pair).map((name) => `“${name}”`).join(" and ");
   return `; furthest off: ${names}, overlap ${number(step.values.overlap[pair])} where ${number(step.values.expected_overlap[pair])} is usual`;
 }
 

@@ -99,7 +99,7 @@ test("the usual overlap never falls with the cosine", () => {
 test("a headline says what there is", () => {
   const [agreement, flagged, trust] = headline(step());
   assert.match(agreement, /^The label-centered cosine accounts for .* of the overlap between labels \(\d+ %\)\.$/);
-  assert.match(flagged, /^\d+ strangers? and \d+ look-alikes? among 45 pairs of 10 labels; furthest off: .+ \/ .+, overlap [\d.]+ where [\d.]+ is usual\.$/);
+  assert.match(flagged, /^\d+ strangers? and \d+ look-alikes? among 45 pairs of 10 labels; furthest off: “.+” and “.+”, overlap [\d.]+ where [\d.]+ is usual\.$/);
   assert.match(trust, /^From 400 inputs; reliability 0\.\d+: other inputs would show /);
 });
 
