@@ -18,8 +18,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from lightning_cossim.arguments import check_arguments, chosen_thresholds, idle_alerts
+from lightning_cossim.audit import Audit, audit_translations, most_alike, row_of
 from lightning_cossim.config import Display, LabelSelection, Schedule
-from lightning_cossim.errors import AlertRaised, ConfigError, FailedTogether, expected, in_one_line
+from lightning_cossim.errors import AlertRaised, ConfigError, FailedTogether, InputError, expected, in_one_line
 from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind
 from lightning_cossim.head import find_head
 from lightning_cossim.layers import changes_after
@@ -33,7 +34,7 @@ from lightning_cossim.session import Session
 from lightning_cossim.sources import Source, in_words
 from lightning_cossim.strict_types import Number, WholeFrom2
 from lightning_cossim.thresholds import Thresholds, ThresholdsFile, judged
-from lightning_cossim.watch import HeadWatch
+from lightning_cossim.watch import Glance, HeadWatch
 
 __all__ = ["LabelSimilarityMonitor"]
 
@@ -143,6 +144,8 @@ class LabelSimilarityMonitor(Callback):
         self.last_report: dict[str, GapReport] = self._reporter.last_report
         """The last report of each stage: "train", "val", "test"; of one of several loaders, "val/dataloader_idx_0"."""
         self._session: Session | None = None
+        self._watched: Glance | None = None
+        """What the last session watched."""
         self._steps = StepCounter()
         self._clock = WindowClock(schedule.train_every_n_steps, schedule.train_batches, self.thresholds.min_inputs)
         self._batches_of_fit, self._batches_started = math.inf, 0
@@ -362,6 +365,37 @@ class LabelSimilarityMonitor(Callback):
         self._clock.inputs_per_batch, self._clock.inputs_of_last = state["inputs_per_batch"], state["inputs_of_last"]
         self._reporter.load_state_dict(state)
 
+    # For the user, after a run or in it
+
+    def audit(self, label: int | str | None = None, other: int | str | None = None) -> Audit:
+        """The paper's point on the head that was watched last: one vector added to all rows of a copy makes the raw cosine of two
+        labels -1, another one 1, and no probability moves.
+
+        Args:
+            label: a label, by its row in the head or its name; default the two that overlap most in the last report.
+            other: another one, whose row differs.
+
+        Returns:
+            The cosines, and the largest change of a probability over the inputs that were looked at last (inputs drawn at
+            random, if none were). The model itself is not touched.
+
+        Raises:
+            InputError: there was no run, the link is no softmax, or the labels are no pair with different rows.
+
+        Source: Nielsen, arXiv 2603.29488, Lemmas 2.2 and 2.3.
+        """
+        if self._session is not None:
+            self._watched = self._session.watch.glance()
+        if self._watched is None:
+            raise InputError(expected("audit", "to be called after a run has begun", "no head so far", "Fit or validate first."))
+        if self.link != "softmax":
+            raise InputError(expected("link", "to be 'softmax'", repr(self.link), "A translation changes what a sigmoid gives."))
+        if label is None or other is None:
+            label, other = most_alike(self.last_report.values())
+        head, names, embedding = self._watched
+        rows = row_of(label, names, "label"), row_of(other, names, "other")
+        return audit_translations(head.weights.unembedding, head.weights.bias, embedding, rows, names)
+
     # What the hooks call
 
     def _attach(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -401,6 +435,7 @@ class LabelSimilarityMonitor(Callback):
 
     def _detach(self) -> None:
         if self._session is not None:
+            self._watched = self._session.watch.glance()
             self._session.end()
             self._session = None
 

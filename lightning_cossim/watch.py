@@ -3,8 +3,9 @@
 import re
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from lightning_cossim.config import LabelSelection
@@ -21,7 +22,19 @@ from lightning_cossim.targets import counted_inputs
 from lightning_cossim.vocabulary import VocabularySummary, VocabularyWindow
 from lightning_cossim.window import Window
 
-__all__ = ["HeadWatch"]
+__all__ = ["Glance", "HeadWatch"]
+
+_SHOWN = 256
+"""Embeddings of a batch that are kept."""
+
+
+class Glance(NamedTuple):
+    """What is left to look at of a head that was watched."""
+
+    head: Head
+    names: tuple[str, ...]
+    embedding: Tensor
+    """(N, D), N at most 256."""
 
 
 class HeadWatch:
@@ -65,6 +78,8 @@ class HeadWatch:
         self.summarize = summarize
         self.num_looked_at: dict[str, int] = {}
         """Stage to the inputs that its open window has been shown by this process."""
+        self._shown: Tensor | None = None
+        """The first embeddings of the last batch looked at."""
         self._windows: dict[str, Window | VocabularyWindow] = {}
         self._summaries: dict[str, VocabularySummary] = {}
         """Stage to what its last window saw, where there are very many labels."""
@@ -120,6 +135,7 @@ class HeadWatch:
             # However many numbers come: a problem that every batch has anew is told once.
             self._tell_once("", re.sub(r"\d+", "#", seen.problem), f"watching {self.head.path}: {seen.problem}.")
         self._called.add(stage)
+        self._shown = self._shown if seen.embedding is None else seen.embedding[:_SHOWN].clone()
         self.num_looked_at[stage] += 0 if seen.logits is None else len(seen.logits)
         self._windows[stage].add(seen)
 
@@ -196,6 +212,13 @@ class HeadWatch:
         if (stage, kind) not in self._told:
             self._told.add((stage, kind))
             self.warn(text)
+
+    def glance(self) -> Glance:
+        """The head, its names, and some of the inputs that it saw last; inputs drawn at random, if it saw none."""
+        shown = self._shown
+        if shown is None:
+            shown = torch.randn(_SHOWN, self.head.embedding_dim, generator=torch.Generator().manual_seed(0)).to(self.head.device)
+        return Glance(self.head, self.names, shown)
 
     def detach(self) -> None:
         """Remove the hook; a second call does nothing."""

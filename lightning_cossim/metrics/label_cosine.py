@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from lightning_cossim.functional.cosine import label_cosine_similarity
 from lightning_cossim.functional.inputs import check_unembedding
+from lightning_cossim.functional.symmetries import Symmetry, symmetries_of_weights
 from lightning_cossim.metrics.snapshot import first_seen, gather_snapshots, taken
 from lightning_cossim.metrics.state import SummedMetric
 
@@ -50,6 +51,12 @@ class LabelCosineSimilarity(SummedMetric):
         self.centered = centered
         self.plot_title = "Label-centered cosine" if centered else "Raw cosine"
         self.add_state("unembedding", torch.empty(0, 0), dist_reduce_fx=first_seen)
+
+    @property
+    @override
+    def invariances(self) -> frozenset[Symmetry]:
+        """Translations of all rows, if centered; their lengths, if not."""
+        return symmetries_of_weights("centered_cosine" if self.centered else "raw_cosine")
 
     @override
     def update(self, unembedding: Tensor) -> None:

@@ -17,6 +17,7 @@ from lightning_cossim.functional.logit_geometry import (
     log_odds_variance,
     logit_correlation,
 )
+from lightning_cossim.functional.symmetries import Symmetry, symmetries_of_weights
 from lightning_cossim.metrics.arguments import check_rows
 from lightning_cossim.metrics.snapshot import first_seen, gather_snapshots, taken, unseen
 from lightning_cossim.metrics.state import SummedMetric, add_to
@@ -91,6 +92,12 @@ class LogitCorrelation(EmbeddingGeometry):
 
     plot_title = "Logit correlation"
 
+    @property
+    @override
+    def invariances(self) -> frozenset[Symmetry]:
+        """Translations, every invertible linear map, and temperature."""
+        return symmetries_of_weights("logit_correlation")
+
     @override
     def update(self, unembedding: Tensor, embedding: Tensor) -> None:
         """Add a batch of embeddings (N, D), those that are finite; take the unembedding (K, D) of the same moment."""
@@ -130,6 +137,12 @@ class LogOddsVariance(EmbeddingGeometry):
     """
 
     plot_title = "Log-odds variance"
+
+    @property
+    @override
+    def invariances(self) -> frozenset[Symmetry]:
+        """Translations and every invertible linear map; a temperature c multiplies it by its square."""
+        return symmetries_of_weights("log_odds_variance")
 
     @override
     def update(self, unembedding: Tensor, embedding: Tensor) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind, add_products
+from lightning_cossim.functional.symmetries import Symmetry, symmetries_of_overlap
 from lightning_cossim.metrics.arguments import check_rows, label_index
 from lightning_cossim.metrics.state import SummedMetric, add_to, writable
 
@@ -74,6 +75,12 @@ class ProbabilityOverlap(SummedMetric):
         self.add_state("joint", joint, dist_reduce_fx="sum")
         self.add_state("prob_sum", torch.zeros(num_labels, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("num_inputs", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    @property
+    @override
+    def invariances(self) -> frozenset[Symmetry]:
+        """All that the probabilities, or for "topk" their ranks, do not show."""
+        return symmetries_of_overlap(self.overlap.kind, self.overlap.link)
 
     @override
     def update(self, logits: Tensor) -> None:

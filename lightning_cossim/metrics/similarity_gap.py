@@ -14,6 +14,7 @@ from lightning_cossim.functional.inputs import live_labels
 from lightning_cossim.functional.ladder import weight_rungs
 from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind, add_products
 from lightning_cossim.functional.pairs import Pairs
+from lightning_cossim.functional.symmetries import Symmetry, symmetries_of_ladder
 from lightning_cossim.heatmap import axes_for, draw_bars
 from lightning_cossim.metrics.arguments import check_groups, check_rows, label_index
 from lightning_cossim.metrics.logit_geometry import EmbeddingGeometry
@@ -113,6 +114,12 @@ class SimilarityGap(EmbeddingGeometry):
         self.add_state("prob_sum", torch.zeros(num_labels, dtype=torch.float64), dist_reduce_fx="sum")
         for count in ("num_inputs", "num_groups", "num_skipped"):
             self.add_state(count, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    @property
+    @override
+    def invariances(self) -> frozenset[Symmetry]:
+        """What leaves every rung unchanged: the raw cosine is one of them, so not even translations."""
+        return symmetries_of_ladder(self.overlap.kind, self.overlap.link)
 
     @override
     def update(

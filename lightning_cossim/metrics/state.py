@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.precision import has_float64
+from lightning_cossim.functional.symmetries import Symmetry
 from lightning_cossim.heatmap import axes_for, draw_heatmap
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ class SummedMetric(Metric):
     higher_is_better = None
     plot_title = ""
     """Of a plot."""
+
+    @property
+    def invariances(self) -> frozenset[Symmetry]:
+        """The changes of a head (`lightning_cossim.functional.symmetries`) that leave what `compute` returns unchanged."""
+        raise NotImplementedError
 
     @override
     def plot(

@@ -69,9 +69,12 @@ began = time.perf_counter()
 from importlib import metadata
 if not {with_it}:
     found = metadata.entry_points
-    metadata.entry_points = lambda: metadata.EntryPoints(
-        one for one in found().select(group="tensorboard_plugins") if one.name != "lightning_cossim"
-    )
+    def entry_points(**which):
+        if which:
+            return found(**which)
+        others = (one for one in found().select(group="tensorboard_plugins") if one.name != "lightning_cossim")
+        return metadata.EntryPoints(others)
+    metadata.entry_points = entry_points
 import os
 from tensorboard import program
 board = program.TensorBoard()
