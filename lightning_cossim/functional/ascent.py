@@ -82,7 +82,8 @@ def climb(rows32_KD: Tensor, own_BT: Tensor, num_rivals: int) -> Iterator[Climb]
         nearest_BD /= reach_B1
         weight_BK.lerp_(softmax_BK, pull)
         if step in _LOOKS:
-            yield Climb(f_BD.double(), margin_B > 0, weight_BK.topk(num_rivals, dim=1).indices)
+            rivals_BM = weight_BK.scatter(1, own_BT, -1).topk(num_rivals, dim=1).indices
+            yield Climb(f_BD.double(), margin_B > 0, rivals_BM)
         x_BD = torch.lerp(x_BD, nearest_BD, pull)
         pull = 2 / (step + 3)
         f_BD = (1 - pull) * (f_BD + pull * x_BD) + pull**2 * nearest_BD

@@ -55,7 +55,8 @@ class Decisions:
     def decide(self, embeddings: Tensor | None) -> None:
         """Go through all stages, as far as the time goes. `embeddings` (N, D) are inputs of the head that were seen."""
         if self.own_PT.shape[1] == len(self.head.rows):  # there are no rivals
-            self._say_yes(self._open, Trial(self._open_P, self.margins + torch.inf, torch.zeros_like(self.witnesses)), "rank")
+            beyond_all, anywhere = torch.full_like(self.margins, torch.inf), torch.zeros_like(self.witnesses)
+            self._say_yes(self._open, Trial(self._open_P, beyond_all, anywhere), "rank")
         self._take_equal_rows()
         self._take_rank()
         if embeddings is not None:
@@ -111,21 +112,23 @@ class Decisions:
             self._say_yes(number_B, self.head.tried(own_BT, f_BD, f_BD.new_zeros(len(f_BD))), "rank")
 
     def _take_inputs(self, embeddings: Tensor) -> None:
-        """The labels that inputs rank first (of pairs, first and second)."""
-        seen: dict[tuple[int, ...], Tensor] = {}
+        """The labels that inputs rank first (of pairs, first and second), each by the input that does so most clearly."""
+        num_own, seen = self.own_PT.shape[1], dict[tuple[int, ...], tuple[float, Tensor]]()
+        if num_own == len(self.head.rows):
+            return
         for f_BD in torch.split(embeddings, self.head.block):
             if self._late:
                 break
-            top_BT = (f_BD @ self.head.given_rows.T + self.head.given_bias).topk(self.own_PT.shape[1], dim=1).indices
-            for top, f_D in zip(top_BT.sort(dim=1).values.tolist(), f_BD, strict=True):
-                seen.setdefault(tuple(top), f_D)
-        open_B = self._open
-        asked = self.own_PT[open_B].sort(dim=1).values.tolist()
-        known = [place for place, own in enumerate(asked) if tuple(own) in seen]
-        for number_B in torch.split(open_B[known], self.head.block):
-            own_BT = self.own_PT[number_B]
-            f_BD = torch.stack([seen[tuple(own)] for own in own_BT.sort(dim=1).values.tolist()])
-            self._say_yes(number_B, self.head.seen(own_BT, f_BD), "inputs")
+            top = (f_BD @ self.head.given_rows.T + self.head.given_bias).topk(num_own + 1, dim=1)
+            gap_B = top.values[:, -2] - top.values[:, -1]
+            for own, gap, f_D in zip(top.indices[:, :-1].sort(dim=1).values.tolist(), gap_B.tolist(), f_BD, strict=True):
+                if gap > seen.get(tuple(own), (0.0, f_D))[0]:
+                    seen[tuple(own)] = gap, f_D
+        for number in self._open.tolist():
+            own_T = self.own_PT[number]
+            found = seen.get(tuple(own_T.sort().values.tolist()))
+            if found is not None:
+                self._say_yes(torch.tensor([number]), self.head.seen(own_T[None], found[1][None]), "inputs")
 
     def _take_directions(self) -> None:
         maps = whitenings(self.head) if self._open_P.any() else []

@@ -19,6 +19,8 @@ __all__ = ["RESIDUAL", "Certificate", "certificate_of", "certificates_from", "eq
 
 RESIDUAL: Final = 1e-9
 """How far apart the two mixtures may be, in units of the rms length of centered rows and of what is mixed."""
+_RANK: Final = 1e-13
+_CHUNK: Final = 2048
 _SELF: Final = 0.9
 """A label may have this share in the mixture that is to replace it."""
 
@@ -42,23 +44,30 @@ def certificate_of(head: ScaledHead, own: Tensor, own_weights: Tensor, rivals: T
     Args:
         head: the head.
         own: (T,), the labels asked for.
-        own_weights: (T,), of any sum.
+        own_weights: (T,), of any sum; what is negative counts as zero.
         rivals: (S,), none of them in `own`.
-        weights: (S,), of any sum.
+        weights: (S,), the same.
     """
-    rivals, own_weights, weights = rivals[weights > 0], own_weights.clamp(min=0), weights[weights > 0]
-    if not len(weights) or not float(own_weights.sum()) > 0:
-        return None
-    own_weights, weights = own_weights / own_weights.sum(), weights / weights.sum()
-    place_D = own_weights @ head.rows[own]
-    apart_SD = head.rows[rivals] - place_D
-    residual = float((weights @ apart_SD).norm())
-    reach = float(weights @ apart_SD.norm(dim=1))  # rows that nearly are one need a mixture that much better
-    noise = 16 * torch.finfo(torch.float64).eps * float(head.rows[own].norm(dim=1).max())
-    advantage = float(own_weights @ head.bias[own] - weights @ head.bias[rivals])
-    if residual > max(RESIDUAL * min(reach, 1), noise) or advantage > RESIDUAL:
-        return None
-    return Certificate(own_weights, rivals, weights, residual)
+    return _proven(head, own[None], own_weights[None], rivals, weights[None]).get(0)
+
+
+def _proven(head: ScaledHead, own_PT: Tensor, a_PT: Tensor, rivals_S: Tensor, y_PS: Tensor) -> dict[int, Certificate]:
+    """The certificates of those questions whose weights prove something."""
+    a_PT, y_PS = (weights / weights.sum(dim=1, keepdim=True) for weights in (a_PT.clamp(min=0), y_PS.clamp(min=0)))
+    own_PTD, rows_SD = head.rows[own_PT], head.rows[rivals_S]
+    origin_D = own_PTD[0, 0]  # sums of what is near are exact
+    place_PD = (a_PT[:, :, None] * (own_PTD - origin_D)).sum(dim=1)
+    residual_P = (y_PS @ (rows_SD - origin_D) - place_PD).norm(dim=1)
+    apart_PS = torch.cdist(place_PD + origin_D, rows_SD, compute_mode="donot_use_mm_for_euclid_dist")
+    reach_P = (y_PS * apart_PS).sum(dim=1)  # rows that nearly are one need a mixture that much better
+    noise_P = 16 * torch.finfo(torch.float64).eps * own_PTD.norm(dim=2).amax(dim=1)
+    advantage_P = (a_PT * head.bias[own_PT]).sum(dim=1) - y_PS @ head.bias[rivals_S]
+    proves_P = (residual_P <= noise_P.maximum(RESIDUAL * reach_P.clamp(max=1))) & (advantage_P <= RESIDUAL)
+    found = {}
+    for number in proves_P.nonzero().flatten().tolist():
+        counts_S = y_PS[number] > 0
+        found[number] = Certificate(a_PT[number], rivals_S[counts_S], y_PS[number, counts_S], float(residual_P[number]))
+    return found
 
 
 def equal_rivals(head: ScaledHead, own_PT: Tensor) -> Tensor:
@@ -95,24 +104,26 @@ def certificates_from(head: ScaledHead, known: Certificate, label_P: Tensor) -> 
     Returns:
         Number in `label_P` to certificate.
     """
-    points_SC = torch.cat([head.points[known.rivals], torch.ones(len(known.rivals), 1, dtype=torch.float64)], dim=1)
+    points_SC = _with_ones(head.points[known.rivals])
     place_C = known.weights @ points_SC
-    wanted_PC = torch.cat([head.points[label_P], torch.ones(len(label_P), 1, dtype=torch.float64)], dim=1)
-    wanted_PC[:, -2] = wanted_PC[:, -2].maximum(place_C[-2])  # more bias than that of the label does no harm
-    scaled_SC = points_SC * known.weights[:, None]
     # w + w² P (Pᵀ w² P)⁺ (wanted - Pᵀ w), by the singular vectors of w P
-    U_SR, S_R, Vh_RC = torch.linalg.svd(scaled_SC, full_matrices=False)
-    counts_R = S_R / S_R[0] > 1e-13
+    U_SR, S_R, Vh_RC = torch.linalg.svd(points_SC * known.weights[:, None], full_matrices=False)
+    counts_R = S_R / S_R[0] > _RANK
     step_CS = (Vh_RC[counts_R].T / S_R[counts_R]) @ (U_SR[:, counts_R].T * known.weights)
-    weights_PS = known.weights + (wanted_PC - place_C) @ step_CS
-    is_own_PS = label_P[:, None] == known.rivals
-    share_P = torch.where(is_own_PS, weights_PS, 0).sum(dim=1)
-    fits_P = (weights_PS >= 0).all(dim=1) & (share_P < _SELF)
-    one = torch.ones(1, dtype=torch.float64)
     found: dict[int, Certificate] = {}
-    for number in fits_P.nonzero().flatten().tolist():
-        weights_S = weights_PS[number].masked_fill(is_own_PS[number], 0)
-        certificate = certificate_of(head, label_P[number : number + 1], one, known.rivals, weights_S)
-        if certificate is not None:
-            found[number] = certificate
+    for first, label_B in enumerate(torch.split(label_P, _CHUNK)):
+        wanted_BC = _with_ones(head.points[label_B])
+        wanted_BC[:, -2] = wanted_BC[:, -2].maximum(place_C[-2])  # more bias than that of the label does no harm
+        weights_BS = known.weights + (wanted_BC - place_C) @ step_CS
+        is_own_BS = label_B[:, None] == known.rivals
+        fits_B = (weights_BS >= 0).all(dim=1) & ((weights_BS * is_own_BS).sum(dim=1) < _SELF)
+        fits, weights_BS = fits_B.nonzero().flatten(), weights_BS.masked_fill(is_own_BS, 0)
+        if len(fits):
+            one_B1 = torch.ones(len(fits), 1, dtype=torch.float64)
+            proven = _proven(head, label_B[fits, None], one_B1, known.rivals, weights_BS[fits])
+            found |= {first * _CHUNK + int(fits[place]): certificate for place, certificate in proven.items()}
     return found
+
+
+def _with_ones(points: Tensor) -> Tensor:
+    return torch.cat([points, points.new_ones(len(points), 1)], dim=1)

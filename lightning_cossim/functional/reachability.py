@@ -171,10 +171,11 @@ def _reachability(
     b_K = torch.zeros(len(index), dtype=torch.float64) if bias is None else bias.detach().cpu()[index].double()
     place_K = torch.full((len(live_K),), -1)
     place_K[index] = torch.arange(len(index))
-    own_PT = place_K[labels.cpu()].reshape(len(labels), -1)
+    own_PT = place_K[labels.cpu()].reshape(len(labels), 1 if labels.ndim == 1 else 2)
     with full_precision(W_KD):
         decisions = Decisions(ScaledHead.of(W_KD, b_K), own_PT, time_limit=time_limit, progress=progress)
-        decisions.decide(embeddings)
+        if len(own_PT):
+            decisions.decide(embeddings)
     device, dtype = unembedding.device, working_dtype(unembedding)
     return Reachability(
         decisions.verdicts,

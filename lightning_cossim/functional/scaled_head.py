@@ -54,7 +54,7 @@ class ScaledHead(NamedTuple):
         rows_KD, bias_K = W_KD - W_KD.mean(dim=0), b_K - b_K.mean()
         length = _root_mean_square(rows_KD.norm(dim=1))
         spread = _root_mean_square(bias_K)
-        if float(bias_K.abs().max()) <= tiny * float(b_K.abs().max()):
+        if len(b_K) and float(bias_K.abs().max()) <= tiny * float(b_K.abs().max()):
             spread = 0.0
         rows_KD = rows_KD / length if length else rows_KD
         return cls(W_KD, b_K, rows_KD, bias_K / spread if spread else torch.zeros_like(bias_K), length, spread)
@@ -118,5 +118,5 @@ def margins(scores_BK: Tensor, own_BT: Tensor) -> Tensor:
 
 
 def _root_mean_square(values: Tensor) -> float:
-    largest = float(values.abs().max())  # squares of what is very small would vanish
+    largest = float(values.abs().max()) if len(values) else 0.0  # squares of what is very small would vanish
     return largest * float((values / largest).square().mean().sqrt()) if largest else 0.0
