@@ -251,7 +251,7 @@ def test_translation_scale_rotation_and_linear_maps_change_no_answer(data: st.Da
     maps = [np.eye(D), data.draw(strategies.orthogonal_matrices(D)), data.draw(strategies.invertible_matrices(D))]
     labels, pairs = decided(*both(W, b)), decided_pairs(*both(W, b))
     for A in maps:
-        other = scale * (W @ A + data.draw(strategies.vectors(D)))[order], scale * (b + data.draw(st.floats(-3, 3)))[order]
+        other = scale * (W @ A + data.draw(strategies.vectors(D)))[order], scale * (b + data.draw(st.integers(-3, 3)))[order]
         assert decided(*both(*other)) == [labels[label] for label in order]
         assert {frozenset(int(order[label]) for label in pair) for pair in decided_pairs(*both(*other))} == {
             *map(frozenset, pairs)
