@@ -17,8 +17,10 @@ from lightning_cossim.functional.cosine import (
 from lightning_cossim.functional.logit_geometry import log_odds_variance, logit_correlation
 from lightning_cossim.functional.neighbors import nearest_neighbors
 from lightning_cossim.functional.overlap import probability_overlap
+from lightning_cossim.functional.reachability import Reachability, label_reachability, pair_reachability
 
 __all__ = [
+    "Reachability",
     "causal_cosine_similarity",
     "center_labels",
     "common_mode_ratio",
@@ -26,10 +28,12 @@ __all__ = [
     "expected_overlap",
     "explained_overlap",
     "label_cosine_similarity",
+    "label_reachability",
     "log_odds_variance",
     "logit_correlation",
     "nearest_neighbors",
     "neighbor_jaccard",
+    "pair_reachability",
     "probability_overlap",
     "rank_agreement",
     "reliability",

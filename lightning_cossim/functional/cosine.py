@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.centering import centered_rows
-from lightning_cossim.functional.inputs import live_labels
+from lightning_cossim.functional.inputs import check_pairs, live_labels
 from lightning_cossim.functional.precision import full_precision, resolution, result_dtype, working_dtype
 
 __all__ = ["causal_cosine_similarity", "difference_cosine_similarity", "label_cosine_similarity"]
@@ -117,13 +117,7 @@ def difference_cosine_similarity(unembedding: Tensor, *, pairs: Tensor) -> Tenso
     Source: Nielsen and Grivas, arXiv 2603.29488 (v2).
     """
     finite_K = live_labels(unembedding, None)
-    whole = not (pairs.is_floating_point() or pairs.is_complex() or pairs.dtype == torch.bool)
-    if pairs.ndim != 2 or pairs.shape[1] != 2 or not whole:
-        got = f"{pairs.dtype} of shape {tuple(pairs.shape)}"
-        raise InputError(expected("pairs", "to be an integer tensor of shape (P, 2)", got, "One row (i, j) a difference."))
-    if len(pairs) and not 0 <= int(pairs.min()) <= int(pairs.max()) < len(finite_K):
-        got = f"{int(pairs.min())} to {int(pairs.max())}"
-        raise InputError(expected("pairs", f"to hold labels from 0 to {len(finite_K) - 1}", got))
+    check_pairs(pairs, len(finite_K))
     W_KD = torch.where(finite_K[:, None], unembedding.detach(), 0).to(working_dtype(unembedding))
     i_P, j_P = pairs.to(W_KD.device).unbind(dim=1)
     difference_PD = W_KD[i_P] - W_KD[j_P]

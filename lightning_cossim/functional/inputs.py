@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lightning_cossim.errors import InputError, expected
 
-__all__ = ["check_matrix", "check_one_of", "check_same_labels", "check_unembedding", "check_width", "live_labels"]
+__all__ = ["check_matrix", "check_one_of", "check_pairs", "check_same_labels", "check_unembedding", "check_width", "live_labels"]
 
 
 def check_matrix(tensor: Tensor, argument: str, shape: str, remedy: str = "") -> None:
@@ -34,6 +34,17 @@ def live_labels(unembedding: Tensor, live: Tensor | None) -> Tensor:
         got = f"{live.dtype} of shape {tuple(live.shape)}"
         raise InputError(expected("live", f"to be a boolean mask of shape ({len(finite_K)},)", got, "One entry a label."))
     return finite_K & live.to(finite_K.device)
+
+
+def check_pairs(pairs: Tensor, num_labels: int) -> None:
+    """Raise unless `pairs` is an integer (P, 2) of labels below K."""
+    whole = not (pairs.is_floating_point() or pairs.is_complex() or pairs.dtype == torch.bool)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not whole:
+        got = f"{pairs.dtype} of shape {tuple(pairs.shape)}"
+        raise InputError(expected("pairs", "to be an integer tensor of shape (P, 2)", got, "One row (i, j) a pair."))
+    if len(pairs) and not 0 <= int(pairs.min()) <= int(pairs.max()) < num_labels:
+        got = f"{int(pairs.min())} to {int(pairs.max())}"
+        raise InputError(expected("pairs", f"to hold labels from 0 to {num_labels - 1}", got))
 
 
 def check_width(unembedding: Tensor, covariance: Tensor) -> None:
