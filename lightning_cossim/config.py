@@ -37,6 +37,9 @@ class Schedule:
         neighbors: of more than `max_tracked` labels, when to look for those whose rows are most alike, which takes some twelve
             seconds for fifty thousand on two cores: "never", at the end of a fit ("fit_end") and of runs of their own, or with
             every "validation" too. Fewer labels are all compared in any case.
+        reachability: when to decide which labels, and which flagged pairs, any input can make the most likely ones: "never", at
+            the end of a fit ("fit_end") and of runs of their own, or with every "validation" too. A second for a thousand labels,
+            at most some four minutes for very many; what is not decided by then is said to be undecided.
 
     Raises:
         ConfigError: a value is of the wrong type or out of range.
@@ -48,6 +51,7 @@ class Schedule:
     validation: bool = True
     test: bool = True
     neighbors: Literal["never", "fit_end", "validation"] = "fit_end"
+    reachability: Literal["never", "fit_end", "validation"] = "never"
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -59,16 +63,16 @@ class Display:
 
     Args:
         max_overhead: share of the time that the monitor may take, from 0 to 1: a quarter of it for pictures and the tab, a
-            quarter for training reports and the hooks of every step, half for what it cannot time. What does not fit waits.
-            Pictures and the last step of the tab come once at the end of the fit in any case, and validation scalars, on top,
-            at every validation. Default 2 %; null: nothing waits.
+            quarter for training reports and the hooks of every step, half for what it cannot time. What does not fit is left
+            out. Pictures and the last step of the tab come once at the end of the fit in any case, and validation scalars, on
+            top, at every validation. Default 2 %; null: nothing is left out.
         max_pairs: rows of a table of pairs, either way, at least 1.
         heatmaps: whether to draw cosine, overlap and gap of all pairs.
         scatter: whether to draw the cosine of all pairs against their overlap.
         tables: whether to write the pairs furthest from what their cosine suggests, by name.
         histograms: whether to draw, from 15 labels on, how cosines, overlaps and gaps are distributed.
-        tab: whether to write every report for TensorBoard's tab "Label similarity", where all pairs of a step are looked at
-            together, and the last one as CSV and JSON beside the events.
+        tab: whether to write reports for TensorBoard's tab "Label similarity", where all pairs of a step are looked at together,
+            and at the end of a run the last one of each stage as CSV and JSON beside the events.
         projector: whether to write the rows of the head for TensorBoard's projector at the end of the fit: some ten megabytes
             for a thousand labels.
         per_dataloader: whether each of several validation or test loaders has reports of its own, whose tags end in

@@ -22,10 +22,11 @@ from lightning_cossim.audit import Audit, audit_translations, most_alike, row_of
 from lightning_cossim.config import Display, LabelSelection, Schedule
 from lightning_cossim.errors import AlertRaised, ConfigError, FailedTogether, InputError, expected, in_one_line
 from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind
-from lightning_cossim.head import find_head
+from lightning_cossim.head import Weights, find_head
 from lightning_cossim.layers import changes_after
 from lightning_cossim.processes import Processes
 from lightning_cossim.progress import bar
+from lightning_cossim.reach import Reach, reach_of, with_reach
 from lightning_cossim.report import GapReport
 from lightning_cossim.reporter import Reporter
 from lightning_cossim.reporting.tags import group, suffix
@@ -41,6 +42,8 @@ __all__ = ["LabelSimilarityMonitor"]
 _logger = logging.getLogger(__name__)
 _TAKES_LONG = 3.0
 """Seconds of work from which on the user is told of it, and shown how far it is."""
+_MANY, _MOST_SECONDS = 2000, 240.0
+"""Labels whose reachability takes seconds, and how long it may take in all."""
 _P = ParamSpec("_P")
 
 
@@ -72,6 +75,12 @@ def _searched(session: Session, window: str, *, shown: bool) -> GapReport:
     """A report with neighbours, for which a bar may be shown."""
     with bar("nearest neighbours", shown=shown) as progress:
         return session.watch.look_for_neighbors(window, progress)
+
+
+def _reached(reports: list[GapReport], weights: Weights, embedding: Tensor, *, shown: bool) -> Reach:
+    """What no input can bring out on top, for which a bar may be shown."""
+    with bar("reachability", shown=shown) as progress:
+        return reach_of(reports, weights.unembedding, weights.bias, embedding, time_limit=_MOST_SECONDS / 2, progress=progress)
 
 
 class LabelSimilarityMonitor(Callback):
@@ -141,6 +150,7 @@ class LabelSimilarityMonitor(Callback):
         """Those that hold, wherever they were given."""
         self._state_key = self._generate_state_key(head=head, name=name)  # Lightning asks for it at every hook
         self._reporter = Reporter(link, self.thresholds, display, name, warn=self._warn, inform=self._inform)
+        self._reporter.waits = self._gets_more
         self.last_report: dict[str, GapReport] = self._reporter.last_report
         """The last report of each stage: "train", "val", "test"; of one of several loaders, "val/dataloader_idx_0"."""
         self._session: Session | None = None
@@ -181,6 +191,8 @@ class LabelSimilarityMonitor(Callback):
         self._steps.finish_fit(trainer.global_step, manual=not pl_module.automatic_optimization)
         if self.schedule.neighbors == "fit_end" or not trainer.enable_validation:
             self._look_for_neighbors(session, trainer)
+        if self.schedule.reachability == "fit_end" or not trainer.enable_validation:
+            self._decide_reachability(session, trainer)
         self._reporter.draw(trainer, session.budget, at_the_end=True)
         if self.display.projector:
             self._reporter.project(trainer, session.watch.head.unembedding)
@@ -191,7 +203,12 @@ class LabelSimilarityMonitor(Callback):
 
     @override
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._record_rest(trainer)
         self._detach()
+
+    @_harmless
+    def _record_rest(self, session: Session, trainer: pl.Trainer) -> None:
+        self._reporter.record(trainer, session.budget, at_the_end=True)
 
     # Training: a step that is not due passes through the first hook only
 
@@ -334,6 +351,8 @@ class LabelSimilarityMonitor(Callback):
         self._report(session, trainer, stage)
         if self.schedule.neighbors == "validation" or (at_the_end and self.schedule.neighbors == "fit_end"):
             self._look_for_neighbors(session, trainer)
+        if self.schedule.reachability == "validation" or (at_the_end and self.schedule.reachability == "fit_end"):
+            self._decide_reachability(session, trainer)
         session.budget.finish("validation")
         self._reporter.draw(trainer, session.budget, at_the_end=at_the_end)
 
@@ -499,6 +518,35 @@ class LabelSimilarityMonitor(Callback):
             report = replace(report, scalars=scalars, alerts=last.alerts, **where)
             self._reporter.renew(session.processes.together(functools.partial(judged, report, self.thresholds)))
 
+    def _gets_more(self, report: GapReport) -> bool:
+        """Whether a report, if it is the last of a run, gets something more at its end."""
+        return self.schedule.reachability == "fit_end" or (bool(report.sampling) and self.schedule.neighbors == "fit_end")
+
+    def _decide_reachability(self, session: Session, trainer: pl.Trainer) -> None:
+        """Put into the last reports what no input can bring out on top; one process works, and tells the others."""
+        if self.schedule.reachability == "never":
+            return
+        head, names, embedding = session.watch.glance()
+        weights = head.weights  # of a sharded head, gathered by all
+        reports = {window: self.last_report[window] for window in sorted(self._reporter.reported)}
+        shown = trainer.is_global_zero and head.num_labels >= _MANY
+        if shown:
+            what = f"deciding which of {head.num_labels} labels can be the most likely one, for {_MOST_SECONDS:.0f} s at most"
+            self._inform(f'{what}; `Schedule(reachability="never")` leaves it out')
+        work = functools.partial(_reached, list(reports.values()), weights, embedding, shown=shown)
+        reach = session.processes.together(lambda: work() if trainer.is_global_zero else None)
+        reach = session.processes.from_first(reach)
+        assert reach is not None, "the first process has it"
+        for window, report in reports.items():
+            self._reporter.renew(with_reach(report, reach, names))
+            self._tell_of_unreachable(self.last_report[window])
+
+    def _tell_of_unreachable(self, report: GapReport) -> None:
+        if report.unreachable:
+            few = ", ".join(map(repr, report.unreachable[:20]))
+            more = f" and {len(report.unreachable) - 20} more" if len(report.unreachable) > 20 else ""
+            self._inform_once(f"{len(report.unreachable)} labels can be the most likely one for no input at all: {few}{more}")
+
     def _inputs_of_all(self, session: Session) -> int:
         """What the window of this training has been shown by all processes."""
         return sum(session.processes.each(session.watch.num_looked_at.get("train", 0)))
@@ -511,6 +559,11 @@ class LabelSimilarityMonitor(Callback):
 
     def _inform(self, text: str) -> None:
         rank_zero_info(f"LabelSimilarityMonitor: {text}")
+
+    def _inform_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._inform(text)
 
     def _warn(self, text: str) -> None:
         if text in self._said:

@@ -22,6 +22,10 @@ from lightning_cossim.thresholds import Action, Thresholds, alert_values
 __all__ = ["Reporter"]
 
 
+def _never(_report: GapReport) -> bool:
+    return False
+
+
 class Reporter:
     """Keeps the last report of every stage, counts alerts, and shows reports to loggers and to callbacks that watch a key.
 
@@ -49,6 +53,10 @@ class Reporter:
         self._counters: dict[str, AlertCounter] = {}
         self._pages = Pages(display, thresholds, name, self._tell_of_glyphs)
         self._publisher = Publisher(link, name, self._pages, warn=warn, inform=inform)
+        self.reported: set[str] = set()
+        """The windows reported on in this run."""
+        self.waits: Callable[[GapReport], bool] = _never
+        """Whether a report, if it is the last of a run, gets something more at its end."""
         self._undrawn: list[GapReport] = []
         """The last reports, if their pictures have not been drawn."""
         self._unrecorded: list[GapReport] = []
@@ -57,6 +65,7 @@ class Reporter:
     def start_run(self) -> None:
         """A run begins, of whatever kind."""
         self._undrawn, self._unrecorded = [], []
+        self.reported.clear()
         self._publisher.start()
 
     def start_fit(self) -> None:
@@ -77,6 +86,7 @@ class Reporter:
         acting = counter.observe(values, report.step)
         report = replace(report, scalars=scalars, alerts=tuple(map(in_words, acting)))
         self.last_report[window] = report
+        self.reported.add(window)
         if report.stage != "train" or not trainer.enable_validation:
             same = (report.stage, report.step)
             self._undrawn = [*(other for other in self._undrawn if (other.stage, other.step) == same), report]
@@ -99,6 +109,8 @@ class Reporter:
     def draw(self, trainer: Any, budget: Budget, *, at_the_end: bool = False) -> None:
         """Draw the last reports, unless that is done, or costs more than it may; on one process, which nobody waits for."""
         self.record(trainer, budget, at_the_end=at_the_end)
+        if at_the_end and trainer.is_global_zero and self.display.tab:
+            self._publisher.publish_files([self.last_report[window] for window in sorted(self.reported)], trainer.loggers)
         if not self._undrawn or not trainer.is_global_zero or not (at_the_end or budget.allows("pictures")):
             return
         budget.begin("pictures")
@@ -110,8 +122,7 @@ class Reporter:
     def record(self, trainer: Any, budget: Budget, *, at_the_end: bool = False) -> None:
         """Write the reports that the tab lacks, unless that costs more than it may: then only the last are kept for it."""
         last = {(report.stage, report.dataloader_idx): report for report in self._unrecorded}.values()
-        # The last one on a sample of the pairs may still get its look-alikes.
-        waiting = [] if at_the_end else [report for report in last if report.sampling]
+        waiting = [] if at_the_end else [report for report in last if self.waits(report)]
         due = [report for report in self._unrecorded if report not in waiting]
         if not trainer.is_global_zero or not self.display.tab:
             self._unrecorded = []

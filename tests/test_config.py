@@ -28,6 +28,7 @@ def test_defaults_of_the_schedule() -> None:
         "validation": True,
         "test": True,
         "neighbors": "fit_end",
+        "reachability": "never",
     }
 
 

@@ -112,6 +112,7 @@ WHOLE: dict[str, Any] = {
         "validation": False,
         "test": False,
         "neighbors": "never",
+        "reachability": "fit_end",
     },
     "thresholds": {
         "stranger": 0.05,

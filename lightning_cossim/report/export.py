@@ -37,6 +37,8 @@ def as_dict(report: "GapReport") -> dict[str, Any]:
         "undefined": dict(report.undefined),
         "remarks": dict(report.remarks),
         "alerts": list(report.alerts),
+        "unreachable": None if report.unreachable is None else list(report.unreachable),
+        "num_undecided": report.num_undecided,
         "labels": [
             _without_nan({"label": label, "name": name, "mean_prob": mean_prob, "kept": kept})
             for label, name, mean_prob, kept in labels

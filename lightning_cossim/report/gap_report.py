@@ -18,7 +18,7 @@ from lightning_cossim.functional.ladder import LADDERS, RUNGS, Ladder
 from lightning_cossim.functional.overlap import Link
 from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.report.export import as_dict, as_frame
-from lightning_cossim.report.pair import Flag, Pair
+from lightning_cossim.report.pair import REACHES, Flag, OnTop, Pair
 from lightning_cossim.report.statistics import NUM_NEIGHBORS, Statistics
 from lightning_cossim.report.text import as_markdown, as_text
 
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 __all__ = ["GapReport", "Side", "kept_labels"]
 
 Side = Literal["strangers", "lookalikes"]
+_ON_TOP: Final[Mapping[tuple[str, Flag | None], OnTop]] = {
+    ("no", None): "never together",
+    ("yes", None): "possible",
+    ("yes", "look-alike"): "possible, not seen",
+    ("undecided", None): "undecided",
+}
 _FLAG: Final[Mapping[Side, Flag]] = {"strangers": "stranger", "lookalikes": "look-alike"}
 
 
@@ -89,6 +95,12 @@ class GapReport:
     """Side to boolean (P,), the pairs beyond the thresholds; empty until `Thresholds` have been applied."""
     alerts: tuple[str, ...] = ()
     """The alerts that act at this report, in words."""
+    reach: Tensor | None = None
+    """int8 (P,), place in `REACHES` of the verdict on a pair; None: reachability was not asked for (`Schedule.reachability`)."""
+    unreachable: tuple[str, ...] | None = None
+    """The labels of the head that no input can make the most likely one; None: it was not asked for."""
+    num_undecided: int = 0
+    """Labels that could not be decided."""
 
     @classmethod
     def from_rungs(
@@ -176,8 +188,8 @@ class GapReport:
 
     @property
     def absent(self) -> frozenset[str]:
-        """The rungs that mean nothing under the link."""
-        return frozenset(RUNGS) - {*self.ladder.rungs}
+        """The fields of a pair that this report does not have: the rungs that mean nothing under the link, what was not asked."""
+        return (frozenset(RUNGS) - {*self.ladder.rungs}) | ({"on_top"} if self.reach is None else set())
 
     @property
     def reliability(self) -> float:
@@ -276,9 +288,11 @@ class GapReport:
         usual = self.expected_overlap[index].item()
         mass = self.mass[index].item() * self.num_live
         gap = values["overlap"] - usual
-        values |= dict.fromkeys(self.absent, math.nan)
+        values |= dict.fromkeys(self.absent - {"on_top"}, math.nan)
         flag = next((_FLAG[side] for side, flags_P in self.flags.items() if flags_P[index]), None)
-        return Pair(one, other, **values, expected_overlap=usual, gap=gap, mass=mass, flag=flag)
+        reach = REACHES[0 if self.reach is None else int(self.reach[index])]
+        on_top = _ON_TOP.get((reach, flag)) or _ON_TOP.get((reach, None))
+        return Pair(one, other, **values, expected_overlap=usual, gap=gap, mass=mass, flag=flag, on_top=on_top)
 
 
 def kept_labels(mean_probs: Tensor, *, live: Tensor, num_inputs: int, min_probability: float) -> Tensor:

@@ -1,11 +1,14 @@
 """Pair: one line of a report."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-__all__ = ["Flag", "Pair"]
+__all__ = ["REACHES", "Flag", "OnTop", "Pair"]
 
 Flag = Literal["stranger", "look-alike"]
+OnTop = Literal["never together", "possible", "possible, not seen", "undecided"]
+REACHES: Final = ("", "no", "yes", "undecided")
+"""Verdicts on whether some input can bring out both labels on top; the first: it was not asked for."""
 
 
 @dataclass(frozen=True)
@@ -27,3 +30,5 @@ class Pair:
     """Joint mass in units of 1/K_live: a gap between labels that are never predicted is nobody's problem."""
     flag: Flag | None = None
     """Whether its gap lies beyond the thresholds that the report was judged by."""
+    on_top: OnTop | None = None
+    """Whether any input at all can make the two the most likely labels; None where it was not asked for."""

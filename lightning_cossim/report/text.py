@@ -27,6 +27,7 @@ _COLUMNS: Final = {
     "log_odds_variance": "log-odds var",
     "mass": "mass",
     "flag": "flag",
+    "on_top": "on top",
 }
 """Field of a pair to the heading of its column."""
 _NARROW: Final = {
@@ -41,6 +42,8 @@ _NARROW: Final = {
 """The same for a page that has little room."""
 _FORMS: Final = {"raw_cosine": "+.2f", "centered_cosine": "+.2f", "logit_correlation": "+.2f", "log_odds_variance": ".3g"}
 
+_NAMED: Final = 20
+"""Labels that no input can bring out on top."""
 _TELLING: Final = 0.005
 """An uncertainty of overlaps that shows in a table."""
 
@@ -66,9 +69,10 @@ def as_page(report: "GapReport", top: int) -> str:
         shown.append(f"**{title}**\n\n{markdown_table(['pair', *(_NARROW[field] for field in fields)], rows, bold)}")
     flagged = [f"{line} (bold)." if "Flagged" in line else f"{line}." for line in _flagged(report)]
     alerts = [f"Alert: {as_markdown_text(alert)}." for alert in report.alerts]
+    reached = [f"{as_markdown_text(line)}." for line in _reached(report)]
     legend = "*gap* = overlap minus *usual*, the overlap of pairs with this cosine; *raw* and *centered*: cosines"
     sampled = [f"{line}." for line in _sampled(report)]
-    return "\n\n".join([" ".join([f"{_seen(report)}.", *flagged]), *sampled, *alerts, *shown, f"{legend}."])
+    return "\n\n".join([" ".join([f"{_seen(report)}.", *flagged]), *sampled, *alerts, *reached, *shown, f"{legend}."])
 
 
 def as_text(report: "GapReport", top: int) -> str:
@@ -84,6 +88,7 @@ def as_text(report: "GapReport", top: int) -> str:
             *(f"Note: {remark}." for remark in report.remarks.values()),
             f"Share of the probability overlap that each similarity explains (1: all, 0: none)\n{shares}",
             *_flagged(report),
+            *(f"{line}." for line in _reached(report)),
             *(f"{title}\n{text_table(list(columns.values()), rows)}" for title, rows in tables),
         ]
     )
@@ -100,6 +105,19 @@ def _flagged(report: "GapReport") -> list[str]:
     return [f"Flagged: {_counted(strangers, 'stranger')}, {_counted(lookalikes, 'look-alike')}"]
 
 
+def _reached(report: "GapReport") -> list[str]:
+    """A line on the labels that no input can bring out on top, if that was asked for."""
+    if report.unreachable is None:
+        return []
+    undecided = f"; {report.num_undecided} could not be decided" if report.num_undecided else ""
+    if not report.unreachable:
+        return [f"Every label can be the most likely one for some input{undecided}"]
+    names = ", ".join(shortened(name) or "''" for name in report.unreachable[:_NAMED])
+    more = f" and {len(report.unreachable) - _NAMED} more" if len(report.unreachable) > _NAMED else ""
+    counted = _counted(len(report.unreachable), "label")
+    return [f"{counted} that no input can make the most likely one: {names}{more}{undecided}"]
+
+
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
@@ -107,7 +125,7 @@ def _counted(number: int, noun: str) -> str:
 def _columns(report: "GapReport") -> dict[str, str]:
     """Field to heading of the columns that a table has."""
     shown = any(flags_P.any() for flags_P in report.flags.values())
-    left_out = report.absent if shown else report.absent | {"flag"}
+    left_out = report.absent if shown else report.absent | {"flag", "on_top"}
     return {field: heading for field, heading in _COLUMNS.items() if field not in left_out}
 
 

@@ -1,32 +1,22 @@
 """Pages: the views of a report beside its curves, each drawn once and then written to every logger that can show it."""
 
-import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import partial
-from time import time
 from typing import Any, Final, Literal
 
 from lightning_cossim.config import Display
 from lightning_cossim.report import GapReport, Pair, as_page
 from lightning_cossim.reporting import tensorboard
 from lightning_cossim.reporting.figures import MAX_LABELS, heatmaps, label_order, scatter
-from lightning_cossim.reporting.steps import as_csv, as_json, step_of
-from lightning_cossim.reporting.tags import group, picture_group, suffix
+from lightning_cossim.reporting.tags import picture_group, suffix
 from lightning_cossim.thresholds import Thresholds
 
 __all__ = ["VIEWS", "Pages", "View", "Write"]
 
-View = Literal["heatmaps", "scatter", "tables", "histograms", "files"]
-VIEWS: Final[Mapping[View, str]] = {
-    "heatmaps": "heatmaps",
-    "scatter": "scatter",
-    "tables": "tables",
-    "histograms": "histograms",
-    "files": "tab",
-}
-"""View to the setting that it is shown by."""
+View = Literal["heatmaps", "scatter", "tables", "histograms"]
+VIEWS: Final[tuple[View, ...]] = ("heatmaps", "scatter", "tables", "histograms")
 Write = Callable[[Any], None]
 """Writes something to a logger."""
 
@@ -52,7 +42,7 @@ class Pages:
     @property
     def views(self) -> tuple[View, ...]:
         """Those that are wanted."""
-        return tuple(view for view, setting in VIEWS.items() if getattr(self.display, setting))
+        return tuple(view for view in VIEWS if getattr(self.display, view))
 
     def draw(self, view: View, report: GapReport) -> list[Write]:
         """What a view writes to every logger."""
@@ -61,7 +51,6 @@ class Pages:
             "scatter": self._scatter,
             "tables": self._tables,
             "histograms": self._histograms,
-            "files": self._files,
         }
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -118,8 +107,3 @@ class Pages:
             known = values.isfinite()
             weights = None if report.compared.weight is None else report.compared.weight[known]
             yield partial(tensorboard.write_histogram, tag=tag, values=values[known], weights=weights, step=report.step)
-
-    def _files(self, report: GapReport) -> Iterator[Write]:
-        step = step_of(report, self.thresholds, index=0, time=time())
-        name = re.sub(r"[^\w.-]", "_", f"{group(report.stage, self.name)}{suffix(report.dataloader_idx)}")
-        yield partial(tensorboard.write_files, texts={f"{name}.csv": as_csv(step), f"{name}.json": as_json(step)})

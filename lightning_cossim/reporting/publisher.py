@@ -2,8 +2,10 @@
 
 import logging
 import math
+import re
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from functools import partial
+from time import time
 
 import torch
 from torch import Tensor
@@ -14,12 +16,15 @@ from lightning_cossim.report import GapReport
 from lightning_cossim.reporting.pages import Pages, Write
 from lightning_cossim.reporting.recorder import Recorder
 from lightning_cossim.reporting.scalars import ScalarLogger, log_scalars, watchable
+from lightning_cossim.reporting.steps import as_csv, as_json, step_of
 from lightning_cossim.reporting.tags import SHARES, group, picture_group, scalars, suffix
 from lightning_cossim.reporting.tensorboard import (
+    log_folder,
     shows_pictures,
     shows_steps,
     takes_images,
     write_alerts,
+    write_files,
     write_layout,
     write_projection,
 )
@@ -73,10 +78,10 @@ class Publisher:
     def publish_steps(self, reports: Sequence[GapReport], loggers: Iterable[ScalarLogger]) -> None:
         """Write reports for TensorBoard's tab, to the loggers that can."""
         for logger in loggers:
-            if self._asked(logger, shows_steps):
+            if self._asked(logger, shows_steps, "steps"):
                 for report in reports:
-                    self._write(logger, "steps", partial(self.recorder.record, report, logger))
-            elif self._asked(logger, takes_images) and "tab" not in self._told:
+                    self._write(logger, "steps", partial(self._record, report, logger))
+            elif self._asked(logger, takes_images, "steps") and "tab" not in self._told:
                 self._told.add("tab")
                 writer = type(getattr(logger, "experiment", None)).__module__
                 self._inform(
@@ -84,9 +89,33 @@ class Publisher:
                     "built-in pages have everything else."
                 )
 
+    def _record(self, report: GapReport, logger: ScalarLogger) -> None:
+        if not self.recorder.record(report, logger):
+            tags = f"{group(report.stage, self.name)}{suffix(report.dataloader_idx)}"
+            where = f"step {report.step} of {tags}"
+            if where not in self._told:
+                self._told.add(where)
+                self._inform(f"{where}, or a later one, is in TensorBoard's tab already, which this report therefore is not")
+
+    def publish_files(self, reports: Sequence[GapReport], loggers: Iterable[ScalarLogger]) -> None:
+        """Write reports into files beside the events of the loggers that have some."""
+        for report in reports:
+            texts: dict[str, str] = {}
+            for logger in loggers:
+                self._write(logger, "files", partial(self._write_files, logger, report, texts))
+
+    def _write_files(self, logger: ScalarLogger, report: GapReport, texts: dict[str, str]) -> None:
+        if log_folder(logger) is None:
+            return
+        if not texts:  # the same for all
+            name = re.sub(r"[^\w.-]", "_", f"{group(report.stage, self.name)}{suffix(report.dataloader_idx)}")
+            step = step_of(report, self.pages.thresholds, index=0, time=time())
+            texts.update({f"{name}.csv": as_csv(step), f"{name}.json": as_json(step)})
+        write_files(logger, texts)
+
     def publish_pictures(self, report: GapReport, loggers: Iterable[ScalarLogger]) -> None:
         """Draw a report for the loggers that show pictures, if there are any."""
-        showing = [logger for logger in loggers if self._asked(logger, shows_pictures)]
+        showing = [logger for logger in loggers if self._asked(logger, shows_pictures, "pictures")]
         for logger in showing:
             if logger not in self._arranged:
                 self._arranged.append(logger)
@@ -120,7 +149,7 @@ class Publisher:
         self.watched[f"{tags}{end}"] = watchable(values, self.watched.get(f"{tags}{end}", {}))
         watched.update({f"{tags}/{name}{end}": torch.tensor(value) for name, value in self.watched[f"{tags}{end}"].items()})
 
-    def _asked(self, logger: ScalarLogger, question: Callable[[ScalarLogger], bool]) -> bool:
+    def _asked(self, logger: ScalarLogger, question: Callable[[ScalarLogger], bool], what: str) -> bool:
         """What a logger answers; to be asked may be the first thing that makes it open a file."""
         answer = False
 
@@ -128,7 +157,7 @@ class Publisher:
             nonlocal answer
             answer = question(logger)
 
-        self._write(logger, "pictures", ask)
+        self._write(logger, what, ask)
         return answer
 
     def _write(self, logger: ScalarLogger, what: str, write: Callable[[], None]) -> None:

@@ -22,19 +22,20 @@ class Recorder:
 
     def __init__(self, thresholds: Thresholds, name: str | None) -> None:
         self.thresholds, self.name = thresholds, name
-        self._written: dict[tuple[str | None, str], tuple[int, int]] = {}
+        self._written: dict[tuple[str, str], tuple[int, int]] = {}
         """Folder and tag to the steps written there, and the last of them."""
 
     def start_fit(self) -> None:
         """A fit begins that does not go on where the last one ended."""
         self._written.clear()
 
-    def record(self, report: GapReport, logger: Any) -> None:
-        """Write a report as a step, unless there is one already, or a later one."""
+    def record(self, report: GapReport, logger: Any) -> bool:
+        """Write a report as a step, unless there is one already, or a later one; whether it was written."""
         tag = f"{group(report.stage, self.name)}{suffix(report.dataloader_idx)}"
-        place = log_folder(logger), tag
+        place = log_folder(logger) or str(id(logger)), tag
         index, last = self._written.get(place, (0, -1))
         if report.step <= last:
-            return
+            return False
         write_step(logger, tag, step_of(report, self.thresholds, index=index + 1, time=time()))
         self._written[place] = index + 1, report.step
+        return True

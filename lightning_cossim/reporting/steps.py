@@ -19,9 +19,10 @@ from lightning_cossim.functional.ladder import TOWARDS_ALIKE
 from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.report import GapReport, Side
 from lightning_cossim.reporting.figures import label_order
+from lightning_cossim.reporting.tags import SHARES
 from lightning_cossim.reporting.wire import FLAGS, MAX_BYTES, Step
 from lightning_cossim.tables import shortened
-from lightning_cossim.thresholds import Thresholds, no_verdict
+from lightning_cossim.thresholds import Thresholds
 
 __all__ = ["MAX_LABELS", "MAX_NAMES", "MAX_PAIRS", "as_csv", "as_json", "step_of"]
 
@@ -76,7 +77,7 @@ def step_of(report: GapReport, thresholds: Thresholds, *, index: int, time: floa
         num_pairs=report.num_pairs,
         chosen=shown.how,
         overlap_error=0.0 if error is None or not error.numel() else float(error.max()),
-        verdict=no_verdict(report, thresholds) or "",
+        verdict=report.undefined.get(SHARES[0], ""),
         thresholds={name: getattr(thresholds, name) for name in ("stranger", "lookalike", "min_mass", "min_reliability")},
         scalars=report.scalars,
         undefined=report.undefined,

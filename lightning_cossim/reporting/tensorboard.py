@@ -120,9 +120,9 @@ def shows_steps(logger: Any) -> bool:
 
 
 def log_folder(logger: Any) -> str | None:
-    """Where a logger's events are, if they are in a folder."""
+    """Where a logger's events are, if they are in a folder of this machine."""
     folder = getattr(getattr(logger, "experiment", None), "log_dir", None)
-    return str(folder) if isinstance(folder, str | os.PathLike) else None
+    return str(folder) if isinstance(folder, str | os.PathLike) and "://" not in str(folder) else None
 
 
 def write_step(logger: Any, tag: str, step: Step) -> None:

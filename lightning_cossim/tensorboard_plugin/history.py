@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from lightning_cossim.reporting.wire import FLAGS, Step, unpack
+from lightning_cossim.reporting.wire import Step, unpack
 
 __all__ = ["history", "parse_pairs"]
 
@@ -21,25 +21,35 @@ def history(steps: Sequence[int], blobs: Iterable[bytes], pairs: Sequence[tuple[
         blobs: of each step.
         pairs: labels of the head.
     """
-    readable: list[int] = []
-    found: list[dict[str, list[float | None]]] = [{} for _ in pairs]
-    flags: list[list[str]] = [[] for _ in pairs]
-    for number, blob in zip(steps, blobs, strict=True):
-        try:
-            step = unpack(blob)
-        except (KeyError, ValueError, TypeError):  # one step that is broken, or of a later version, is no reason to show none
-            continue
-        readable.append(number)
-        for at, place in enumerate(_places(step, pairs)):
-            for name, values in step.values.items():
-                earlier = found[at].setdefault(name, [None] * (len(readable) - 1))
-                earlier.append(None if place is None or math.isnan(values[place]) else float(values[place]))
-            flags[at].append("" if place is None else FLAGS[step.flag[place]])
-    one_by_one = zip(pairs, found, flags, strict=True)
+    readable = [(number, step) for number, blob in zip(steps, blobs, strict=True) if (step := _readable(blob)) is not None]
+    places = [_places(step, pairs) for _, step in readable]
+    names = list(dict.fromkeys(name for _, step in readable for name in step.values))
     return {
-        "steps": readable,
-        "pairs": [{"labels": list(pair), "values": values, "flags": flag} for pair, values, flag in one_by_one],
+        "steps": [number for number, _ in readable],
+        "pairs": [
+            {
+                "labels": list(pair),
+                "values": {
+                    name: [_value(step, name, of[at]) for (_, step), of in zip(readable, places, strict=True)] for name in names
+                },
+            }
+            for at, pair in enumerate(pairs)
+        ],
     }
+
+
+def _readable(blob: bytes) -> Step | None:
+    """One step that is broken, or of a later version, is no reason to show none."""
+    try:
+        return unpack(blob)
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
+        return None
+
+
+def _value(step: Step, name: str, place: int | None) -> float | None:
+    if place is None or name not in step.values or math.isnan(step.values[name][place]):
+        return None
+    return float(step.values[name][place])
 
 
 def _places(step: Step, pairs: Sequence[tuple[int, int]]) -> list[int | None]:

@@ -1,9 +1,9 @@
 """The plugin: what the tab's page asks for, answered from TensorBoard's data provider."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from tensorboard import errors, plugin_util
 from tensorboard.backend import http_util
@@ -20,6 +20,7 @@ __all__ = ["Plugin"]
 _STATIC: Final = Path(__file__).parent / "static"
 _TYPES: Final = {".js": "application/javascript", ".css": "text/css"}
 
+_T = TypeVar("_T")
 _Route = Callable[["Plugin", Request], Response]
 _App = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -101,9 +102,14 @@ class Plugin(base_plugin.TBPlugin):
         run, tag, number = _argument(request, "run"), _argument(request, "tag"), _whole(request, "step")
         environ = request.environ
         found = self._steps.find(plugin_util.context(environ), plugin_util.experiment_id(environ), run, tag, number)
+        gone = _BadRequest(f"There is no step {number} of {tag} in the run {run} any more.", 404)
         if found is None:
-            raise _BadRequest(f"There is no step {number} of {tag} in the run {run} any more.", 404)
-        return http_util.Respond(request, self._read(request, [found])[0], "application/octet-stream")
+            raise gone
+        try:
+            blob = _read(lambda: self._steps.blob(plugin_util.context(environ), found))
+        except (errors.NotFoundError, KeyError):
+            raise gone from None
+        return http_util.Respond(request, blob, "application/octet-stream")
 
     @_route
     def _pairs(self, request: Request) -> Response:
@@ -114,7 +120,8 @@ class Plugin(base_plugin.TBPlugin):
         except ValueError as error:
             raise _BadRequest(str(error)) from None
         sequence = self._sequence(request, run, tag)
-        found = history([step.step for step in sequence], self._read(request, sequence), pairs)
+        blobs = _read(lambda: self._steps.blobs(plugin_util.context(request.environ), sequence))
+        found = history([step.step for step in sequence], blobs, pairs)
         return http_util.Respond(request, found, "application/json")
 
     def _listed(self, request: Request, run: str | None = None, tag: str | None = None) -> Any:
@@ -127,15 +134,16 @@ class Plugin(base_plugin.TBPlugin):
             raise _BadRequest(f"There is no {tag} in a run {run}.", 404)
         return found
 
-    def _read(self, request: Request, sequence: Sequence[Any]) -> list[bytes]:
-        try:
-            return self._steps.blobs(plugin_util.context(request.environ), sequence)
-        except errors.InvalidArgumentError:  # of a key that is its own
-            raise _BadRequest(
-                "TensorBoard's fast reader cannot read runs and tags with quotes or backslashes in their names: rename them, or "
-                "start TensorBoard with --load_fast=false.",
-                422,
-            ) from None
+
+def _read(read: Callable[[], _T]) -> _T:
+    try:
+        return read()
+    except errors.InvalidArgumentError:  # of a key that is its own
+        raise _BadRequest(
+            "TensorBoard's fast reader cannot read runs and tags with quotes or backslashes in their names: rename them, or "
+            "start TensorBoard with --load_fast=false.",
+            422,
+        ) from None
 
 
 def _file(name: str) -> Callable[[Plugin], _App]:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any, Final
 
+from tensorboard import errors
 from tensorboard.data import provider
 
 from lightning_cossim.reporting.wire import PLUGIN
@@ -31,7 +32,7 @@ class Steps:
         self._data = data_provider
         self._blobs: OrderedDict[tuple[float, str], bytes] = OrderedDict()
         self._size = 0
-        self._seen: dict[tuple[str, str, str, int], Any] = {}
+        self._seen: dict[tuple[str, str, str], dict[int, Any]] = {}
         self._lock = Lock()
 
     def listed(self, context: Any, experiment_id: str, run: str | None = None, tag: str | None = None) -> Any:
@@ -40,32 +41,33 @@ class Steps:
         found = self._data.read_blob_sequences(
             context, experiment_id=experiment_id, plugin_name=PLUGIN, downsample=_ANY_NUMBER, run_tag_filter=only
         )
+        listed = {(experiment_id, run_, name): tags[name] for run_, tags in found.items() for name in tags}
         with self._lock:
-            self._seen.update(
-                {
-                    (experiment_id, run, name, step.step): step
-                    for run, tags in found.items()
-                    for name in tags
-                    for step in tags[name]
-                }
-            )
+            for key in [key for key in self._seen if key[0] == experiment_id and run in (None, key[1]) and tag in (None, key[2])]:
+                del self._seen[key]
+            self._seen.update({key: {step.step: step for step in steps} for key, steps in listed.items()})
         return found
 
     def find(self, context: Any, experiment_id: str, run: str, tag: str, number: int) -> Any | None:
         """A step, which is looked up only if no list has had it."""
-        key = experiment_id, run, tag, number
-        if key not in self._seen:
+        key = experiment_id, run, tag
+        if number not in self._seen.get(key, {}):
             self.listed(context, experiment_id, run, tag)
-        return self._seen.get(key)
+        return self._seen.get(key, {}).get(number)
 
     def blobs(self, context: Any, sequence: Sequence[Any]) -> list[bytes]:
-        """The blob of every step of a sequence."""
-        if len(sequence) == 1:
-            return [self._blob(context, sequence[0])]
+        """The blob of every step of a sequence; empty for those that have gone since it was listed."""
         with ThreadPoolExecutor(_AT_ONCE) as threads:
-            return list(threads.map(lambda datum: self._blob(context, datum), sequence))
+            return list(threads.map(lambda datum: self._blob_or_nothing(context, datum), sequence))
 
-    def _blob(self, context: Any, datum: Any) -> bytes:
+    def _blob_or_nothing(self, context: Any, datum: Any) -> bytes:
+        try:
+            return self.blob(context, datum)
+        except (errors.NotFoundError, KeyError):
+            return b""
+
+    def blob(self, context: Any, datum: Any) -> bytes:
+        """The blob of a step. Raises `KeyError`, or `NotFoundError` of TensorBoard, if it has gone."""
         key = (datum.wall_time, datum.values[0].blob_key if datum.values else "")  # a run may be started over
         with self._lock:
             if key in self._blobs:

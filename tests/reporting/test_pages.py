@@ -446,7 +446,7 @@ FAULTS = {
     "texts cannot be written": (f"{WRITER}.add_text", ["tables"], "TensorBoardLogger"),
     "histograms cannot be written": (f"{WRITER}.add_histogram_raw", ["histograms"], "TensorBoardLogger"),
     "a step of the tab fails": ("lightning_cossim.reporting.recorder.step_of", ["steps"], "TensorBoardLogger"),
-    "files cannot be made": ("lightning_cossim.reporting.pages.as_json", ["files"], None),
+    "files cannot be made": ("lightning_cossim.reporting.publisher.as_json", ["files"], "TensorBoardLogger"),
     "files cannot be written": ("pathlib.Path.write_text", ["files"], "TensorBoardLogger"),
     "a layout cannot be written": (f"{WRITER}.add_custom_scalars", ["layout"], "TensorBoardLogger"),
 }

@@ -95,6 +95,10 @@ def chosen(page: Any) -> str:
     return str(tab(page).locator(".history li.selected .name").inner_text())
 
 
+def headings(page: Any) -> list[str]:
+    return list(tab(page).locator(".headline .run").all_inner_texts())
+
+
 def pixels(page: Any, selector: str) -> bytes:
     return bytes(tab(page).locator(selector).first.screenshot())
 
@@ -168,7 +172,7 @@ def test_a_row_is_selected_everywhere(open_tab: Open) -> None:
     after = [pixels(page, f".{view} canvas") for view in ("scatter", "heatmaps")]
     assert all(one != other for one, other in zip(before, after, strict=True))
     labels = sorted(CLOTHES.index(name) for name in names)
-    assert f"p.lightning_cossim.pair={labels[0]}-{labels[1]}" in page.url
+    expect(lambda: f"p.lightning_cossim.pair={labels[0]}-{labels[1]}" in page.url, True, page)  # noqa: FBT003 - what it becomes
     expect(lambda: tab(page).locator(".history .chart").count(), 5, page)
 
 
@@ -271,7 +275,11 @@ def test_two_runs_stand_side_by_side(open_tab: Open) -> None:
     page = open_tab(run="clothes")
     tab(page).get_by_label("Compare with", exact=True).select_option("other clothes")
     expect(lambda: tab(page).locator(".side:visible").count(), 2, page)
-    expect(lambda: tab(page).locator(".headline .run").all_inner_texts(), ["clothes · step 120", "other clothes · step 80"], page)
+    expect(
+        lambda: tab(page).locator(".headline .run").all_inner_texts(),
+        ["clothes · val · step 120", "other clothes · val · step 80"],
+        page,
+    )
     assert tab(page).get_by_role("columnheader", name="gap in B").count() == 1
     canvas = tab(page).locator(".side").nth(1).locator(".map:not(.named) canvas").first
     box = canvas.bounding_box()
@@ -279,7 +287,11 @@ def test_two_runs_stand_side_by_side(open_tab: Open) -> None:
     assert " / ".join(selected(page)) == chosen(page)
     tab(page).locator("#step").focus()
     page.keyboard.press("Home")
-    expect(lambda: tab(page).locator(".headline .run").all_inner_texts(), ["clothes · step 10", "other clothes · step 10"], page)
+    expect(
+        lambda: tab(page).locator(".headline .run").all_inner_texts(),
+        ["clothes · val · step 10", "other clothes · val · step 10"],
+        page,
+    )
 
 
 def test_a_link_brings_everything_back(open_tab: Open) -> None:
@@ -294,7 +306,7 @@ def test_a_link_brings_everything_back(open_tab: Open) -> None:
     names, legend = selected(page), tab(page).locator(".history li .name").all_inner_texts()
     tab(page).get_by_role("button", name="Link").click()
     link = tab(page).get_by_label("Link", exact=True).input_value()
-    assert link == page.url
+    assert all(part in link for part in ("run=clothes", "tag=cossim_val", "step=110"))
     again = open_tab()
     again.goto("about:blank")
     again.goto(link)
@@ -305,6 +317,50 @@ def test_a_link_brings_everything_back(open_tab: Open) -> None:
     assert tab(again).get_by_label("Search", exact=True).input_value() == "shirt"
     assert tab(again).get_by_label("x", exact=True).input_value() == "raw_cosine"
     assert tab(again).locator("th[aria-sort=descending]").inner_text().startswith("raw cos")
+
+
+def test_a_link_opened_beside_the_tab_is_followed(open_tab: Open) -> None:
+    """Also while TensorBoard is open; and a link names its step, whatever comes later."""
+    page = open_tab(run="clothes")
+    tab(page).get_by_role("button", name="Link").click()
+    assert "step=120" in tab(page).get_by_label("Link", exact=True).input_value()
+    page.evaluate("location.hash = '#lightning_cossim&p.lightning_cossim.run=clothes&p.lightning_cossim.step=30'")
+    expect(lambda: step(page), "30", page)
+
+
+def test_a_history_that_cannot_be_read_is_said_once(browser: Any, served: Served) -> None:
+    """And not asked for again and again."""
+    page = browser.new_page()
+    asked: list[str] = []
+
+    def refuse(route: Any) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=404, body="There is no cossim_val in a run clothes.")
+
+    page.route("**/lightning_cossim/pairs?*", refuse)
+    page.goto(f"{served.address}/#lightning_cossim&p.lightning_cossim.run=clothes&p.lightning_cossim.pair=2-6")
+    note = tab(page).locator(".history .note")
+    expect(note.inner_text, "not read: There is no cossim_val in a run clothes. Refresh tries again.", page)
+    page.wait_for_timeout(500)
+    assert len(asked) == 1
+    page.unroute("**/lightning_cossim/pairs?*")
+    tab(page).get_by_role("button", name="Look for new steps").click()
+    expect(note.inner_text, "", page)
+    page.close()
+
+
+def test_the_focus_stays_where_it_is(open_tab: Open) -> None:
+    """Though what has it is drawn anew: the next key goes on from there."""
+    page = open_tab(run="clothes")
+    button = tab(page).locator("thead button").nth(4)
+    button.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    expect(lambda: tab(page).locator("thead th").nth(5).get_attribute("aria-sort"), "ascending", page)
+    tab(page).get_by_label("x", exact=True).focus()
+    tab(page).get_by_label("x", exact=True).select_option("raw_cosine")
+    page.wait_for_timeout(200)
+    assert tab(page).locator("html").evaluate("() => document.activeElement.getAttribute('aria-label')") == "x"
 
 
 # Names that mean harm, and what cannot be shown

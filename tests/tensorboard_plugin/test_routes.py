@@ -2,14 +2,20 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from tensorboard.errors import NotFoundError
+from werkzeug.test import Client
 
 from lightning_cossim.reporting.steps import step_of
 from lightning_cossim.reporting.wire import pack, unpack
 from lightning_cossim.tensorboard_plugin.history import history
+from lightning_cossim.tensorboard_plugin.plugin import Plugin
 from tests.tensorboard_plugin.conftest import RUN
 from tests.tensorboard_plugin.events import CLOTHES, HOSTILE, LOW, reports, write
 from tests.tensorboard_plugin.served import ROOT, Served, tensorboard
@@ -147,6 +153,49 @@ def test_a_step_that_cannot_be_read_is_left_out_of_histories() -> None:
     assert found["steps"] == [10, 30]
     assert len(found["pairs"][0]["values"]["overlap"]) == 2
     assert history([10, 20], [b"", good[0][:-1]], [(0, 1)])["steps"] == []
+
+
+def test_a_rung_that_a_step_lacks_is_a_gap_in_its_line() -> None:
+    """After a run went on with another link, say: later values stay at their steps."""
+    steps = [step_of(report, LOW, index=1, time=0.0) for report in reports(4, 3)]
+    without = replace(steps[1], values={name: of for name, of in steps[1].values.items() if name != "centered_cosine"})
+    (found,) = history([10, 20, 30], [pack(one) for one in (steps[0], without, steps[2])], [(0, 1)])["pairs"]
+    first, second, third = found["values"]["centered_cosine"]
+    assert second is None
+    assert [first, third] == pytest.approx([steps[at].values["centered_cosine"][0] for at in (0, 2)], abs=1e-3)
+
+
+class Forgetful:
+    """A data provider that lists steps, and then cannot read them: as the slow reader when a run has been deleted."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error, self.num_listed = error, 0
+
+    def read_blob_sequences(self, context: Any, **_: Any) -> Any:
+        self.num_listed += 1
+        datum = SimpleNamespace(step=10, wall_time=1.0, values=[SimpleNamespace(blob_key="key")])
+        return {"gone": {TAG: [datum]}} if self.num_listed == 1 else {}
+
+    def read_blob(self, context: Any, blob_key: str) -> bytes:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyError("gone"), NotFoundError("no such step")])
+def test_a_run_that_has_gone_is_not_found(error: Exception) -> None:
+    """Though it was listed; and once a list lacks it, nobody asks for its blobs."""
+    provider = Forgetful(error)
+    apps = Plugin(SimpleNamespace(data_provider=provider)).get_plugin_apps()
+    answer = Client(apps["/step"]).get(f"?run=gone&tag={TAG}&step=10")
+    assert (answer.status_code, answer.text) == (404, f"There is no step 10 of {TAG} in the run gone any more.")
+    assert Client(apps["/runs"]).get("").json == {"runs": []}
+    assert Client(apps["/step"]).get(f"?run=gone&tag={TAG}&step=10").status_code == 404
+    assert provider.num_listed == 3
+
+
+def test_a_step_that_has_gone_is_left_out_of_histories() -> None:
+    found = Client(Plugin(SimpleNamespace(data_provider=Forgetful(KeyError("gone")))).get_plugin_apps()["/pairs"])
+    answer = found.get(f"?run=gone&tag={TAG}&pairs=0-1")
+    assert (answer.status_code, json.loads(answer.text)["steps"]) == (200, [])
 
 
 def test_a_folder_without_steps_has_no_runs(tmp_path: Path) -> None:

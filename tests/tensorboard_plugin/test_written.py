@@ -19,9 +19,12 @@ from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_BLOB_SEQUENCE
 from tensorboard.util import tensor_util
 from torch.utils.tensorboard import SummaryWriter
 
-from lightning_cossim import Display, LabelSelection, LabelSimilarityMonitor, Schedule
+from lightning_cossim import Alert, AlertRaised, Display, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
 from lightning_cossim.reporting.recorder import Recorder
+from lightning_cossim.reporting.steps import step_of
+from lightning_cossim.reporting.tensorboard import log_folder
 from lightning_cossim.reporting.wire import Step, unpack
+from lightning_cossim.thresholds import judged
 from tests.tensorboard_plugin.events import LOW, reports
 from tests.toys import ALWAYS, FEW, LanguageToy, Sentences, Toy, loader, trainer
 
@@ -108,16 +111,17 @@ def test_the_last_report_is_in_files_beside_the_events(tmp_path: Path) -> None:
 def test_files_are_named_by_nothing_that_leads_elsewhere(tmp_path: Path) -> None:
     """A monitor's name is in its files' names."""
     fit(tmp_path / "logs", name="../../up")
-    assert [path.name for path in tmp_path.rglob("*.csv")] == ["cossim_.._.._up_val.csv"]
-    assert [path.parent for path in tmp_path.rglob("*.json")] == [tmp_path / "logs"]
+    names = [f"cossim_.._.._up_{stage}.{kind}" for stage in ("train", "val") for kind in ("csv", "json")]
+    assert sorted(path for path in tmp_path.rglob("*up*") if path.is_file()) == [tmp_path / "logs" / name for name in names]
 
 
-def test_a_logger_without_events_gets_none(tmp_path: Path) -> None:
+def test_a_logger_without_events_gets_files(tmp_path: Path) -> None:
+    """They are for people without TensorBoard."""
     logger = CSVLogger(tmp_path, name=None, version="")
     monitor = LabelSimilarityMonitor(schedule=EVERY_STEP, thresholds=FEW, display=ALWAYS)
     trainer(callbacks=[monitor], logger=logger).fit(Toy(12), loader(num_labels=12), loader(60, num_labels=12))
     assert monitor.last_report["val"].step == 11
-    assert not [*tmp_path.rglob("*.json")]
+    assert sorted(path.name for path in tmp_path.glob("cossim*.json")) == ["cossim_train.json", "cossim_val.json"]
 
 
 def test_another_writer_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -169,6 +173,43 @@ def test_the_last_step_of_a_vocabulary_has_its_look_alikes(tmp_path: Path) -> No
     assert report.sampling
     assert len(steps[-1][1].row) == len(report.compared)
     assert len(steps[-1][1].row) != len(steps[0][1].row)
+
+
+def test_an_alert_that_ends_the_run_is_in_the_tab(tmp_path: Path) -> None:
+    """The report that raised it is what people look for."""
+    thresholds = replace(FEW, alerts=[Alert("gap_behaviour", above=-10.0, action="raise")], min_reliability=0.0)
+    monitor = LabelSimilarityMonitor(schedule=EVERY_STEP, thresholds=thresholds, display=ALWAYS)
+    logger = TensorBoardLogger(tmp_path, name=None, version="")
+    torch.manual_seed(0)
+    with pytest.raises(AlertRaised):
+        trainer(callbacks=[monitor], logger=logger).fit(Toy(12), loader(num_labels=12), loader(60, num_labels=12))
+    logger.finalize("failed")
+    assert [step for step, _ in events(tmp_path, "cossim_val")] == [monitor.last_report["val"].step] == [5]
+
+
+def test_a_second_validation_at_a_step_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A step is written once, so what comes after it at the same step is not there."""
+    monitor = LabelSimilarityMonitor(thresholds=FEW, display=ALWAYS)
+    logger, model = TensorBoardLogger(tmp_path, name=None, version=""), Toy(12)
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            trainer(callbacks=[monitor], logger=logger).validate(model, loader(60, num_labels=12), verbose=False)
+    said = [record.getMessage() for record in caplog.records if "TensorBoard's tab already" in record.getMessage()]
+    assert len(said) == 1
+    assert "step 0 of cossim_val, or a later one, is in TensorBoard's tab already, which this report therefore is not" in said[0]
+    assert [step for step, _ in events(tmp_path, "cossim_val")] == [0]
+
+
+def test_why_nothing_is_judged_is_in_the_step() -> None:
+    """Also where no pair has the mass: a model that gives one label alone has no clean bill of health."""
+    (report,) = reports(12, 1)
+    heavy = Thresholds(min_mass=50)
+    assert step_of(judged(report, heavy), heavy, index=1, time=0.0).verdict == "no pair has the mass"
+
+
+def test_no_files_beside_events_that_are_elsewhere() -> None:
+    logger = SimpleNamespace(experiment=SimpleNamespace(log_dir="s3://bucket/logs"))
+    assert log_folder(logger) is None
 
 
 # Once each, and never back

@@ -29,6 +29,7 @@ export class Controls {
     this.steps.hidden = !side;
     if (!side) {
       this.pickers.replaceChildren();
+      this.key_ = null;
       return;
     }
     this.renderPickers(side, runs);
@@ -70,11 +71,11 @@ export class Controls {
 
   move(by) {
     this.stop();
-    return this.app.goTo((this.app.sides[0]?.at ?? 0) + by);
+    return this.app.goTo((this.app.looked?.at ?? 0) + by);
   }
 
   play() {
-    const [side] = this.app.sides;
+    const side = this.app.looked;
     if (!side || side.steps.length < 2) return;
     this.show("❚❚", "Pause");
     let at = side.at === side.steps.length - 1 ? -1 : side.at;

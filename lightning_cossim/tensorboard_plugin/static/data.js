@@ -9,6 +9,7 @@ const MAX_STEPS = 60;
 export class Source {
   constructor() {
     this.kept = new Map();
+    this.names = new Map(); // of the labels of a run and tag
   }
 
   async runs() {
@@ -28,7 +29,12 @@ export class Source {
 
   async fetch(run, tag, step) {
     const answer = await ask("step", { run, tag, step });
-    return new Step(decode(await answer.arrayBuffer()));
+    const read = new Step(decode(await answer.arrayBuffer()));
+    const key = JSON.stringify([run, tag]);
+    if (!this.names.has(key)) this.names.set(key, new Map());
+    read.known = this.names.get(key); // labels differ from step to step: what one calls them, all know
+    read.labels.forEach((label, place) => read.known.set(label, read.names[place]));
+    return read;
   }
 
   /** How pairs of labels went over all kept steps. */

@@ -15,6 +15,19 @@ export function replace(parent, ...children) {
   parent.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
 }
 
+/** Notes where the focus is, by what the element is called; calling what comes back puts it there again, if it was lost. */
+export function focused(root) {
+  const part = (one) => Array.from(root.querySelectorAll("figure, header")).indexOf(one.closest("figure, header"));
+  const name = (one) => `${one.tagName} ${part(one)} ${one.dataset.name ?? one.getAttribute("aria-label") ?? one.textContent}`;
+  const before = document.activeElement;
+  if (!before || before === document.body || !root.contains(before)) return () => {};
+  const wanted = name(before);
+  return () => {
+    if (document.activeElement === before) return;
+    Array.from(root.querySelectorAll(before.tagName)).find((one) => name(one) === wanted)?.focus({ preventScroll: true });
+  };
+}
+
 /** A labelled choice; `options` are [value, text] or { label, options } for a group. */
 export function choice(label, options, value, onchange) {
   const select = element("select", { "aria-label": label, onchange: () => onchange(select.value) });

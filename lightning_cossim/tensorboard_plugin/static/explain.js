@@ -1,11 +1,10 @@
 // Dialogs: what a rung is, what the tab shows, the link to it.
 
 import { element } from "./dom.js";
-import { PAPER, RUNGS } from "./rungs.js";
+import { PAPER, RUNGS, textsOf } from "./rungs.js";
 
-export function explain(parent, rung) {
-  const { name, text } = RUNGS[rung];
-  open(parent, name, ...text.map((one) => element("p", {}, one)), paper());
+export function explain(parent, rung, link) {
+  open(parent, RUNGS[rung].name, ...textsOf(rung, link).map((one) => element("p", {}, one)), paper());
 }
 
 export function about(parent) {

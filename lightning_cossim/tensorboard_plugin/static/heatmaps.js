@@ -34,7 +34,7 @@ export class Heatmaps {
     this.order = order;
     this.maps.forEach((map) => map.take(step, order));
     this.draw();
-    const some = order.length < step.num_labels ? `the ${order.length} most probable of ${step.num_labels.toLocaleString("en")} labels` : `${order.length} labels`;
+    const some = !order.length ? "no labels to show" : order.length < step.num_labels ? `the ${order.length} most probable of ${step.num_labels.toLocaleString("en")} labels at the last step` : `${order.length} labels`;
     this.note.textContent = `${some}, those that overlap beside one another · ▲ stranger ▼ look-alike · grey: not compared`;
   }
 
@@ -48,8 +48,9 @@ export class Heatmaps {
   zoom(factor, place = 0.5) {
     const { from, num } = this.window;
     const center = from + place * num;
-    this.num = Number.isFinite(factor) ? Math.min(Math.max(num * factor, 4), this.order.length) : this.order.length;
-    this.from = center - place * this.num;
+    const wanted = Math.max(num * factor, 4);
+    this.num = wanted < this.order.length ? wanted : Infinity; // all of them, however many another run has
+    this.from = center - place * Math.min(this.num, this.order.length);
     this.draw();
   }
 
@@ -95,6 +96,11 @@ class Map_ {
 
   draw() {
     const colors = theme();
+    if (!this.order.length) {
+      canvasOf(this.canvas, 1, 1);
+      canvasOf(this.legend, 1, 26);
+      return;
+    }
     const { from, num } = this.heatmaps.window;
     const room = this.canvas.parentElement;
     const left = this.named ? NAMES : 0;
@@ -237,6 +243,7 @@ class Map_ {
   }
 
   wheel(event) {
+    if (event.deltaY > 0 && this.box.num === this.order.length) return; // nothing to zoom out of: the page scrolls
     event.preventDefault();
     const frame = this.canvas.getBoundingClientRect();
     const place = Math.min(Math.max((event.clientX - frame.left - this.box.left) / this.box.size, 0), 1);

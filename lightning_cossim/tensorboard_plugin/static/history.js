@@ -25,10 +25,12 @@ export class History {
     this.note.textContent = "";
     if (!pairs.length) {
       this.legend.replaceChildren();
-      this.charts.replaceChildren(element("p", { class: "hint" }, "Select a pair in any view, and its five rungs over the steps are drawn here. Pin pairs in the table to compare several."));
+      this.charts.replaceChildren(element("p", { class: "hint" }, "Select a pair in any view, and its rungs over the steps are drawn here. Pin pairs in the table to compare several."));
       return;
     }
+    const failed = sides.find(({ history }) => history?.error);
     if (sides.some(({ history }) => !history)) this.note.textContent = "reading all steps…";
+    else if (failed) this.note.textContent = `not read: ${failed.history.error.message} Refresh tries again.`;
     this.legend.replaceChildren(...pairs.map((one) => this.entry(step, one)));
     const rungs = [...step.rungs.filter((rung) => rung !== "overlap"), "overlap"];
     this.charts.replaceChildren(...rungs.map((rung) => this.chart(rung)));

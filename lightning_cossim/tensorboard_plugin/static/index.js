@@ -3,10 +3,10 @@
 import { theme, isDark, watchTheme } from "./colors.js";
 import { Controls } from "./controls.js";
 import { Source } from "./data.js";
-import { element, replace } from "./dom.js";
+import { element, focused, replace } from "./dom.js";
 import { explain } from "./explain.js";
 import { History, dashOf } from "./history.js";
-import { addressOf, readAddress, writeAddress } from "./link.js";
+import { addressOf, readAddress, watchAddress, writeAddress } from "./link.js";
 import { aboutError, empty, loading } from "./messages.js";
 import { Side } from "./side.js";
 import { keyOf } from "./step.js";
@@ -34,6 +34,7 @@ class App {
     this.runs = null;
     this.sides = [];
     this.histories = new Map();
+    this.looked = null; // the run, stage and place of the step that is wanted, there or on its way
     this.ticket = 0;
     this.tip = new Tip();
     this.controls = new Controls(this);
@@ -51,6 +52,10 @@ class App {
     });
     new ResizeObserver(() => this.redraw()).observe(this.content);
     document.addEventListener("keydown", (event) => this.controls.key(event));
+    watchAddress((state) => {
+      this.state = state;
+      this.update();
+    });
   }
 
   dress() {
@@ -61,6 +66,7 @@ class App {
 
   async refresh() {
     if (!this.runs) replace(this.content, loading());
+    this.histories.clear();
     try {
       this.runs = await this.source.runs();
     } catch (error) {
@@ -92,17 +98,19 @@ class App {
     const one = this.chosen(this.state.run, this.state.tag);
     if (!one) {
       this.sides = [];
+      this.looked = null;
       this.controls.render(null, this.runs);
       replace(this.content, empty());
       return;
     }
     one.at = this.placeOf(one.steps, this.state.step);
     const wanted = [one];
-    if (this.runs.some(({ run, tags }) => run === this.state.run2 && tags.some(({ steps }) => steps.length))) {
+    if (this.state.run2 !== one.run && this.runs.some(({ run, tags }) => run === this.state.run2 && tags.some(({ steps }) => steps.length))) {
       const other = this.chosen(this.state.run2, one.tag);
       other.at = this.state.step === null ? other.steps.length - 1 : this.placeOf(other.steps, one.steps[one.at][0]);
       wanted.push(other);
     }
+    this.looked = one;
     this.controls.render(one, this.runs);
     try {
       const sides = await Promise.all(wanted.map((side) => this.read(side)));
@@ -118,7 +126,8 @@ class App {
   async read({ run, tag, steps, at }) {
     const last = this.source.step(run, tag, steps.at(-1));
     const [step, latest] = await Promise.all([this.source.step(run, tag, steps[at]), last]);
-    const order = latest.order.map((place) => latest.labels[place]);
+    const ordered = latest.order.length ? latest : step; // the last one may be of a model that has diverged
+    const order = ordered.order.map((place) => ordered.labels[place]);
     return { run, tag, steps, at, step, latest, order };
   }
 
@@ -137,14 +146,22 @@ class App {
 
   set(patch) {
     this.state = { ...this.state, ...patch };
-    writeAddress(this.state);
+    this.remember();
     if (NEEDS_DATA.some((key) => key in patch)) return this.update();
     this.paint();
     return Promise.resolve();
   }
 
+  /** A link to what is seen, whatever comes later: it names the run, the stage and the step. */
   get link() {
-    return addressOf(this.state);
+    const [{ run, tag, step } = {}] = this.sides;
+    return addressOf(run === undefined ? this.state : { ...this.state, run, tag, step: step.step });
+  }
+
+  /** Keep the address up to date, once the user rests: browsers refuse a hundred changes at a time. */
+  remember() {
+    clearTimeout(this.writing);
+    this.writing = setTimeout(() => writeAddress(this.state), 150);
   }
 
   select(step, index, { keep = false } = {}) {
@@ -162,13 +179,13 @@ class App {
   }
 
   goNear(step) {
-    const { steps } = this.sides[0];
-    this.goTo(this.placeOf(steps, step));
+    this.goTo(this.placeOf(this.looked.steps, step));
   }
 
+  /** To a step by its place among those kept. */
   goTo(at) {
-    const steps = this.sides[0]?.steps;
-    if (!steps) return Promise.resolve();
+    if (!this.looked) return Promise.resolve();
+    const { steps } = this.looked;
     const within = Math.min(Math.max(at, 0), steps.length - 1);
     return this.set({ step: within === steps.length - 1 ? null : steps[within][0] });
   }
@@ -196,6 +213,8 @@ class App {
   paint() {
     if (!this.sides.length) return;
     const [one, other] = this.sides;
+    const focus = focused(this.root);
+    this.tip.hide();
     this.controls.render(one, this.runs);
     this.root.classList.toggle("comparing", Boolean(other));
     this.views[1].root.hidden = !other;
@@ -203,6 +222,7 @@ class App {
     this.sides.forEach((side, at) => this.views[at].render(side, Boolean(other)));
     this.table.render(one.step, other?.step);
     this.recall();
+    focus();
     performance.clearMarks("painted"); // for whoever measures
     performance.mark("painted");
   }
@@ -225,9 +245,9 @@ class App {
         this.histories.set(key, null);
         this.source
           .history(side.run, side.tag, there)
+          .catch((error) => ({ steps: [], pairs: [], error })) // asked for again by Refresh alone
           .then((found) => this.histories.set(key, found))
-          .catch(() => this.histories.delete(key))
-          .finally(() => this.recall());
+          .then(() => this.recall());
       }
       return { ...side, history: there.length ? this.histories.get(key) : { steps: [], pairs: [] } };
     });
@@ -236,6 +256,7 @@ class App {
   }
 
   explainer(rung) {
-    return element("button", { type: "button", class: "explain", "aria-label": "What is this?", title: "What is this?", onclick: () => explain(this.dialogs, rung) }, "?");
+    const link = this.sides[0]?.step.link;
+    return element("button", { type: "button", class: "explain", "aria-label": "What is this?", title: "What is this?", onclick: () => explain(this.dialogs, rung, link) }, "?");
   }
 }

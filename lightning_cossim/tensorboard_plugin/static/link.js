@@ -79,5 +79,16 @@ export function addressOf(state) {
 }
 
 export function writeAddress(state) {
-  page().history.replaceState(page().history.state, "", addressOf(state));
+  try {
+    page().history.replaceState(page().history.state, "", addressOf(state));
+  } catch {
+    // the browser allows no more changes for now: the next one brings the address up to date
+  }
+}
+
+/** Calls back with the state of a link that is opened while the tab is there. */
+export function watchAddress(callback) {
+  page().addEventListener("hashchange", () => {
+    if (page().location.hash.includes(PREFIX)) callback(readAddress());
+  });
 }

@@ -2,6 +2,12 @@
 
 export const PAPER = "https://arxiv.org/abs/2603.29488";
 
+/** What is said of a rung differs where labels do not exclude one another: nothing is centered there. */
+export function textsOf(rung, link) {
+  const { text, sigmoid } = RUNGS[rung];
+  return link === "sigmoid" && sigmoid ? sigmoid : text;
+}
+
 export const RUNGS = {
   raw_cosine: {
     name: "Raw cosine",
@@ -10,6 +16,10 @@ export const RUNGS = {
     text: [
       "The cosine of the angle between two labels' rows in the final linear layer, from −1 to 1.",
       "A softmax gives the same probabilities for every input when one vector is added to all rows. That vector can be chosen so that the raw cosine of any pair becomes 1, or −1. It says nothing of what the model does.",
+    ],
+    sigmoid: [
+      "The cosine of the angle between two labels' rows in the final linear layer, from −1 to 1.",
+      "A sigmoid sees every logit by itself, so the origin is not arbitrary, and nothing is centered. The expected overlap, and with it every gap, refers to this rung.",
     ],
   },
   centered_cosine: {
@@ -29,6 +39,7 @@ export const RUNGS = {
       "The correlation of the two centered logits over the inputs seen, from −1 to 1. In it the directions count that the embeddings really take.",
       "No invertible linear map between embeddings and rows can move it.",
     ],
+    sigmoid: ["The correlation of the two logits over the inputs seen, taken from zero, from −1 to 1. In it the directions count that the embeddings really take."],
   },
   log_odds_variance: {
     name: "Log-odds variance",
@@ -38,6 +49,7 @@ export const RUNGS = {
       "The variance over the inputs of log p(one)/p(other). Small means alike: whatever the input, the odds stay the same.",
       "It does not depend on which other labels exist.",
     ],
+    sigmoid: ["The variance over the inputs of the difference of the two logits. Small means alike."],
   },
   overlap: {
     name: "Probability overlap",

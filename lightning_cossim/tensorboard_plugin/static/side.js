@@ -17,7 +17,7 @@ export class Side {
 
   render({ run, step, order }, isCompared) {
     const [first, ...rest] = headline(step);
-    const where = isCompared ? [element("span", { class: "letter" }, this.letter), element("span", { class: "run" }, `${run} · step ${step.step.toLocaleString("en")}`), " "] : [];
+    const where = isCompared ? [element("span", { class: "letter" }, this.letter), element("span", { class: "run" }, `${run} · ${step.stage} · step ${step.step.toLocaleString("en")}`), " "] : [];
     this.words.replaceChildren(...where, element("b", {}, first), ` ${rest.join(" ")}`);
     this.remarks.textContent = step.remarks.join(" ");
     this.remarks.title = step.remarks.join("\n");

@@ -26,8 +26,10 @@ export class Step {
     return this.byKey.get(keyOf(pair)) ?? -1;
   }
 
+  /** Of any label that some step of the run has shown. */
   nameOf(label) {
-    return this.placeOf.has(label) ? this.names[this.placeOf.get(label)] || `label ${label}` : `label ${label}`;
+    const name = this.placeOf.has(label) ? this.names[this.placeOf.get(label)] : this.known?.get(label);
+    return name || `label ${label}`;
   }
 
   namesAt(index) {
@@ -40,11 +42,11 @@ export class Step {
 
   /** The pairs that have a value at all. */
   get counted() {
-    if (!this.known) {
+    if (!this.pairs) {
       const all = [...this.rungs.map((rung) => this.values[rung])];
-      this.known = Array.from(this.row.keys()).filter((index) => all.some((values) => !Number.isNaN(values[index])));
+      this.pairs = Array.from(this.row.keys()).filter((index) => all.some((values) => !Number.isNaN(values[index])));
     }
-    return this.known;
+    return this.pairs;
   }
 
   /** How many pairs shown are flagged, by flag. */
@@ -54,14 +56,27 @@ export class Step {
     return num;
   }
 
-  /** The same two names in another run, whose head may count its labels in another order. */
+  /** The pair of another run's labels in this one: rows of the same name, or else the only labels that are called so. */
   pairFrom(other, pair) {
     if (!pair) return null;
-    this.byName ??= new Map(this.names.map((name, place) => [name, this.labels[place]]));
-    const labels = pair.map((label) => this.byName.get(other.nameOf(label)));
-    if (labels.some((label) => label === undefined)) return null;
+    const labels = pair.map((label) => this.labelFrom(other, label));
+    if (labels.some((label) => label === null) || labels[0] === labels[1]) return null;
     return labels[0] < labels[1] ? labels : [labels[1], labels[0]];
   }
+
+  labelFrom(other, label) {
+    const [ours, theirs] = [this.known ?? own(this), other.known ?? own(other)];
+    const name = theirs.get(label);
+    if (name === undefined) return null;
+    if (ours.get(label) === name) return label;
+    const called = (names) => Array.from(names).flatMap(([one, text]) => (text === name ? [one] : []));
+    const found = called(ours);
+    return found.length === 1 && called(theirs).length === 1 ? found[0] : null;
+  }
+}
+
+function own(step) {
+  return new Map(step.labels.map((label, place) => [label, step.names[place]]));
 }
 
 /** A matrix n x n in the order of labels; NaN where there is no pair. */

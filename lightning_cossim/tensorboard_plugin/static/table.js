@@ -69,7 +69,7 @@ export class Table {
     const cells = this.columns.map(({ key, text, title, number: right }) => {
       const sorts = key === this.sort;
       const turn = () => this.app.set({ sort: key, down: sorts ? !state.down : Boolean(right) });
-      const button = element("button", { type: "button", title: title ? `Sort by ${title.toLowerCase()}` : `Sort by ${text}`, onclick: turn }, `${text}${sorts ? (state.down ? " ↓" : " ↑") : ""}`);
+      const button = element("button", { type: "button", "data-name": key, title: title ? `Sort by ${title.toLowerCase()}` : `Sort by ${text}`, onclick: turn }, `${text}${sorts ? (state.down ? " ↓" : " ↑") : ""}`);
       return element("th", { scope: "col", class: right ? "number" : "", "aria-sort": sorts ? (state.down ? "descending" : "ascending") : "none" }, button);
     });
     this.head.replaceChildren(element("th", { scope: "col", title: "Pinned pairs stay in all views" }, "pin"), ...cells);

@@ -48,8 +48,21 @@ test("a pair is found in another run by its names", () => {
   other.placeOf = new Map(other.labels.map((label, place) => [label, place]));
   assert.deepEqual(other.pairFrom(one, [2, 6]), [3, 7]);
   other.names = other.names.map((name) => `${name}!`);
-  other.byName = undefined;
   assert.equal(other.pairFrom(one, [2, 6]), null);
+});
+
+test("names that are not of one label alone are no way to find a pair", () => {
+  const [one, other] = [step(), step()];
+  for (const side of [one, other]) side.names = side.names.map((name, place) => (place < 3 ? "the" : name));
+  assert.deepEqual(other.pairFrom(one, [1, 6]), [1, 6]); // the same row, of the same name
+  other.labels = [...other.labels].reverse();
+  assert.equal(other.pairFrom(one, [1, 6]), null);
+});
+
+test("a label keeps the name that some step had for it", () => {
+  const one = step();
+  one.known = new Map([[4711, "zebra"]]);
+  assert.deepEqual([one.nameOf(4711), one.nameOf(12), one.nameOf(2)], ["zebra", "label 12", "Pullover"]);
 });
 
 test("the search wants every word in one of the two labels", () => {
