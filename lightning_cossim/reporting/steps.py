@@ -18,6 +18,7 @@ from torch import Tensor
 from lightning_cossim.functional.ladder import TOWARDS_ALIKE
 from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.report import GapReport, Side
+from lightning_cossim.report.pair import REACHES
 from lightning_cossim.reporting.figures import label_order
 from lightning_cossim.reporting.tags import SHARES
 from lightning_cossim.reporting.wire import FLAGS, MAX_BYTES, Step
@@ -93,6 +94,7 @@ def step_of(report: GapReport, thresholds: Thresholds, *, index: int, time: floa
             for name, values in {**report.rungs, "expected_overlap": report.expected_overlap}.items()
         },
         flag=flag.numpy(),
+        reach=(torch.zeros_like(flag) if report.reach is None else report.reach[shown.pairs]).numpy(),
     )
 
 
@@ -220,6 +222,7 @@ def _records(step: Step) -> Iterator[dict[str, Any]]:
             "other": step.names[step.column[index]],
             **{name: None if math.isnan(values[number]) else values[number] for name, values in columns.items()},
             "flag": FLAGS[step.flag[index]],
+            **({"reachable": REACHES[step.reach[index]]} if step.reach.any() else {}),
         }
 
 

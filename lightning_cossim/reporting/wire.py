@@ -6,7 +6,8 @@ A step is one blob, since TensorBoard's reader takes some forty milliseconds for
 * the **header**, JSON in UTF-8, whose keys are the fields of `Step` and `version`, `blocks`;
 * the **body**, one array of P entries after another, little-endian, as `blocks` names them, `{"name", "type", "low", "high"}`:
   `pair` (uint32, first label times number of labels plus second; missing where all pairs are there, row by row of the upper
-  triangle), one uint16 block for every rung and for `expected_overlap`, and `flag` (uint8: 1 stranger, 2 look-alike, else 0).
+  triangle), one uint16 block for every rung and for `expected_overlap`, `flag` (uint8: 1 stranger, 2 look-alike, else 0), and
+  `reach`, if it was asked for (uint8: 1 no input brings out both labels on top, 2 one does, 3 undecided, else 0).
 
 A uint16 q stands for `low + q / 65534 * (high - low)`, and 65535 for what is not known. Shapes: L labels, P pairs.
 """
@@ -81,9 +82,11 @@ class Step:
     """Rung, or "expected_overlap", to (P,); NaN where not known."""
     flag: Integers
     """(P,), place in `FLAGS`."""
+    reach: Integers
+    """(P,), whether an input brings out both labels on top: 1 no, 2 yes, 3 undecided, 0 not asked for."""
 
 
-_ARRAYS: Final = ("row", "column", "values", "flag")
+_ARRAYS: Final = ("row", "column", "values", "flag", "reach")
 _HEADER: Final = tuple(field.name for field in fields(Step) if field.name not in _ARRAYS)
 
 
@@ -102,6 +105,9 @@ def pack(step: Step) -> bytes:
         arrays.append(_quantized(values, low, high))
     blocks.append({"name": "flag", "type": "uint8"})
     arrays.append(step.flag.astype("u1"))
+    if step.reach.any():
+        blocks.append({"name": "reach", "type": "uint8"})
+        arrays.append(step.reach.astype("u1"))
     header = {"version": VERSION, **{name: _plain(getattr(step, name)) for name in _HEADER}, "blocks": blocks}
     text = json.dumps(header, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
     return b"".join([len(text).to_bytes(4, "little"), text, *(array.tobytes() for array in arrays)])
@@ -136,9 +142,10 @@ def unpack(blob: bytes) -> Step:
     values = {
         block["name"]: _real(arrays[block["name"]], block["low"], block["high"]) for block in blocks if block["type"] == "uint16"
     }
+    reach = arrays.get("reach", np.zeros(num_pairs, dtype=np.uint8))
     known = {name: header[name] for name in _HEADER}
     known["scalars"] = {name: math.nan if value is None else value for name, value in header["scalars"].items()}
-    return Step(**known, row=row, column=column, values=values, flag=arrays["flag"])
+    return Step(**known, row=row, column=column, values=values, flag=arrays["flag"], reach=reach)
 
 
 def _range(values: Floats) -> tuple[float, float]:

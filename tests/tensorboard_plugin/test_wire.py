@@ -1,5 +1,6 @@
 """The wire format: what is packed is unpacked, to the last level of a uint16, and what is broken is said to be."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +23,7 @@ def step(num_labels: int = 12, **settings: Any) -> Step:
 
 
 def same_header(one: Step, other: Step) -> bool:
-    arrays = {"row", "column", "values", "flag", "scalars"}
+    arrays = {"row", "column", "values", "flag", "reach", "scalars"}
     return all(_plain(getattr(one, name)) == _plain(getattr(other, name)) for name in {*Step.__dataclass_fields__} - arrays)
 
 
@@ -65,6 +66,15 @@ def _with(sent: Step, **values: Any) -> Step:
 def test_a_step_is_small(num_labels: int) -> None:
     names = [f"a name that is as long as names of labels are, number {label}" for label in range(num_labels)]
     assert len(pack(step(num_labels, names=names))) < MAX_BYTES
+
+
+def test_reach_goes_along_if_it_was_asked_for() -> None:
+    sent = step(12)
+    asked = dataclasses.replace(sent, reach=np.arange(66, dtype=np.uint8) % 4)
+    np.testing.assert_array_equal(unpack(pack(asked)).reach, asked.reach)
+    np.testing.assert_array_equal(unpack(pack(asked)).flag, sent.flag)
+    assert not unpack(pack(sent)).reach.any()
+    assert len(pack(asked)) < len(pack(sent)) + 66 + 40
 
 
 def test_names_go_as_they_are() -> None:

@@ -40,6 +40,13 @@ export class Step {
     return FLAGS[this.flag[index]] ?? "";
   }
 
+  /** Whether any input at all can bring out both labels of a pair on top; empty where it was not asked for. */
+  onTopAt(index) {
+    const reach = this.reach?.[index] ?? 0;
+    if (reach === 2) return this.flagAt(index) === "look-alike" ? "possible, not seen" : "possible";
+    return ["", "never together", "", "undecided"][reach];
+  }
+
   /** The pairs that have a value at all. */
   get counted() {
     if (!this.pairs) {

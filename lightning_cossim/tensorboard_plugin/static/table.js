@@ -52,6 +52,7 @@ export class Table {
       { key: "flag", text: "flag", of: (pair) => MARKS[step.flagAt(pair)] },
       ...numbers.map((key) => ({ key, text: RUNGS[key]?.short ?? key, title: RUNGS[key]?.name, number: true, signed: key === "gap", of: (pair) => step.values[key][pair] })),
     ];
+    if (step.reach) columns.splice(3, 0, { key: "on_top", text: "on top", title: "Whether any input at all can make the two the most likely labels", of: (pair) => step.onTopAt(pair) });
     if (other) {
       for (const key of ["gap", "overlap"]) {
         const of = (pair) => {

@@ -25,7 +25,7 @@ export function decode(buffer) {
   }
   const rungs = Object.keys(values).filter((name) => name !== "expected_overlap");
   values.gap = values.overlap.map((overlap, pair) => overlap - values.expected_overlap[pair]);
-  return { ...header, num, row, column, values, rungs, flag: arrays.flag };
+  return { ...header, num, row, column, values, rungs, flag: arrays.flag, reach: arrays.reach ?? null };
 }
 
 function readBlocks(buffer, start, blocks) {

@@ -136,3 +136,11 @@ test("zero is the middle of a scale", () => {
   assert.deepEqual(along(stops, -3), [0, 0, 0]);
   assert.deepEqual(along(stops, 7), [255, 255, 255]);
 });
+
+test("whether an input can bring out both labels is said in words", () => {
+  const one = step();
+  assert.equal(one.onTopAt(0), "");
+  one.reach = new Uint8Array(one.num).map((_, pair) => pair % 4);
+  one.flag = new Uint8Array(one.num).map((_, pair) => (pair === 6 ? 2 : 1));
+  assert.deepEqual([0, 1, 2, 3, 6].map((pair) => one.onTopAt(pair)), ["", "never together", "possible", "undecided", "possible, not seen"]);
+});
