@@ -515,7 +515,7 @@ class LabelSimilarityMonitor(Callback):
             report = session.processes.together(functools.partial(_searched, session, window, shown=shown))
             scalars = {**report.scalars, "overhead_fraction": last.scalars["overhead_fraction"]}
             where: dict[str, Any] = {"stage": last.stage, "step": last.step, "dataloader_idx": last.dataloader_idx}
-            report = replace(report, scalars=scalars, alerts=last.alerts, **where)
+            report = replace(report, scalars=scalars, alerts=last.alerts, ranking_drift=last.ranking_drift, **where)
             self._reporter.renew(session.processes.together(functools.partial(judged, report, self.thresholds)))
 
     def _gets_more(self, report: GapReport) -> bool:

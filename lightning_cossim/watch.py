@@ -12,6 +12,7 @@ from lightning_cossim.config import LabelSelection
 from lightning_cossim.errors import InputError
 from lightning_cossim.functional.neighbors import seconds_of_search
 from lightning_cossim.functional.overlap import Overlap
+from lightning_cossim.functional.rankings import Rankings, ranking_drift
 from lightning_cossim.head import Head, Weights
 from lightning_cossim.layers import is_compiled
 from lightning_cossim.observer import HeadObserver
@@ -83,6 +84,8 @@ class HeadWatch:
         self._windows: dict[str, Window | VocabularyWindow] = {}
         self._summaries: dict[str, VocabularySummary] = {}
         """Stage to what its last window saw, where there are very many labels."""
+        self._rankings: dict[str, Rankings] = {}
+        """Stage to those of its last report."""
         self._called: set[str] = set()
         self._told: set[tuple[str, str]] = set()
         self._counted: Tensor | None = None
@@ -162,7 +165,15 @@ class HeadWatch:
         if not report.num_inputs and stage not in self._called:
             self.warn(f"watching {self.head.path}: {self._why_not_called()}")
         self._remark(stage, report)
-        return self._named(report)
+        return self._named(self._compared(stage, report))
+
+    def _compared(self, stage: str, report: GapReport) -> GapReport:
+        """The report, with how far its rankings have moved since the last one of the stage."""
+        before, now = self._rankings.get(stage), report.rankings
+        if now is None:
+            return report
+        self._rankings[stage] = now
+        return report if before is None else replace(report, ranking_drift=ranking_drift(before, now))
 
     @property
     def summarized(self) -> list[str]:

@@ -194,3 +194,14 @@ def test_language_model_finds_words_that_may_stand_for_one_another(tmp_path: Pat
     assert all(overlap > 0.9 for *_, overlap, _ in tables[AGREED])
     assert sum("be" in (one, other) for one, other, *_ in tables[LOOKALIKES]) >= 3
     assert len(tables[STRANGERS]) == 8
+
+
+def test_paper_examples_agree_with_the_paper(tmp_path: Path) -> None:
+    """Every number beside theirs, and a picture of every head; it ends in an error if one differs."""
+    text = run("paper_examples.py", cwd=tmp_path)
+    assert "DIFFERS" not in text
+    assert "Every number agrees." in text
+    for theirs in ("0.777278", "0.324324", "-0.588172", "-0.805000", "[(0, 1), (0, 4), (1, 2), (2, 3), (3, 4)]"):
+        assert len(re.findall(re.escape(theirs), text)) >= 2
+    pictures = sorted(path.name for path in (tmp_path / "paper_examples").iterdir())
+    assert pictures == ["centered.png", "fixed_length.png", "lost_region.png", "other_rankings.png", "translation.png"]

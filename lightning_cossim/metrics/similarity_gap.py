@@ -221,6 +221,7 @@ class SimilarityGap(EmbeddingGeometry):
             common_mode_ratio=common_mode_ratio(W_KD, live=live_K).item(),
             min_probability=self.min_probability,
             remarks=self._remarks(live_K, num_inputs, num_skipped),
+            unembedding=W_KD,
         )
 
     def _remarks(self, live_K: Tensor, num_inputs: int, num_skipped: int) -> dict[str, str]:

@@ -37,6 +37,7 @@ def as_dict(report: "GapReport") -> dict[str, Any]:
         "undefined": dict(report.undefined),
         "remarks": dict(report.remarks),
         "alerts": list(report.alerts),
+        "ranking_drift": None if math.isnan(report.ranking_drift) else report.ranking_drift,
         "unreachable": None if report.unreachable is None else list(report.unreachable),
         "num_undecided": report.num_undecided,
         "labels": [

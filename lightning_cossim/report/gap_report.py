@@ -17,6 +17,7 @@ from lightning_cossim.functional.agreement import neighbor_jaccard_chance
 from lightning_cossim.functional.ladder import LADDERS, RUNGS, Ladder
 from lightning_cossim.functional.overlap import Link
 from lightning_cossim.functional.pairs import Pairs
+from lightning_cossim.functional.rankings import Rankings, rankings_of
 from lightning_cossim.report.export import as_dict, as_frame
 from lightning_cossim.report.pair import REACHES, Flag, OnTop, Pair
 from lightning_cossim.report.statistics import NUM_NEIGHBORS, Statistics
@@ -95,6 +96,10 @@ class GapReport:
     """Side to boolean (P,), the pairs beyond the thresholds; empty until `Thresholds` have been applied."""
     alerts: tuple[str, ...] = ()
     """The alerts that act at this report, in words."""
+    rankings: Rankings | None = None
+    """The cosines between differences of the most probable labels: they decide which orders of labels there can be."""
+    ranking_drift: float = math.nan
+    """By how much these have changed since the last report of the stage, on average, in [0, 2]; NaN at the first."""
     reach: Tensor | None = None
     """int8 (P,), place in `REACHES` of the verdict on a pair; None: reachability was not asked for (`Schedule.reachability`)."""
     unreachable: tuple[str, ...] | None = None
@@ -121,6 +126,7 @@ class GapReport:
         remarks: Mapping[str, str],
         sampling: str = "",
         overlap_error: Tensor | None = None,
+        unembedding: Tensor | None = None,
     ) -> "GapReport":
         """The report of a ladder.
 
@@ -140,6 +146,7 @@ class GapReport:
             remarks: what is odd, kind to text.
             sampling: how the pairs were chosen, if they are not all.
             overlap_error: (P,), by how much the overlaps may be larger; None: they are exact.
+            unembedding: (K, D), of which the rankings are; None: they are left out.
         """
         ladder = LADDERS[link]
         kept_K = kept_labels(mean_probs, live=live, num_inputs=num_inputs, min_probability=min_probability)
@@ -179,6 +186,7 @@ class GapReport:
             standard_errors=found.standard_errors,
             sampling=sampling,
             overlap_error=overlap_error,
+            rankings=None if unembedding is None else rankings_of(unembedding, mean_probs, kept_K),
         )
 
     @property

@@ -88,7 +88,7 @@ def as_text(report: "GapReport", top: int) -> str:
             *(f"Note: {remark}." for remark in report.remarks.values()),
             f"Share of the probability overlap that each similarity explains (1: all, 0: none)\n{shares}",
             *_flagged(report),
-            *(f"{line}." for line in _reached(report)),
+            *(f"{line}." for line in (*_reached(report), *_drifted(report))),
             *(f"{title}\n{text_table(list(columns.values()), rows)}" for title, rows in tables),
         ]
     )
@@ -116,6 +116,14 @@ def _reached(report: "GapReport") -> list[str]:
     more = f" and {len(report.unreachable) - _NAMED} more" if len(report.unreachable) > _NAMED else ""
     counted = _counted(len(report.unreachable), "label")
     return [f"{counted} that no input can make the most likely one: {names}{more}{undecided}"]
+
+
+def _drifted(report: "GapReport") -> list[str]:
+    """A line on how far rankings have moved, from the second report on."""
+    if report.rankings is None or math.isnan(report.ranking_drift):
+        return []
+    what = f"the cosines between differences of the {len(report.rankings.labels)} most probable labels"
+    return [f"Rankings: {what} have changed by {report.ranking_drift:.2g} on average since the last report"]
 
 
 def _counted(number: int, noun: str) -> str:

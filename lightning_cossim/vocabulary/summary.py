@@ -125,6 +125,7 @@ class VocabularySummary:
             remarks=self._remarks(looked_at, counted_K, live_K, num_inputs),
             sampling=sampling,
             overlap_error=error_P.nan_to_num(0).float(),
+            unembedding=W_KD,
         )
 
     def _overlaps(self, pairs: Pairs, whole: SparseOverlap, half_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
