@@ -396,9 +396,15 @@ def test_rows_and_biases_that_are_not_finite_are_left_out(bad: float) -> None:
 
 
 def test_no_live_label_and_no_question_is_no_error() -> None:
-    assert label_reachability(torch.full((3, 2), torch.nan)).verdicts == []
+    assert label_reachability(torch.full((3, 2), torch.nan), bias=torch.ones(3)).verdicts == []
     assert label_reachability(SQUARE, labels=torch.tensor([], dtype=torch.int64)).verdicts == []
     assert pair_reachability(SQUARE, pairs=torch.zeros(0, 2, dtype=torch.int64)).verdicts == []
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e-12, 1e12, 1e150])
+def test_no_head_is_too_small_or_too_large(scale: float) -> None:
+    assert decided(SQUARE * scale) == ["yes", "yes", "yes", "no"]
+    assert decided(SQUARE * scale, torch.tensor([0, 0, 0, scale], dtype=torch.float64)) == ["yes"] * 4
 
 
 @pytest.mark.parametrize("height", [1e-13, 1e-8])
