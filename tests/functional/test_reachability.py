@@ -16,7 +16,7 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from lightning_cossim.errors import InputError
-from lightning_cossim.functional import Reachability, label_reachability, pair_reachability, separation
+from lightning_cossim.functional import Reachability, answers, label_reachability, pair_reachability, separation
 from lightning_cossim.functional import decisions as stages
 from lightning_cossim.functional.ascent import Climb
 from lightning_cossim.functional.scaled_head import ScaledHead
@@ -496,7 +496,7 @@ def test_time_may_be_over_at_any_point(looks: int, monkeypatch: pytest.MonkeyPat
     head = planted_head(3)
     W, b = torch.from_numpy(head.W), torch.from_numpy(head.b)
     ticks = itertools.count()
-    for module in (stages, separation):
+    for module in (answers, separation):
         monkeypatch.setattr(module, "perf_counter", lambda: float(next(ticks)))
     monkeypatch.setattr(stages, "_MOST_ROUNDS", looks % 3)
     monkeypatch.setattr(stages, "_BLOCK", 3)
