@@ -21,6 +21,7 @@ MONITOR = "tests/test_monitor.py"
 GAP = "tests/metrics/test_similarity_gap.py"
 VOCABULARY = "tests/test_vocabulary.py"
 RUNS = "tests/test_runs.py"
+REACH = "tests/functional/test_reachability.py"
 HEADS = "tests/compatibility/test_heads.py::test_a_user_gets_what_the_table_says"
 
 
@@ -657,6 +658,44 @@ MUTANTS = (
             ),
         ),
         ("tests/compatibility/test_execution.py::test_a_user_gets_what_the_table_says",),
+    ),
+    Mutant(
+        "takes one label of a pair on top for both",
+        (("functional/scaled_head.py", "scores_BK.gather(1, own_BT).amin(dim=1)", "scores_BK.gather(1, own_BT).amax(dim=1)"),),
+        (f"{REACH}::test_answers_are_those_of_other_methods",),
+    ),
+    Mutant(
+        "proves with a mixture that has less bias",
+        (
+            ("functional/mixtures.py", " & (advantage_P <= RESIDUAL)", ""),
+            ("functional/interior_point.py", "sum_Bn[:, self.num_bounds - 1].clamp(max=0)", "sum_Bn[:, self.num_bounds - 1]"),
+        ),
+        (f"{REACH}::test_answers_are_those_of_other_methods",),
+    ),
+    Mutant(
+        "takes a neighbour within rounding for a proof",
+        (("functional/mixtures.py", "RESIDUAL * reach_P.clamp(max=1)", "reach_P.new_tensor(RESIDUAL)"),),
+        (f"{REACH}::test_what_is_beyond_float64_is_undecided",),
+    ),
+    Mutant(
+        "replaces a label by a mixture that it is in",
+        (("functional/mixtures.py", "weights_BS.masked_fill(is_own_BS, 0)", "weights_BS"),),
+        (f"{REACH}::test_rows_around_one_point_share_a_mixture",),
+    ),
+    Mutant(
+        "takes labels asked for among their own rivals",
+        (("functional/ascent.py", "weight_BK.scatter(1, own_BT, -1).topk", "weight_BK.topk"),),
+        (f"{REACH}::test_with_equal_rows_throughout_the_bias_decides_alone",),
+    ),
+    Mutant(
+        "looks at no rivals but the first",
+        (("functional/separation.py", "near_C[place] and num_new", "False"),),
+        (f"{REACH}::test_the_means_are_named",),
+    ),
+    Mutant(
+        "keeps an input at which two labels tie",
+        (("functional/decisions.py", "seen.get(tuple(own), (0.0, f_D))[0]", "-1 and tuple(own) not in seen"),),
+        (f"{REACH}::test_what_inputs_rank_first_is_reachable",),
     ),
 )
 

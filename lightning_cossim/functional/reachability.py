@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from lightning_cossim.errors import InputError, expected
-from lightning_cossim.functional.decisions import Decisions, Means, Verdict
+from lightning_cossim.functional.answers import Answers, Means, Verdict
+from lightning_cossim.functional.decisions import decide
 from lightning_cossim.functional.inputs import check_matrix, check_pairs, live_labels
 from lightning_cossim.functional.mixtures import Certificate
 from lightning_cossim.functional.precision import full_precision, working_dtype
@@ -173,16 +174,16 @@ def _reachability(
     place_K[index] = torch.arange(len(index))
     own_PT = place_K[labels.cpu()].reshape(len(labels), 1 if labels.ndim == 1 else 2)
     with full_precision(W_KD):
-        decisions = Decisions(ScaledHead.of(W_KD, b_K), own_PT, time_limit=time_limit, progress=progress)
+        answers = Answers(ScaledHead.of(W_KD, b_K), own_PT, time_limit=time_limit, progress=progress)
         if len(own_PT):
-            decisions.decide(embeddings)
+            decide(answers, embeddings)
     device, dtype = unembedding.device, working_dtype(unembedding)
     return Reachability(
-        decisions.verdicts,
-        decisions.margins.to(device, dtype),
-        decisions.witnesses.to(device, dtype),
-        [None if one is None else one._replace(rivals=index[one.rivals]) for one in decisions.certificates],
-        decisions.means,
+        answers.verdicts,
+        answers.margins.to(device, dtype),
+        answers.witnesses.to(device, dtype),
+        [None if one is None else one._replace(rivals=index[one.rivals]) for one in answers.certificates],
+        answers.means,
         labels.to(device),
     )
 

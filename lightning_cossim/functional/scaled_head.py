@@ -50,14 +50,11 @@ class ScaledHead(NamedTuple):
     @classmethod
     def of(cls, W_KD: Tensor, b_K: Tensor) -> Self:
         """Of finite rows and biases, in float64."""
-        tiny = 16 * torch.finfo(W_KD.dtype).eps
-        rows_KD, bias_K = W_KD - W_KD.mean(dim=0), b_K - b_K.mean()
-        length = _root_mean_square(rows_KD.norm(dim=1))
-        spread = _root_mean_square(bias_K)
-        if len(b_K) and float(bias_K.abs().max()) <= tiny * float(b_K.abs().max()):
-            spread = 0.0
-        rows_KD = rows_KD / length if length else rows_KD
-        return cls(W_KD, b_K, rows_KD, bias_K / spread if spread else torch.zeros_like(bias_K), length, spread)
+        rows_KD, length = _scaled(W_KD - W_KD.mean(dim=0))
+        bias_K, spread = _scaled(b_K - b_K.mean())
+        if spread <= 16 * torch.finfo(b_K.dtype).eps * _scaled(b_K)[1]:
+            bias_K, spread = torch.zeros_like(b_K), 0.0
+        return cls(W_KD, b_K, rows_KD, bias_K, length, spread)
 
     @property
     def block(self) -> int:
@@ -117,6 +114,11 @@ def margins(scores_BK: Tensor, own_BT: Tensor) -> Tensor:
     return least_B - scores_BK.scatter_(1, own_BT, -torch.inf).amax(dim=1)
 
 
-def _root_mean_square(values: Tensor) -> float:
-    largest = float(values.abs().max()) if len(values) else 0.0  # squares of what is very small would vanish
-    return largest * float((values / largest).square().mean().sqrt()) if largest else 0.0
+def _scaled(values: Tensor) -> tuple[Tensor, float]:
+    """Values (K, ...) at a root mean square length of 1, and what it was; zeros as they are."""
+    largest = float(values.abs().max()) if values.numel() else 0.0
+    if not largest:
+        return values, 0.0
+    values = values / largest  # the squares of what is very small would vanish
+    length = float((values.square().sum() / len(values)).sqrt())
+    return values / length, largest * length

@@ -164,6 +164,6 @@ def _polished(head: ScaledHead, own_T: Tensor, rivals_M: Tensor, y_R: Tensor) ->
     is_own_S = counts < num_own
     points_SE = head.points[labels_R[counts]] - head.points[own_T].mean(dim=0)
     A = torch.cat([torch.where(is_own_S[:, None], 1.0, -1.0) * points_SE, is_own_S[:, None], ~is_own_S[:, None]], dim=1).numpy().T
-    change = np.linalg.lstsq(A, np.array([*[0.0] * points_SE.shape[1], 1, 1]) - A @ (2 * y_R[counts].numpy()))[0]
+    change = np.linalg.lstsq(A, np.array([*[0.0] * points_SE.shape[1], 1, 1]) - A @ (2 * y_R[counts].numpy()), rcond=None)[0]
     y_R = y_R.new_zeros(len(y_R)).index_copy(0, counts, 2 * y_R[counts] + torch.from_numpy(change))
     return certificate_of(head, own_T, y_R[:num_own], rivals_M, y_R[num_own:])

@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +16,11 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from lightning_cossim.errors import InputError
-from lightning_cossim.functional import Reachability, label_reachability, pair_reachability, separation
+from lightning_cossim.functional import Reachability, answers, label_reachability, pair_reachability, separation
 from lightning_cossim.functional import decisions as stages
 from lightning_cossim.functional.ascent import Climb
-from lightning_cossim.functional.separation import Outcome
+from lightning_cossim.functional.scaled_head import ScaledHead
+from lightning_cossim.functional.separation import Outcome, solve
 from tests import strategies
 from tests.functional.test_centering import W2, W3
 
@@ -328,7 +330,7 @@ def test_with_equal_rows_throughout_the_bias_decides_alone() -> None:
 
 
 def test_one_label_is_always_on_top() -> None:
-    result = label_reachability(torch.tensor([[1.0, 2.0]]))
+    result = label_reachability(torch.tensor([[1.0, 2.0]]), embeddings=torch.ones(3, 2))
     assert result.verdicts == ["yes"]
     assert result.witnesses.tolist() == [[0, 0]]
     assert result.margins.item() == torch.inf
@@ -394,9 +396,15 @@ def test_rows_and_biases_that_are_not_finite_are_left_out(bad: float) -> None:
 
 
 def test_no_live_label_and_no_question_is_no_error() -> None:
-    assert label_reachability(torch.full((3, 2), torch.nan)).verdicts == []
+    assert label_reachability(torch.full((3, 2), torch.nan), bias=torch.ones(3)).verdicts == []
     assert label_reachability(SQUARE, labels=torch.tensor([], dtype=torch.int64)).verdicts == []
     assert pair_reachability(SQUARE, pairs=torch.zeros(0, 2, dtype=torch.int64)).verdicts == []
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e-12, 1e12, 1e150])
+def test_no_head_is_too_small_or_too_large(scale: float) -> None:
+    assert decided(SQUARE * scale) == ["yes", "yes", "yes", "no"]
+    assert decided(SQUARE * scale, torch.tensor([0, 0, 0, scale], dtype=torch.float64)) == ["yes"] * 4
 
 
 @pytest.mark.parametrize("height", [1e-13, 1e-8])
@@ -488,7 +496,7 @@ def test_time_may_be_over_at_any_point(looks: int, monkeypatch: pytest.MonkeyPat
     head = planted_head(3)
     W, b = torch.from_numpy(head.W), torch.from_numpy(head.b)
     ticks = itertools.count()
-    for module in (stages, separation):
+    for module in (answers, separation):
         monkeypatch.setattr(module, "perf_counter", lambda: float(next(ticks)))
     monkeypatch.setattr(stages, "_MOST_ROUNDS", looks % 3)
     monkeypatch.setattr(stages, "_BLOCK", 3)
@@ -502,6 +510,23 @@ def test_progress_goes_to_one() -> None:
     assert all(one <= other for one, other in itertools.pairwise(told))
     assert len(told) > 3
     assert told[-1] == 1
+
+
+def test_a_solver_that_fails_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = ScaledHead.of(SQUARE, torch.zeros(4, dtype=torch.float64))
+    own, rivals = torch.tensor([3]), torch.tensor([0, 1, 2])
+    assert solve(head, own, rivals, 1, torch.inf).certificate is not None
+    assert solve(head, own, rivals, 1, 0.0) == Outcome()
+    monkeypatch.setattr(separation, "linprog", lambda *args, **options: SimpleNamespace(status=4))
+    assert solve(head, own, rivals, 1, torch.inf) == Outcome()
+    monkeypatch.setattr(separation, "_MOST_ROUNDS", 0)
+    assert solve(head, own, rivals, 1, torch.inf) == Outcome()
+
+
+def test_programs_that_do_not_end_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the solver."""
+    monkeypatch.setattr(separation, "_MOST_STEPS", 1)
+    assert label_reachability(SQUARE).means == ["direction"] * 3 + ["solver"]
 
 
 # ---- errors
