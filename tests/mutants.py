@@ -21,6 +21,7 @@ MONITOR = "tests/test_monitor.py"
 GAP = "tests/metrics/test_similarity_gap.py"
 VOCABULARY = "tests/test_vocabulary.py"
 RUNS = "tests/test_runs.py"
+TAB = "tests/tensorboard_plugin"
 REACH = "tests/functional/test_reachability.py"
 HEADS = "tests/compatibility/test_heads.py::test_a_user_gets_what_the_table_says"
 
@@ -696,6 +697,84 @@ MUTANTS = (
         "keeps an input at which two labels tie",
         (("functional/decisions.py", "seen.get(tuple(own), (0.0, f_D))[0]", "-1 and tuple(own) not in seen"),),
         (f"{REACH}::test_what_inputs_rank_first_is_reachable",),
+    ),
+    Mutant(
+        "a value that is not known goes over the wire as a number",
+        (
+            (
+                "reporting/wire.py",
+                "np.where(known, exact.round().clip(0, UNKNOWN - 1), UNKNOWN)",
+                "exact.round().clip(0, UNKNOWN - 1)",
+            ),
+        ),
+        (f"{TAB}/test_wire.py::test_values_come_back_to_half_a_level",),
+    ),
+    Mutant(
+        "a step is written twice",
+        (("reporting/recorder.py", "if report.step <= last:", "if report.step < last:"),),
+        (f"{TAB}/test_written.py::test_a_step_is_written_once_and_none_before_it",),
+    ),
+    Mutant(
+        "a sequence of blobs without its rank",
+        (("reporting/tensorboard.py", ", tensor_shape=shape)", ")"),),
+        (f"{TAB}/test_written.py::test_every_report_is_a_step", f"{TAB}/test_routes.py::test_every_run_stage_and_step_is_listed"),
+    ),
+    Mutant(
+        "the furthest look-alikes are not shown of many labels",
+        (("reporting/steps.py", "first = [_top(gap), _top(-gap)]", "first = [_top(gap)]"),),
+        (f"{TAB}/test_steps.py::test_what_matters_is_among_them",),
+    ),
+    Mutant(
+        "the last step of a vocabulary does not wait for its look-alikes",
+        (("reporter.py", "[report for report in last if self.waits(report)]", "[]"),),
+        (f"{TAB}/test_written.py::test_the_last_step_of_a_vocabulary_has_its_look_alikes",),
+    ),
+    Mutant(
+        "a run that has gone is an error of the server",
+        (("tensorboard_plugin/plugin.py", "except (errors.NotFoundError, KeyError):", "except errors.NotFoundError:"),),
+        (f"{TAB}/test_routes.py::test_a_run_that_has_gone_is_not_found",),
+    ),
+    Mutant(
+        "the number of steps that the user asked for is overruled",
+        (
+            (
+                "tensorboard_plugin/loader.py",
+                'flags.samples_per_plugin.setdefault("lightning_cossim", KEPT_STEPS)',
+                'flags.samples_per_plugin["lightning_cossim"] = KEPT_STEPS',
+            ),
+        ),
+        (f"{TAB}/test_loader.py::test_steps_are_kept_unless_the_user_says_otherwise",),
+    ),
+    Mutant(
+        "every start of TensorBoard imports torch",
+        (("reporting/wire.py", "import numpy as np\n", "import numpy as np\nimport torch\n"),),
+        (f"{TAB}/test_loader.py::test_a_start_of_tensorboard_imports_no_torch",),
+    ),
+    Mutant(
+        "the audit compares a head that was not moved",
+        (("audit.py", "rows.double() + v_D", "rows.double()"),),
+        ("tests/test_audit.py::test_the_audit_can_fail",),
+    ),
+    Mutant(
+        "a pair with a row that is not finite is asked for",
+        (("reach.py", " if finite_K[list(pair)].all()", ""),),
+        ("tests/test_reach.py::test_rows_that_are_not_finite_are_left_out",),
+    ),
+    Mutant(
+        "the raw cosine is said to be unchanged by a translation",
+        (
+            (
+                "functional/symmetries.py",
+                'frozenset({"row_scale", "global_scale"',
+                'frozenset({"translation", "row_scale", "global_scale"',
+            ),
+        ),
+        ("tests/metrics/test_invariances.py::test_what_a_metric_names_leaves_it_unchanged",),
+    ),
+    Mutant(
+        "rankings that turn either way drift nowhere",
+        (("functional/rankings.py", "[upper[0], upper[1]].abs()", "[upper[0], upper[1]]"),),
+        ("tests/functional/test_rankings.py::test_drift_is_what_the_reference_says",),
     ),
 )
 
