@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -58,12 +57,10 @@ class Served:
 
 
 @contextlib.contextmanager
-def tensorboard(logdir: Path, *flags: str, python: Sequence[str] = (sys.executable,), **environment: str) -> Iterator[Served]:
-    """Start one; it takes a port that is free."""
+def tensorboard(logdir: Path, *flags: str, python: Sequence[str] = (sys.executable,), cwd: Path = ROOT) -> Iterator[Served]:
+    """Start one; it takes a port that is free, and has the package that lies in `cwd`, if there is one."""
     command = [*python, "-m", "tensorboard.main", "--logdir", str(logdir), "--host", "127.0.0.1", "--port", "0", *flags]
-    with subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=ROOT, env={**os.environ, **environment}
-    ) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=cwd) as process:
         try:
             assert process.stderr is not None, "a pipe"
             said = []
