@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lightning_cossim.analysis import analyze
     from lightning_cossim.config import Display, LabelSelection, Schedule
     from lightning_cossim.errors import AlertRaised, LabelSimilarityError
     from lightning_cossim.monitor import LabelSimilarityMonitor
@@ -27,6 +28,7 @@ __all__ = [
     "Schedule",
     "Thresholds",
     "__version__",
+    "analyze",
 ]
 
 _HOME = {
@@ -40,6 +42,7 @@ _HOME = {
     "LabelSimilarityMonitor": "monitor",
     "Schedule": "config",
     "Thresholds": "thresholds",
+    "analyze": "analysis",
 }
 
 

@@ -2,9 +2,13 @@
 
 lightning-cossim config                    print the thresholds that hold by default, with their help, as YAML
 lightning-cossim config --check FILE...    say in one line each what is wrong with files of thresholds
+lightning-cossim analyze CHECKPOINT        report on the head of a trained model
+lightning-cossim compare BEFORE AFTER      say what has moved between two checkpoints
 """
 
 import argparse
+import functools
+import math
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -14,12 +18,17 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import docstring_parser
 
-from lightning_cossim.errors import ConfigError
-from lightning_cossim.thresholds import Alert, Thresholds
+from lightning_cossim.alerts import in_words
+from lightning_cossim.errors import ConfigError, LabelSimilarityError
+from lightning_cossim.functional.overlap import Link
+from lightning_cossim.report import GapReport
+from lightning_cossim.tables import text_table
+from lightning_cossim.thresholds import Alert, Thresholds, evaluate
 
 __all__ = ["commented_default", "main"]
 
 _WIDTH = 100
+_ANALYZE = "The rungs of the weights always; with --logits overlaps and gaps too, with --embeddings all of them."
 _EXAMPLE = """\
 # alerts:
 #   - scalar: gap_behaviour
@@ -31,16 +40,94 @@ _EXAMPLE = """\
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit status: 0 if all is well, 2 if a file is not."""
+    """Run the command; its exit status: 0 if all is well, 1 if `--fail-on` says so, 2 if a file is not as it has to be."""
     parser = argparse.ArgumentParser(prog="lightning-cossim", description="Where cosine similarity and probabilities part.")
     commands = parser.add_subparsers(required=True, metavar="command")
     config = commands.add_parser("config", help="print the default thresholds as commented YAML, or check files of them")
     config.add_argument("--check", nargs="+", metavar="FILE", help="files to check: one line for each that is wrong")
+    config.set_defaults(run=_config)
+    analysis = commands.add_parser("analyze", help="report on the head of a trained model", description=_ANALYZE)
+    _add_head(analysis, "checkpoint")
+    analysis.add_argument("--out", metavar="FOLDER", help="write the report as Markdown, JSON, CSV, and for TensorBoard")
+    fails = "exit with 1 if an alert of these thresholds is breached; where there are none, if a pair is flagged"
+    analysis.add_argument("--fail-on", metavar="YAML", help=fails)
+    reaches = "decide which labels any input can make the most likely one"
+    analysis.add_argument("--reachability", action="store_true", help=reaches)
+    analysis.set_defaults(run=_analyze)
+    compare = commands.add_parser("compare", help="say what has moved between two checkpoints")
+    _add_head(compare, "before", "after")
+    compare.set_defaults(run=_compare)
     given = parser.parse_args(arguments)
+    try:
+        status: int = given.run(given)
+    except LabelSimilarityError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return status
+
+
+def _add_head(parser: argparse.ArgumentParser, *checkpoints: str) -> None:
+    for checkpoint in checkpoints:
+        parser.add_argument(checkpoint, help="a Lightning checkpoint, a state dict, safetensors or their index, .npy or .npz")
+    parser.add_argument("--head", help="dotted path of the final linear layer; default: the only one with a usual name")
+    parser.add_argument("--bias", help="name of its bias, or none; default: the one beside its weight")
+    parser.add_argument("--logits", metavar="FILE", help="the model's logits (N, K)")
+    parser.add_argument("--embeddings", metavar="FILE", help="what goes into the head (N, D)")
+    parser.add_argument("--labels", metavar="FILE", help="names of the labels, one a line")
+    parser.add_argument("--link", choices=get_args(Link), default="softmax", help="from logits to probabilities")
+
+
+def _config(given: argparse.Namespace) -> int:
     if given.check is None:
         print(commented_default(), end="")
         return 0
     return max(_check(Path(path)) for path in given.check)
+
+
+def _analyze(given: argparse.Namespace) -> int:
+    from lightning_cossim.analysis import write_analysis
+
+    thresholds = Thresholds() if given.fail_on is None else Thresholds.from_yaml(given.fail_on)
+    report = _report(given, given.checkpoint, thresholds, reachability=given.reachability)
+    print(report)
+    if given.out is not None:
+        for path in write_analysis(report, given.out, thresholds, warn=functools.partial(print, file=sys.stderr)):
+            print(f"wrote {path}")
+    if given.fail_on is None:
+        return 0
+    reasons = [in_words(breach) for breach in evaluate(report, thresholds)]
+    if not thresholds.alerts:
+        reasons = [f"{int(flags.sum())} {side}" for side, flags in report.flags.items() if flags.any()]
+    for reason in reasons:
+        print(f"fails: {reason}", file=sys.stderr)
+    return 1 if reasons else 0
+
+
+def _compare(given: argparse.Namespace) -> int:
+    from lightning_cossim.analysis import compared
+
+    before, after = (_report(given, path, Thresholds()) for path in (given.before, given.after))
+    names = [name for name in before.scalars if name in after.scalars]
+    scalars = [[name, "", *(_signed(report.scalars[name]).lstrip("+") for report in (before, after))] for name in names]
+    print(text_table(["scalar", "", "before", "after"], scalars))
+    drift, moved = compared(before, after)
+    print(f"\nRankings: cosines between differences of the most probable labels have changed by {_signed(drift)} on average.\n")
+    columns = {before.ladder.cosine: "cosine", "overlap": "overlap", "gap": "gap"}
+    rows = [[one.label, one.other, *(_signed(of[name]) for name in columns for of in (one.before, one.after))] for one in moved]
+    heads = [f"{name} {when}" for name in columns.values() for when in ("before", "after")]
+    print("The pairs that moved most\n" + text_table(["label", "other", *heads], rows))
+    return 0
+
+
+def _signed(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:+.3f}"
+
+
+def _report(given: argparse.Namespace, path: str, thresholds: Thresholds, *, reachability: bool = False) -> GapReport:
+    from lightning_cossim.analysis import analyze
+
+    arrays = {name: getattr(given, name) for name in ("head", "bias", "logits", "embeddings", "labels", "link")}
+    return analyze(path, **arrays, thresholds=thresholds, reachability=reachability, progress=sys.stderr.isatty())
 
 
 def commented_default() -> str:

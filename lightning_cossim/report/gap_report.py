@@ -248,7 +248,7 @@ class GapReport:
         Args:
             side: "strangers" for those that overlap more than expected, largest gap first; "lookalikes" for those that overlap
                 less, largest shortfall first; flagged pairs come before others. Default all, from the most positive gap down.
-                Where gaps are undefined, either side is empty and all pairs come by overlap.
+                Where gaps are undefined, either side is empty and all pairs come by overlap, or by cosine.
             top: how many at the most.
 
         Raises:
@@ -261,7 +261,8 @@ class GapReport:
         gap_P = self.gap
         if side is None:
             counts_P = self.kept[self.compared.row] & self.kept[self.compared.column]
-            key_P = gap_P if gap_P.isfinite().any() else self.rungs["overlap"]
+            keys = (gap_P, self.rungs["overlap"], self.rungs[self.ladder.cosine])
+            key_P = next((one for one in keys if one.isfinite().any()), gap_P)
         else:
             key_P = gap_P if side == "strangers" else -gap_P
             counts_P = key_P > 0

@@ -77,7 +77,8 @@ def as_page(report: "GapReport", top: int) -> str:
 
 def as_text(report: "GapReport", top: int) -> str:
     """What was seen, the shares explained, what is odd, and `top` pairs each way."""
-    shares = "\n".join(f"  {rung:<18}{report.scalars[f'explained_{rung}']:6.2f}" for rung in report.ladder.similarities)
+    explained = {rung: _number(report.scalars[f"explained_{rung}"], ".2f") for rung in report.ladder.similarities}
+    shares = "\n".join(f"  {rung:<18}{share:>6}" for rung, share in explained.items())
     columns = _columns(report)
     tables = [(title, [[_cell(pair, field) for field in columns] for pair in pairs]) for title, pairs in _sides(report, top)]
     return "\n\n".join(
@@ -168,7 +169,8 @@ def _sides(report: "GapReport", top: int) -> list[tuple[str, list["Pair"]]]:
     if report.gap.isfinite().any():
         return [(title, report.pairs(side, top=top)) for side, title in _HEADINGS.items()]
     why = report.undefined.get("gap_behaviour", "")
-    return [(f"Pairs by overlap; what to expect of their cosine is unknown ({why})", report.pairs(top=top))]
+    by = "overlap" if report.rungs["overlap"].isfinite().any() else "cosine"
+    return [(f"Pairs by {by}; what to expect of their cosine is unknown ({why})", report.pairs(top=top))]
 
 
 def _cell(pair: "Pair", field: str) -> str:

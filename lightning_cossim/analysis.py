@@ -1,0 +1,242 @@
+"""Analysis: the report of a head that is already trained, from files or tensors, without a training run.
+
+Shapes: K labels, D embedding dimensions, N inputs.
+"""
+
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_cossim.checkpoints import CheckpointError, SavedHead, read_array, read_head, read_names
+from lightning_cossim.config import Display, LabelSelection
+from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind
+from lightning_cossim.functional.rankings import ranking_drift
+from lightning_cossim.head import Head
+from lightning_cossim.observer import Observation
+from lightning_cossim.processes import ALONE
+from lightning_cossim.progress import bar
+from lightning_cossim.reach import reach_of, with_reach
+from lightning_cossim.report import GapReport
+from lightning_cossim.reporting.pages import Pages
+from lightning_cossim.reporting.publisher import Publisher
+from lightning_cossim.thresholds import Thresholds, judged
+from lightning_cossim.vocabulary import VocabularyWindow
+from lightning_cossim.window import Window
+
+__all__ = ["Moved", "analyze", "compared", "write_analysis"]
+
+_BATCH = 1024
+_MANY = 20_000
+"""Labels from which on a search for neighbours takes seconds."""
+
+File = str | PathLike[str]
+
+
+def analyze(
+    checkpoint: File,
+    *,
+    head: str | None = None,
+    bias: str | None = None,
+    logits: File | Tensor | None = None,
+    embeddings: File | Tensor | None = None,
+    labels: File | Sequence[str] | None = None,
+    link: Link = "softmax",
+    overlap: OverlapKind = "bhattacharyya",
+    thresholds: Thresholds = Thresholds(),
+    reachability: bool = False,
+    progress: bool = False,
+) -> GapReport:
+    """The report of a head that is already trained: what the monitor would have said of it.
+
+    The rungs of the weights always; logit correlation and log-odds variance with `embeddings`, the overlap and the gaps with
+    either. Of more than 512 labels, a sample of the pairs is looked at, as in a vocabulary.
+
+    Args:
+        checkpoint: a Lightning checkpoint, a state dict, safetensors or their index, `.npy` or `.npz`. No code in it is run.
+        head: dotted path of the final linear layer, or the name of its weight; default: the only one with a usual name.
+        bias: the name of the bias, "none" for none; default: the one beside the weight.
+        logits: (N, K), the model's final ones, or a file of them; default: worked out from the embeddings.
+        embeddings: (N, D), what goes into the head, or a file of it.
+        labels: a name for every label, or a file with one a line.
+        link: from logits to probabilities.
+        overlap: which probability overlap.
+        thresholds: from which gap on a pair is flagged.
+        reachability: whether to decide which labels any input can make the most likely one; up to four minutes.
+        progress: whether to show how far long work is.
+
+    Raises:
+        CheckpointError: a file that cannot be read or does not fit, in one line.
+
+    Source: THEORY §3 to §6; Nielsen, arXiv 2603.29488.
+    """
+    saved = read_head(checkpoint, head, bias)
+    num_labels, embedding_dim = saved.unembedding.shape
+    f_ND = _array(embeddings, "embeddings", embedding_dim, "embedding dimension")
+    z_NK = _array(logits, "logits", num_labels, "label")
+    if f_ND is not None and z_NK is not None and len(f_ND) != len(z_NK):
+        raise CheckpointError(f"{checkpoint}: expected as many logits as embeddings, got {len(z_NK)} and {len(f_ND)}.")
+    names = _names(labels, num_labels)
+    if len(names) != num_labels:
+        raise CheckpointError(f"{checkpoint}: expected a name for each of {num_labels} labels, got {len(names)}.")
+    report = _report(saved, f_ND, z_NK, Overlap.of(num_labels, kind=overlap, link=link), progress=progress)
+    report = replace(report, step=saved.step, names=tuple(names[label] for label in report.labels))
+    report = judged(report, thresholds)
+    if not reachability:
+        return report
+    shown = torch.zeros(1, embedding_dim) if f_ND is None else f_ND[:256]
+    with bar("reachability", shown=progress) as told:
+        reach = reach_of([report], saved.unembedding, saved.bias, shown, time_limit=120.0, progress=told)
+    return with_reach(report, reach, names)
+
+
+def _names(labels: File | Sequence[str] | None, num_labels: int) -> tuple[str, ...]:
+    if labels is None:
+        return tuple(map(str, range(num_labels)))
+    return read_names(labels, num_labels) if isinstance(labels, str | PathLike) else tuple(labels)
+
+
+def _array(given: File | Tensor | None, what: str, width: int, of: str) -> Tensor | None:
+    if given is None:
+        return None
+    if not isinstance(given, Tensor):
+        return read_array(given, what, width, of)
+    if given.ndim != 2 or given.shape[1] != width or not given.is_floating_point():
+        raise CheckpointError(f"Expected `{what}` to be floating, of shape (N, {width}), got {given.dtype} {tuple(given.shape)}.")
+    return given.detach().cpu()
+
+
+def _report(saved: SavedHead, f_ND: Tensor | None, z_NK: Tensor | None, overlap: Overlap, *, progress: bool) -> GapReport:
+    """As a window of the monitor that has seen all inputs."""
+    num_labels, embedding_dim = saved.unembedding.shape
+    layer = nn.Linear(embedding_dim, num_labels, bias=saved.bias is not None, device="meta")
+    layer.weight = nn.Parameter(saved.unembedding, requires_grad=False)
+    if saved.bias is not None:
+        layer.bias = nn.Parameter(saved.bias.to(saved.unembedding), requires_grad=False)
+    head, selection = Head(saved.name, layer, "its file"), LabelSelection()
+    is_vocabulary = num_labels > selection.max_tracked
+    window = (VocabularyWindow if is_vocabulary else Window)(head, selection, overlap)
+    window.add(Observation(saved.unembedding, bias=saved.bias))
+    num_inputs = len(f_ND) if f_ND is not None else 0 if z_NK is None else len(z_NK)
+    for start in range(0, num_inputs, _BATCH):
+        batch = slice(start, start + _BATCH)
+        embedding = None if f_ND is None else f_ND[batch]
+        logits = z_NK[batch] if z_NK is not None else head.logits(embedding) if embedding is not None else None
+        # As the monitor does: logits that the weights do not explain have their embeddings left out.
+        if embedding is not None and z_NK is not None and not _explained(head, embedding, logits):
+            embedding = None
+        window.add(Observation(saved.unembedding, logits, embedding, bias=saved.bias))
+    if not isinstance(window, VocabularyWindow):
+        return window.close(ALONE)
+    summary = window.close(ALONE)
+    with bar("nearest neighbours", shown=progress and num_labels >= _MANY) as told:
+        return summary.report(summary.nearest(torch.device("cpu"), told))
+
+
+def _explained(head: Head, embedding: Tensor, logits: Tensor | None) -> bool:
+    """Whether logits are what the weights make of the embeddings, to what half precision leaves."""
+    if logits is None:
+        return True
+    own = head.logits(embedding)
+    scale = own.abs().max().clamp(min=1e-6)
+    return bool((own - logits.to(own)).abs().max() <= 0.02 * scale)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A pair of labels in two reports."""
+
+    label: str
+    other: str
+    before: dict[str, float]
+    """Rung, "expected_overlap" or "gap" to its value."""
+    after: dict[str, float]
+
+
+def compared(before: GapReport, after: GapReport, *, top: int = 10) -> tuple[float, list[Moved]]:
+    """How far rankings have moved between two reports, and the pairs whose gap, or else whose cosine, moved most.
+
+    Args:
+        before: of one checkpoint.
+        after: of another one, on the same labels.
+        top: pairs, at the most.
+    """
+    drift = math.nan
+    if before.rankings is not None and after.rankings is not None:
+        drift = ranking_drift(before.rankings, after.rankings)
+    what = "gap" if before.gap.isfinite().any() and after.gap.isfinite().any() else before.ladder.cosine
+    ours, theirs = (_by_pair(report) for report in (before, after))
+    common = [pair for pair in ours if pair in theirs and not math.isnan(theirs[pair][what] - ours[pair][what])]
+    common.sort(key=lambda pair: -abs(theirs[pair][what] - ours[pair][what]))
+    return drift, [Moved(*pair, ours[pair], theirs[pair]) for pair in common[:top]]
+
+
+def _by_pair(report: GapReport) -> dict[tuple[str, str], dict[str, float]]:
+    values = {**report.rungs, "expected_overlap": report.expected_overlap, "gap": report.gap}
+    columns = {name: of.tolist() for name, of in values.items()}
+    rows, others = report.compared.row.tolist(), report.compared.column.tolist()
+    return {
+        (report.names[row], report.names[other]): {name: column[place] for name, column in columns.items()}
+        for place, (row, other) in enumerate(zip(rows, others, strict=True))
+    }
+
+
+class _Events:
+    """A logger of one run of TensorBoard."""
+
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.experiment = SummaryWriter(str(folder))
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """Write values at a step."""
+        for tag, value in metrics.items():
+            self.experiment.add_scalar(tag, value, step)
+
+
+def write_analysis(report: GapReport, folder: File, thresholds: Thresholds, *, warn: Callable[[str], None]) -> list[Path]:
+    """Write a report as Markdown, JSON and CSV, and as a run of TensorBoard that its pages and the tab show.
+
+    All of it is made beside the folder first, so nothing is left half-written.
+
+    Args:
+        report: judged already.
+        folder: made if it is not there; files of the same names in it are replaced.
+        thresholds: by which it was judged.
+        warn: told what could not be written.
+
+    Returns:
+        The files.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
+        made = Path(name)
+        logger = _Events(made)
+        stamped = replace(report, stage="analysis", scalars={"overhead_fraction": math.nan, **report.scalars})
+        publisher = Publisher(report.link, None, Pages(Display(), thresholds, None, _ignore), warn=warn, inform=_ignore_text)
+        publisher.publish(stamped, [logger], {})
+        publisher.publish_steps([stamped], [logger])
+        publisher.publish_pictures(stamped, [logger])
+        publisher.publish_files([stamped], [logger])
+        logger.experiment.close()
+        (made / "report.md").write_text(f"{report.to_markdown()}\n", encoding="utf-8")
+        (made / "report.txt").write_text(f"{report}\n", encoding="utf-8")
+        written = [shutil.move(str(path), str(folder / path.name)) for path in sorted(made.iterdir())]
+    return [Path(path) for path in written]
+
+
+def _ignore() -> None:
+    pass
+
+
+def _ignore_text(_: str) -> None:
+    pass
