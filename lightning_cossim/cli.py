@@ -4,6 +4,7 @@ lightning-cossim config                    print the thresholds that hold by def
 lightning-cossim config --check FILE...    say in one line each what is wrong with files of thresholds
 lightning-cossim analyze CHECKPOINT        report on the head of a trained model
 lightning-cossim compare BEFORE AFTER      say what has moved between two checkpoints
+lightning-cossim demo                      train a small classifier, and show what the monitor says of it
 """
 
 import argparse
@@ -57,6 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     compare = commands.add_parser("compare", help="say what has moved between two checkpoints")
     _add_head(compare, "before", "after")
     compare.set_defaults(run=_compare)
+    demo = commands.add_parser("demo", help="train a small classifier for half a minute, and show what the monitor says of it")
+    demo.add_argument("--epochs", type=int, default=20, help="of the training; default 20")
+    demo.add_argument("--folder", default="lightning_logs", help="for the logs; default lightning_logs")
+    demo.set_defaults(run=_demo)
     given = parser.parse_args(arguments)
     try:
         status: int = given.run(given)
@@ -116,6 +121,13 @@ def _compare(given: argparse.Namespace) -> int:
     rows = [[one.label, one.other, *(_signed(of[name]) for name in columns for of in (one.before, one.after))] for one in moved]
     heads = [f"{name} {when}" for name in columns.values() for when in ("before", "after")]
     print("The pairs that moved most\n" + text_table(["label", "other", *heads], rows))
+    return 0
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from lightning_cossim.demo import main as train
+
+    train(given.epochs, given.folder)
     return 0
 
 

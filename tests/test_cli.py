@@ -67,3 +67,18 @@ def test_the_command_is_installed() -> None:
     ran = subprocess.run([command], capture_output=True, text=True, check=False)
     assert ran.returncode == 2
     assert "lightning-cossim" in ran.stderr
+
+
+def test_the_demo_trains_and_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The quickstart from wherever the package is installed."""
+    assert main(["demo", "--epochs", "1", "--folder", str(tmp_path / "logs")]) == 0
+    printed = capsys.readouterr().out
+    assert "on 600 digits it has not seen" in printed
+    assert "open the tab Label similarity" in printed
+    assert list((tmp_path / "logs").rglob("events.out.tfevents.*"))
+
+
+def test_the_demo_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    assert main(["demo"]) == 2
+    assert capsys.readouterr().err == "The demo needs scikit-learn: pip install 'lightning-cossim[demo]'.\n"
