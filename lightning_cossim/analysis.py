@@ -91,7 +91,7 @@ def analyze(
     report = judged(report, thresholds)
     if not reachability:
         return report
-    shown = torch.zeros(1, embedding_dim) if f_ND is None else f_ND[:256]
+    shown = None if f_ND is None else f_ND[:256]
     with bar("reachability", shown=progress) as told:
         reach = reach_of([report], saved.unembedding, saved.bias, shown, time_limit=120.0, progress=told)
     return with_reach(report, reach, names)

@@ -23,6 +23,7 @@ __all__ = ["Audit", "audit_translations", "most_alike", "row_of"]
 _ROWS: Final = 8192
 """Labels that are translated at a time."""
 _MAX_LOGITS: Final = 2**22
+_DRAWN: Final = 256
 _SAME_PROBABILITY, _SAME_COSINE = 1e-6, 1e-5
 
 
@@ -60,14 +61,14 @@ class Audit:
 
 
 def audit_translations(
-    unembedding: Tensor, bias: Tensor | None, embedding: Tensor, pair: tuple[int, int], names: Sequence[str]
+    unembedding: Tensor, bias: Tensor | None, embedding: Tensor | None, pair: tuple[int, int], names: Sequence[str]
 ) -> Audit:
     """Translate a copy of a softmax head, both ways, and compare.
 
     Args:
         unembedding: (K, D).
         bias: (K,) or None.
-        embedding: (N, D); fewer are taken of a very large vocabulary.
+        embedding: (N, D); fewer are taken of a very large vocabulary. None: inputs are drawn, by a generator of its own.
         pair: two labels whose rows differ.
         names: (K,).
 
@@ -75,6 +76,8 @@ def audit_translations(
         InputError: the pair is no pair of labels with different rows.
     """
     i, j = pair
+    if embedding is None:
+        embedding = torch.randn(_DRAWN, unembedding.shape[1], generator=torch.Generator().manual_seed(0)).to(unembedding.device)
     f_ND = embedding[: max(8, _MAX_LOGITS // len(unembedding))].double()
     v_D = {cosine: witness_translation(unembedding.double(), i, j, cosine=cosine) for cosine in (-1, 1)}
     before_NK = _probabilities(unembedding, bias, f_ND, torch.zeros_like(v_D[1]))

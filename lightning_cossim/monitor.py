@@ -77,7 +77,7 @@ def _searched(session: Session, window: str, *, shown: bool) -> GapReport:
         return session.watch.look_for_neighbors(window, progress)
 
 
-def _reached(reports: list[GapReport], weights: Weights, embedding: Tensor, *, shown: bool) -> Reach:
+def _reached(reports: list[GapReport], weights: Weights, embedding: Tensor | None, *, shown: bool) -> Reach:
     """What no input can bring out on top, for which a bar may be shown."""
     with bar("reachability", shown=shown) as progress:
         return reach_of(reports, weights.unembedding, weights.bias, embedding, time_limit=_MOST_SECONDS / 2, progress=progress)
@@ -527,7 +527,7 @@ class LabelSimilarityMonitor(Callback):
         if self.schedule.reachability == "never":
             return
         head, names, embedding = session.watch.glance()
-        weights = head.weights  # of a sharded head, gathered by all
+        weights = head.gathered() or session.processes.together(lambda: head.weights)
         reports = {window: self.last_report[window] for window in sorted(self._reporter.reported)}
         shown = trainer.is_global_zero and head.num_labels >= _MANY
         if shown:

@@ -38,7 +38,7 @@ def reach_of(
     reports: list[GapReport],
     unembedding: Tensor,
     bias: Tensor | None,
-    embedding: Tensor,
+    embedding: Tensor | None,
     *,
     time_limit: float,
     progress: Callable[[float], None],
@@ -49,7 +49,7 @@ def reach_of(
         reports: judged already.
         unembedding: (K, D).
         bias: (K,) or None.
-        embedding: (N, D), inputs that were seen: what they bring out on top is reachable.
+        embedding: (N, D), inputs that were seen, if any: what they bring out on top is reachable.
         time_limit: in seconds, for the pairs and for the labels each.
         progress: is told the share that is done.
     """

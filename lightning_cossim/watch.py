@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from lightning_cossim.config import LabelSelection
@@ -34,8 +33,8 @@ class Glance(NamedTuple):
 
     head: Head
     names: tuple[str, ...]
-    embedding: Tensor
-    """(N, D), N at most 256."""
+    embedding: Tensor | None
+    """(N, D), N at most 256; None: it saw none."""
 
 
 class HeadWatch:
@@ -225,11 +224,8 @@ class HeadWatch:
             self.warn(text)
 
     def glance(self) -> Glance:
-        """The head, its names, and some of the inputs that it saw last; inputs drawn at random, if it saw none."""
-        shown = self._shown
-        if shown is None:
-            shown = torch.randn(_SHOWN, self.head.embedding_dim, generator=torch.Generator().manual_seed(0)).to(self.head.device)
-        return Glance(self.head, self.names, shown)
+        """The head, its names, and some of the inputs that it saw last."""
+        return Glance(self.head, self.names, self._shown)
 
     def detach(self) -> None:
         """Remove the hook; a second call does nothing."""

@@ -188,7 +188,7 @@ class EvenToy(Toy):
 
 def fitted(rank: int = 0, num_processes: int = 1, *, watch: bool = True) -> dict[str, Any]:
     """The last reports of a fit over one epoch, what other callbacks can watch, and the weights."""
-    schedule = Schedule(train_every_n_steps=3, train_batches=2)
+    schedule = Schedule(train_every_n_steps=3, train_batches=2, reachability="fit_end")
     thresholds = Thresholds(min_inputs=36)  # three batches of all processes, a fourth where the last of an epoch is among them
     monitor = LabelSimilarityMonitor(
         labels=LabelSelection(max_tracked=5), schedule=schedule, thresholds=thresholds, display=ALWAYS
@@ -204,7 +204,10 @@ def fitted(rank: int = 0, num_processes: int = 1, *, watch: bool = True) -> dict
     training, validation = (shared(given, rank, num_processes) for given in (loader(96), loader(60, seed=2)))
     model = EvenToy()
     run.fit(model, training, validation)
-    reports = {stage: {**summary(report), "step": report.step} for stage, report in monitor.last_report.items()}
+    reports = {
+        stage: {**summary(report), "step": report.step, "unreachable": report.unreachable}
+        for stage, report in monitor.last_report.items()
+    }
     return {"reports": reports, "metrics": watchable(run.callback_metrics), "weights": list(model.state_dict().values())}
 
 
@@ -527,6 +530,7 @@ def test_a_fit_of_several_processes_reports_as_one_does(processes: list[dict[str
         assert found["reports"].keys() == wanted["reports"].keys()
         for stage, report in found["reports"].items():
             assert report["step"] == wanted["reports"][stage]["step"]
+            assert report["unreachable"] == wanted["reports"][stage]["unreachable"] is not None
             assert_same_reports(report, wanted["reports"][stage])
         assert found["metrics"] == pytest.approx(wanted["metrics"], abs=1e-5, nan_ok=True)
     for process in processes:
