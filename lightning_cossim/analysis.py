@@ -19,8 +19,8 @@ from lightning_cossim.checkpoints import CheckpointError, SavedHead, read_array,
 from lightning_cossim.config import Display, LabelSelection
 from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind
 from lightning_cossim.functional.rankings import ranking_drift
-from lightning_cossim.head import Head
-from lightning_cossim.observer import Observation
+from lightning_cossim.head import Head, Weights
+from lightning_cossim.observer import Observation, agree
 from lightning_cossim.processes import ALONE
 from lightning_cossim.progress import bar
 from lightning_cossim.reach import reach_of, with_reach
@@ -34,6 +34,12 @@ from lightning_cossim.window import Window
 __all__ = ["Moved", "analyze", "compared", "write_analysis"]
 
 _BATCH = 1024
+_CHECKED = 64
+_LOGITS = "logits"
+_CHANGED = (
+    "the logits are not what the weights make of the embeddings, so something changes them behind the head: logit_correlation "
+    "and log_odds_variance would be false and are left out"
+)
 _MANY = 20_000
 """Labels from which on a search for neighbours takes seconds."""
 
@@ -48,6 +54,7 @@ def analyze(
     logits: File | Tensor | None = None,
     embeddings: File | Tensor | None = None,
     labels: File | Sequence[str] | None = None,
+    ignore: Sequence[int] = (),
     link: Link = "softmax",
     overlap: OverlapKind = "bhattacharyya",
     thresholds: Thresholds = Thresholds(),
@@ -57,7 +64,8 @@ def analyze(
     """The report of a head that is already trained: what the monitor would have said of it.
 
     The rungs of the weights always; logit correlation and log-odds variance with `embeddings`, the overlap and the gaps with
-    either. Of more than 512 labels, a sample of the pairs is looked at, as in a vocabulary.
+    either. Of more than 512 labels, a sample of the pairs is looked at, as in a vocabulary. `reliability` takes every input for
+    one of its own, where the monitor keeps the positions of a sequence together.
 
     Args:
         checkpoint: a Lightning checkpoint, a state dict, safetensors or their index, `.npy` or `.npz`. No code in it is run.
@@ -66,6 +74,7 @@ def analyze(
         logits: (N, K), the model's final ones, or a file of them; default: worked out from the embeddings.
         embeddings: (N, D), what goes into the head, or a file of it.
         labels: a name for every label, or a file with one a line.
+        ignore: labels that do not count at all, padding for example.
         link: from logits to probabilities.
         overlap: which probability overlap.
         thresholds: from which gap on a pair is flagged.
@@ -86,14 +95,16 @@ def analyze(
     names = _names(labels, num_labels)
     if len(names) != num_labels:
         raise CheckpointError(f"{checkpoint}: expected a name for each of {num_labels} labels, got {len(names)}.")
-    report = _report(saved, f_ND, z_NK, Overlap.of(num_labels, kind=overlap, link=link), progress=progress)
+    selection = LabelSelection(ignore=tuple(ignore))
+    selection.check_labels(num_labels)
+    report = _report(saved, f_ND, z_NK, selection, Overlap.of(num_labels, kind=overlap, link=link), progress=progress)
     report = replace(report, step=saved.step, names=tuple(names[label] for label in report.labels))
     report = judged(report, thresholds)
-    if not reachability:
+    if not reachability or _LOGITS in report.remarks:  # of what comes behind the head, the weights do not tell
         return report
     shown = None if f_ND is None else f_ND[:256]
     with bar("reachability", shown=progress) as told:
-        reach = reach_of([report], saved.unembedding, saved.bias, shown, time_limit=120.0, progress=told)
+        reach = reach_of([report], saved.unembedding, saved.bias, shown, ignore=selection.ignore, time_limit=120.0, progress=told)
     return with_reach(report, reach, names)
 
 
@@ -113,40 +124,45 @@ def _array(given: File | Tensor | None, what: str, width: int, of: str) -> Tenso
     return given.detach().cpu()
 
 
-def _report(saved: SavedHead, f_ND: Tensor | None, z_NK: Tensor | None, overlap: Overlap, *, progress: bool) -> GapReport:
+def _report(
+    saved: SavedHead, f_ND: Tensor | None, z_NK: Tensor | None, selection: LabelSelection, overlap: Overlap, *, progress: bool
+) -> GapReport:
     """As a window of the monitor that has seen all inputs."""
+    weights = Weights(saved.unembedding, None if saved.bias is None else saved.bias.to(saved.unembedding))
     num_labels, embedding_dim = saved.unembedding.shape
     layer = nn.Linear(embedding_dim, num_labels, bias=saved.bias is not None, device="meta")
-    layer.weight = nn.Parameter(saved.unembedding, requires_grad=False)
-    if saved.bias is not None:
-        layer.bias = nn.Parameter(saved.bias.to(saved.unembedding), requires_grad=False)
-    head, selection = Head(saved.name, layer, "its file"), LabelSelection()
+    layer.weight = nn.Parameter(weights.unembedding, requires_grad=False)
+    if weights.bias is not None:
+        layer.bias = nn.Parameter(weights.bias, requires_grad=False)
+    head = Head(saved.name, layer, "its file")
+    changed = f_ND is not None and z_NK is not None and not agree(weights, *_checked_inputs(f_ND, z_NK))
+    if changed:
+        f_ND = None  # as the monitor does: rungs that would be false are left out
     is_vocabulary = num_labels > selection.max_tracked
-    window = (VocabularyWindow if is_vocabulary else Window)(head, selection, overlap)
-    window.add(Observation(saved.unembedding, bias=saved.bias))
+    window = (VocabularyWindow if is_vocabulary else Window)(head, selection, overlap, saved.step)
+    window.add(Observation(weights.unembedding, bias=weights.bias))
     num_inputs = len(f_ND) if f_ND is not None else 0 if z_NK is None else len(z_NK)
     for start in range(0, num_inputs, _BATCH):
         batch = slice(start, start + _BATCH)
         embedding = None if f_ND is None else f_ND[batch]
         logits = z_NK[batch] if z_NK is not None else head.logits(embedding) if embedding is not None else None
-        # As the monitor does: logits that the weights do not explain have their embeddings left out.
-        if embedding is not None and z_NK is not None and not _explained(head, embedding, logits):
-            embedding = None
-        window.add(Observation(saved.unembedding, logits, embedding, bias=saved.bias))
+        window.add(Observation(weights.unembedding, logits, embedding, bias=weights.bias))
+    report = _closed(window, head, progress=progress)
+    return replace(report, remarks={**report.remarks, _LOGITS: _CHANGED}) if changed else report
+
+
+def _checked_inputs(f_ND: Tensor, z_NK: Tensor) -> tuple[Tensor, Tensor]:
+    """The first inputs that are finite, on which logits are held against the weights."""
+    finite = (f_ND.isfinite().all(dim=1) & z_NK.isfinite().all(dim=1)).nonzero().flatten()[:_CHECKED]
+    return f_ND[finite], z_NK[finite]
+
+
+def _closed(window: Window | VocabularyWindow, head: Head, *, progress: bool) -> GapReport:
     if not isinstance(window, VocabularyWindow):
         return window.close(ALONE)
     summary = window.close(ALONE)
-    with bar("nearest neighbours", shown=progress and num_labels >= _MANY) as told:
+    with bar("nearest neighbours", shown=progress and head.num_labels >= _MANY) as told:
         return summary.report(summary.nearest(torch.device("cpu"), told))
-
-
-def _explained(head: Head, embedding: Tensor, logits: Tensor | None) -> bool:
-    """Whether logits are what the weights make of the embeddings, to what half precision leaves."""
-    if logits is None:
-        return True
-    own = head.logits(embedding)
-    scale = own.abs().max().clamp(min=1e-6)
-    return bool((own - logits.to(own)).abs().max() <= 0.02 * scale)
 
 
 @dataclass(frozen=True)
@@ -167,7 +183,15 @@ def compared(before: GapReport, after: GapReport, *, top: int = 10) -> tuple[flo
         before: of one checkpoint.
         after: of another one, on the same labels.
         top: pairs, at the most.
+
+    Raises:
+        CheckpointError: they are of different labels.
     """
+    names = dict(zip(before.labels, before.names, strict=True))
+    others = zip(after.labels, after.names, strict=True)
+    if before.num_live != after.num_live or any(names.get(label, name) != name for label, name in others):
+        got = f"{before.num_live} and {after.num_live} labels, or labels of other names"
+        raise CheckpointError(f"Expected two heads of the same labels, got {got}. Compare checkpoints of one model.")
     drift = math.nan
     if before.rankings is not None and after.rankings is not None:
         drift = ranking_drift(before.rankings, after.rankings)
@@ -175,15 +199,16 @@ def compared(before: GapReport, after: GapReport, *, top: int = 10) -> tuple[flo
     ours, theirs = (_by_pair(report) for report in (before, after))
     common = [pair for pair in ours if pair in theirs and not math.isnan(theirs[pair][what] - ours[pair][what])]
     common.sort(key=lambda pair: -abs(theirs[pair][what] - ours[pair][what]))
-    return drift, [Moved(*pair, ours[pair], theirs[pair]) for pair in common[:top]]
+    return drift, [Moved(names[pair[0]], names[pair[1]], ours[pair], theirs[pair]) for pair in common[:top]]
 
 
-def _by_pair(report: GapReport) -> dict[tuple[str, str], dict[str, float]]:
+def _by_pair(report: GapReport) -> dict[tuple[int, int], dict[str, float]]:
+    """Rows of two labels in the head to what there is between them."""
     values = {**report.rungs, "expected_overlap": report.expected_overlap, "gap": report.gap}
     columns = {name: of.tolist() for name, of in values.items()}
     rows, others = report.compared.row.tolist(), report.compared.column.tolist()
     return {
-        (report.names[row], report.names[other]): {name: column[place] for name, column in columns.items()}
+        (report.labels[row], report.labels[other]): {name: column[place] for name, column in columns.items()}
         for place, (row, other) in enumerate(zip(rows, others, strict=True))
     }
 
@@ -217,21 +242,29 @@ def write_analysis(report: GapReport, folder: File, thresholds: Thresholds, *, w
         The files.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
-        made = Path(name)
-        logger = _Events(made)
-        stamped = replace(report, stage="analysis", scalars={"overhead_fraction": math.nan, **report.scalars})
-        publisher = Publisher(report.link, None, Pages(Display(), thresholds, None, _ignore), warn=warn, inform=_ignore_text)
-        publisher.publish(stamped, [logger], {})
-        publisher.publish_steps([stamped], [logger])
-        publisher.publish_pictures(stamped, [logger])
-        publisher.publish_files([stamped], [logger])
-        logger.experiment.close()
-        (made / "report.md").write_text(f"{report.to_markdown()}\n", encoding="utf-8")
-        (made / "report.txt").write_text(f"{report}\n", encoding="utf-8")
-        written = [shutil.move(str(path), str(folder / path.name)) for path in sorted(made.iterdir())]
-    return [Path(path) for path in written]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
+            made = Path(name)
+            _write(report, made, thresholds, warn)
+            for earlier in folder.glob("events.out.tfevents.*"):  # TensorBoard would show both
+                earlier.unlink()
+            return [Path(shutil.move(str(path), str(folder / path.name))) for path in sorted(made.iterdir())]
+    except OSError as error:
+        raise CheckpointError(f"{folder}: expected a folder that can be written, got {error.strerror or error}.") from error
+
+
+def _write(report: GapReport, folder: Path, thresholds: Thresholds, warn: Callable[[str], None]) -> None:
+    logger = _Events(folder)
+    stamped = replace(report, stage="analysis", scalars={"overhead_fraction": math.nan, **report.scalars})
+    publisher = Publisher(report.link, None, Pages(Display(), thresholds, None, _ignore), warn=warn, inform=_ignore_text)
+    publisher.publish(stamped, [logger], {})
+    publisher.publish_steps([stamped], [logger])
+    publisher.publish_pictures(stamped, [logger])
+    publisher.publish_files([stamped], [logger])
+    logger.experiment.close()
+    (folder / "report.md").write_text(f"{report.to_markdown()}\n", encoding="utf-8")
+    (folder / "report.txt").write_text(f"{report}\n", encoding="utf-8")
 
 
 def _ignore() -> None:

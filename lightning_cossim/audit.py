@@ -24,6 +24,8 @@ _ROWS: Final = 8192
 """Labels that are translated at a time."""
 _MAX_LOGITS: Final = 2**22
 _DRAWN: Final = 256
+_TRIED: Final = 1000
+"""Pairs whose rows are held against one another."""
 _SAME_PROBABILITY, _SAME_COSINE = 1e-6, 1e-5
 
 
@@ -76,9 +78,10 @@ def audit_translations(
         InputError: the pair is no pair of labels with different rows.
     """
     i, j = pair
+    unembedding, bias = unembedding.detach().cpu(), None if bias is None else bias.detach().cpu()  # not all devices have float64
     if embedding is None:
-        embedding = torch.randn(_DRAWN, unembedding.shape[1], generator=torch.Generator().manual_seed(0)).to(unembedding.device)
-    f_ND = embedding[: max(8, _MAX_LOGITS // len(unembedding))].double()
+        embedding = torch.randn(_DRAWN, unembedding.shape[1], generator=torch.Generator().manual_seed(0))
+    f_ND = embedding.detach().cpu()[: max(8, _MAX_LOGITS // len(unembedding))].double()
     v_D = {cosine: witness_translation(unembedding.double(), i, j, cosine=cosine) for cosine in (-1, 1)}
     before_NK = _probabilities(unembedding, bias, f_ND, torch.zeros_like(v_D[1]))
     changes = [float((_probabilities(unembedding, bias, f_ND, v) - before_NK).abs().max()) for v in v_D.values()]
@@ -87,13 +90,14 @@ def audit_translations(
     return Audit(names[i], names[j], len(f_ND), cosines[0], (cosines[1], cosines[2]), max(changes))
 
 
-def most_alike(reports: Iterable[GapReport]) -> tuple[int, int]:
-    """The rows of the two labels that overlap most in the last of some reports; the first two if none has an overlap."""
-    for report in reversed(list(reports)):
+def most_alike(reports: Iterable[GapReport], unembedding: Tensor) -> tuple[int, int]:
+    """The labels with different rows that overlap most in the latest of some reports; the first two if none has an overlap."""
+    for report in sorted(reports, key=lambda report: -report.step):
         overlap = report.rungs["overlap"].nan_to_num(-1)
-        if overlap.numel() and overlap.max() >= 0:
-            place = int(overlap.argmax())
-            return report.labels[int(report.compared.row[place])], report.labels[int(report.compared.column[place])]
+        for place in overlap.argsort(descending=True)[:_TRIED].tolist():
+            one, other = (report.labels[int(labels_P[place])] for labels_P in (report.compared.row, report.compared.column))
+            if overlap[place] >= 0 and not torch.equal(unembedding[one], unembedding[other]):
+                return one, other
     return 0, 1
 
 

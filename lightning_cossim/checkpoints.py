@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from lightning_cossim.head import USUAL_NAMES
 
 __all__ = ["CheckpointError", "SavedHead", "read_array", "read_head", "read_names"]
 
+_T = TypeVar("_T")
 _KINDS: Final = ".ckpt, .pt, .pth, .bin, .safetensors, .safetensors.index.json, .npy, .npz"
 
 
@@ -133,8 +134,14 @@ def _opened(path: Path) -> _Saved:
     }
     if path.suffix not in opened:
         raise CheckpointError(f"{path}: expected a file of one of the kinds {_KINDS}, got {path.suffix or 'no suffix'}.")
+    saved = _guarded(path, lambda: opened[path.suffix](path))
+    return _Saved(saved.names, lambda name: _guarded(path, lambda: saved.read(name)), saved.step)
+
+
+def _guarded(path: Path, read: Callable[[], _T]) -> _T:
+    """What reading gives; whatever goes wrong in it is one line."""
     try:
-        return opened[path.suffix](path)
+        return read()
     except CheckpointError:
         raise
     except Exception as error:
@@ -168,8 +175,13 @@ def _tensors(loaded: Any) -> dict[str, Tensor]:
 def _of_numpy(path: Path) -> _Saved:
     loaded = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
     if isinstance(loaded, np.ndarray):
-        return _Saved(("",), lambda _: torch.from_numpy(np.array(loaded)))
-    return _Saved(tuple(loaded.files), lambda name: torch.from_numpy(loaded[name]))
+        return _Saved(("",), lambda _: _from_numpy(loaded))
+    return _Saved(tuple(loaded.files), lambda name: _from_numpy(loaded[name]))
+
+
+def _from_numpy(array: Any) -> Tensor:
+    """Of any byte order."""
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))
 
 
 def _of_safetensors(path: Path) -> _Saved:

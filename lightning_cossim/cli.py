@@ -20,11 +20,11 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import docstring_parser
 
 from lightning_cossim.alerts import in_words
-from lightning_cossim.errors import ConfigError, LabelSimilarityError
-from lightning_cossim.functional.overlap import Link
+from lightning_cossim.errors import ConfigError, LabelSimilarityError, expected
+from lightning_cossim.functional.overlap import Link, OverlapKind
 from lightning_cossim.report import GapReport
 from lightning_cossim.tables import text_table
-from lightning_cossim.thresholds import Alert, Thresholds, evaluate
+from lightning_cossim.thresholds import Alert, Thresholds, evaluate, no_verdict
 
 __all__ = ["commented_default", "main"]
 
@@ -76,9 +76,13 @@ def _add_head(parser: argparse.ArgumentParser, *checkpoints: str) -> None:
         parser.add_argument(checkpoint, help="a Lightning checkpoint, a state dict, safetensors or their index, .npy or .npz")
     parser.add_argument("--head", help="dotted path of the final linear layer; default: the only one with a usual name")
     parser.add_argument("--bias", help="name of its bias, or none; default: the one beside its weight")
-    parser.add_argument("--logits", metavar="FILE", help="the model's logits (N, K)")
-    parser.add_argument("--embeddings", metavar="FILE", help="what goes into the head (N, D)")
+    files: dict[str, Any] = {"metavar": "FILE"} if len(checkpoints) == 1 else {"metavar": ("BEFORE", "AFTER"), "nargs": 2}
+    parser.add_argument("--logits", **files, help="the model's logits (N, K), a file for each checkpoint")
+    parser.add_argument("--embeddings", **files, help="what goes into the head (N, D), a file for each checkpoint")
     parser.add_argument("--labels", metavar="FILE", help="names of the labels, one a line")
+    without = "labels that do not count, by their rows"
+    parser.add_argument("--ignore", metavar="LABEL", type=int, nargs="+", default=(), help=without)
+    parser.add_argument("--overlap", choices=get_args(OverlapKind), default="bhattacharyya", help="which probability overlap")
     parser.add_argument("--link", choices=get_args(Link), default="softmax", help="from logits to probabilities")
 
 
@@ -93,13 +97,16 @@ def _analyze(given: argparse.Namespace) -> int:
     from lightning_cossim.analysis import write_analysis
 
     thresholds = Thresholds() if given.fail_on is None else Thresholds.from_yaml(given.fail_on)
-    report = _report(given, given.checkpoint, thresholds, reachability=given.reachability)
+    report = _report(given, given.checkpoint, thresholds, None, reachability=given.reachability)
     print(report)
     if given.out is not None:
         for path in write_analysis(report, given.out, thresholds, warn=functools.partial(print, file=sys.stderr)):
             print(f"wrote {path}")
     if given.fail_on is None:
         return 0
+    why = no_verdict(report, thresholds)
+    if why is not None:
+        raise ConfigError(f"{given.checkpoint}: expected inputs that allow a verdict, got {why}: nothing was judged.")
     reasons = [in_words(breach) for breach in evaluate(report, thresholds)]
     if not thresholds.alerts:
         reasons = [f"{int(flags.sum())} {side}" for side, flags in report.flags.items() if flags.any()]
@@ -111,7 +118,7 @@ def _analyze(given: argparse.Namespace) -> int:
 def _compare(given: argparse.Namespace) -> int:
     from lightning_cossim.analysis import compared
 
-    before, after = (_report(given, path, Thresholds()) for path in (given.before, given.after))
+    before, after = (_report(given, path, Thresholds(), number) for number, path in enumerate((given.before, given.after)))
     names = [name for name in before.scalars if name in after.scalars]
     scalars = [[name, "", *(_signed(report.scalars[name]).lstrip("+") for report in (before, after))] for name in names]
     print(text_table(["scalar", "", "before", "after"], scalars))
@@ -127,6 +134,8 @@ def _compare(given: argparse.Namespace) -> int:
 def _demo(given: argparse.Namespace) -> int:
     from lightning_cossim.demo import main as train
 
+    if given.epochs < 1:
+        raise ConfigError(expected("epochs", "to be at least 1", given.epochs))
     train(given.epochs, given.folder)
     return 0
 
@@ -135,11 +144,17 @@ def _signed(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:+.3f}"
 
 
-def _report(given: argparse.Namespace, path: str, thresholds: Thresholds, *, reachability: bool = False) -> GapReport:
+def _report(
+    given: argparse.Namespace, path: str, thresholds: Thresholds, number: int | None, *, reachability: bool = False
+) -> GapReport:
+    """Of the only checkpoint, or of one of several, each of which has files of its own."""
     from lightning_cossim.analysis import analyze
 
-    arrays = {name: getattr(given, name) for name in ("head", "bias", "logits", "embeddings", "labels", "link")}
-    return analyze(path, **arrays, thresholds=thresholds, reachability=reachability, progress=sys.stderr.isatty())
+    settings = {name: getattr(given, name) for name in ("head", "bias", "labels", "ignore", "link", "overlap")}
+    for name in ("logits", "embeddings"):
+        files = getattr(given, name)
+        settings[name] = files if number is None or files is None else files[number]
+    return analyze(path, **settings, thresholds=thresholds, reachability=reachability, progress=sys.stderr.isatty())
 
 
 def commented_default() -> str:

@@ -4,10 +4,11 @@ A hook decides whether anything is due and hands on: `WindowClock` knows when, `
 What goes wrong in one ends the monitor, never the run; where several processes train, on all of them at the same report.
 """
 
+import contextlib
 import functools
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec
 
@@ -77,10 +78,20 @@ def _searched(session: Session, window: str, *, shown: bool) -> GapReport:
         return session.watch.look_for_neighbors(window, progress)
 
 
-def _reached(reports: list[GapReport], weights: Weights, embedding: Tensor | None, *, shown: bool) -> Reach:
+def _reached(
+    reports: list[GapReport], weights: Weights, embedding: Tensor | None, ignore: Sequence[int], *, shown: bool
+) -> Reach:
     """What no input can bring out on top, for which a bar may be shown."""
     with bar("reachability", shown=shown) as progress:
-        return reach_of(reports, weights.unembedding, weights.bias, embedding, time_limit=_MOST_SECONDS / 2, progress=progress)
+        return reach_of(
+            reports,
+            weights.unembedding,
+            weights.bias,
+            embedding,
+            ignore=ignore,
+            time_limit=_MOST_SECONDS / 2,
+            progress=progress,
+        )
 
 
 class LabelSimilarityMonitor(Callback):
@@ -396,24 +407,29 @@ class LabelSimilarityMonitor(Callback):
 
         Returns:
             The cosines, and the largest change of a probability over the inputs that were looked at last (inputs drawn at
-            random, if none were). The model itself is not touched.
+            random, if none were). The model itself is not touched. Of a sharded head, every process has to call it.
 
         Raises:
-            InputError: there was no run, the link is no softmax, or the labels are no pair with different rows.
+            InputError: there was no run, the link is no softmax, the model changes its logits after the head, or the labels are
+                no pair with different rows.
 
         Source: Nielsen, arXiv 2603.29488, Lemmas 2.2 and 2.3.
         """
-        if self._session is not None:
-            self._watched = self._session.watch.glance()
-        if self._watched is None:
+        watched = self._watched if self._session is None else self._session.watch.glance()
+        if watched is None:
             raise InputError(expected("audit", "to be called after a run has begun", "no head so far", "Fit or validate first."))
         if self.link != "softmax":
             raise InputError(expected("link", "to be 'softmax'", repr(self.link), "A translation changes what a sigmoid gives."))
+        if not watched.explains:
+            got, why = "a model that changes its logits after its head", "A translation changes what that gives."
+            raise InputError(expected("audit", "to be of a head that gives the logits", got, why))
+        if (label is None) != (other is None):
+            raise InputError(expected("other", "and `label` to be given together", "one of them", "Pass both, or neither."))
+        weights = watched.head.weights
         if label is None or other is None:
-            label, other = most_alike(self.last_report.values())
-        head, names, embedding = self._watched
-        rows = row_of(label, names, "label"), row_of(other, names, "other")
-        return audit_translations(head.weights.unembedding, head.weights.bias, embedding, rows, names)
+            label, other = most_alike(self.last_report.values(), weights.unembedding)
+        rows = row_of(label, watched.names, "label"), row_of(other, watched.names, "other")
+        return audit_translations(weights.unembedding, weights.bias, watched.embedding, rows, watched.names)
 
     # What the hooks call
 
@@ -454,9 +470,10 @@ class LabelSimilarityMonitor(Callback):
 
     def _detach(self) -> None:
         if self._session is not None:
-            self._watched = self._session.watch.glance()
-            self._session.end()
-            self._session = None
+            session, self._session = self._session, None
+            session.end()
+            with contextlib.suppress(Exception):  # what ended the run may have left the device unusable
+                self._watched = session.watch.glance()
 
     def _fail(self, session: Session, error: Exception) -> None:
         """Something went wrong: end the monitor. Not while other processes go on, and would wait for this one's next report."""
@@ -526,14 +543,19 @@ class LabelSimilarityMonitor(Callback):
         """Put into the last reports what no input can bring out on top; one process works, and tells the others."""
         if self.schedule.reachability == "never":
             return
-        head, names, embedding = session.watch.glance()
+        head, names, embedding, explains = session.processes.together(session.watch.glance)
+        if not session.processes.from_first(explains):
+            self._inform_once("reachability is not decided: the model changes its logits after its head")
+            return
         weights = head.gathered() or session.processes.together(lambda: head.weights)
-        reports = {window: self.last_report[window] for window in sorted(self._reporter.reported)}
+        stages = ("train",) if trainer.state.fn == "fit" and not trainer.enable_validation else ("val", "test")
+        windows = [window for window in sorted(self._reporter.reported) if window.startswith(stages)]
+        reports = {window: self.last_report[window] for window in windows}
         shown = trainer.is_global_zero and head.num_labels >= _MANY
         if shown:
             what = f"deciding which of {head.num_labels} labels can be the most likely one, for {_MOST_SECONDS:.0f} s at most"
             self._inform(f'{what}; `Schedule(reachability="never")` leaves it out')
-        work = functools.partial(_reached, list(reports.values()), weights, embedding, shown=shown)
+        work = functools.partial(_reached, list(reports.values()), weights, embedding, self.labels.ignore, shown=shown)
         reach = session.processes.together(lambda: work() if trainer.is_global_zero else None)
         reach = session.processes.from_first(reach)
         assert reach is not None, "the first process has it"

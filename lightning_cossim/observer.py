@@ -14,7 +14,7 @@ from lightning_cossim.layers import is_adapted
 from lightning_cossim.rows import groups_of, sample_rows, take_rows
 from lightning_cossim.sources import Source, Tap, taps_of, tensor_in
 
-__all__ = ["HeadObserver", "Observation"]
+__all__ = ["HeadObserver", "Observation", "agree"]
 
 _CHECKED: Final = 64
 """Inputs on which the logits are held against the weights."""
@@ -184,6 +184,11 @@ class HeadObserver:
         places = f.ndim >= -self.head.axis and z.ndim >= -axis
         return places and f.movedim(self.head.axis, -1).shape[:-1] == z.movedim(axis, -1).shape[:-1]
 
+    @property
+    def explains(self) -> bool:
+        """Whether the weights give the logits, as far as is known; not if they differed in evaluation or, else, in training."""
+        return self._explained.get(False, self._explained.get(True, True))
+
     def _read(self, weights: Weights, f_ND: Tensor | None, z_NK: Tensor | None, *, was_written: bool) -> Observation:
         """What is known of some rows, held against the weights."""
         if f_ND is None:
@@ -223,7 +228,7 @@ class HeadObserver:
         if not known_NK.any():
             return None
         self._is_unchecked = False
-        self._explained[training] = _agree(weights, f_ND, z_NK)
+        self._explained[training] = agree(weights, f_ND, z_NK)
         if self._explained[training]:
             return None
         error = error_NK[known_NK].max().item()
@@ -242,7 +247,7 @@ def _agree_in_part(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> bool:
     """Whether weight and bias give these logits: those of all labels in some inputs, and those of some labels in all inputs."""
     rows, labels = (_spread(size, _CHECKED, z_NK.device) for size in z_NK.shape)
     bias = None if weights.bias is None else weights.bias[labels]
-    return _agree(weights, f_ND[rows], z_NK[rows]) and _agree(Weights(weights.unembedding[labels], bias), f_ND, z_NK[:, labels])
+    return agree(weights, f_ND[rows], z_NK[rows]) and agree(Weights(weights.unembedding[labels], bias), f_ND, z_NK[:, labels])
 
 
 def _spread(size: int, num: int, device: torch.device) -> Tensor:
@@ -250,7 +255,7 @@ def _spread(size: int, num: int, device: torch.device) -> Tensor:
     return torch.arange(size, device=device) if size <= num else torch.linspace(0, size - 1, num, device=device).long()
 
 
-def _agree(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> bool:
+def agree(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> bool:
     """Whether weight and bias give these logits, up to the rounding of bf16 or TF32; what is not finite does not count."""
     size_NK = f_ND.float().abs() @ weights.unembedding.float().abs().T
     size_NK = size_NK if weights.bias is None else size_NK + weights.bias.float().abs()

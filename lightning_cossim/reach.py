@@ -3,7 +3,7 @@
 Shapes: K labels, D embedding dimensions, N inputs, P pairs of a report.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -40,6 +40,7 @@ def reach_of(
     bias: Tensor | None,
     embedding: Tensor | None,
     *,
+    ignore: Sequence[int] = (),
     time_limit: float,
     progress: Callable[[float], None],
 ) -> Reach:
@@ -50,6 +51,7 @@ def reach_of(
         unembedding: (K, D).
         bias: (K,) or None.
         embedding: (N, D), inputs that were seen, if any: what they bring out on top is reachable.
+        ignore: labels that do not count: they are rivals, as the model has them, and not asked for.
         time_limit: in seconds, for the pairs and for the labels each.
         progress: is told the share that is done.
     """
@@ -61,7 +63,12 @@ def reach_of(
             unembedding, pairs=torch.tensor(flagged), bias=bias, embeddings=embedding, time_limit=time_limit
         )
         decided = [(*pair, verdict) for pair, verdict in zip(flagged, found.verdicts, strict=True)]
-    labels = label_reachability(unembedding, bias=bias, embeddings=embedding, time_limit=time_limit, progress=progress)
+    asked_K = finite_K.clone()
+    asked_K[list(ignore)] = False
+    asked = asked_K.nonzero().flatten()
+    labels = label_reachability(
+        unembedding, bias=bias, labels=asked, embeddings=embedding, time_limit=time_limit, progress=progress
+    )
     never = tuple(row for row, verdict in zip(labels.labels.tolist(), labels.verdicts, strict=True) if verdict == "no")
     return Reach(never, labels.verdicts.count("undecided"), len(labels.verdicts), tuple(decided))
 

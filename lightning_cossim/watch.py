@@ -34,7 +34,9 @@ class Glance(NamedTuple):
     head: Head
     names: tuple[str, ...]
     embedding: Tensor | None
-    """(N, D), N at most 256; None: it saw none."""
+    """(N, D), on the CPU, N at most 256; None: it saw none."""
+    explains: bool
+    """Whether its weights give the model's logits, as far as is known."""
 
 
 class HeadWatch:
@@ -225,7 +227,7 @@ class HeadWatch:
 
     def glance(self) -> Glance:
         """The head, its names, and some of the inputs that it saw last."""
-        return Glance(self.head, self.names, self._shown)
+        return Glance(self.head, self.names, None if self._shown is None else self._shown.cpu(), self._observer.explains)
 
     def detach(self) -> None:
         """Remove the hook; a second call does nothing."""

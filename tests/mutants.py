@@ -776,6 +776,21 @@ MUTANTS = (
         (("functional/rankings.py", "[upper[0], upper[1]].abs()", "[upper[0], upper[1]]"),),
         ("tests/functional/test_rankings.py::test_drift_is_what_the_reference_says",),
     ),
+    Mutant(
+        "biases are held against the largest of all, beside which they look alike",
+        (("functional/mixtures.py", "RESIDUAL * behind_PS.abs().sum(dim=1)", "RESIDUAL * head.spread"),),
+        (f"{REACH}::test_a_bias_that_rules_labels_out_makes_no_false_no",),
+    ),
+    Mutant(
+        "embeddings that do not explain the logits are taken all the same",
+        (("analysis.py", "    if changed:\n        f_ND = None", "    if False:\n        f_ND = None"),),
+        ("tests/test_analysis.py::test_logits_that_changed_behind_the_head_leave_its_embeddings_out",),
+    ),
+    Mutant(
+        "code in a checkpoint is run",
+        (("checkpoints.py", "weights_only=True", "weights_only=False"),),
+        ("tests/test_analysis.py::test_what_is_wrong_is_one_line_and_status_2",),
+    ),
 )
 
 

@@ -116,6 +116,13 @@ def test_logits_that_changed_behind_the_head_leave_its_embeddings_out(trained: T
     report = analyze(folder / "last.ckpt", embeddings=seen["embeddings"], logits=capped, thresholds=FEW)
     assert report.rungs["logit_correlation"].isnan().all()
     assert report.rungs["overlap"].isfinite().all()
+    assert "something changes them behind the head" in str(report)
+    assert analyze(folder / "last.ckpt", embeddings=seen["embeddings"], logits=capped, reachability=True).unreachable is None
+    broken_inputs = seen["logits"].clone()
+    broken_inputs[::50] = math.nan  # which count as nothing, and are no change
+    report = analyze(folder / "last.ckpt", embeddings=seen["embeddings"], logits=broken_inputs, thresholds=FEW)
+    assert report.rungs["logit_correlation"].isfinite().all()
+    assert report.num_skipped == 6
 
 
 def test_a_vocabulary_has_its_neighbours(tmp_path: Path) -> None:
@@ -175,7 +182,7 @@ def test_a_report_is_printed_and_written(trained: Trained, tmp_path: Path, capsy
         ("min_inputs: 0\nalerts: [{scalar: overlap_mean, above: 0.0}]\nmin_reliability: 0\n", 1, "fails: overlap_mean"),
         ("min_inputs: 0\nalerts: [{scalar: overlap_mean, above: 0.999}]\nmin_reliability: 0\n", 0, ""),
         ("min_inputs: 0\nstranger: 0.0001\nmin_reliability: 0\n", 1, "strangers"),
-        ("min_inputs: 100000\n", 0, ""),
+        ("min_inputs: 100000\n", 2, "256 inputs, verdicts need 100000: nothing was judged."),
         ("stranger: nine\n", 2, "stranger"),
     ],
 )
@@ -198,7 +205,7 @@ def test_two_checkpoints_are_compared(trained: Trained, tmp_path: Path, capsys: 
     moved[3] = moved[7]
     torch.save({"head.weight": moved, "head.bias": head.bias}, tmp_path / "moved.pt")
     files = [str(folder / "last.ckpt"), str(tmp_path / "moved.pt")]
-    assert main(["compare", *files, "--embeddings", str(folder / "embeddings.npy")]) == 0
+    assert main(["compare", *files, "--embeddings", *[str(folder / "embeddings.npy")] * 2]) == 0
     printed = capsys.readouterr().out
     assert "gap_behaviour" in printed
     assert "The pairs that moved most" in printed

@@ -80,12 +80,13 @@ def test_the_audit_can_fail() -> None:
     [
         (("forty", 2), "Expected `label` to be the name of one label, got 'forty', of 0. Near: 'four'."),
         (("six", 2), "Expected `label` to be the name of one label, got 'six', of 2. Pass its row."),
+        ((2, None), "Expected `other` and `label` to be given together, got one of them. Pass both, or neither."),
         ((2, 8), "Expected `other` to be a label from 0 to 7, got 8."),
         ((2, 2), "Expected `j` to be a label whose row differs from that of label 2, got 2 with an equal row."),
     ],
 )
 def test_what_is_no_pair_is_said(
-    fitted: tuple[Toy, LabelSimilarityMonitor], pair: tuple[int | str, int | str], said: str
+    fitted: tuple[Toy, LabelSimilarityMonitor], pair: tuple[int | str, int | str | None], said: str
 ) -> None:
     with pytest.raises(LabelSimilarityError) as caught:
         fitted[1].audit(*pair)

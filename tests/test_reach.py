@@ -2,6 +2,7 @@
 
 import logging
 import math
+import warnings
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -9,8 +10,9 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
-from lightning_cossim import GapReport, LabelSimilarityMonitor, Schedule, Thresholds
+from lightning_cossim import GapReport, LabelSelection, LabelSimilarityError, LabelSimilarityMonitor, Schedule, Thresholds
 from lightning_cossim import monitor as monitors
 from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.reach import Reach, reach_of, with_reach
@@ -60,13 +62,50 @@ def test_the_end_of_a_fit_names_what_can_never_be_on_top(caplog: pytest.LogCaptu
         model, monitor = fit("fit_end")
     never = sorted({*range(30)} - corners(model.head.weight.detach()))
     assert 10 < len(never) < 28
-    for report in monitor.last_report.values():
-        assert report.unreachable == tuple(map(str, never))
-        assert report.num_undecided == 0
+    report = monitor.last_report["val"]
+    assert report.unreachable == tuple(map(str, never))
+    assert report.num_undecided == 0
+    assert monitor.last_report["train"].unreachable is None, "its weights were others"
     said = [record.getMessage() for record in caplog.records if "for no input at all" in record.getMessage()]
     assert len(said) == 1
     assert f"{len(never)} labels can be the most likely one for no input at all: '{never[0]}', " in said[0]
     assert f"{len(never)} labels that no input can make the most likely one: {never[0]}, " in str(monitor.last_report["val"])
+
+
+def test_labels_to_ignore_are_not_asked_for() -> None:
+    """They are rivals all the same, since the softmax has them."""
+    model, monitor = fit("fit_end", labels=LabelSelection(ignore=[1, 3]))
+    never = {*range(30)} - corners(model.head.weight.detach()) - {1, 3}
+    assert monitor.last_report["val"].unreachable == tuple(map(str, sorted(never)))
+
+
+class Normalized(Flat):
+    """Cosines of embeddings and rows: every label is on top in its own direction, whatever the lengths of the rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Identity()
+
+    @override
+    def forward(self, inputs: Tensor) -> Tensor:
+        embedding = self.body(inputs)
+        lengths = embedding.norm(dim=1, keepdim=True) * self.head.weight.norm(dim=1)
+        scaled: Tensor = self.scale(8 * self.head(embedding) / lengths)
+        return scaled
+
+
+def test_of_a_model_that_changes_its_logits_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """The weights would give other answers; nor does the lemma hold for it."""
+    pl.seed_everything(0, verbose=False)
+    schedule = Schedule(reachability="fit_end")
+    monitor = LabelSimilarityMonitor(schedule=schedule, thresholds=LOW, display=ALWAYS, logits_from="scale")
+    with caplog.at_level(logging.INFO), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer(callbacks=[monitor]).fit(Normalized(), loader(256, num_labels=30), loader(128, num_labels=30))
+    assert monitor.last_report["val"].unreachable is None
+    assert any("reachability is not decided: the model changes its logits" in one.getMessage() for one in caplog.records)
+    with pytest.raises(LabelSimilarityError, match="got a model that changes its logits after its head"):
+        monitor.audit()
 
 
 def test_flagged_pairs_have_a_verdict() -> None:

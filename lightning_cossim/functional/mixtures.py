@@ -61,8 +61,11 @@ def _proven(head: ScaledHead, own_PT: Tensor, a_PT: Tensor, rivals_S: Tensor, y_
     apart_PS = torch.cdist(place_PD + origin_D, rows_SD, compute_mode="donot_use_mm_for_euclid_dist")
     reach_P = (y_PS * apart_PS).sum(dim=1)  # rows that nearly are one need a mixture that much better
     noise_P = 16 * torch.finfo(torch.float64).eps * own_PTD.norm(dim=2).amax(dim=1)
-    advantage_P = (a_PT * head.bias[own_PT]).sum(dim=1) - y_PS @ head.bias[rivals_S]
-    proves_P = (residual_P <= noise_P.maximum(RESIDUAL * reach_P.clamp(max=1))) & (advantage_P <= RESIDUAL)
+    proves_P = residual_P <= noise_P.maximum(RESIDUAL * reach_P.clamp(max=1))
+    if head.spread:  # as given: beside a bias of -1e9, that of a label ruled out, all others would be one
+        own_P = (a_PT * head.given_bias[own_PT]).sum(dim=1)
+        behind_PS = y_PS * (head.given_bias[rivals_S] - own_P[:, None])
+        proves_P &= -behind_PS.sum(dim=1) <= RESIDUAL * behind_PS.abs().sum(dim=1)
     found = {}
     for number in proves_P.nonzero().flatten().tolist():
         counts_S = y_PS[number] > 0

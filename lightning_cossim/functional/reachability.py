@@ -59,7 +59,8 @@ def label_reachability(
     :math:`g_i = \sum_k y_k g_k`, with a bias :math:`b_i \le \sum_k y_k b_k` too. Each "yes" comes with an embedding, each "no"
     with the mixture. Decided in float64, centered rows at an rms length of 1: by what is free, then for many labels at once by
     matrix products, the rest by HiGHS. What is between a margin of 1e-6 and a residual of 1e-9 is undecided, and so is what rows
-    whose lengths are a factor of 1e12 apart leave to rounding.
+    whose lengths are a factor of 1e12 apart leave to rounding, or biases a factor of 1e6, as those of labels that are ruled out:
+    leave these out of the head.
 
     Unchanged by a translation of all rows or biases, by one scale for all, and by every invertible linear map of the embeddings.
     For a sigmoid head it speaks of the ranking only; for a cosine head pass the normalised rows.

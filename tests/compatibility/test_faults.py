@@ -139,7 +139,7 @@ def test_a_read_only_folder_costs_what_would_be_written_there(unwatched: Toy, tm
     told = [str(warning.message) for warning in record if str(warning.message).startswith("LabelSimilarityMonitor")]
     assert told
     assert all("PermissionError: [Errno 13] Permission denied" in text for text in told)
-    assert {text.split(" in this run")[0].rpartition("no more ")[2] for text in told} == {"scalars", "pictures"}
+    assert {text.split(" in this run")[0].rpartition("no more ")[2] for text in told} == {"scalars", "pictures", "steps", "files"}
     assert_same_weights(model, unwatched)
     assert set(monitor.last_report) == {"train", "val"}
 

@@ -586,3 +586,21 @@ def test_a_vector_is_no_head() -> None:
     for call in (label_reachability, lambda W: pair_reachability(W, pairs=torch.tensor([[0, 1]]))):
         with pytest.raises(InputError, match=re.escape(text)):
             call(torch.zeros(3))
+
+
+@pytest.mark.parametrize("masked", [-1e6, -1e9, -1e30, float(torch.finfo(torch.float32).min)])
+def test_a_bias_that_rules_labels_out_makes_no_false_no(masked: float) -> None:
+    """Beside it all other biases look alike; a label that an input brings out is never said not to be reachable."""
+    proven = 0
+    for seed in range(10):
+        generator = torch.Generator().manual_seed(seed)
+        W = torch.randn(15, 2, generator=generator, dtype=torch.float64)
+        b = 0.3 * torch.randn(15, generator=generator, dtype=torch.float64)
+        alone = label_reachability(W[:12], bias=b[:12])
+        b[12:] = masked
+        found = label_reachability(W, bias=b)
+        for label, verdict in enumerate(alone.verdicts):
+            if verdict == "yes" and int((W @ alone.witnesses[label] + b).argmax()) == label:
+                proven += 1
+                assert found.verdicts[label] != "no"
+    assert proven > 20
