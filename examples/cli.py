@@ -15,11 +15,11 @@ from collections.abc import Sequence
 
 import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningCLI
-from quickstart import Classifier, digits
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lightning_cossim import LabelSimilarityMonitor
+from lightning_cossim.demo import Classifier, digits
 
 Loader = DataLoader[tuple[Tensor, ...]]
 
