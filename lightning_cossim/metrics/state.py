@@ -3,6 +3,7 @@
 Sums over inputs stall where their dtype is too narrow, so no cast of the model around a metric may narrow them.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +36,9 @@ class SummedMetric(Metric):
     """Of a plot."""
 
     @property
+    @abstractmethod
     def invariances(self) -> frozenset[Symmetry]:
         """The changes of a head (`lightning_cossim.functional.symmetries`) that leave what `compute` returns unchanged."""
-        raise NotImplementedError
 
     @override
     def plot(

@@ -1,6 +1,7 @@
 """The tab in the system's Chromium, within a real TensorBoard: `pytest -m browser`."""
 
 import csv
+import importlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,10 +12,6 @@ import pytest
 from lightning_cossim.reporting.wire import VERSION
 from tests.tensorboard_plugin.events import CLOTHES, HOSTILE, reports, write
 from tests.tensorboard_plugin.served import Served, tensorboard
-
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="2026-11: the extra `browser` is not installed, `.ci/run full` does"
-)
 
 pytestmark = [pytest.mark.full, pytest.mark.browser]
 
@@ -37,6 +34,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    playwright = importlib.import_module("playwright.sync_api")  # here, so that nothing is skipped where it is not asked for
     with playwright.sync_playwright() as driver:
         started = driver.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
         yield started
