@@ -17,10 +17,13 @@ from torch import Tensor, nn
 
 from lightning_cossim.checkpoints import CheckpointError, SavedHead, read_array, read_head, read_names
 from lightning_cossim.config import Display, LabelSelection
-from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind
+from lightning_cossim.errors import InputError, expected
+from lightning_cossim.functional.links import Link, Response
+from lightning_cossim.functional.overlap import Overlap, OverlapKind
 from lightning_cossim.functional.rankings import ranking_drift
 from lightning_cossim.head import Head, Weights
-from lightning_cossim.observer import Observation, agree
+from lightning_cossim.logit_check import CHECKED, agree
+from lightning_cossim.observer import Observation
 from lightning_cossim.processes import ALONE
 from lightning_cossim.progress import bar
 from lightning_cossim.reach import reach_of, with_reach
@@ -34,7 +37,6 @@ from lightning_cossim.window import Window
 __all__ = ["Moved", "analyze", "compared", "write_analysis"]
 
 _BATCH = 1024
-_CHECKED = 64
 _LOGITS = "logits"
 _CHANGED = (
     "the logits are not what the weights make of the embeddings, so something changes them behind the head: logit_correlation "
@@ -57,6 +59,8 @@ def analyze(
     ignore: Sequence[int] = (),
     link: Link = "softmax",
     overlap: OverlapKind = "bhattacharyya",
+    link_cap: float | None = None,
+    link_scale: float | None = None,
     thresholds: Thresholds = Thresholds(),
     reachability: bool = False,
     progress: bool = False,
@@ -75,17 +79,25 @@ def analyze(
         embeddings: (N, D), what goes into the head, or a file of it.
         labels: a name for every label, or a file with one a line.
         ignore: labels that do not count at all, padding for example.
-        link: from logits to probabilities.
+        link: from the head to probabilities: "softmax", "softcap", "cosine" or "sigmoid", as for the monitor.
         overlap: which probability overlap.
+        link_cap: of "softcap", the number that no logit gets beyond; needed with `embeddings`.
+        link_scale: of "cosine", what cosines are multiplied with.
         thresholds: from which gap on a pair is flagged.
         reachability: whether to decide which labels any input can make the most likely one; up to four minutes.
         progress: whether to show how far long work is.
 
     Raises:
         CheckpointError: a file that cannot be read or does not fit, in one line.
+        InputError: an unknown link or overlap, a cap or a scale that is missing, not positive, or of another link.
 
     Source: THEORY §3 to §6; Nielsen, arXiv 2603.29488.
     """
+    response = Response.of(link, link_cap=link_cap, link_scale=link_scale)
+    if embeddings is not None and response.lacks is not None:
+        raise InputError(
+            expected(response.lacks, f"with embeddings and link {link!r}", None, "Without it, logits are not known.")
+        )
     saved = read_head(checkpoint, head, bias)
     num_labels, embedding_dim = saved.unembedding.shape
     f_ND = _array(embeddings, "embeddings", embedding_dim, "embedding dimension")
@@ -97,14 +109,20 @@ def analyze(
         raise CheckpointError(f"{checkpoint}: expected a name for each of {num_labels} labels, got {len(names)}.")
     selection = LabelSelection(ignore=tuple(ignore))
     selection.check_labels(num_labels)
-    report = _report(saved, f_ND, z_NK, selection, Overlap.of(num_labels, kind=overlap, link=link), progress=progress)
+    weights = Weights(
+        saved.unembedding,
+        None if saved.bias is None or link == "cosine" else saved.bias.to(saved.unembedding),
+        response,
+    )
+    report = _report(saved, weights, f_ND, z_NK, selection, Overlap.of(num_labels, kind=overlap, link=link), progress=progress)
     report = replace(report, step=saved.step, names=tuple(names[label] for label in report.labels))
     report = judged(report, thresholds)
     if not reachability or _LOGITS in report.remarks:  # of what comes behind the head, the weights do not tell
         return report
     shown = None if f_ND is None else f_ND[:256]
     with bar("reachability", shown=progress) as told:
-        reach = reach_of([report], saved.unembedding, saved.bias, shown, ignore=selection.ignore, time_limit=120.0, progress=told)
+        rows_KD = response.rows(saved.unembedding)
+        reach = reach_of([report], rows_KD, weights.bias, shown, ignore=selection.ignore, time_limit=120.0, progress=told)
     return with_reach(report, reach, names)
 
 
@@ -125,16 +143,22 @@ def _array(given: File | Tensor | None, what: str, width: int, of: str) -> Tenso
 
 
 def _report(
-    saved: SavedHead, f_ND: Tensor | None, z_NK: Tensor | None, selection: LabelSelection, overlap: Overlap, *, progress: bool
+    saved: SavedHead,
+    weights: Weights,
+    f_ND: Tensor | None,
+    z_NK: Tensor | None,
+    selection: LabelSelection,
+    overlap: Overlap,
+    *,
+    progress: bool,
 ) -> GapReport:
     """As a window of the monitor that has seen all inputs."""
-    weights = Weights(saved.unembedding, None if saved.bias is None else saved.bias.to(saved.unembedding))
     num_labels, embedding_dim = saved.unembedding.shape
-    layer = nn.Linear(embedding_dim, num_labels, bias=saved.bias is not None, device="meta")
+    layer = nn.Linear(embedding_dim, num_labels, bias=weights.bias is not None, device="meta")
     layer.weight = nn.Parameter(weights.unembedding, requires_grad=False)
     if weights.bias is not None:
         layer.bias = nn.Parameter(weights.bias, requires_grad=False)
-    head = Head(saved.name, layer, "its file")
+    head = Head(saved.name, layer, "its file", weights.response)
     changed = f_ND is not None and z_NK is not None and not agree(weights, *_checked_inputs(f_ND, z_NK))
     if changed:
         f_ND = None  # as the monitor does: rungs that would be false are left out
@@ -153,7 +177,7 @@ def _report(
 
 def _checked_inputs(f_ND: Tensor, z_NK: Tensor) -> tuple[Tensor, Tensor]:
     """The first inputs that are finite, on which logits are held against the weights."""
-    finite = (f_ND.isfinite().all(dim=1) & z_NK.isfinite().all(dim=1)).nonzero().flatten()[:_CHECKED]
+    finite = (f_ND.isfinite().all(dim=1) & z_NK.isfinite().all(dim=1)).nonzero().flatten()[:CHECKED]
     return f_ND[finite], z_NK[finite]
 
 

@@ -8,7 +8,8 @@ from lightning_cossim.checks import Restriction, check_number
 from lightning_cossim.config import Display, LabelSelection, Schedule
 from lightning_cossim.errors import ConfigError, expected
 from lightning_cossim.functional.inputs import check_one_of
-from lightning_cossim.functional.overlap import Link, OverlapKind
+from lightning_cossim.functional.links import Link, Response
+from lightning_cossim.functional.overlap import OverlapKind
 from lightning_cossim.reporting.tags import scalars
 from lightning_cossim.thresholds import MIN_PAIRS, Alert, Thresholds, ThresholdsFile
 
@@ -36,10 +37,13 @@ def check_arguments(arguments: dict[str, Any]) -> None:
             article = "" if kind is Thresholds else "a "
             got = type(arguments[argument]).__name__
             raise ConfigError(expected(argument, f"to be {article}{kind.__name__}", got), argument)
-    numbers = {"overlap_threshold": Restriction(float), "overlap_k": Restriction(int, 2)}
+    number = Restriction(float)
+    numbers = {"overlap_threshold": number, "overlap_k": Restriction(int, 2), "link_cap": number, "link_scale": number}
     for argument, restriction in numbers.items():
         if arguments[argument] is not None:
             check_number(arguments[argument], argument, restriction)
+    link, cap, scale = (arguments[argument] for argument in ("link", "link_cap", "link_scale"))
+    Response.of(link, link_cap=cap, link_scale=1.0 if link == "cosine" and scale is None else scale)  # the head may tell
 
 
 def chosen_thresholds(thresholds: Thresholds, path: ThresholdsFile | None) -> Thresholds:

@@ -21,7 +21,8 @@ import docstring_parser
 
 from lightning_cossim.alerts import in_words
 from lightning_cossim.errors import ConfigError, LabelSimilarityError, expected
-from lightning_cossim.functional.overlap import Link, OverlapKind
+from lightning_cossim.functional.links import Link
+from lightning_cossim.functional.overlap import OverlapKind
 from lightning_cossim.report import GapReport
 from lightning_cossim.tables import text_table
 from lightning_cossim.thresholds import Alert, Thresholds, evaluate, no_verdict
@@ -83,7 +84,11 @@ def _add_head(parser: argparse.ArgumentParser, *checkpoints: str) -> None:
     without = "labels that do not count, by their rows"
     parser.add_argument("--ignore", metavar="LABEL", type=int, nargs="+", default=(), help=without)
     parser.add_argument("--overlap", choices=get_args(OverlapKind), default="bhattacharyya", help="which probability overlap")
-    parser.add_argument("--link", choices=get_args(Link), default="softmax", help="from logits to probabilities")
+    parser.add_argument("--link", choices=get_args(Link), default="softmax", help="from the head to probabilities")
+    parser.add_argument(
+        "--link-cap", metavar="NUMBER", type=float, help="of the link softcap: the number that no logit gets beyond"
+    )
+    parser.add_argument("--link-scale", metavar="NUMBER", type=float, help="of the link cosine: what cosines are multiplied with")
 
 
 def _config(given: argparse.Namespace) -> int:
@@ -150,7 +155,9 @@ def _report(
     """Of the only checkpoint, or of one of several, each of which has files of its own."""
     from lightning_cossim.analysis import analyze
 
-    settings = {name: getattr(given, name) for name in ("head", "bias", "labels", "ignore", "link", "overlap")}
+    settings = {
+        name: getattr(given, name) for name in ("head", "bias", "labels", "ignore", "link", "link_cap", "link_scale", "overlap")
+    }
     for name in ("logits", "embeddings"):
         files = getattr(given, name)
         settings[name] = files if number is None or files is None else files[number]

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from lightning_cossim import layers
 from lightning_cossim.errors import HeadError
-from lightning_cossim.functional.precision import full_precision, result_dtype
+from lightning_cossim.functional.links import PLAIN, Response
 
 __all__ = ["Head", "Weights", "find_head", "num_writes"]
 
@@ -37,39 +37,42 @@ class Weights:
     """(K, D), detached."""
     bias: Tensor | None
     """(K,), detached."""
+    response: Response = PLAIN
+    """From these to logits."""
 
     def logits(self, embedding: Tensor) -> Tensor:
-        """What they make of embeddings (N, D): (N, K), in float32 or better."""
-        f_ND, W_KD = (tensor.to(result_dtype(embedding)) for tensor in (embedding, self.unembedding))
-        with full_precision(f_ND):
-            return nn.functional.linear(f_ND, W_KD, None if self.bias is None else self.bias.to(f_ND))
+        """The model's logits (N, K) of embeddings (N, D), in float32 or better."""
+        return self.response.logits(embedding, self.unembedding, self.bias)
 
 
 @dataclass(frozen=True)
 class Head:
-    """A linear layer that gives the logits of K labels."""
+    """A linear layer that gives the logits of K labels, or what holds the rows of a cosine head."""
 
     path: str
     """Dotted path in the LightningModule."""
     module: Any
-    """A linear layer, a convolution whose kernel is 1, or the embedding that a functional head shares."""
+    """A linear layer, a convolution whose kernel is 1, the embedding a functional head shares, or what has rows of its own."""
     found_by: str
     """How it was found, in words."""
+    response: Response = PLAIN
+    """From its weights to the model's logits."""
 
     @property
     def num_labels(self) -> int:
         """K."""
-        return layers.gives(self.module)
+        return layers.shape_of(self.module)[0]
 
     @property
     def embedding_dim(self) -> int:
         """D."""
-        return layers.takes(self.module) or 0
+        return layers.shape_of(self.module)[1]
 
     @property
     def weights(self) -> Weights:
         """Those of now. Of a sharded head, every process has to ask at the same time."""
-        return Weights(layers.weight_of(self.module).flatten(1), layers.bias_of(self.module))
+        bias = None if self.response.link == "cosine" else layers.bias_of(self.module)
+        return Weights(layers.weight_of(self.module).flatten(1), bias, self.response)
 
     def gathered(self) -> Weights | None:
         """The weights of a sharded head, for which its processes wait for one another; None: each reads its own when needed."""
@@ -117,7 +120,7 @@ class Head:
         return -1 - len(kernel) if isinstance(self.module, layers.CONVOLUTIONS) else -1
 
     def logits(self, embedding: Tensor) -> Tensor:
-        """What weight and bias make of embeddings (N, D): (N, K), in float32 or better."""
+        """The model's logits (N, K) of embeddings (N, D), in float32 or better."""
         return self.weights.logits(embedding)
 
     @override
@@ -125,7 +128,7 @@ class Head:
         return f"{self.path}, {_shape(self.module)}, found by {self.found_by}"
 
 
-def find_head(model: nn.Module, path: str | None = None, *, is_called: bool = True) -> Head:
+def find_head(model: nn.Module, path: str | None = None, *, is_called: bool = True, has_cosines: bool = False) -> Head:
     """The final linear layer of a model.
 
     An explicit path wins; it may lead to a container, whose own final layer is then meant. Else the layer that the model names
@@ -137,16 +140,28 @@ def find_head(model: nn.Module, path: str | None = None, *, is_called: bool = Tr
         model: the LightningModule.
         path: dotted path of the layer, for example "model.fc".
         is_called: whether the layer gives the logits itself; else its weight alone is meant, which an `nn.Embedding` has too.
+        has_cosines: whether the head may be a module of the user's own that holds a row for every label (`weight` or `W`), as
+            those of ArcFace and the like do; the only one there is comes first.
 
     Raises:
         HeadError: no such path, no linear layer, several that are equally good, or a weight that cannot be read: quantised, or
             split over processes by its labels. The text lists what could be passed.
     """
+    tables = _tables(model) if has_cosines else {}
+    if path is not None and layers.plain_name(path) in tables:
+        return Head(layers.plain_name(path), tables[layers.plain_name(path)], "its path")
+    if path is None and len(tables) == 1:
+        return Head(*next(iter(tables.items())), "holding rows of its own")
     head = _named(model, path, is_called=is_called) if path is not None else _own(model) or _found(model, "")
     why = layers.why_unreadable(head.module) or layers.why_split(head.module, model)
     if why is not None:
         raise HeadError(f"Expected a head whose weight can be read, got {head.path}, {_shape(head.module)}: {why}.")
     return head
+
+
+def _tables(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules of the user's own that hold one row a label."""
+    return {name: module for name, module in layers.walk(model) if name and layers.is_table(module)}
 
 
 def _named(model: nn.Module, path: str, *, is_called: bool) -> Head:
@@ -231,7 +246,8 @@ def _is_sized(module: nn.Module) -> bool:
 
 def _shape(module: nn.Module) -> str:
     name = type(module).__name__.removeprefix("FSDP").removeprefix("Parametrized")
-    return f"{name} {layers.takes(module)}→{layers.gives(module)}"
+    num_labels, embedding_dim = layers.shape_of(module)
+    return f"{name} {embedding_dim}→{num_labels}"
 
 
 def _no_such_layer(modules: Mapping[str, nn.Module], path: str) -> str:

@@ -15,13 +15,14 @@ from torch.nn.utils import parametrize
 __all__ = [
     "CONVOLUTIONS",
     "bias_of",
-    "changes_after",
     "gives",
     "is_adapted",
     "is_compiled",
     "is_linear",
     "is_sharded",
+    "is_table",
     "plain_name",
+    "shape_of",
     "takes",
     "unwrapped",
     "walk",
@@ -67,6 +68,29 @@ def gives(module: nn.Module) -> int:
     return _size(module, "out_features", "out_channels", "num_embeddings") or 0
 
 
+def is_table(module: nn.Module) -> bool:
+    """Whether a module that is none of torch's own holds one row a label, as `weight` or `W`: a cosine head does."""
+    return not type(module).__module__.startswith("torch.") and not is_linear(module) and _table(module) is not None
+
+
+def shape_of(module: nn.Module) -> tuple[int, int]:
+    """How many labels a head has, and how many dimensions their rows."""
+    table = _table(module) if is_table(module) else None
+    return (gives(module), takes(module) or 0) if table is None else (table.shape[0], table.shape[1])
+
+
+def _table(module: nn.Module) -> Tensor | None:
+    """(K, D): the other way round where a `num_classes` says so (pytorch-metric-learning)."""
+    own = {
+        name: weight for name, weight in module.named_parameters(recurse=False) if weight.ndim == 2 and weight.is_floating_point()
+    }
+    weight = own.get("weight", own.get("W"))
+    if weight is None:
+        return None
+    is_turned = weight.shape[0] != weight.shape[1] == getattr(module, "num_classes", None)
+    return weight.T if is_turned else weight
+
+
 def unwrapped(module: nn.Module) -> nn.Module:
     """The copy that is trained in place of a layer (peft's `modules_to_save`), or the layer itself."""
     copies = getattr(module, "modules_to_save", None)
@@ -97,7 +121,8 @@ def weight_of(module: nn.Module) -> Tensor:
         with torch.no_grad(), _evaluating(layer):
             return sum((_added_by(layer, name, base) for name in _active_adapters(module)), base).detach()
     if not parametrize.is_parametrized(module, "weight"):
-        return _whole(layer.weight.detach())
+        table = _table(module) if is_table(module) else None
+        return _whole(layer.weight.detach() if table is None else table.detach())
     parametrizations = layer.parametrizations
     with torch.no_grad(), _evaluating(parametrizations.weight):
         effective: Tensor = parametrizations.weight()
@@ -166,17 +191,6 @@ def is_compiled(model: nn.Module, module: nn.Module) -> bool:
         and any(inner is module for inner in part.modules())
         for part in model.modules()
     )
-
-
-def changes_after(model: nn.Module) -> str | None:
-    """What a model's configuration says of a change of its logits after the head, as a setting of it; None if nothing."""
-    for part in model.modules():
-        config = getattr(part, "config", None)
-        for setting, idle in {"final_logit_softcapping": None, "logit_scale": 1, "logits_scaling": 1}.items():
-            value = getattr(config, setting, idle)
-            if isinstance(value, int | float) and value != idle:
-                return f"{setting}={value:g}"
-    return None
 
 
 def plain_name(path: str) -> str:

@@ -22,9 +22,10 @@ from lightning_cossim.arguments import check_arguments, chosen_thresholds, idle_
 from lightning_cossim.audit import Audit, audit_translations, most_alike, row_of
 from lightning_cossim.config import Display, LabelSelection, Schedule
 from lightning_cossim.errors import AlertRaised, ConfigError, FailedTogether, InputError, expected, in_one_line
-from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind
+from lightning_cossim.functional.links import Link
+from lightning_cossim.functional.overlap import Overlap, OverlapKind
 from lightning_cossim.head import Weights, find_head
-from lightning_cossim.layers import changes_after
+from lightning_cossim.model_settings import odd_in, probabilities_in_words, response_of
 from lightning_cossim.processes import Processes
 from lightning_cossim.progress import bar
 from lightning_cossim.reach import Reach, reach_of, with_reach
@@ -85,7 +86,7 @@ def _reached(
     with bar("reachability", shown=shown) as progress:
         return reach_of(
             reports,
-            weights.unembedding,
+            weights.response.rows(weights.unembedding),
             weights.bias,
             embedding,
             ignore=ignore,
@@ -105,15 +106,20 @@ class LabelSimilarityMonitor(Callback):
 
     Args:
         head: dotted path of the final linear layer in the LightningModule, "model.fc" for example; default: found by itself.
-        link: from logits to probabilities: "softmax", or "sigmoid" for labels that do not exclude one another (multi-label).
+        link: from the head to probabilities: "softmax"; "softcap", where a tanh bends the logits before it; "cosine", where they
+            are cosines times a scale (ArcFace and its like, whose margins are no part of it); or "sigmoid" for labels that do
+            not exclude one another (multi-label).
         overlap: which probability overlap: "bhattacharyya", "product", "coactivation" or "topk".
-        overlap_threshold: for "coactivation", above 0 and, under a softmax, below 0.5; default 0.1.
+        overlap_threshold: for "coactivation", above 0 and, unless under a sigmoid, below 0.5; default 0.1.
         overlap_k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
+        link_cap: of "softcap", the number that no logit gets beyond; default: `final_logit_softcapping` in the model's config.
+        link_scale: of "cosine", what cosines are multiplied with; default: a number `scale` or `s` of the head.
         embeddings_from: where the head is not called (`F.linear(x, embed.weight)`, a fused loss): dotted path of the module whose
             output goes into it, or a function that gets it from the LightningModule after its forward pass. Logits are then
             worked out from the head's weights, for the inputs that are looked at.
-        logits_from: where the model changes its logits after the head (soft-capping, a scale): dotted path of the module whose
-            output is or holds the final ones, or a function that gets them from the LightningModule after its forward pass.
+        logits_from: where the model changes its logits after the head in a way that `link` does not say (a scale): dotted path of
+            the module whose output is or holds the final ones, or a function that gets them from the LightningModule after its
+            forward pass.
         labels: which labels are looked at and what they are called.
         schedule: when it looks and how much it looks at.
         thresholds: from which gap on a pair is flagged, and which alerts there are.
@@ -123,7 +129,8 @@ class LabelSimilarityMonitor(Callback):
         name: puts everything under `cossim_<name>_…`; needed where several monitors share a Trainer.
 
     Raises:
-        InputError: an unknown link or overlap; at the start of the fit: a threshold or k out of range.
+        InputError: an unknown link or overlap, a cap or a scale that is not positive or of another link; at the start of the fit:
+            one that is needed and nowhere to be found, a threshold or k out of range.
         HeadError: at the start of the fit: no final linear layer is found, or several that are equally good.
         ConfigError: an argument of the wrong type, thresholds that are wrong or given twice; at the start of the fit: labels or
             names that do not fit the head, or two monitors of one name.
@@ -143,6 +150,8 @@ class LabelSimilarityMonitor(Callback):
         overlap: OverlapKind = "bhattacharyya",
         overlap_threshold: Number | None = None,
         overlap_k: WholeFrom2 | None = None,
+        link_cap: Number | None = None,
+        link_scale: Number | None = None,
         embeddings_from: Source | None = None,
         logits_from: Source | None = None,
         labels: LabelSelection = LabelSelection(),
@@ -155,6 +164,7 @@ class LabelSimilarityMonitor(Callback):
         check_arguments(locals())
         self.head, self.link, self.overlap = head, link, overlap
         self.overlap_threshold, self.overlap_k = overlap_threshold, overlap_k
+        self.link_cap, self.link_scale = link_cap, link_scale
         self.embeddings_from, self.logits_from = embeddings_from, logits_from
         self.labels, self.schedule, self.display, self.name = labels, schedule, display, name
         self.thresholds = chosen_thresholds(thresholds, thresholds_file)
@@ -419,7 +429,7 @@ class LabelSimilarityMonitor(Callback):
         if watched is None:
             raise InputError(expected("audit", "to be called after a run has begun", "no head so far", "Fit or validate first."))
         if self.link != "softmax":
-            raise InputError(expected("link", "to be 'softmax'", repr(self.link), "A translation changes what a sigmoid gives."))
+            raise InputError(expected("link", "to be 'softmax'", repr(self.link), "A translation changes what that gives."))
         if not watched.explains:
             got, why = "a model that changes its logits after its head", "A translation changes what that gives."
             raise InputError(expected("audit", "to be of a head that gives the logits", got, why))
@@ -442,7 +452,9 @@ class LabelSimilarityMonitor(Callback):
         if any(isinstance(other, LabelSimilarityMonitor) and other.name == self.name for other in callbacks if other is not self):
             remedy = "Give each monitor a `name=`, which goes into its tags."
             raise ConfigError(expected("name", "to be different for every monitor of a Trainer", repr(self.name), remedy))
-        head = find_head(pl_module, self.head, is_called=self.embeddings_from is None)
+        head = find_head(pl_module, self.head, is_called=self.embeddings_from is None, has_cosines=self.link == "cosine")
+        response = response_of(pl_module, head, self.link, link_cap=self.link_cap, link_scale=self.link_scale)
+        head = replace(head, response=response)
         overlap = Overlap.of(
             head.num_labels, kind=self.overlap, link=self.link, threshold=self.overlap_threshold, k=self.overlap_k
         )
@@ -459,12 +471,9 @@ class LabelSimilarityMonitor(Callback):
         )
         processes = Processes(trainer.strategy, trainer.world_size, trainer.global_rank)
         self._session = Session(watch, processes, self.display.max_overhead)
-        changed = None if self.logits_from else changes_after(pl_module)
-        if changed is not None:
-            self._warn(
-                f"the model changes its logits after its head ({changed}), where they cannot be seen: overlaps are those of the "
-                "head's own output. Pass `logits_from=`, the path of the module whose output holds the final ones."
-            )
+        odd = odd_in(pl_module, self.link, sees_final=self.logits_from is not None)
+        if odd is not None:
+            self._warn(odd)
         for text in idle_alerts(self.thresholds, self.link, self.schedule, head.num_labels):
             self._warn(text)
 
@@ -577,7 +586,9 @@ class LabelSimilarityMonitor(Callback):
         tags = group("*", self.name)
         output = "its own output" if self.logits_from is None else f"what {in_words(self.logits_from)} gives"
         output = f"what it makes of {in_words(self.embeddings_from)}" if self.embeddings_from and not self.logits_from else output
-        self._inform(f"watching {session.watch.head}; {self.link} of {output}; {what_next}; tags {tags}")
+        head, is_final = session.watch.head, self.logits_from is not None
+        probabilities = probabilities_in_words(head.response, output, is_final=is_final)
+        self._inform(f"watching {head}; {probabilities}; {what_next}; tags {tags}")
 
     def _inform(self, text: str) -> None:
         rank_zero_info(f"LabelSimilarityMonitor: {text}")

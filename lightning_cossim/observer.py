@@ -4,20 +4,26 @@ Shapes: K labels, D embedding dimensions, N inputs; `W_KD` weight, `f_ND` embedd
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lightning_cossim.head import Head, Weights, num_writes
 from lightning_cossim.layers import is_adapted
+from lightning_cossim.logit_check import (
+    CHECKED,
+    agree,
+    agree_in_part,
+    largest_error,
+    multiple_of_cosines,
+    no_multiple,
+    other_multiple,
+)
 from lightning_cossim.rows import groups_of, sample_rows, take_rows
 from lightning_cossim.sources import Source, Tap, taps_of, tensor_in
 
-__all__ = ["HeadObserver", "Observation", "agree"]
-
-_CHECKED: Final = 64
-"""Inputs on which the logits are held against the weights."""
+__all__ = ["HeadObserver", "Observation"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class Observation:
     unembedding: Tensor
     """(K, D), detached: it shares memory with the model."""
     logits: Tensor | None = None
-    """(N, K), or None where they could not be read."""
+    """(N, K), the model's final ones, or None where they could not be read."""
     embedding: Tensor | None = None
     """(N, D), or None where it could not be read or does not explain the logits."""
     groups: Tensor | None = None
@@ -113,6 +119,8 @@ class HeadObserver:
         self.disarm()
         weights = self.head.weights if weights is None else weights
         f, z = self._seen(call, logits)
+        if f is None and z is None:
+            return Observation(weights.unembedding, bias=weights.bias, problem=self._nothing_in(call))
         axis = self._axis(z)
         problem = self._unreadable(f, z, axis, writes)
         if problem is not None:
@@ -125,18 +133,42 @@ class HeadObserver:
         index = sample_rows(shape, max_inputs, generator, counted)
         f_ND = None if f is None else take_rows(f.detach(), self.head.axis, index)
         z_NK = None if z is None else take_rows(z.detach(), axis, index)
-        seen = self._read(weights, f_ND, z_NK, was_written=num_writes(z) > 0 and self._logits is None)
+        if self._has_cosines:
+            seen = self._read_cosines(weights, f_ND, z_NK)
+        elif self._logits is not None:
+            seen = self._read(weights, f_ND, z_NK, was_written=False)
+        else:  # what the head itself gives, linear as yet
+            seen = self._read(Weights(weights.unembedding, weights.bias), f_ND, z_NK, was_written=num_writes(z) > 0)
+            seen = replace(seen, logits=None if seen.logits is None else weights.response.of_output(seen.logits))
         return replace(seen, groups=groups_of(shape, index), bias=weights.bias, problem=seen.problem or problem)
 
     def _seen(self, call: Any, logits: Any) -> tuple[Any, Any]:
         """Embeddings and logits, as they come; None where nothing tells of them."""
         z = None if logits is None else tensor_in(logits[2], "logits", size=self.head.num_labels)
+        if self._has_cosines and self.head.module.training:
+            z = None  # margins are in it
         if call is None:
             return None, z
         args, kwargs, output = call
         if not self._is_called:
             return tensor_in(output, "last_hidden_state"), z
-        return args[0] if args else kwargs.get("input"), output if self._logits is None else z
+        f = args[0] if args else kwargs.get("input")
+        if self._has_cosines:
+            f = f if args else tensor_in(kwargs, "input", size=self.head.embedding_dim) if kwargs else None
+            return f, self._cosines_in(f, output) if self._logits is None else z
+        return f, output if self._logits is None else z
+
+    @property
+    def _has_cosines(self) -> bool:
+        return self.head.response.link == "cosine"
+
+    def _cosines_in(self, f: Any, output: Any) -> Any:
+        """What a cosine head gives in evaluation, if it is one logit a label: it may give a loss, or logits with margins."""
+        is_whole = isinstance(f, Tensor) and isinstance(output, Tensor) and output.shape == (*f.shape[:-1], self.head.num_labels)
+        return output if is_whole and not self.head.module.training else None
+
+    def _nothing_in(self, call: Any) -> str | None:
+        return None if call is None else "it was called with nothing that could be its embeddings; pass `embeddings_from=`"
 
     def _axis(self, z: Any) -> int:
         """The dimension of labels in the logits, counted from the back; 0 where nobody knows."""
@@ -196,9 +228,31 @@ class HeadObserver:
         if z_NK is None:  # nothing shows them, which is why the user says where embeddings come from
             return Observation(weights.unembedding, weights.logits(f_ND), f_ND)
         # Written into is not yet changed: what a compiled graph gives out may have been written from within.
-        if was_written and not _agree_in_part(weights, f_ND, z_NK):
+        if was_written and not agree_in_part(weights, f_ND, z_NK):
             return self._worked_out(weights, f_ND)
         return self._checked(weights, f_ND, z_NK)
+
+    def _read_cosines(self, weights: Weights, f_ND: Tensor | None, z_NK: Tensor | None) -> Observation:
+        """Logits as they are in evaluation, without a margin: worked out, and in evaluation held against those seen."""
+        if f_ND is None:
+            return Observation(weights.unembedding, z_NK)
+        problem = None
+        if z_NK is not None and (self._is_unchecked or False not in self._explained):
+            problem = self._unlike_cosines(weights, f_ND[:CHECKED], z_NK[:CHECKED])
+        final_NK = None if self._logits is None else z_NK
+        if self._explained.get(False) is False:
+            return Observation(weights.unembedding, final_NK, problem=problem)
+        return Observation(weights.unembedding, weights.logits(f_ND) if final_NK is None else final_NK, f_ND, problem=problem)
+
+    def _unlike_cosines(self, weights: Weights, f_ND: Tensor, z_NK: Tensor) -> str | None:
+        """What is odd about the logits seen in evaluation: they are no multiple of the cosines, or not the one it should be."""
+        multiple, is_final = multiple_of_cosines(weights, f_ND, z_NK), self._logits is not None
+        if multiple is None:
+            return None
+        self._is_unchecked, self._explained[False] = False, multiple > 0
+        if not multiple:
+            return no_multiple(is_final=is_final)
+        return other_multiple(multiple, weights.response.link_scale or 1.0, is_final=is_final)
 
     def _worked_out(self, weights: Weights, f_ND: Tensor) -> Observation:
         """Where something behind the head wrote into its output: the logits that its weights give."""
@@ -222,43 +276,23 @@ class HeadObserver:
         return Observation(weights.unembedding, z_NK, f_ND if explained else None, problem=problem)
 
     def _mismatch(self, weights: Weights, f_ND: Tensor, z_NK: Tensor) -> str | None:
-        f_ND, z_NK, training = f_ND[:_CHECKED], z_NK[:_CHECKED], self.head.module.training
-        error_NK = (z_NK.float() - weights.logits(f_ND)).abs()
-        known_NK = error_NK.isfinite()
-        if not known_NK.any():
+        f_ND, z_NK, training = f_ND[:CHECKED], z_NK[:CHECKED], self.head.module.training
+        error = largest_error(weights, f_ND, z_NK)
+        if error is None:
             return None
         self._is_unchecked = False
         self._explained[training] = agree(weights, f_ND, z_NK)
         if self._explained[training]:
             return None
-        error = error_NK[known_NK].max().item()
         likely, output = "an adapter that is not merged, a parametrization or another hook are likely", "its output differs"
         if self._logits is not None:
-            likely, output = "soft-capping or a scale after the head are likely", "what `logits_from` gives differs"
+            likely = "soft-capping (then pass `link='softcap'`) or a scale after the head are likely"
+            if weights.response.link == "softcap":
+                likely = "another cap or a scale after it are likely"
+            output = "what `logits_from` gives differs"
         elif training and is_adapted(self.head.module):
             likely = f"{likely}; in training, an adapter's dropout too"
         return (
-            f"{output} from `embedding @ weight.T + bias` by up to {error:.3g} ({likely}); logit_correlation and "
+            f"{output} from `{weights.response.formula}` by up to {error:.3g} ({likely}); logit_correlation and "
             "log_odds_variance would be false and are left out"
         )
-
-
-def _agree_in_part(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> bool:
-    """Whether weight and bias give these logits: those of all labels in some inputs, and those of some labels in all inputs."""
-    rows, labels = (_spread(size, _CHECKED, z_NK.device) for size in z_NK.shape)
-    bias = None if weights.bias is None else weights.bias[labels]
-    return agree(weights, f_ND[rows], z_NK[rows]) and agree(Weights(weights.unembedding[labels], bias), f_ND, z_NK[:, labels])
-
-
-def _spread(size: int, num: int, device: torch.device) -> Tensor:
-    """So many places, evenly spread over all; all if there are no more."""
-    return torch.arange(size, device=device) if size <= num else torch.linspace(0, size - 1, num, device=device).long()
-
-
-def agree(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> bool:
-    """Whether weight and bias give these logits, up to the rounding of bf16 or TF32; what is not finite does not count."""
-    size_NK = f_ND.float().abs() @ weights.unembedding.float().abs().T
-    size_NK = size_NK if weights.bias is None else size_NK + weights.bias.float().abs()
-    error_NK = (z_NK.float() - weights.logits(f_ND)).abs()
-    tolerance = 1e-2 if z_NK.dtype in {torch.float16, torch.bfloat16} else 1e-3
-    return bool((error_NK <= tolerance * size_NK).logical_or(~error_NK.isfinite()).all())

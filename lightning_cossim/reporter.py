@@ -10,7 +10,7 @@ from typing import Any
 from lightning_cossim.alerts import AlertCounter, in_words
 from lightning_cossim.config import Display
 from lightning_cossim.errors import AlertRaised
-from lightning_cossim.functional.overlap import Link
+from lightning_cossim.functional.links import Link
 from lightning_cossim.overhead import Budget
 from lightning_cossim.processes import Processes
 from lightning_cossim.report import GapReport

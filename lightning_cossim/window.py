@@ -71,6 +71,7 @@ class Window:
                 k=self.overlap.k,
                 ignore=self.selection.ignore,
                 min_probability=self.selection.min_probability,
+                link_scale=self.head.response.link_scale,
                 sync_on_compute=False,  # `close` adds up, over those that train this model
             ).to(self.head.device)
         return self._metric

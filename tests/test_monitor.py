@@ -24,6 +24,7 @@ from typing_extensions import override
 
 from lightning_cossim import GapReport, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds, vocabulary
 from lightning_cossim.errors import ConfigError, HeadError, InputError
+from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.overlap import OverlapKind
 from lightning_cossim.reporting.tags import GAPS, SCALARS
 from lightning_cossim.sources import Tap
@@ -647,7 +648,6 @@ class TestSetup:
     @pytest.mark.parametrize(
         ("config", "changed"),
         [
-            ({"final_logit_softcapping": 30.0}, "final_logit_softcapping=30"),
             ({"logit_scale": 0.0625}, "logit_scale=0.0625"),
             ({"logits_scaling": 8}, "logits_scaling=8"),
             ({"final_logit_softcapping": None, "logit_scale": 1.0}, None),
@@ -669,6 +669,22 @@ class TestSetup:
             )
             told = [str(warning.message) for warning in record if "after its head" in str(warning.message)]
             assert told == ([text] if changed and not sources else [])
+
+    @pytest.mark.parametrize("sources", [{}, {"logits_from": "head"}], ids=str)
+    @pytest.mark.parametrize("link", ["softmax", "sigmoid", "softcap"])
+    def test_a_configuration_that_caps_logits_is_told_of(self, link: Link, sources: dict[str, Any]) -> None:
+        """Wherever the final ones are seen: what is centered would be false all the same. Unless the link says it."""
+        model = Toy()
+        model.body.config = SimpleNamespace(final_logit_softcapping=30.0)  # type: ignore[assignment]
+        with warnings.catch_warnings(record=True) as record:
+            warnings.simplefilter("always")
+            fit(model, LabelSimilarityMonitor(link=link, **sources))
+        text = (
+            "LabelSimilarityMonitor: the model soft-caps its logits (final_logit_softcapping=30), so the origin of its rows is "
+            "not arbitrary, and what is centered would be false. Pass `link='softcap'`."
+        )
+        told = [str(warning.message) for warning in record if "soft-caps" in str(warning.message)]
+        assert told == ([] if link == "softcap" else [text])
 
     def test_a_source_that_is_not_there_is_told_before_any_training(self) -> None:
         for name in ("embeddings_from", "logits_from"):

@@ -26,7 +26,7 @@ def test_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     """Every Python block, one after the other, beside the file of thresholds that the README has."""
     monkeypatch.chdir(tmp_path)
     Path("thresholds.yaml").write_text(THRESHOLDS, encoding="utf-8")
-    assert len(blocks("python")) == 8
+    assert len(blocks("python")) == 9
     for code in blocks("python"):
         exec(compile(code, "README.md", "exec"), {})  # noqa: S102 - our own README
     assert "| label" in capsys.readouterr().out

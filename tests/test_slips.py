@@ -359,7 +359,7 @@ ARGUMENTS: list[tuple[dict[str, Any], str, tuple[str, str] | None]] = [
         "Expected `overlap_k` to be a whole number of at least 2, got 1.",
         ("overlap_k", "whole number of at least 2"),
     ),
-    ({"overlap": "cosine"}, "Expected `overlap` to be 'bhattacharyya' or 'product' or ", ("overlap", "'bhattacharyya'")),
+    ({"overlap": "cosine"}, "Expected `overlap` to be 'bhattacharyya', 'product', ", ("overlap", "'bhattacharyya'")),
     (
         {"thresholds": {"stranger": 0.2}, "thresholds_file": "good.yaml"},
         "Expected `thresholds` or `thresholds_file`, got both. Leave one of them out.",

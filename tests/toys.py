@@ -55,6 +55,45 @@ class Toy(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.5)
 
 
+class ArcFace(nn.Module):
+    """Cosines times a scale; with targets, their angles get a margin (additive angular margin loss, Deng et al. 2019)."""
+
+    def __init__(self, num_labels: int, dim: int, s: float, m: float = 0.2) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_labels, dim))
+        self.s, self.m = s, m
+
+    @override
+    def forward(self, embedding: Tensor, targets: Tensor | None = None) -> Tensor:
+        cosine = nn.functional.linear(nn.functional.normalize(embedding), nn.functional.normalize(self.weight))
+        if targets is None:
+            return self.s * cosine
+        angle = torch.acos(cosine.clamp(-1 + 1e-6, 1 - 1e-6))
+        return self.s * torch.where(nn.functional.one_hot(targets, len(self.weight)).bool(), torch.cos(angle + self.m), cosine)
+
+
+class Capped(Toy):
+    """Logits that a soft cap bends."""
+
+    cap = 2.0
+
+    @override
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.cap * torch.tanh(super().forward(inputs) / self.cap)
+
+
+class Faces(Toy):
+    """A cosine head, trained with margins and validated without."""
+
+    def __init__(self, num_labels: int = NUM_LABELS) -> None:
+        super().__init__(num_labels)
+        self.head: ArcFace = ArcFace(num_labels, EMBEDDING_DIM, s=8.0)  # type: ignore[assignment]
+
+    @override
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return nn.functional.cross_entropy(self.head(self.body(batch[0]), batch[1]), batch[1])
+
+
 class LanguageToy(pl.LightningModule):
     """A recurrent network with dropout over sequences of words: (B, T) to (B, T, K); batches are dicts of inputs and targets."""
 

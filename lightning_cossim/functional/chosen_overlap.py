@@ -8,9 +8,10 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from lightning_cossim.functional.links import Response
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.functional.pairs import Pairs
-from lightning_cossim.functional.precision import full_precision, result_dtype
+from lightning_cossim.functional.precision import result_dtype
 
 __all__ = ["sums_of_pairs"]
 
@@ -22,6 +23,7 @@ def sums_of_pairs(
     overlap: Overlap,
     pairs: Pairs,
     *,
+    response: Response,
     unembedding: Tensor,
     bias: Tensor | None,
     embedding: Tensor,
@@ -35,10 +37,11 @@ def sums_of_pairs(
     Args:
         overlap: any kind but "topk", which is not a function of one label's probability.
         pairs: (P,), by their rows in the unembedding.
+        response: from embeddings to logits.
         unembedding: (K, D).
         bias: (K,), or None.
         embedding: (N, D), what went into the head.
-        normalizer: (N,), under a softmax the logarithm of the sum of the exponentials of all logits of an input.
+        normalizer: (N,), unless under a sigmoid the logarithm of the sum of the exponentials of all logits of an input.
         half: (N,), 0 or 1, -1 for inputs that do not count.
     """
     labels, device = pairs.labels, unembedding.device
@@ -53,11 +56,10 @@ def sums_of_pairs(
         index = (half == which).nonzero().flatten()
         for rows in torch.split(index, size):
             f_BD = embedding[rows.to(embedding.device)].to(W_LD)
-            with full_precision(f_BD):
-                z_BL = nn.functional.linear(f_BD, W_LD, b_L)
+            z_BL = response.logits(f_BD, W_LD, b_L)
             normalizer_B1 = normalizer[rows.to(normalizer.device)].to(z_BL)[:, None]
             # Rounding must not make a probability larger than 1.
-            log_p_BL = (z_BL - normalizer_B1).clamp_(max=0) if overlap.link == "softmax" else nn.functional.logsigmoid(z_BL)
+            log_p_BL = nn.functional.logsigmoid(z_BL) if overlap.link == "sigmoid" else (z_BL - normalizer_B1).clamp_(max=0)
             h_BL = overlap.profiles(log_p_BL).values
             sums_2P[which] += (h_BL[:, row] * h_BL[:, column]).sum(dim=0).cpu().double()
             own_2L[which] += h_BL.square_().sum(dim=0).cpu().double()

@@ -69,4 +69,5 @@ def check_same_labels(similarity: Tensor, overlap: Tensor) -> None:
 def check_one_of(value: str, argument: str, known: tuple[str, ...]) -> None:
     """Raise unless `value` is one of the known words."""
     if value not in known:
-        raise InputError(expected(argument, f"to be {' or '.join(map(repr, known))}", repr(value)))
+        *some, last = map(repr, known)
+        raise InputError(expected(argument, f"to be {', '.join(some)} or {last}", repr(value)))

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from lightning_cossim.functional.centering import Origin, origin_of
 from lightning_cossim.functional.cosine import label_cosine_similarity
+from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.logit_geometry import log_odds_variance, logit_correlation, logit_geometry_of
-from lightning_cossim.functional.overlap import Link
 from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.precision import resolution, result_dtype
 
@@ -25,6 +25,7 @@ TOWARDS_ALIKE: Final = MappingProxyType({"raw_cosine": 1, "centered_cosine": 1, 
 SIMILARITIES: Final = tuple(TOWARDS_ALIKE)
 RUNGS: Final = (*SIMILARITIES, "overlap")
 
+_OF_CENTERING: Final = ("centered_cosine", "explained_centered_cosine", "gap_translation", "common_mode_ratio")
 _CHUNK: Final = 4096
 """Pairs that are worked on at a time."""
 
@@ -39,11 +40,23 @@ class Ladder:
     """The cosine that the overlap is held against, label by label and as a whole."""
     gaps: Mapping[str, tuple[str, str]]
     """Gap to the two similarities whose mean difference it is."""
+    why_uncentered: str = ""
+    """Why nothing is centered, if so: the origin is not arbitrary, and to center would be to throw something away."""
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The rungs and scalars that mean nothing under the link, for the reason that `why_uncentered` gives."""
+        return _OF_CENTERING if self.why_uncentered else ()
 
     @property
     def rungs(self) -> tuple[str, ...]:
         """The similarities and the overlap."""
         return (*self.similarities, "overlap")
+
+
+def _uncentered(why: str) -> Ladder:
+    gaps = {"gap_geometry": ("raw_cosine", "logit_correlation")}
+    return Ladder(("raw_cosine", "logit_correlation", "log_odds_variance"), "raw_cosine", MappingProxyType(gaps), why)
 
 
 LADDERS: Final[Mapping[Link, Ladder]] = MappingProxyType(
@@ -58,11 +71,10 @@ LADDERS: Final[Mapping[Link, Ladder]] = MappingProxyType(
                 }
             ),
         ),
-        # A sigmoid sees every logit by itself: the origin is not arbitrary, and to center would be to throw something away.
-        "sigmoid": Ladder(
-            ("raw_cosine", "logit_correlation", "log_odds_variance"),
-            "raw_cosine",
-            MappingProxyType({"gap_geometry": ("raw_cosine", "logit_correlation")}),
+        "sigmoid": _uncentered("a sigmoid sees every logit by itself, so one vector added to all rows changes probabilities"),
+        "softcap": _uncentered("a soft cap bends every logit by itself, so one vector added to all rows changes probabilities"),
+        "cosine": _uncentered(
+            "a cosine head sees rows at length 1 from zero, so one vector added to all rows changes probabilities"
         ),
     }
 )
@@ -78,7 +90,7 @@ def weight_rungs(
         labels: (L,), the rows to compare; the mean row is still taken over all live labels.
         embedding_covariance: (D, D), NaN where no embeddings are known: rungs 3 and 3' are then NaN.
         live: boolean (K,).
-        link: under "sigmoid" no rung is centered.
+        link: under all but "softmax" no rung is centered; of a cosine head, the rows at the length of its scale are meant.
 
     Returns:
         The link's similarities to (L, L), NaN where a label is not live.
@@ -107,7 +119,7 @@ def pair_rungs(
         pairs: (P,), by their rows in the unembedding.
         embedding_covariance: (D, D), NaN where no embeddings are known: rungs 3 and 3' are then NaN.
         live: boolean (K,).
-        link: under "sigmoid" no rung is centered.
+        link: under all but "softmax" no rung is centered; of a cosine head, the rows at the length of its scale are meant.
 
     Returns:
         The link's similarities to (P,), float32 or, for a float64 unembedding, float64; NaN where a label is not live.

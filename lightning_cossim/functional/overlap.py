@@ -16,12 +16,12 @@ from torch.nn.functional import logsigmoid
 
 from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.inputs import check_matrix, check_one_of
+from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.precision import full_precision, result_dtype
 
-__all__ = ["Link", "Overlap", "OverlapKind", "Profiles", "add_products", "log_probabilities", "probability_overlap"]
+__all__ = ["Overlap", "OverlapKind", "Profiles", "add_products", "log_probabilities", "probability_overlap"]
 
 OverlapKind = Literal["bhattacharyya", "product", "coactivation", "topk"]
-Link = Literal["softmax", "sigmoid"]
 
 _COUNTED: Final = frozenset({"coactivation", "topk"})
 """Kinds whose profiles are 0 or 1: their sums are counts, which float32 could not hold beyond 2**24."""
@@ -93,9 +93,12 @@ def probability_overlap(
 
 
 def log_probabilities(logits: Tensor, link: Link = "softmax") -> Tensor:
-    """The log-probabilities (N, K) of all labels, float32 or better; NaN stays NaN, and under a softmax +inf becomes NaN."""
+    """The log-probabilities (N, K) of all labels, float32 or better; NaN stays NaN, and under a softmax +inf becomes NaN.
+
+    Of the model's final logits: under "softcap" they are capped, under "cosine" scaled already.
+    """
     z_NK = logits.detach().to(result_dtype(logits))
-    return z_NK.log_softmax(dim=1) if link == "softmax" else logsigmoid(z_NK)
+    return logsigmoid(z_NK) if link == "sigmoid" else z_NK.log_softmax(dim=1)
 
 
 def add_products(total: Tensor, profiles: Tensor) -> None:
@@ -172,7 +175,7 @@ class Overlap:
                 raise InputError(expected(argument, f"only with kind {its_kind!r}", f"{value} with {kind!r}"))
         if kind == "coactivation":
             threshold = _THRESHOLD if threshold is None else threshold
-            highest, why = (0.5, "Two probabilities of a softmax cannot both be above it.") if link == "softmax" else (1, "")
+            highest, why = (1, "") if link == "sigmoid" else (0.5, "Two probabilities of a softmax cannot both be above it.")
             if not 0 < threshold < highest:
                 raise InputError(expected("threshold", f"to be above 0 and below {highest}", threshold, why))
         if kind == "topk":

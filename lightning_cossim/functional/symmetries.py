@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from lightning_cossim.functional.ladder import LADDERS
-from lightning_cossim.functional.overlap import Link, OverlapKind
+from lightning_cossim.functional.links import Link
+from lightning_cossim.functional.overlap import OverlapKind
 
 __all__ = ["SYMMETRIES", "Symmetry", "symmetries_of_ladder", "symmetries_of_overlap", "symmetries_of_weights"]
 
@@ -22,6 +23,7 @@ Symmetry = Literal[
     "temperature",
     "embedding_shift",
     "bias_shift",
+    "embedding_scale",
     "label_permutation",
 ]
 
@@ -35,6 +37,7 @@ SYMMETRIES: Final[Mapping[Symmetry, str]] = MappingProxyType(
         "temperature": "c W and c b, c > 0: all logits times c",
         "embedding_shift": "f + c and b - W c",
         "bias_shift": "b + c 1: one number is added to all biases",
+        "embedding_scale": "diag(s) f, s > 0: embeddings get other lengths",
         "label_permutation": "labels are renamed; results are renamed with them",
     }
 )
@@ -42,6 +45,10 @@ SYMMETRIES: Final[Mapping[Symmetry, str]] = MappingProxyType(
 
 _ALWAYS: Final[frozenset[Symmetry]] = frozenset({"rotation", "embedding_shift", "label_permutation"})
 _OF_WEIGHTS: Final[frozenset[Symmetry]] = _ALWAYS | {"bias_shift"}
+_OF_COSINES: Final[frozenset[Symmetry]] = frozenset(
+    {"rotation", "label_permutation", "bias_shift", "row_scale", "global_scale", "temperature", "embedding_scale"}
+)
+"""What a cosine head, which has no bias, does not show: lengths, and no more."""
 
 
 def symmetries_of_weights(rung: str, *, centered: bool = True) -> frozenset[Symmetry]:
@@ -59,8 +66,8 @@ def symmetries_of_weights(rung: str, *, centered: bool = True) -> frozenset[Symm
     """
     origin: frozenset[Symmetry] = frozenset({"translation"} if centered else ())
     extra: dict[str, frozenset[Symmetry]] = {
-        "raw_cosine": frozenset({"row_scale", "global_scale", "temperature"}),
-        "centered_cosine": frozenset({"translation", "global_scale", "temperature"}),
+        "raw_cosine": frozenset({"row_scale", "global_scale", "temperature", "embedding_scale"}),
+        "centered_cosine": frozenset({"translation", "global_scale", "temperature", "embedding_scale"}),
         "logit_correlation": origin | {"linear_map", "global_scale", "temperature"},
         "log_odds_variance": frozenset({"translation", "linear_map"}),
     }
@@ -68,12 +75,16 @@ def symmetries_of_weights(rung: str, *, centered: bool = True) -> frozenset[Symm
 
 
 def symmetries_of_overlap(kind: OverlapKind, link: Link) -> frozenset[Symmetry]:
-    """What leaves an overlap unchanged: under a softmax all that no probability shows. Ranks are blind to more.
+    """What leaves an overlap unchanged: all that no probability of the link shows. Ranks are blind to more.
 
     Example:
         >>> sorted(symmetries_of_overlap("bhattacharyya", "softmax") - symmetries_of_overlap("bhattacharyya", "sigmoid"))
         ['bias_shift', 'translation']
+        >>> sorted(symmetries_of_overlap("bhattacharyya", "cosine") - symmetries_of_overlap("bhattacharyya", "softcap"))
+        ['bias_shift', 'embedding_scale', 'global_scale', 'row_scale', 'temperature']
     """
+    if link == "cosine":
+        return _OF_COSINES
     found: frozenset[Symmetry] = _ALWAYS | {"linear_map"}
     if link == "softmax" or kind == "topk":
         found |= {"translation", "bias_shift"}
@@ -82,6 +93,8 @@ def symmetries_of_overlap(kind: OverlapKind, link: Link) -> frozenset[Symmetry]:
 
 def symmetries_of_ladder(kind: OverlapKind, link: Link) -> frozenset[Symmetry]:
     """What leaves every statistic about the rungs of a link unchanged: rungs stay, and variances at least keep their order."""
+    if link == "cosine":
+        return _OF_COSINES
     centered = "centered_cosine" in LADDERS[link].similarities
     found = symmetries_of_overlap(kind, link)
     for rung in LADDERS[link].similarities:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind, add_products
+from lightning_cossim.functional.links import Link
+from lightning_cossim.functional.overlap import Overlap, OverlapKind, add_products
 from lightning_cossim.functional.symmetries import Symmetry, symmetries_of_overlap
 from lightning_cossim.metrics.arguments import check_rows, label_index
 from lightning_cossim.metrics.state import SummedMetric, add_to, writable
@@ -28,9 +29,10 @@ class ProbabilityOverlap(SummedMetric):
     Args:
         num_labels: K, at least 1.
         kind: which overlap: "bhattacharyya", "product", "coactivation" or "topk".
-        link: from logits to probabilities: "softmax", or "sigmoid" for labels that do not exclude one another.
+        link: from logits to probabilities: "softmax", or "sigmoid" for labels that do not exclude one another. Under "softcap"
+            and "cosine", logits are to be the final ones, capped or scaled, and the rest is as under "softmax".
         labels: (L,), the labels whose pairs are looked at; default all. The softmax still runs over all K.
-        threshold: for "coactivation", above 0 and, under a softmax, below 0.5; default 0.1.
+        threshold: for "coactivation", above 0 and, unless under a sigmoid, below 0.5; default 0.1.
         k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
         kwargs: as for every `torchmetrics.Metric`.
 

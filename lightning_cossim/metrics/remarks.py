@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from lightning_cossim.functional.ladder import LADDERS
-from lightning_cossim.functional.overlap import Link
+from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.padding import equal_rows, median_shift
 
 __all__ = ["remarks"]
@@ -26,12 +26,12 @@ def remarks(
         labels: (L,), the labels whose pairs are looked at.
         counted: boolean (K,), the labels that the user does not ignore.
         live: boolean (K,), those of them whose rows are finite.
-        link: under "sigmoid" padding moves no cosine.
+        link: where nothing is centered, padding moves no cosine.
         num_inputs: how many inputs counted.
         num_skipped: how many did not, since they are not finite.
     """
     found = {}
-    if link == "softmax" and len(unembedding) == 1:
+    if link != "sigmoid" and len(unembedding) == 1:
         found["one_logit"] = "the softmax of one logit is 1 for every input; pass link='sigmoid'"
     if num_skipped:
         total = num_inputs + num_skipped

@@ -12,7 +12,8 @@ from lightning_cossim.functional.centering import common_mode_ratio
 from lightning_cossim.functional.halves import split_halves
 from lightning_cossim.functional.inputs import live_labels
 from lightning_cossim.functional.ladder import weight_rungs
-from lightning_cossim.functional.overlap import Link, Overlap, OverlapKind, add_products
+from lightning_cossim.functional.links import Link, Response
+from lightning_cossim.functional.overlap import Overlap, OverlapKind, add_products
 from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.symmetries import Symmetry, symmetries_of_ladder
 from lightning_cossim.heatmap import axes_for, draw_bars
@@ -42,12 +43,15 @@ class SimilarityGap(EmbeddingGeometry):
     - `reliability`: how far the overlaps would come out the same with other inputs, in [0, 1], from two halves of them;
     - `overlap_mean`, in [0, 1], and `common_mode_ratio`, at least 0, to read them by.
 
-    Under a sigmoid the origin is not arbitrary and centering would throw something away: there is no centered cosine, no
-    `gap_translation` and no `common_mode_ratio`, and the raw cosine takes the place of the centered one.
+    Under any other link than "softmax" the origin is not arbitrary and centering would throw something away: there is no centered
+    cosine, no `gap_translation` and no `common_mode_ratio`, and the raw cosine takes the place of the centered one. Correlation
+    and variance are those of the head's own logits: of a soft-capped model before the cap. Of a cosine head, rows and embeddings
+    are taken at length 1, times its scale.
 
     `update(unembedding, logits, embedding, groups)` takes (K, D), (N, K) and (N, D), of any floating dtype: inputs add up, the
-    last unembedding wins; an input that is not finite is left out of everything. Logits or embeddings may be None where they
-    cannot be had: the rungs that need them are then NaN. `groups` (N,) says which inputs belong together, the positions of a
+    last unembedding wins. Logits are the model's final ones, after a soft cap or a scale and without any margin. An input that is
+    not finite is left out of everything. Logits or embeddings may be None where they cannot be had: the rungs that need them are
+    then NaN. `groups` (N,) says which inputs belong together, the positions of a
     sequence for example, and are not to be torn into different halves; ids are compared within one update. `compute()` returns
     a dict of scalars, NaN where undefined; `report()` the `GapReport` with the matrices, the pairs and the reasons.
 
@@ -55,12 +59,14 @@ class SimilarityGap(EmbeddingGeometry):
         num_labels: K, at least 1.
         embedding_dim: D, at least 1.
         kind: which overlap: "bhattacharyya", "product", "coactivation" or "topk".
-        link: from logits to probabilities: "softmax", or "sigmoid" for labels that do not exclude one another.
+        link: from the head to probabilities: "softmax", "softcap" (logits bent by a tanh), "cosine" (ArcFace and its like), or
+            "sigmoid" for labels that do not exclude one another.
         labels: (L,), the labels whose pairs are looked at; default all. Softmax and mean row still run over all.
         ignore: labels that do not count at all: neither for the mean row nor in pairs.
         min_probability: share of 1/K_live from which labels are kept, at least 0.
-        threshold: for "coactivation", above 0 and, under a softmax, below 0.5; default 0.1.
+        threshold: for "coactivation", above 0 and, unless under a sigmoid, below 0.5; default 0.1.
         k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
+        link_scale: of a cosine head, what its cosines are multiplied with.
         kwargs: as for every `torchmetrics.Metric`.
 
     Raises:
@@ -98,10 +104,12 @@ class SimilarityGap(EmbeddingGeometry):
         min_probability: float = 0.01,
         threshold: float | None = None,
         k: int | None = None,
+        link_scale: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_labels, embedding_dim, **kwargs)
         self.overlap = Overlap.of(num_labels, kind=kind, link=link, threshold=threshold, k=k)
+        self.response = Response.of(link, link_scale=link_scale)
         self.min_probability = min_probability
         if not min_probability >= 0:
             raise InputError(expected("min_probability", "to be at least 0", min_probability, "It is a share of 1/K_live."))
@@ -147,7 +155,7 @@ class SimilarityGap(EmbeddingGeometry):
         if log_p_NK is not None and seen_N is not None:
             self._add_overlaps(log_p_NK, seen_N, groups)
         if embedding is not None:
-            self._add_moments(embedding, seen=seen_N)
+            self._add_moments(self.response.inputs(embedding), seen=seen_N)
 
     def _add_overlaps(self, log_p_NK: Tensor, seen_N: Tensor, groups_N: Tensor | None) -> None:
         start, labels = self.num_groups.to(seen_N.device), self.labels.to(seen_N.device)
@@ -198,7 +206,7 @@ class SimilarityGap(EmbeddingGeometry):
         return self._report
 
     def _build_report(self) -> GapReport:
-        W_KD, link = self.unembedding, self.overlap.link
+        W_KD, link = self.response.rows(self.unembedding), self.overlap.link
         labels, counted_K = self.labels.to(W_KD.device), self.counted.to(W_KD.device)
         live_K = live_labels(W_KD, counted_K)
         rungs = weight_rungs(W_KD, labels=labels, embedding_covariance=self._covariance(), live=live_K, link=link)

@@ -35,6 +35,7 @@ def as_dict(report: "GapReport") -> dict[str, Any]:
         "top_pair_auroc": _without_nan(report.top_pair_auroc),
         "neighbor_jaccard": _without_nan({**report.neighbor_jaccard, "chance": report.neighbor_jaccard_chance}),
         "undefined": dict(report.undefined),
+        "absent": report.why_absent,
         "remarks": dict(report.remarks),
         "alerts": list(report.alerts),
         "ranking_drift": None if math.isnan(report.ranking_drift) else report.ranking_drift,

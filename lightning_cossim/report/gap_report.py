@@ -15,7 +15,7 @@ from typing_extensions import override
 from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.agreement import neighbor_jaccard_chance
 from lightning_cossim.functional.ladder import LADDERS, RUNGS, Ladder
-from lightning_cossim.functional.overlap import Link
+from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.rankings import Rankings, rankings_of
 from lightning_cossim.report.export import as_dict, as_frame
@@ -67,7 +67,7 @@ class GapReport:
     rungs: Mapping[str, Tensor]
     """Rung to (P,), NaN for pairs that do not count."""
     expected_overlap: Tensor
-    """(P,): what pairs with this cosine usually overlap; the centered one, for a sigmoid head the raw one."""
+    """(P,): what pairs with this cosine usually overlap; the centered one, the raw one where nothing is centered."""
     scalars: Mapping[str, float]
     """Tag without its group to value; NaN where undefined."""
     rank_agreement: Mapping[str, float]
@@ -198,6 +198,11 @@ class GapReport:
     def absent(self) -> frozenset[str]:
         """The fields of a pair that this report does not have: the rungs that mean nothing under the link, what was not asked."""
         return (frozenset(RUNGS) - {*self.ladder.rungs}) | ({"on_top"} if self.reach is None else set())
+
+    @property
+    def why_absent(self) -> dict[str, str]:
+        """The rungs and scalars that mean nothing under the link, to the reason."""
+        return dict.fromkeys(self.ladder.absent, self.ladder.why_uncentered)
 
     @property
     def reliability(self) -> float:

@@ -19,7 +19,7 @@ class Pair:
     other: str
     raw_cosine: float
     centered_cosine: float
-    """NaN for a sigmoid head, which has none."""
+    """NaN under links that have none."""
     logit_correlation: float
     log_odds_variance: float
     overlap: float

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from lightning_cossim.report.gap_report import GapReport, Side
     from lightning_cossim.report.pair import Pair
 
-__all__ = ["as_markdown", "as_page", "as_text"]
+__all__ = ["absent_in_words", "as_markdown", "as_page", "as_text"]
 
 _HEADINGS: Final[dict["Side", str]] = {
     "strangers": "Towards strangers: more overlap than pairs with their cosine usually have",
@@ -71,7 +71,7 @@ def as_page(report: "GapReport", top: int) -> str:
     alerts = [f"Alert: {as_markdown_text(alert)}." for alert in report.alerts]
     reached = [f"{as_markdown_text(line)}." for line in _reached(report)]
     legend = "*gap* = overlap minus *usual*, the overlap of pairs with this cosine; *raw* and *centered*: cosines"
-    sampled = [f"{line}." for line in _sampled(report)]
+    sampled = [f"{line}." for line in (*_sampled(report), absent_in_words(report)) if line]
     return "\n\n".join([" ".join([f"{_seen(report)}.", *flagged]), *sampled, *alerts, *reached, *shown, f"{legend}."])
 
 
@@ -84,7 +84,7 @@ def as_text(report: "GapReport", top: int) -> str:
     return "\n\n".join(
         [
             _seen(report),
-            *(f"{line}." for line in _sampled(report)),
+            *(f"{line}." for line in (*_sampled(report), absent_in_words(report)) if line),
             *(f"Alert: {alert}." for alert in report.alerts),
             *(f"Note: {remark}." for remark in report.remarks.values()),
             f"Share of the probability overlap that each similarity explains (1: all, 0: none)\n{shares}",
@@ -93,6 +93,13 @@ def as_text(report: "GapReport", top: int) -> str:
             *(f"{title}\n{text_table(list(columns.values()), rows)}" for title, rows in tables),
         ]
     )
+
+
+def absent_in_words(report: "GapReport") -> str:
+    """What the link makes meaningless, and why; empty where it is nothing."""
+    if not report.ladder.absent:
+        return ""
+    return f"No centered cosine, translation gap and common mode: {report.ladder.why_uncentered}"
 
 
 def _flagged(report: "GapReport") -> list[str]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_cossim.errors import in_one_line
-from lightning_cossim.functional.overlap import Link
+from lightning_cossim.functional.links import Link
 from lightning_cossim.report import GapReport
 from lightning_cossim.reporting.pages import Pages, Write
 from lightning_cossim.reporting.recorder import Recorder

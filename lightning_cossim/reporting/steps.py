@@ -19,6 +19,7 @@ from lightning_cossim.functional.ladder import TOWARDS_ALIKE
 from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.report import GapReport, Side
 from lightning_cossim.report.pair import REACHES
+from lightning_cossim.report.text import absent_in_words
 from lightning_cossim.reporting.figures import label_order
 from lightning_cossim.reporting.tags import SHARES
 from lightning_cossim.reporting.wire import FLAGS, MAX_BYTES, Step
@@ -82,7 +83,7 @@ def step_of(report: GapReport, thresholds: Thresholds, *, index: int, time: floa
         thresholds={name: getattr(thresholds, name) for name in ("stranger", "lookalike", "min_mass", "min_reliability")},
         scalars=report.scalars,
         undefined=report.undefined,
-        remarks=[shortened(remark, _LONGEST_TEXT) for remark in report.remarks.values()],
+        remarks=[shortened(remark, _LONGEST_TEXT) for remark in (absent_in_words(report), *report.remarks.values()) if remark],
         names=[_name(report, label) for label in shown.labels.tolist()],
         labels=[report.labels[label] for label in shown.labels.tolist()],
         mean_probs=[float(f"{prob:.4g}") for prob in report.mean_probs[shown.labels].tolist()],

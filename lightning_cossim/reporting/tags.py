@@ -3,7 +3,7 @@
 from typing import Final
 
 from lightning_cossim.functional.ladder import LADDERS
-from lightning_cossim.functional.overlap import Link
+from lightning_cossim.functional.links import Link
 
 __all__ = ["EXPLAINED", "GAPS", "SCALARS", "SHARES", "group", "picture_group", "scalars", "suffix"]
 

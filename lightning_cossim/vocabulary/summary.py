@@ -15,6 +15,7 @@ from lightning_cossim.functional.centering import common_mode_ratio
 from lightning_cossim.functional.chosen_overlap import sums_of_pairs
 from lightning_cossim.functional.inputs import live_labels
 from lightning_cossim.functional.ladder import LADDERS, pair_rungs
+from lightning_cossim.functional.links import Response
 from lightning_cossim.functional.logit_geometry import EmbeddingMoments, embedding_covariance
 from lightning_cossim.functional.neighbors import Neighbors, nearest_neighbors
 from lightning_cossim.functional.overlap import Overlap
@@ -43,6 +44,8 @@ class VocabularySummary:
     selection: LabelSelection
     seed: int
     """Of the pairs that are drawn at random."""
+    response: Response
+    """From embeddings to logits."""
     unembedding: Tensor
     """(K, D), of the last batch."""
     bias: Tensor | None
@@ -82,7 +85,7 @@ class VocabularySummary:
 
     def report(self, neighbors: Neighbors | None = None) -> GapReport:
         """The report on a sample of the pairs; with neighbours, those whose rows are most alike are among them."""
-        half_N, W_KD = self.half.cpu(), self.unembedding
+        half_N, W_KD = self.half.cpu(), self.response.rows(self.unembedding)
         num_inputs = int((half_N >= 0).sum())
         counted_K = torch.ones(len(W_KD), dtype=torch.bool)
         counted_K[list(self.selection.ignore)] = False
@@ -137,6 +140,7 @@ class VocabularySummary:
         sums_2P, own_2L = sums_of_pairs(
             self.overlap,
             pairs,
+            response=self.response,
             unembedding=self.unembedding,
             bias=self.bias,
             embedding=self.embedding,

@@ -130,7 +130,8 @@ class VocabularyWindow:
         block.num_inputs += len(logits)
         block.num_skipped += int((~counts_B).sum())
         if embedding is not None:
-            batch = embedding_moments(embedding, seen=counts_B.to(embedding.device))
+            inputs = self.head.response.inputs(embedding)
+            batch = embedding_moments(inputs, seen=counts_B.to(embedding.device))
             self._moments = EmbeddingMoments(*(one + other.to(one) for one, other in zip(self._moments, batch, strict=True)))
 
     def _halves_of_groups(self, groups: Tensor | None) -> Tensor | None:
@@ -204,6 +205,7 @@ class VocabularyWindow:
             self.overlap,
             self.selection,
             self.seed,
+            response=self.head.response,
             unembedding=next(totals),
             bias=None if self._bias is None else next(totals),
             moments=EmbeddingMoments(next(totals), next(totals), next(totals)),

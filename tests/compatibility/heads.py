@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 from typing_extensions import override
 
-from tests.compatibility.cells import NUM_LABELS, Cell
+from tests.compatibility.cells import NUM_LABELS, Cell, Watched
+from tests.toys import ArcFace
 
 __all__ = ["HEADS", "THIRD_PARTY"]
 
@@ -84,6 +85,42 @@ class Capped(nn.Module):
     @override
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
         return {"hidden": inputs, "logits": CAP * torch.tanh(self.head(self.body(inputs)) / CAP)}
+
+
+class Faces(nn.Module):
+    """A network with such a head, as recognisers of faces have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(8, DIM), nn.Tanh())
+        self.margin = ArcFace(NUM_LABELS, DIM, s=8.0)
+
+    @override
+    def forward(self, inputs: Tensor, targets: Tensor | None = None) -> Tensor:
+        logits: Tensor = self.margin(self.body(inputs), targets)
+        return logits
+
+
+class WithMargins(Watched):
+    """Trained with targets, validated without."""
+
+    @override
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        return nn.functional.cross_entropy(self.model(*batch), batch[1])
+
+
+class NormalizedByHand(nn.Module):
+    """A cosine head made of a linear layer that is never called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(8, DIM), nn.Tanh())
+        self.fc = linear(bias=False)
+
+    @override
+    def forward(self, inputs: Tensor) -> Tensor:
+        embedding, rows = nn.functional.normalize(self.body(inputs)), nn.functional.normalize(self.fc.weight)
+        return 8 * nn.functional.linear(embedding, rows)
 
 
 class TwoParts(nn.Module):
@@ -202,6 +239,34 @@ HEADS: Final[list[Cell]] = [
         settings={"logits_from": "model"},
         logits=lambda output: output["logits"],
         says="what `logits_from` gives differs from `embedding @ weight.T + bias` by up to",
+    ),
+    Cell(
+        'soft-capped logits, with `link="softcap"`',
+        Capped,
+        outcome="every rung but the centered",
+        settings={"link": "softcap", "link_cap": CAP},
+        logits=lambda output: output["logits"],
+    ),
+    Cell(
+        "the same, with `logits_from=`",
+        Capped,
+        outcome="every rung but the centered",
+        settings={"link": "softcap", "link_cap": CAP, "logits_from": "model"},
+        logits=lambda output: output["logits"],
+    ),
+    Cell(
+        'ArcFace, trained with margins, with `link="cosine"`',
+        Faces,
+        outcome="every rung but the centered",
+        settings={"link": "cosine"},
+        head="model.margin",
+        module=WithMargins,
+    ),
+    Cell(
+        'a linear layer normalised by hand, with `link="cosine"` and `embeddings_from=`',
+        NormalizedByHand,
+        outcome="every rung but the centered",
+        settings={"link": "cosine", "link_scale": 8.0, "head": "model.fc", "embeddings_from": "model.body"},
     ),
     Cell("quantised by torch", packed, outcome="refused", says="its weight is quantised (Linear). Leave the head out"),
     Cell("quantised into bytes", lambda: mlp(Bytes()), outcome="refused", says="its weight is quantised (torch.uint8)."),
@@ -339,11 +404,10 @@ THIRD_PARTY: Final[list[Cell]] = [
     Cell("BERT for sequences", Sentences, inputs="words", head="model.bert.classifier"),
     Cell("T5, tied and scaled", Translator, inputs="words", head="model.t5.lm_head"),
     Cell(
-        "Gemma 2, soft-capped, with `logits_from=`",
+        'Gemma 2, soft-capped, with `link="softcap"`',
         gemma,
-        outcome="overlap and weights",
-        settings={"logits_from": "model"},
-        says="what `logits_from` gives differs",
+        outcome="every rung but the centered",
+        settings={"link": "softcap"},
         **HF,
     ),
     Cell("LoRA on the head", lambda: adapted(target_modules=["lm_head"]), **HF),

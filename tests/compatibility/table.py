@@ -11,6 +11,7 @@ __all__ = ["ELSEWHERE", "Row", "rows", "table"]
 
 IN_WORDS: Final[dict[Outcome, str]] = {
     "every rung": "every rung",
+    "every rung but the centered": "every rung but the centered cosine, which would be false there",
     "overlap and weights": "overlap, and the rungs of the weights; said once",
     "weights only": "the rungs of the weights; said once, with the remedy",
     "refused": "an error at the start, with the remedy",

@@ -165,7 +165,7 @@ def test_probabilities_are_a_matrix_between_0_and_1(probs: Tensor, text: str) ->
 
 
 def test_unknown_words_are_refused_with_those_known() -> None:
-    kind = "Expected `kind` to be 'bhattacharyya' or 'product' or 'coactivation' or 'topk', got 'jaccard'."
+    kind = "Expected `kind` to be 'bhattacharyya', 'product', 'coactivation' or 'topk', got 'jaccard'."
     assert_refused(lambda: probability_overlap(torch.ones(1, 1), kind="jaccard"), kind)  # type: ignore[arg-type]
 
 

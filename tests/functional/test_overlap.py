@@ -334,9 +334,9 @@ class TestKinds:
         [
             (
                 {"kind": "jaccard"},
-                "Expected `kind` to be 'bhattacharyya' or 'product' or 'coactivation' or 'topk', got 'jaccard'.",
+                "Expected `kind` to be 'bhattacharyya', 'product', 'coactivation' or 'topk', got 'jaccard'.",
             ),
-            ({"link": "probit"}, "Expected `link` to be 'softmax' or 'sigmoid', got 'probit'."),
+            ({"link": "probit"}, "Expected `link` to be 'softmax', 'sigmoid', 'softcap' or 'cosine', got 'probit'."),
             (
                 {"kind": "coactivation", "threshold": 0.5},
                 "Expected `threshold` to be above 0 and below 0.5, got 0.5. Two probabilities of a softmax cannot both be",

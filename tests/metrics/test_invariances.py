@@ -27,6 +27,7 @@ from tests.strategies import Array, Head
 Make = Callable[[int, int], SummedMetric]
 Draw = Callable[[st.SearchStrategy[Array]], Array]
 
+CAP, SCALE = 4.0, 5.0
 METRICS: dict[str, Make] = {
     "raw cosine": lambda num_labels, dim: LabelCosineSimilarity(centered=False),
     "centered cosine": lambda num_labels, dim: LabelCosineSimilarity(),
@@ -41,6 +42,12 @@ METRICS: dict[str, Make] = {
     "gaps": lambda num_labels, dim: SimilarityGap(num_labels, dim, min_probability=0),
     "gaps, topk": lambda num_labels, dim: SimilarityGap(num_labels, dim, kind="topk", min_probability=0),
     "gaps of a sigmoid": lambda num_labels, dim: SimilarityGap(num_labels, dim, link="sigmoid", min_probability=0),
+    "overlap of a soft cap": lambda num_labels, dim: ProbabilityOverlap(num_labels, link="softcap"),
+    "overlap of a soft cap, topk": lambda num_labels, dim: ProbabilityOverlap(num_labels, kind="topk", link="softcap"),
+    "gaps of a soft cap": lambda num_labels, dim: SimilarityGap(num_labels, dim, link="softcap", min_probability=0),
+    "overlap of cosines": lambda num_labels, dim: ProbabilityOverlap(num_labels, link="cosine"),
+    "overlap of cosines, topk": lambda num_labels, dim: ProbabilityOverlap(num_labels, kind="topk", link="cosine"),
+    "gaps of cosines": lambda num_labels, dim: SimilarityGap(num_labels, dim, link="cosine", link_scale=SCALE, min_probability=0),
 }
 DRAWN: dict[Symmetry, Callable[[Head, Draw], Head]] = {
     "translation": lambda head, draw: translate(head, draw(strategies.vectors(head.W.shape[1]))),
@@ -51,6 +58,7 @@ DRAWN: dict[Symmetry, Callable[[Head, Draw], Head]] = {
     "temperature": lambda head, draw: heat(head, float(draw(strategies.row_scales(1))[0, 0])),
     "embedding_shift": lambda head, draw: move_embeddings(head, draw(strategies.vectors(head.W.shape[1]))),
     "bias_shift": lambda head, draw: raise_bias(head, float(draw(strategies.vectors(1))[0])),
+    "embedding_scale": lambda head, draw: head._replace(f=head.f * draw(strategies.row_scales(len(head.f)))),
     "label_permutation": lambda head, draw: renamed(head, draw(strategies.permutations(len(head.W)))),  # type: ignore[arg-type]
 }
 GENERATOR = np.random.default_rng(3)
@@ -61,19 +69,32 @@ FIXED: dict[Symmetry, Head] = {
     "global_scale": HEAD._replace(W=3 * HEAD.W),
     "row_scale": stretch_rows(HEAD, np.array([4.0, 1.0, 0.3, 2.0, 0.5, 1.0, 0.7, 1.5])[:, None]),
     "temperature": heat(HEAD, 3.0),
+    "embedding_shift": move_embeddings(HEAD, np.array([2.0, -1.0, 0.5])),
     "bias_shift": raise_bias(HEAD, 2.0),
+    "embedding_scale": HEAD._replace(f=HEAD.f * GENERATOR.uniform(0.3, 3, size=(200, 1))),
 }
-"""What moves a metric that does not name it, far beyond rounding. The other three move none."""
+"""What moves a metric that does not name it, far beyond rounding. The other two move none."""
 
 
 def renamed(head: Head, order: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Head:
     return head._replace(W=head.W[order], b=head.b[order])
 
 
+def final_logits(metric: SummedMetric, head: Head) -> Array:
+    """Of the model that a metric's link is about."""
+    link = metric.overlap.link if isinstance(metric, ProbabilityOverlap | SimilarityGap) else "softmax"
+    if link == "cosine":
+        lengths = np.linalg.norm(head.f, axis=1)[:, None] * np.linalg.norm(head.W, axis=1)
+        cosines: Array = SCALE * (head.f @ head.W.T) / lengths
+        return cosines
+    z = head.f @ head.W.T + head.b
+    return CAP * np.tanh(z / CAP) if link == "softcap" else z
+
+
 def value(make: Make, head: Head) -> dict[str, Tensor]:
     """What a metric says of a head: one matrix, or scalars by name."""
     metric = make(*head.W.shape)
-    W, f, logits = torch.from_numpy(head.W), torch.from_numpy(head.f), torch.from_numpy(head.f @ head.W.T + head.b)
+    W, f, logits = torch.from_numpy(head.W), torch.from_numpy(head.f), torch.from_numpy(final_logits(metric, head))
     if isinstance(metric, SimilarityGap):
         metric.update(W, logits, f)
     elif isinstance(metric, ProbabilityOverlap):
@@ -129,7 +150,8 @@ def test_what_a_metric_does_not_name_moves_it(name: str, symmetry: Symmetry) -> 
 
 def test_every_metric_states_something() -> None:
     """Of the symmetries that there are; and some move what no metric may be moved by, which the tests above would see."""
-    for make in METRICS.values():
-        assert {"rotation", "embedding_shift", "label_permutation"} <= stated(make) <= {*get_args(Symmetry)}
+    for name, make in METRICS.items():
+        assert {"rotation", "label_permutation"} <= stated(make) <= {*get_args(Symmetry)}
+        assert ("embedding_shift" in stated(make)) == ("cosines" not in name)
     assert {*SYMMETRIES} == {*get_args(Symmetry)} == {*DRAWN}
     assert "invariances" in SummedMetric.__abstractmethods__, "a metric that states nothing cannot be made"

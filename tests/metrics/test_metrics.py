@@ -296,11 +296,11 @@ def test_without_embeddings_the_rungs_that_need_them_are_nan() -> None:
         ),
         (
             lambda: ProbabilityOverlap(K, kind="hellinger"),  # type: ignore[arg-type]
-            "Expected `kind` to be 'bhattacharyya' or 'product' or 'coactivation' or 'topk', got 'hellinger'.",
+            "Expected `kind` to be 'bhattacharyya', 'product', 'coactivation' or 'topk', got 'hellinger'.",
         ),
         (
             lambda: SimilarityGap(K, D, link="probit"),  # type: ignore[arg-type]
-            "Expected `link` to be 'softmax' or 'sigmoid', got 'probit'.",
+            "Expected `link` to be 'softmax', 'sigmoid', 'softcap' or 'cosine', got 'probit'.",
         ),
         (
             lambda: SimilarityGap(K, D).update(torch.zeros(K, D), torch.zeros(3, K), groups=torch.zeros(2, dtype=torch.int64)),

@@ -135,7 +135,10 @@ def test_what_centering_would_tell_is_absent_from_all_that_is_written() -> None:
     assert not any("centered" in name for name in written["rank_agreement"])
     assert "centered_cosine" not in report.to_pandas().columns
     assert "raw_cosine" in report.to_pandas().columns
-    assert "centered" not in str(report)
+    reason = "a sigmoid sees every logit by itself, so one vector added to all rows changes probabilities"
+    assert f"No centered cosine, translation gap and common mode: {reason}.\n" in str(report)
+    assert str(report).count("centered") == 1
+    assert written["absent"] == dict.fromkeys([*sorted(CENTERED), "centered_cosine"], reason) == report.why_absent
     assert "centered" not in report.to_markdown()
     assert all(math.isnan(pair.centered_cosine) for pair in report.pairs())
     assert not any("centered" in name for name in report.undefined)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lightning_cossim.functional.overlap import Link
+from lightning_cossim.functional.links import Link
 from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.reporting.tags import EXPLAINED, GAPS, SCALARS, SHARES, group, scalars
 

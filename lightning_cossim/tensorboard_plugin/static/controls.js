@@ -22,7 +22,7 @@ export class Controls {
       element("span", { class: "group" },
         button("Refresh", "Look for new steps", () => app.refresh()),
         button("Link", "Copy a link to what is shown", () => showLink(app.dialogs, app.link)),
-        button("?", "What this tab shows", () => about(app.dialogs))));
+        button("?", "What this tab shows", () => about(app.dialogs, app.sides[0]?.step))));
   }
 
   render(side, runs) {

@@ -7,14 +7,16 @@ export function explain(parent, rung, link) {
   open(parent, RUNGS[rung].name, ...textsOf(rung, link).map((one) => element("p", {}, one)), paper());
 }
 
-export function about(parent) {
+/** What the tab shows, with the rungs that the step on view has. */
+export function about(parent, step) {
+  const shown = Object.keys(RUNGS).filter((rung) => rung === "gap" || !step || rung in step.values);
   open(
     parent,
     "Label similarity",
     element("p", {}, "The rows of a classifier's final linear layer look like embeddings of its labels, and their cosines like similarities. Every point and every cell here is a pair of labels at one step of the training: what the rows say (a similarity) against what the model does (how far the two labels are probable for the same inputs)."),
     element("p", {}, "A stranger (▲) overlaps more than pairs of its cosine usually do; a look-alike (▼) less. Select a pair in any view to see it in all others; pin several to compare them over the steps."),
     element("p", {}, "Keys: ← and → go from step to step, ↑ and ↓ in the table from pair to pair. The wheel zooms into heatmaps, dragging moves them."),
-    ...Object.values(RUNGS).map(({ name, text }) => element("details", {}, element("summary", {}, name), ...text.map((one) => element("p", {}, one)))),
+    ...shown.map((rung) => element("details", {}, element("summary", {}, RUNGS[rung].name), ...textsOf(rung, step?.link).map((one) => element("p", {}, one)))),
     paper(),
   );
 }

@@ -2,10 +2,11 @@
 
 export const PAPER = "https://arxiv.org/abs/2603.29488";
 
-/** What is said of a rung differs where labels do not exclude one another: nothing is centered there. */
+/** What is said of a rung: under other links than a softmax of the rows' own logits, nothing is centered. */
 export function textsOf(rung, link) {
-  const { text, sigmoid } = RUNGS[rung];
-  return link === "sigmoid" && sigmoid ? sigmoid : text;
+  const { text, uncentered, of } = RUNGS[rung];
+  if (!link || link === "softmax" || !uncentered) return text;
+  return [...uncentered, ...(of?.[link] ? [of[link]] : [])];
 }
 
 export const RUNGS = {
@@ -17,10 +18,15 @@ export const RUNGS = {
       "The cosine of the angle between two labels' rows in the final linear layer, from −1 to 1.",
       "A softmax gives the same probabilities for every input when one vector is added to all rows. That vector can be chosen so that the raw cosine of any pair becomes 1, or −1. It says nothing of what the model does.",
     ],
-    sigmoid: [
+    uncentered: [
       "The cosine of the angle between two labels' rows in the final linear layer, from −1 to 1.",
-      "A sigmoid sees every logit by itself, so the origin is not arbitrary, and nothing is centered. The expected overlap, and with it every gap, refers to this rung.",
+      "Nothing is centered here, since the origin is not arbitrary. The expected overlap, and with it every gap, refers to this rung.",
     ],
+    of: {
+      sigmoid: "A sigmoid sees every logit by itself: one vector added to all rows changes probabilities.",
+      softcap: "A soft cap bends every logit by itself before the softmax: one vector added to all rows changes probabilities.",
+      cosine: "This head gives cosines times a scale: it sees directions from zero and no lengths, and one vector added to all rows changes probabilities.",
+    },
   },
   centered_cosine: {
     name: "Label-centered cosine",
@@ -39,7 +45,8 @@ export const RUNGS = {
       "The correlation of the two centered logits over the inputs seen, from −1 to 1. In it the directions count that the embeddings really take.",
       "No invertible linear map between embeddings and rows can move it.",
     ],
-    sigmoid: ["The correlation of the two logits over the inputs seen, taken from zero, from −1 to 1. In it the directions count that the embeddings really take."],
+    uncentered: ["The correlation of the two logits over the inputs seen, taken from zero, from −1 to 1. In it the directions count that the embeddings really take."],
+    of: { softcap: "The logits are those before the cap.", cosine: "Rows and embeddings are taken at length 1, as the head does." },
   },
   log_odds_variance: {
     name: "Log-odds variance",
@@ -49,7 +56,11 @@ export const RUNGS = {
       "The variance over the inputs of log p(one)/p(other). Small means alike: whatever the input, the odds stay the same.",
       "It does not depend on which other labels exist.",
     ],
-    sigmoid: ["The variance over the inputs of the difference of the two logits. Small means alike."],
+    uncentered: ["The variance over the inputs of the difference of the two logits. Small means alike."],
+    of: {
+      softcap: "The logits are those before the cap, so that it says less where the cap bends them.",
+      cosine: "Of a cosine head that is the variance of log p(one)/p(other): whatever the input, the odds stay the same.",
+    },
   },
   overlap: {
     name: "Probability overlap",

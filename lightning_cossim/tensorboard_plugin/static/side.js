@@ -19,7 +19,7 @@ export class Side {
     const [first, ...rest] = headline(step);
     const where = isCompared ? [element("span", { class: "letter" }, this.letter), element("span", { class: "run" }, `${run} · ${step.stage} · step ${step.step.toLocaleString("en")}`), " "] : [];
     this.words.replaceChildren(...where, element("b", {}, first), ` ${rest.join(" ")}`);
-    this.remarks.textContent = step.remarks.join(" ");
+    this.remarks.textContent = step.remarks.map((one) => `${one}.`).join(" ");
     this.remarks.title = step.remarks.join("\n");
     this.remarks.hidden = !step.remarks.length;
     this.scatter.render(step);

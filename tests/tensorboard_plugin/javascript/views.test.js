@@ -9,6 +9,7 @@ import { number, shortened, ticks } from "../static/dom.js";
 import { headline } from "../static/headline.js";
 import { DEFAULTS, format, parse } from "../static/link.js";
 import { Step, expectedCurve, keyOf, matrix } from "../static/step.js";
+import { RUNGS, textsOf } from "../static/rungs.js";
 import { csv, filtered, sorted } from "../static/table.js";
 import { decode } from "../static/wire.js";
 
@@ -143,4 +144,19 @@ test("whether an input can bring out both labels is said in words", () => {
   one.reach = new Uint8Array(one.num).map((_, pair) => pair % 4);
   one.flag = new Uint8Array(one.num).map((_, pair) => (pair === 6 ? 2 : 1));
   assert.deepEqual([0, 1, 2, 3, 6].map((pair) => one.onTopAt(pair)), ["", "never together", "possible", "undecided", "possible, not seen"]);
+});
+
+test("what is said of a rung is true under the link", () => {
+  assert.deepEqual(textsOf("raw_cosine", "softmax"), RUNGS.raw_cosine.text);
+  assert.deepEqual(textsOf("raw_cosine", undefined), RUNGS.raw_cosine.text);
+  assert.deepEqual(textsOf("overlap", "cosine"), RUNGS.overlap.text);
+  for (const link of ["sigmoid", "softcap", "cosine"]) {
+    for (const rung of ["raw_cosine", "logit_correlation", "log_odds_variance"]) {
+      const said = textsOf(rung, link).join(" ");
+      assert.ok(!said.includes("No invertible linear map") && !said.includes("A softmax gives the same"), said);
+    }
+    assert.match(textsOf("raw_cosine", link).join(" "), /one vector added to all rows changes probabilities/);
+  }
+  assert.match(textsOf("logit_correlation", "softcap").join(" "), /before the cap/);
+  assert.equal(textsOf("log_odds_variance", "sigmoid").length, 1);
 });

@@ -1,0 +1,586 @@
+"""Soft-capped and cosine heads from end to end: trained, watched, analysed; which rungs there are, which not, and why.
+
+Shapes: K labels, D embedding dimensions, N inputs.
+"""
+
+import json
+import logging
+import math
+import re
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor, nn
+from typing_extensions import override
+
+from lightning_cossim import GapReport, LabelSelection, LabelSimilarityMonitor, Schedule, analyze
+from lightning_cossim.cli import main
+from lightning_cossim.errors import InputError, LabelSimilarityError
+from lightning_cossim.functional.links import Link, Response
+from lightning_cossim.head import Head, find_head
+from lightning_cossim.metrics import SimilarityGap
+from lightning_cossim.observer import HeadObserver, Observation
+from lightning_cossim.reporting.tags import scalars
+from tests import reference
+from tests.tensorboard_plugin.test_written import events
+from tests.test_reach import corners
+from tests.test_vocabulary import D, assert_same, inputs_of, seen_of, summary_of, whole_report
+from tests.toys import ALWAYS, FEW, ArcFace, Batch, Capped, Faces, MemoryLogger, Toy, loader, trainer
+
+K = 12
+LINKS: dict[Link, tuple[type[Toy], dict[str, Any]]] = {
+    "softcap": (Capped, {"link_cap": Capped.cap}),
+    "cosine": (Faces, {"link_scale": 8.0}),
+}
+WHY = {
+    "softcap": "a soft cap bends every logit by itself, so one vector added to all rows changes probabilities",
+    "cosine": "a cosine head sees rows at length 1 from zero, so one vector added to all rows changes probabilities",
+}
+CENTERED = {"centered_cosine", "explained_centered_cosine", "gap_translation", "common_mode_ratio"}
+Fitted = tuple[Toy, LabelSimilarityMonitor, Path]
+
+
+@pytest.fixture(scope="module", params=LINKS)
+def fitted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    """A model of the link, trained under a monitor that was told the link."""
+    kind, numbers = LINKS[request.param]
+    folder = tmp_path_factory.mktemp(request.param)
+    pl.seed_everything(0, verbose=False)
+    monitor = LabelSimilarityMonitor(link=request.param, thresholds=FEW, display=ALWAYS, **numbers)
+    model = kind(K)
+    logger = TensorBoardLogger(folder, name=None, version="")
+    fit = trainer(callbacks=[monitor], logger=logger, max_epochs=3)
+    fit.fit(model, loader(256, num_labels=K), loader(128, num_labels=K))
+    fit.save_checkpoint(folder / "last.ckpt")
+    return model.eval(), monitor, folder
+
+
+def validated(model: Toy) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows, embeddings, and final logits of the validation set."""
+    inputs = torch.cat([batch[0] for batch in loader(128, num_labels=K)])
+    with torch.no_grad():
+        return model.head.weight.detach(), model.body(inputs), model(inputs)
+
+
+def unit(rows: Any) -> Any:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+# What a training tells
+
+
+def test_every_number_is_that_of_the_formulas(fitted: Fitted) -> None:
+    """THEORY §3, in float64: nothing centered; a cosine head's rows and embeddings at length 1 throughout."""
+    model, monitor, _ = fitted
+    report = monitor.last_report["val"]
+    W, f, z = (tensor.double().numpy() for tensor in validated(model))
+    if report.link == "cosine":
+        W, f = 8 * unit(W), unit(f)
+        np.testing.assert_allclose(f @ W.T, z, atol=1e-5)  # the model's own words
+    S = reference.covariance(f)
+    wanted = {
+        "raw_cosine": reference.cosine(W, centered=False),
+        "logit_correlation": reference.logit_correlation(W, S, centered=False),
+        "log_odds_variance": reference.log_odds_variance(W, S),
+        "overlap": reference.bhattacharyya(reference.softmax(z)),
+    }
+    assert {*report.rungs} == {*wanted}
+    for rung, matrix in wanted.items():
+        np.testing.assert_allclose(report.matrix(rung), matrix, rtol=1e-4, atol=1e-5, err_msg=rung)
+    pair = np.triu_indices(K, 1)
+    raw, correlation, overlap = (wanted[rung] for rung in ("raw_cosine", "logit_correlation", "overlap"))
+    assert report.scalars["gap_geometry"] == pytest.approx(np.abs(raw - correlation)[pair].mean(), abs=1e-4)
+    assert report.scalars["gap_behaviour"] == pytest.approx(1 - reference.explained_overlap(raw, overlap), abs=1e-3)
+    if report.link == "cosine":  # what its name says
+        log_odds = np.array([[np.var(z[:, i] - z[:, j]) for j in range(K)] for i in range(K)])
+        np.testing.assert_allclose(report.matrix("log_odds_variance"), log_odds, rtol=1e-3, atol=1e-4)
+
+
+def test_what_centering_would_tell_is_absent_with_its_reason(fitted: Fitted) -> None:
+    """In the report and all that is made of it, for people and for programs."""
+    _, monitor, _ = fitted
+    report = monitor.last_report["val"]
+    why = WHY[report.link]
+    line = f"No centered cosine, translation gap and common mode: {why}."
+    assert f"\n{line}\n" in str(report)
+    assert str(report).count("centered") == 1
+    assert report.why_absent == report.to_dict()["absent"] == dict.fromkeys(CENTERED, why)
+    assert not CENTERED & ({*report.scalars} | {*report.undefined} | {*report.rungs} | {*report.to_pandas().columns})
+    assert all(math.isnan(pair.centered_cosine) for pair in report.pairs())
+    assert "centered" not in report.to_markdown()
+
+
+def test_pages_and_tab_have_what_the_report_has(fitted: Fitted) -> None:
+    """No curve, picture, column or view of what would be false; the reason on the page and in the tab."""
+    _, monitor, folder = fitted
+    link = monitor.last_report["val"].link
+    found = EventAccumulator(str(folder), {"tensors": 0})
+    found.Reload()
+    tags = found.Tags()
+    curves = {tag.removeprefix("cossim_val/") for tag in tags["scalars"] if tag.startswith("cossim_val/")}
+    assert curves <= {*scalars(link)}
+    assert {"explained_raw_cosine", "gap_geometry", "gap_behaviour", "overlap_mean"} <= curves
+    assert not any("centered" in tag for kind in ("scalars", "images", "tensors") for tag in tags[kind])
+    page = found.Tensors("cossim_val_pairs/strangers_and_lookalikes/text_summary")[-1].tensor_proto.string_val[0].decode()
+    assert f"No centered cosine, translation gap and common mode: {WHY[link]}." in page
+    _, step = events(folder, "cossim_val")[-1]
+    assert (step.link, step.cosine) == (link, "raw_cosine")
+    assert {*step.values} == {"raw_cosine", "logit_correlation", "log_odds_variance", "overlap", "expected_overlap"}
+    assert step.remarks[0] == f"No centered cosine, translation gap and common mode: {WHY[link]}"
+    saved = json.loads(next(folder.glob("**/*val*.json")).read_text(encoding="utf-8"))
+    assert saved["remarks"][0] == step.remarks[0]
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_scalars_and_keys_are_those_of_the_link(link: Link, caplog: pytest.LogCaptureFixture) -> None:
+    """To loggers and to callbacks that watch; and the first line says what probabilities are made of."""
+    kind, numbers = LINKS[link]
+    logger, monitor = MemoryLogger(), LabelSimilarityMonitor(link=link, **numbers)
+    run = trainer(callbacks=[monitor], logger=logger)
+    with caplog.at_level(logging.INFO):
+        run.fit(kind(), loader(), loader(60))
+    assert {key for key in run.callback_metrics if key.startswith("cossim_val/")} == {
+        f"cossim_val/{tag}" for tag in scalars(link)
+    }
+    assert not {tag for _, metrics in logger.entries for tag in metrics if tag.partition("/")[2] in CENTERED}
+    said = {
+        "softcap": "found by being the only last linear layer; softmax of its own output, capped at 2; next report",
+        "cosine": "watching head, ArcFace 5→8, found by holding rows of its own; softmax of its cosines times 8; next report",
+    }
+    assert any(said[link] in record.getMessage() for record in caplog.records)
+
+
+def test_a_training_window_has_no_margins_in_it() -> None:
+    """Its overlaps are those of evaluation logits, at the weights of each batch."""
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    class Noted(Faces):
+        @override
+        def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+            loss = super().training_step(batch, batch_idx)
+            with torch.no_grad():
+                embedding = self.body(batch[0])
+                seen.append((self.head(embedding), self.head(embedding, batch[1])))
+            return loss
+
+    pl.seed_everything(0, verbose=False)
+    model = Noted(K)
+    model.body[2] = nn.Identity()  # what it sees is what the step above worked out
+    schedule = Schedule(train_every_n_steps=1, train_batches=1)
+    monitor = LabelSimilarityMonitor(link="cosine", schedule=schedule, thresholds=FEW, display=ALWAYS)
+    trainer(callbacks=[monitor], max_epochs=1).fit(model, loader(256, 64, num_labels=K))
+    wanted, with_margins = (reference.bhattacharyya(reference.softmax(z.double().numpy())) for z in seen[-1])
+    overlap = monitor.last_report["train"].matrix("overlap")
+    known = overlap.isfinite().numpy()
+    np.testing.assert_allclose(overlap[known], wanted[known], atol=1e-5)
+    assert np.abs(with_margins - wanted)[known].max() > 0.01
+
+
+# Telling the link
+
+
+@pytest.mark.parametrize(
+    ("build", "wanted"),
+    [
+        (lambda: ArcFace(8, 5, s=16.0), 16.0),
+        (lambda: attributed(ArcFace(8, 5, s=16.0), scale=4), 4.0),
+    ],
+)
+def test_a_scale_is_looked_up_in_the_head(build: Any, wanted: float) -> None:
+    model = Faces()
+    model.head = build()
+    monitor = LabelSimilarityMonitor(link="cosine", thresholds=FEW)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer(callbacks=[monitor]).validate(model, loader(64), verbose=False)
+    assert monitor._watched is not None
+    assert monitor._watched.head.response == Response("cosine", None, wanted)
+
+
+def attributed(module: nn.Module, **attributes: Any) -> nn.Module:
+    for name, value in attributes.items():
+        setattr(module, name, value)
+    return module
+
+
+class Bare(nn.Module):
+    """A cosine head without a number of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(8, 5))
+
+    @override
+    def forward(self, embedding: Tensor) -> Tensor:
+        return nn.functional.linear(nn.functional.normalize(embedding), nn.functional.normalize(self.weight))
+
+
+@pytest.mark.parametrize(
+    ("link", "text"),
+    [
+        ("softcap", "Expected `link_cap` or the model's `final_logit_softcapping` with link 'softcap', got neither."),
+        ("cosine", "Expected `link_scale` with link 'cosine', got None. Pass what the cosines are multiplied with"),
+    ],
+)
+def test_a_number_that_is_nowhere_is_asked_for_before_any_training(link: Link, text: str) -> None:
+    model = Toy()
+    if link == "cosine":
+        model.head = attributed(Bare(), scale=nn.Parameter(torch.tensor(8.0)), s=True)  # type: ignore[assignment]
+    with pytest.raises(InputError, match=re.escape(text)):
+        trainer(callbacks=[LabelSimilarityMonitor(link=link)]).fit(model, loader())
+    assert model.batches_seen == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"link_cap": 30}, "Expected `link_cap` only with link 'softcap', got 30 with 'softmax'."),
+        ({"link": "softcap", "link_cap": 0}, "Expected `link_cap` to be a positive number, got 0."),
+        ({"link": "cosine", "link_scale": -2}, "Expected `link_scale` to be a positive number, got -2."),
+        ({"link": "cosine", "link_scale": "64"}, "Expected `link_scale` to be a number, got '64'."),
+        ({"link": "softcap", "link_scale": 8}, "Expected `link_scale` only with link 'cosine', got 8 with 'softcap'."),
+    ],
+)
+def test_slips_are_told_when_the_monitor_is_made(arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(LabelSimilarityError, match=re.escape(text)):
+        LabelSimilarityMonitor(**arguments)
+
+
+# What a cosine head shows
+
+
+def observed(module: Any, *args: Any, scale: float = 8.0, training: bool = False, **kwargs: Any) -> Observation:
+    head = Head("head", module, "its path", Response.of("cosine", link_scale=scale))
+    module.train(training)
+    observer = HeadObserver(head)
+    observer.arm()
+    module(*args, **kwargs)
+    seen = observer.take(1024, torch.Generator())
+    observer.detach()
+    assert seen is not None
+    return seen
+
+
+def wanted_logits(module: Any, embedding: Tensor, scale: float = 8.0) -> Tensor:
+    return scale * nn.functional.cosine_similarity(embedding[:, None], module.weight.detach(), dim=2)
+
+
+class Loss(ArcFace):
+    """The head and its loss in one, as in metric learning: a number comes out."""
+
+    @override
+    def forward(self, embedding: Tensor, targets: Tensor | None = None) -> Tensor:
+        assert targets is not None
+        return nn.functional.cross_entropy(super().forward(embedding, targets), targets)
+
+
+class Both(ArcFace):
+    @override
+    def forward(self, embedding: Tensor, targets: Tensor | None = None) -> Any:
+        return super().forward(embedding, targets), embedding
+
+
+FACES = torch.randn(20, 5, generator=torch.Generator().manual_seed(1))
+TARGETS = torch.arange(20) % 8
+
+
+@pytest.mark.parametrize(
+    ("build", "call"),
+    [
+        (lambda: ArcFace(8, 5, s=8.0), {}),
+        (lambda: ArcFace(8, 5, s=8.0), {"training": True, "targets": TARGETS}),
+        (Bare, {}),
+        (lambda: Loss(8, 5, s=8.0), {"targets": TARGETS}),
+        (lambda: Loss(8, 5, s=8.0), {"training": True, "targets": TARGETS}),
+        (lambda: Both(8, 5, s=8.0), {}),
+    ],
+    ids=["scaled", "with margins", "cosines alone", "a loss", "a loss, training", "a tuple"],
+)
+def test_whatever_a_cosine_head_gives_its_evaluation_logits_are_worked_out(build: Any, call: dict[str, Any]) -> None:
+    module = build()
+    seen = observed(module, FACES, **call)
+    assert seen.problem is None
+    assert seen.embedding is not None
+    assert seen.logits is not None
+    torch.testing.assert_close(seen.embedding, FACES)
+    torch.testing.assert_close(seen.logits, wanted_logits(module, FACES), rtol=1e-5, atol=1e-5)
+
+
+def test_embeddings_may_come_by_name() -> None:
+    seen = observed(ArcFace(8, 5, s=8.0), targets=TARGETS, embedding=FACES, training=True)
+    assert seen.embedding is not None
+    torch.testing.assert_close(seen.embedding, FACES)
+
+
+def test_another_scale_is_told() -> None:
+    """Not where the cosines come alone: the loss may scale them."""
+    seen = observed(ArcFace(8, 5, s=30.0), FACES)
+    assert seen.problem == "its output is 30 times the cosines, and `link_scale` is 8: probabilities are those of the latter"
+    assert seen.logits is not None
+    assert observed(ArcFace(8, 5, s=1.0), FACES).problem is None
+    assert observed(ArcFace(8, 5, s=8.0).bfloat16(), FACES.bfloat16()).problem is None
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: nn.Linear(5, 8),
+        lambda: ArcFace(8, 5, s=-8.0),
+        lambda: attributed(ArcFace(8, 5, s=8.0), forward=lambda embedding: -torch.cdist(embedding, torch.ones(8, 5))),
+    ],
+    ids=["a linear layer", "turned round", "distances"],
+)
+def test_what_are_no_cosines_is_told_and_only_the_weights_are_compared(build: Any) -> None:
+    seen = observed(build(), FACES)
+    assert (seen.logits, seen.embedding) == (None, None)
+    assert seen.problem is not None
+    assert (
+        "its output in evaluation is no multiple of the cosines of embeddings and rows (a margin in evaluation, " in seen.problem
+    )
+    assert seen.problem.endswith("pass `embeddings_from=`); only its weights are compared")
+
+
+def test_margins_in_evaluation_are_told() -> None:
+    seen = observed(ArcFace(8, 5, s=8.0, m=0.3), FACES, TARGETS)
+    assert seen.logits is None
+    assert seen.problem is not None
+    assert "a margin in evaluation" in seen.problem
+
+
+def test_inputs_that_are_not_finite_are_no_difference() -> None:
+    faces = FACES.clone()
+    faces[3, 1], faces[4, 0] = math.nan, math.inf
+    assert observed(ArcFace(8, 5, s=8.0), faces).problem is None
+
+
+@pytest.mark.parametrize(("call", "kind"), [({}, "nothing"), ({"targets": TARGETS}, "dict")])
+def test_a_call_without_embeddings_is_told(call: dict[str, Any], kind: str) -> None:
+    module = attributed(ArcFace(8, 5, s=8.0), forward=lambda **given: torch.zeros(()))
+    seen = observed(module, **call)
+    assert (seen.logits, seen.embedding) == (None, None)
+    assert seen.problem is not None
+    assert ("nothing that could be its embeddings" if kind == "nothing" else "dict") in seen.problem
+
+
+@pytest.mark.parametrize(("factor", "scale_is_told"), [(1.0, False), (2.0, True)])
+def test_final_logits_that_are_given_are_taken(factor: float, *, scale_is_told: bool) -> None:
+    """In evaluation; in training there may be margins in them, and they are worked out."""
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head, self.out = ArcFace(8, 5, s=8.0), nn.Identity()
+
+        @override
+        def forward(self, embedding: Tensor, targets: Tensor | None = None) -> Tensor:
+            final: Tensor = self.out(factor * self.head(embedding, targets))
+            return final
+
+    model = Model().eval()
+    head = Head("head", model.head, "its path", Response.of("cosine", link_scale=8.0))
+    observer = HeadObserver(head, model, logits_from="out")
+    for training in (False, True):
+        model.train(training)
+        observer.arm()
+        model(FACES, TARGETS if training else None)
+        seen = observer.take(1024, torch.Generator())
+        assert seen is not None
+        assert seen.logits is not None
+        worked_out = wanted_logits(model.head, FACES)
+        torch.testing.assert_close(seen.logits, worked_out if training else factor * worked_out, rtol=1e-5, atol=1e-5)
+        text = "what `logits_from` gives is 16 times the cosines, and `link_scale` is 8: log_odds_variance is that of the latter"
+        assert seen.problem == (text if scale_is_told and not training else None)
+
+
+# Finding what holds the rows
+
+
+def test_the_only_module_with_rows_of_its_own_is_the_head() -> None:
+    model = Faces()
+    head = find_head(model, has_cosines=True)
+    assert (head.path, head.num_labels, head.embedding_dim) == ("head", 8, 5)
+    assert head.weights.bias is None
+    assert str(head) == "head, ArcFace 5→8, found by holding rows of its own"
+    named = find_head(model, "head", has_cosines=True)
+    assert str(named) == "head, ArcFace 5→8, found by its path"
+
+
+def test_of_several_or_none_the_usual_search_finds_it() -> None:
+    """A path tells in any case; and under other links such a module is not looked for."""
+    model = Faces()
+    model.other = ArcFace(8, 5, s=8.0)
+    model.classifier = nn.Linear(5, 8)
+    assert find_head(model, has_cosines=True).path == "classifier"
+    assert find_head(model, "other", has_cosines=True).path == "other"
+    assert find_head(Toy(), has_cosines=True).path == "head"
+    with pytest.raises(
+        LabelSimilarityError, match="Expected `head` to be the dotted path of a linear layer, got 'other', a ArcFace"
+    ):
+        find_head(model, "other")
+
+
+def test_rows_that_lie_in_columns_are_turned() -> None:
+    """As pytorch-metric-learning keeps them: `W` (D, K), and `num_classes` says which is which."""
+
+    class Columns(nn.Module):
+        def __init__(self, num_labels: int, dim: int) -> None:
+            super().__init__()
+            self.num_classes, self.W = num_labels, nn.Parameter(torch.randn(dim, num_labels))
+
+    module = Columns(8, 5)
+    head = find_head(nn.ModuleDict({"body": nn.Linear(3, 5), "loss": module}), has_cosines=True)
+    assert (head.path, head.num_labels, head.embedding_dim) == ("loss", 8, 5)
+    assert torch.equal(head.unembedding, module.W.T)
+
+
+def test_a_bias_beside_cosines_does_not_count() -> None:
+    layer = nn.Linear(5, 8)
+    head = Head("fc", layer, "its path", Response.of("cosine", link_scale=8.0))
+    assert head.bias is None
+    torch.testing.assert_close(head.logits(FACES), wanted_logits(layer, FACES), rtol=1e-5, atol=1e-5)
+
+
+# Vocabularies
+
+
+def head_of(link: Link, num_labels: int = 30) -> Head:
+    generator = torch.Generator().manual_seed(0)
+    layer = nn.Linear(D, num_labels)
+    layer.weight.data.copy_(torch.randn(num_labels, D, generator=generator) + 0.3)
+    return Head("fc", layer, "its path", Response.of(link, **LINKS[link][1]))
+
+
+@pytest.mark.parametrize("kind", ["bhattacharyya", "product", "topk"])
+@pytest.mark.parametrize("link", LINKS)
+def test_a_vocabulary_says_what_all_pairs_say(link: Link, kind: str) -> None:
+    """From eight labels an input, since its embeddings and weights give the logits of the pairs looked at."""
+    head = head_of(link)
+    seen = [seen_of(head, inputs_of(40)), seen_of(head, inputs_of(7, seed=2))]
+    report = summary_of(head, seen, {"kind": kind, "link": link}, labels_per_input=8).report()
+    whole = whole_report(head, seen, kind=kind, link=link, link_scale=head.response.link_scale)
+    assert_same(report, whole)
+    assert report.overlap_error is not None
+    assert report.overlap_error.max() <= 1e-6
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_a_vocabulary_is_watched(link: Link) -> None:
+    kind, numbers = LINKS[link]
+    reports = []
+    for labels in (LabelSelection(), LabelSelection(max_tracked=4, labels_per_input=5)):
+        pl.seed_everything(0, verbose=False)
+        monitor = LabelSimilarityMonitor(link=link, labels=labels, thresholds=FEW, **numbers)
+        trainer(callbacks=[monitor]).fit(kind(K), loader(num_labels=K), loader(60, num_labels=K))
+        report = monitor.last_report["val"]
+        reports.append(replace(report, scalars={**report.scalars, "overhead_fraction": 0.0}))
+    whole, sampled = reports
+    assert_same(sampled, whole)
+
+
+# Already trained
+
+
+def test_an_analysis_gives_the_numbers_of_the_callback(fitted: Fitted) -> None:
+    """From embeddings alone, and beside the model's own final logits."""
+    model, monitor, folder = fitted
+    report = monitor.last_report["val"]
+    _, f, z = validated(model)
+    settings: dict[str, Any] = {"head": "head", "link": report.link, "thresholds": FEW, **LINKS[report.link][1]}
+    given: list[dict[str, Any]] = [{"embeddings": f}, {"embeddings": f, "logits": z}]
+    for files in given:
+        found = analyze(folder / "last.ckpt", **settings, **files)
+        for rung, values in report.rungs.items():
+            torch.testing.assert_close(found.rungs[rung], values, rtol=1e-5, atol=1e-5)
+        for name in {*report.scalars} - {"overhead_fraction"}:
+            assert found.scalars[name] == pytest.approx(report.scalars[name], rel=1e-4, abs=1e-5, nan_ok=True), name
+        assert not found.remarks
+    assert "logits" in analyze(folder / "last.ckpt", head="head", embeddings=f, logits=z).remarks, "the link was not told"
+
+
+def test_the_command_takes_the_link(fitted: Fitted, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, monitor, folder = fitted
+    link = monitor.last_report["val"].link
+    np.save(tmp_path / "f.npy", validated(model)[1].numpy())
+    asked = ["analyze", str(folder / "last.ckpt"), "--head", "head", "--embeddings", str(tmp_path / "f.npy"), "--link", link]
+    number = {"softcap": ["--link-cap", "2"], "cosine": ["--link-scale", "8"]}[link]
+    assert main([*asked, *number, "--out", str(tmp_path / "out")]) == 0
+    assert f"No centered cosine, translation gap and common mode: {WHY[link]}.\n" in capsys.readouterr().out
+    assert WHY[link] in json.loads((tmp_path / "out" / "cossim_analysis.json").read_text(encoding="utf-8"))["remarks"][0]
+    assert main(asked) == 2
+    name = {"softcap": "link_cap", "cosine": "link_scale"}[link]
+    error = capsys.readouterr().err
+    assert error.startswith(f"Expected `{name}` with ")
+    assert error.count("\n") == 1
+
+
+# What can happen at all
+
+
+def decided(link: Link) -> tuple[Toy, GapReport]:
+    kind, numbers = LINKS[link]
+    pl.seed_everything(0, verbose=False)
+    model = kind(30)
+    model.body = nn.Sequential(nn.Linear(6, 2))
+    model.head = nn.Linear(2, 30, bias=False) if link == "softcap" else ArcFace(30, 2, s=8.0)  # type: ignore[assignment]
+    schedule = Schedule(reachability="fit_end")
+    monitor = LabelSimilarityMonitor(link=link, schedule=schedule, thresholds=FEW, display=ALWAYS, **numbers)
+    trainer(callbacks=[monitor], max_epochs=1).fit(model, loader(256, num_labels=30), loader(128, num_labels=30))
+    return model, monitor.last_report["val"]
+
+
+def test_a_soft_cap_moves_nothing_on_top() -> None:
+    model, report = decided("softcap")
+    never = sorted({*range(30)} - corners(model.head.weight.detach()))
+    assert never
+    assert report.unreachable == tuple(map(str, never))
+
+
+def test_every_label_of_a_cosine_head_is_on_top_in_its_own_direction() -> None:
+    """Its rows all lie on a sphere; as they are, some do not reach the hull."""
+    model, report = decided("cosine")
+    assert len(corners(model.head.weight.detach())) < 30
+    assert report.unreachable == ()
+    assert report.num_undecided == 0
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_the_lemmas_are_of_a_softmax(link: Link) -> None:
+    kind, numbers = LINKS[link]
+    monitor = LabelSimilarityMonitor(link=link, thresholds=FEW, **numbers)
+    trainer(callbacks=[monitor]).validate(kind(), loader(64), verbose=False)
+    with pytest.raises(
+        InputError, match=f"Expected `link` to be 'softmax', got '{link}'. A translation changes what that gives."
+    ):
+        monitor.audit()
+
+
+# The metric alone
+
+
+def test_a_metric_of_cosines_wants_its_scale() -> None:
+    with pytest.raises(InputError, match="Expected `link_scale` with link 'cosine', got None"):
+        SimilarityGap(8, 5, link="cosine")
+    with pytest.raises(InputError, match="Expected `link_scale` only with link 'cosine', got 8 with 'softmax'"):
+        SimilarityGap(8, 5, link_scale=8)
+
+
+def test_a_scale_is_in_the_log_odds_and_in_nothing_else() -> None:
+    generator = torch.Generator().manual_seed(0)
+    W, f = torch.randn(12, 5, generator=generator), torch.randn(200, 5, generator=generator)
+    reports = []
+    for scale in (1.0, 8.0):
+        metric = SimilarityGap(12, 5, link="cosine", link_scale=scale, min_probability=0)
+        metric.update(W, 8 * nn.functional.cosine_similarity(f[:, None], W, dim=2), f)
+        reports.append(metric.report())
+    one, eight = reports
+    for rung in one.rungs:
+        factor = 64 if rung == "log_odds_variance" else 1
+        torch.testing.assert_close(eight.rungs[rung], factor * one.rungs[rung], rtol=1e-4, atol=1e-5)
