@@ -45,7 +45,7 @@ def largest_error(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> float | None:
 
 
 def multiple_of_cosines(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> float | None:
-    """What the cosines of a head have been multiplied with: 0 where that is no one positive number, None where none can be told."""
+    """What the cosines of a head have been multiplied with: 0 where that is no one positive number, None where nothing tells."""
     known_N = f_ND.isfinite().all(dim=1) & z_NK.isfinite().all(dim=1)
     unscaled = replace(weights, response=replace(weights.response, link_scale=1.0))
     cosine_NK, seen_NK = unscaled.logits(f_ND[known_N]).float(), z_NK[known_N].float()

@@ -23,6 +23,7 @@ VOCABULARY = "tests/test_vocabulary.py"
 RUNS = "tests/test_runs.py"
 TAB = "tests/tensorboard_plugin"
 REACH = "tests/functional/test_reachability.py"
+LINKS = "tests/test_links.py"
 HEADS = "tests/compatibility/test_heads.py::test_a_user_gets_what_the_table_says"
 
 
@@ -800,6 +801,82 @@ MUTANTS = (
         "code in a checkpoint is run",
         (("checkpoints.py", "weights_only=True", "weights_only=False"),),
         ("tests/test_analysis.py::test_what_is_wrong_is_one_line_and_status_2",),
+    ),
+    Mutant(
+        "centers the rows of a soft-capped head",
+        (
+            (
+                "functional/ladder.py",
+                '"softcap": _uncentered(',
+                '"softcap": (lambda why: Ladder(SIMILARITIES, "centered_cosine", MappingProxyType({})))(',
+            ),
+        ),
+        (f"{LINKS}::test_every_number_is_that_of_the_formulas", "tests/metrics/test_invariances.py"),
+    ),
+    Mutant(
+        "takes what a head gives out for the capped logits",
+        (("observer.py", "weights.response.of_output(seen.logits)", "seen.logits"),),
+        (f"{LINKS}::test_every_number_is_that_of_the_formulas", HEADS),
+    ),
+    Mutant(
+        "caps logits that are capped already",
+        (("observer.py", "        elif self._logits is not None:\n", "        elif False:\n"),),
+        (HEADS,),
+    ),
+    Mutant(
+        "takes the embeddings of a cosine head as they are",
+        (("functional/links.py", "embedding if self.link_scale is None else unit_rows(embedding)", "embedding"),),
+        (
+            f"{LINKS}::test_every_number_is_that_of_the_formulas",
+            "tests/functional/test_links.py",
+            "tests/metrics/test_invariances.py",
+        ),
+    ),
+    Mutant(
+        "leaves the scale out of the log-odds of a cosine head",
+        (("functional/links.py", "unit_rows(unembedding).mul_(self.link_scale)", "unit_rows(unembedding)"),),
+        (f"{LINKS}::test_every_number_is_that_of_the_formulas", f"{LINKS}::test_a_scale_is_in_the_log_odds_and_in_nothing_else"),
+    ),
+    Mutant(
+        "takes a cosine head's logits of training, margins and all",
+        (
+            ("observer.py", "output if is_whole and not self.head.module.training else None", "output if is_whole else None"),
+            ("observer.py", "final_NK = None if self._logits is None else z_NK", "final_NK = z_NK"),
+        ),
+        (f"{LINKS}::test_a_training_window_has_no_margins_in_it",),
+    ),
+    Mutant(
+        "does not say that the scale seen is another one",
+        (("logit_check.py", "_SAME_SCALE for one in fitting", "1e9 for one in fitting"),),
+        (f"{LINKS}::test_another_scale_is_told",),
+    ),
+    Mutant(
+        "adds a bias to cosines",
+        (("functional/links.py", 'if bias is None or self.link == "cosine" else', "if bias is None else"),),
+        ("tests/functional/test_links.py",),
+    ),
+    Mutant(
+        "decides what can be on top by the rows of a cosine head as long as they are",
+        (("monitor.py", "            weights.response.rows(weights.unembedding),\n", "            weights.unembedding,\n"),),
+        (f"{LINKS}::test_every_label_of_a_cosine_head_is_on_top_in_its_own_direction",),
+    ),
+    Mutant(
+        "forgets the cap where a vocabulary's overlaps come from embeddings",
+        (("functional/chosen_overlap.py", "response.logits(f_BD, W_LD, b_L)", "nn.functional.linear(f_BD, W_LD, b_L)"),),
+        (f"{LINKS}::test_a_vocabulary_says_what_all_pairs_say",),
+    ),
+    Mutant(
+        "says nothing of what is absent",
+        (("report/text.py", "    if not report.ladder.absent:\n", "    if True:\n"),),
+        (
+            f"{LINKS}::test_what_centering_would_tell_is_absent_with_its_reason",
+            f"{LINKS}::test_pages_and_tab_have_what_the_report_has",
+        ),
+    ),
+    Mutant(
+        "says nothing to those whose model caps its logits",
+        (("model_settings.py", 'cap is not None and link in {"softmax", "sigmoid"}', "False"),),
+        (f"{MONITOR}::TestSetup::test_a_configuration_that_caps_logits_is_told_of",),
     ),
 )
 

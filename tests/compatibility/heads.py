@@ -395,6 +395,32 @@ def torchao_net() -> Any:
     return model
 
 
+class MetricLearning(nn.Module):
+    """A network whose rows lie in its loss, as in pytorch-metric-learning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from pytorch_metric_learning.losses import ArcFaceLoss
+
+        self.body = nn.Sequential(nn.Linear(8, DIM), nn.Tanh())
+        self.loss = ArcFaceLoss(num_classes=NUM_LABELS, embedding_size=DIM, scale=8)
+
+    @override
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.loss.get_logits(self.body(inputs))
+        return logits
+
+
+class WithALoss(Watched):
+    """Trained by the loss that holds the rows."""
+
+    @override
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        model: Any = self.model
+        loss: Tensor = model.loss(model.body(batch[0]), batch[1])
+        return loss
+
+
 HF: dict[str, Any] = {"inputs": "words", "logits": logits_of}
 THIRD_PARTY: Final[list[Cell]] = [
     Cell("GPT-2, tied", lambda: gpt2(tied=True), head="model.lm_head", **HF),
@@ -409,6 +435,14 @@ THIRD_PARTY: Final[list[Cell]] = [
         outcome="every rung but the centered",
         settings={"link": "softcap"},
         **HF,
+    ),
+    Cell(
+        '`ArcFaceLoss` of pytorch-metric-learning, with `link="cosine"` and `embeddings_from=`',
+        MetricLearning,
+        outcome="every rung but the centered",
+        settings={"link": "cosine", "embeddings_from": "model.body"},
+        head="model.loss",
+        module=WithALoss,
     ),
     Cell("LoRA on the head", lambda: adapted(target_modules=["lm_head"]), **HF),
     Cell("LoRA on the head, merged", merged, **HF),
