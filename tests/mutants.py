@@ -811,7 +811,23 @@ MUTANTS = (
                 '"softcap": (lambda why: Ladder(SIMILARITIES, "centered_cosine", MappingProxyType({})))(',
             ),
         ),
-        (f"{LINKS}::test_every_number_is_that_of_the_formulas", "tests/metrics/test_invariances.py"),
+        (f"{LINKS}::test_every_number_is_that_of_the_formulas",),
+    ),
+    Mutant(
+        "says that a soft-capped head does not see a translation",
+        (("functional/symmetries.py", 'if link == "softmax" or kind', 'if link != "sigmoid" or kind'),),
+        ("tests/metrics/test_invariances.py",),
+    ),
+    Mutant(
+        "says that a cosine head does not see a translation",
+        (
+            (
+                "functional/symmetries.py",
+                '    {"rotation", "label_permutation", "bias_shift",',
+                '    {"translation", "rotation", "label_permutation", "bias_shift",',
+            ),
+        ),
+        ("tests/metrics/test_invariances.py",),
     ),
     Mutant(
         "takes what a head gives out for the capped logits",

@@ -42,6 +42,8 @@ class Ladder:
     """Gap to the two similarities whose mean difference it is."""
     why_uncentered: str = ""
     """Why nothing is centered, if so: the origin is not arbitrary, and to center would be to throw something away."""
+    note: str = ""
+    """What else there is to know of its rungs, as a sentence."""
 
     @property
     def absent(self) -> tuple[str, ...]:
@@ -54,9 +56,9 @@ class Ladder:
         return (*self.similarities, "overlap")
 
 
-def _uncentered(why: str) -> Ladder:
+def _uncentered(why: str, note: str = "") -> Ladder:
     gaps = {"gap_geometry": ("raw_cosine", "logit_correlation")}
-    return Ladder(("raw_cosine", "logit_correlation", "log_odds_variance"), "raw_cosine", MappingProxyType(gaps), why)
+    return Ladder(("raw_cosine", "logit_correlation", "log_odds_variance"), "raw_cosine", MappingProxyType(gaps), why, note)
 
 
 LADDERS: Final[Mapping[Link, Ladder]] = MappingProxyType(
@@ -72,7 +74,10 @@ LADDERS: Final[Mapping[Link, Ladder]] = MappingProxyType(
             ),
         ),
         "sigmoid": _uncentered("a sigmoid sees every logit by itself, so one vector added to all rows changes probabilities"),
-        "softcap": _uncentered("a soft cap bends every logit by itself, so one vector added to all rows changes probabilities"),
+        "softcap": _uncentered(
+            "a soft cap bends every logit by itself, so one vector added to all rows changes probabilities",
+            "Logit correlation and log-odds variance are those before the cap",
+        ),
         "cosine": _uncentered(
             "a cosine head sees rows at length 1 from zero, so one vector added to all rows changes probabilities"
         ),

@@ -99,7 +99,8 @@ def absent_in_words(report: "GapReport") -> str:
     """What the link makes meaningless, and why; empty where it is nothing."""
     if not report.ladder.absent:
         return ""
-    return f"No centered cosine, translation gap and common mode: {report.ladder.why_uncentered}"
+    absent = f"No centered cosine, translation gap and common mode: {report.ladder.why_uncentered}"
+    return f"{absent}. {report.ladder.note}" if report.ladder.note else absent
 
 
 def _flagged(report: "GapReport") -> list[str]:
