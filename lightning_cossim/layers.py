@@ -69,8 +69,9 @@ def gives(module: nn.Module) -> int:
 
 
 def is_table(module: nn.Module) -> bool:
-    """Whether a module that is none of torch's own holds one row a label, as `weight` or `W`: a cosine head does."""
-    return not type(module).__module__.startswith("torch.") and not is_linear(module) and _table(module) is not None
+    """Whether a module that is no kind of torch's layers holds one row a label, as `weight` or `W`: a cosine head does."""
+    kinds = {kind for kind in type(module).__mro__ if kind.__module__.startswith("torch.")}
+    return kinds == {nn.Module} and not is_adapted(module) and _table(module) is not None
 
 
 def shape_of(module: nn.Module) -> tuple[int, int]:

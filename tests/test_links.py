@@ -428,6 +428,22 @@ def test_of_several_or_none_the_usual_search_finds_it() -> None:
         find_head(model, "other")
 
 
+def test_kinds_of_torch_s_own_layers_are_no_such_modules() -> None:
+    """Their `weight` means something else."""
+
+    class Positions(nn.Embedding):
+        pass
+
+    class Norm(nn.LayerNorm):
+        pass
+
+    model = Faces()
+    model.positions, model.norm = Positions(9, 5), Norm((4, 5))
+    assert find_head(model, has_cosines=True).path == "head"
+    with pytest.raises(LabelSimilarityError, match="to be a linear layer, got 'positions', an Embedding"):
+        find_head(model, "positions", has_cosines=True)
+
+
 def test_rows_that_lie_in_columns_are_turned() -> None:
     """As pytorch-metric-learning keeps them: `W` (D, K), and `num_classes` says which is which."""
 
