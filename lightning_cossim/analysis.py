@@ -17,13 +17,12 @@ from torch import Tensor, nn
 
 from lightning_cossim.checkpoints import CheckpointError, SavedHead, read_array, read_head, read_names
 from lightning_cossim.config import Display, LabelSelection
-from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.links import Link, Response
 from lightning_cossim.functional.overlap import Overlap, OverlapKind
 from lightning_cossim.functional.rankings import ranking_drift
 from lightning_cossim.head import Head, Weights
 from lightning_cossim.logit_check import CHECKED, agree
-from lightning_cossim.observer import Observation
+from lightning_cossim.observation import Observation
 from lightning_cossim.processes import ALONE
 from lightning_cossim.progress import bar
 from lightning_cossim.reach import reach_of, with_reach
@@ -61,6 +60,7 @@ def analyze(
     overlap: OverlapKind = "bhattacharyya",
     link_cap: float | None = None,
     link_scale: float | None = None,
+    transposed: bool | None = None,
     thresholds: Thresholds = Thresholds(),
     reachability: bool = False,
     progress: bool = False,
@@ -82,23 +82,22 @@ def analyze(
         link: from the head to probabilities: "softmax", "softcap", "cosine" or "sigmoid", as for the monitor.
         overlap: which probability overlap.
         link_cap: of "softcap", the number that no logit gets beyond; needed with `embeddings`.
-        link_scale: of "cosine", what cosines are multiplied with.
+        link_scale: of "cosine", what cosines are multiplied with; needed with `embeddings`.
+        transposed: whether a label has a column of the weight, rather than a row; to be told of cosine heads' `W` and `kernel`.
         thresholds: from which gap on a pair is flagged.
         reachability: whether to decide which labels any input can make the most likely one; up to four minutes.
         progress: whether to show how far long work is.
 
     Raises:
         CheckpointError: a file that cannot be read or does not fit, in one line.
-        InputError: an unknown link or overlap, a cap or a scale that is missing, not positive, or of another link.
+        InputError: an unknown link or overlap, a cap or a scale that is missing, no positive number, or of another link.
 
     Source: THEORY §3 to §6; Nielsen, arXiv 2603.29488.
     """
     response = Response.of(link, link_cap=link_cap, link_scale=link_scale)
-    if embeddings is not None and response.lacks is not None:
-        raise InputError(
-            expected(response.lacks, f"with embeddings and link {link!r}", None, "Without it, logits are not known.")
-        )
-    saved = read_head(checkpoint, head, bias)
+    if embeddings is not None:
+        response.check_complete("and embeddings")
+    saved = read_head(checkpoint, head, bias, transposed=transposed)
     num_labels, embedding_dim = saved.unembedding.shape
     f_ND = _array(embeddings, "embeddings", embedding_dim, "embedding dimension")
     z_NK = _array(logits, "logits", num_labels, "label")
@@ -159,7 +158,7 @@ def _report(
     if weights.bias is not None:
         layer.bias = nn.Parameter(weights.bias, requires_grad=False)
     head = Head(saved.name, layer, "its file", weights.response)
-    changed = f_ND is not None and z_NK is not None and not agree(weights, *_checked_inputs(f_ND, z_NK))
+    changed = f_ND is not None and z_NK is not None and not agree(weights, *_checked_inputs(f_ND, z_NK), in_half=True)
     if changed:
         f_ND = None  # as the monitor does: rungs that would be false are left out
     is_vocabulary = num_labels > selection.max_tracked

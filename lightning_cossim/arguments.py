@@ -42,8 +42,7 @@ def check_arguments(arguments: dict[str, Any]) -> None:
     for argument, restriction in numbers.items():
         if arguments[argument] is not None:
             check_number(arguments[argument], argument, restriction)
-    link, cap, scale = (arguments[argument] for argument in ("link", "link_cap", "link_scale"))
-    Response.of(link, link_cap=cap, link_scale=1.0 if link == "cosine" and scale is None else scale)  # the head may tell
+    Response.of(arguments["link"], link_cap=arguments["link_cap"], link_scale=arguments["link_scale"])
 
 
 def chosen_thresholds(thresholds: Thresholds, path: ThresholdsFile | None) -> Thresholds:

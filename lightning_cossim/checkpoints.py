@@ -27,6 +27,10 @@ _T = TypeVar("_T")
 _KINDS: Final = ".ckpt, .pt, .pth, .bin, .safetensors, .safetensors.index.json, .npy, .npz"
 
 
+_EITHER: Final = ("W", "kernel")
+"""What cosine heads call their weight besides `weight`, in rows or in columns."""
+
+
 class CheckpointError(LabelSimilarityError, ValueError):
     """A file that does not hold what is wanted: one line with the file, what was expected, what came and what to do."""
 
@@ -54,13 +58,17 @@ class _Saved:
     step: int = 0
 
 
-def read_head(path: str | PathLike[str], head: str | None = None, bias: str | None = None) -> SavedHead:
+def read_head(
+    path: str | PathLike[str], head: str | None = None, bias: str | None = None, *, transposed: bool | None = None
+) -> SavedHead:
     """The final linear layer in a file.
 
     Args:
         path: of the file.
         head: the layer's dotted path ("model.fc"), or the name of its weight; default: the only one with a usual name.
         bias: the name of the bias, "none" for none; default: the one beside the weight, if there is one.
+        transposed: whether a label has a column of the weight, rather than a row; default a row, and to be told where cosine
+            heads differ, of a weight that is called `W` or `kernel`.
 
     Raises:
         CheckpointError: the file cannot be read without running code, or does not hold such a layer.
@@ -69,6 +77,10 @@ def read_head(path: str | PathLike[str], head: str | None = None, bias: str | No
     saved = _opened(path)
     name = _weight_name(path, saved, head)
     unembedding = _checked(path, name, saved.read(name), dims=2)
+    if transposed is None and name.rpartition(".")[2] in _EITHER:
+        which = "whether a label has a row or a column of it: pass `transposed` (`--transposed` or `--no-transposed`)"
+        raise CheckpointError(f"{path}: expected to be told of {name}, {tuple(unembedding.shape)}, {which}.")
+    unembedding = unembedding.T.contiguous() if transposed else unembedding
     bias_name = _bias_name(path, saved, name, bias)
     b_K = None if bias_name is None else _checked(path, bias_name, saved.read(bias_name), dims=1)
     if b_K is not None and len(b_K) != len(unembedding):
@@ -226,7 +238,7 @@ def _weight_name(path: Path, saved: _Saved, head: str | None) -> str:
     if not saved.names:
         raise CheckpointError(f"{path}: expected tensors by name, got none.")
     if head is not None:
-        found = [name for name in (head, f"{head}.weight") if name in saved.names]
+        found = [name for name in (head, f"{head}.weight", *(f"{head}.{name}" for name in _EITHER)) if name in saved.names]
         if found:
             return found[0]
         known = [*saved.names, *map(_layer, saved.names)]

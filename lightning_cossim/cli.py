@@ -77,6 +77,8 @@ def _add_head(parser: argparse.ArgumentParser, *checkpoints: str) -> None:
         parser.add_argument(checkpoint, help="a Lightning checkpoint, a state dict, safetensors or their index, .npy or .npz")
     parser.add_argument("--head", help="dotted path of the final linear layer; default: the only one with a usual name")
     parser.add_argument("--bias", help="name of its bias, or none; default: the one beside its weight")
+    turned = "a label has a column of its weight (--no-transposed: a row); to be told of `W` and `kernel`"
+    parser.add_argument("--transposed", action=argparse.BooleanOptionalAction, default=None, help=turned)
     files: dict[str, Any] = {"metavar": "FILE"} if len(checkpoints) == 1 else {"metavar": ("BEFORE", "AFTER"), "nargs": 2}
     parser.add_argument("--logits", **files, help="the model's logits (N, K), a file for each checkpoint")
     parser.add_argument("--embeddings", **files, help="what goes into the head (N, D), a file for each checkpoint")
@@ -109,6 +111,10 @@ def _analyze(given: argparse.Namespace) -> int:
             print(f"wrote {path}")
     if given.fail_on is None:
         return 0
+    for alert in thresholds.alerts:
+        if alert.scalar in report.why_absent:
+            absent = f"{alert.scalar}, which means nothing under {report.link}: {report.why_absent[alert.scalar]}"
+            raise ConfigError(f"{given.fail_on}: expected alerts on scalars that the head has, got {absent}.")
     why = no_verdict(report, thresholds)
     if why is not None:
         raise ConfigError(f"{given.checkpoint}: expected inputs that allow a verdict, got {why}: nothing was judged.")
@@ -156,7 +162,8 @@ def _report(
     from lightning_cossim.analysis import analyze
 
     settings = {
-        name: getattr(given, name) for name in ("head", "bias", "labels", "ignore", "link", "link_cap", "link_scale", "overlap")
+        name: getattr(given, name)
+        for name in ("head", "bias", "labels", "ignore", "link", "link_cap", "link_scale", "transposed", "overlap")
     }
     for name in ("logits", "embeddings"):
         files = getattr(given, name)

@@ -6,7 +6,7 @@ convolution is a linear layer too, whose labels stand in the second dimension of
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from lightning_cossim import layers
+from lightning_cossim.cosine_heads import holds_rows
 from lightning_cossim.errors import HeadError
 from lightning_cossim.functional.links import PLAIN, Response
 
@@ -57,6 +58,8 @@ class Head:
     """How it was found, in words."""
     response: Response = PLAIN
     """From its weights to the model's logits."""
+    scale_name: str | None = None
+    """The attribute of a cosine head from which the scale of the moment is read."""
 
     @property
     def num_labels(self) -> int:
@@ -71,8 +74,10 @@ class Head:
     @property
     def weights(self) -> Weights:
         """Those of now. Of a sharded head, every process has to ask at the same time."""
-        bias = None if self.response.link == "cosine" else layers.bias_of(self.module)
-        return Weights(layers.weight_of(self.module).flatten(1), bias, self.response)
+        bias, response = None if self.response.link == "cosine" else layers.bias_of(self.module), self.response
+        if self.scale_name is not None:
+            response = replace(response, link_scale=layers.number_in(self.module, self.scale_name))
+        return Weights(layers.weight_of(self.module).flatten(1), bias, response)
 
     def gathered(self) -> Weights | None:
         """The weights of a sharded head, for which its processes wait for one another; None: each reads its own when needed."""
@@ -100,8 +105,7 @@ class Head:
 
     @property
     def _parameter(self) -> Tensor:
-        parameter: Tensor = next(self.module.parameters())
-        return parameter
+        return layers.parameter_of(self.module)
 
     @property
     def is_sharded(self) -> bool:
@@ -140,45 +144,55 @@ def find_head(model: nn.Module, path: str | None = None, *, is_called: bool = Tr
         model: the LightningModule.
         path: dotted path of the layer, for example "model.fc".
         is_called: whether the layer gives the logits itself; else its weight alone is meant, which an `nn.Embedding` has too.
-        has_cosines: whether the head may be a module of the user's own that holds a row for every label (`weight` or `W`), as
-            those of ArcFace and the like do; the only one there is comes first.
+        has_cosines: whether the head may be a module of the user's own that holds a row for every label (`weight`, or `W` or
+            `kernel`, in columns), as those of ArcFace and the like do: of the last layers, such a one is meant.
 
     Raises:
         HeadError: no such path, no linear layer, several that are equally good, or a weight that cannot be read: quantised, or
             split over processes by its labels. The text lists what could be passed.
     """
-    tables = _tables(model) if has_cosines else {}
-    if path is not None and layers.plain_name(path) in tables:
-        return Head(layers.plain_name(path), tables[layers.plain_name(path)], "its path")
-    if path is None and len(tables) == 1:
-        return Head(*next(iter(tables.items())), "holding rows of its own")
-    head = _named(model, path, is_called=is_called) if path is not None else _own(model) or _found(model, "")
+    kinds = _Kinds(has_cosines=has_cosines)
+    head = _named(model, path, kinds, is_called=is_called) if path is not None else _own(model) or _found(model, "", kinds)
     why = layers.why_unreadable(head.module) or layers.why_split(head.module, model)
     if why is not None:
         raise HeadError(f"Expected a head whose weight can be read, got {head.path}, {_shape(head.module)}: {why}.")
     return head
 
 
-def _tables(model: nn.Module) -> dict[str, nn.Module]:
-    """The modules of the user's own that hold one row a label."""
-    return {name: module for name, module in layers.walk(model) if name and layers.is_table(module)}
+@dataclass(frozen=True)
+class _Kinds:
+    """Which modules may be heads."""
+
+    has_cosines: bool
+
+    def holds_rows(self, module: nn.Module) -> bool:
+        """Whether a module is a cosine head of the user's own, where such are looked for."""
+        return self.has_cosines and holds_rows(module)
+
+    def allows(self, module: nn.Module) -> bool:
+        """Whether a module may be a head."""
+        return layers.is_linear(module) or self.holds_rows(module)
+
+    def is_sized(self, module: nn.Module) -> bool:
+        """Whether vectors of one size go into a module, and of one come out."""
+        return self.holds_rows(module) or (layers.takes(module) is not None and not isinstance(module, nn.Embedding))
 
 
-def _named(model: nn.Module, path: str, *, is_called: bool) -> Head:
+def _named(model: nn.Module, path: str, kinds: _Kinds, *, is_called: bool) -> Head:
     # A layer may be reached by several paths (`self.head = self.model.fc`): any of them will do.
     modules = {layers.plain_name(name): module for name, module in model.named_modules(remove_duplicate=False)}
     path = layers.plain_name(path)
     module = layers.unwrapped(modules[path]) if path in modules else None
-    if module is not None and layers.is_linear(module):
+    if module is not None and kinds.allows(module):
         return Head(path, module, "its path")
     if isinstance(module, nn.Embedding):
         if is_called:
             remedy = "Pass `embeddings_from=`, the path of the module whose output is multiplied with its weight."
             raise HeadError(f"Expected `head` to be a linear layer, got {path!r}, an Embedding. {remedy}")
         return Head(path, module, "its path")
-    if module is None or not _candidates(module):
-        raise HeadError(_no_such_layer(modules, path))
-    return _found(module, f"{path}.")
+    if module is None or not _candidates(module, kinds):
+        raise HeadError(_no_such_layer(modules, path, kinds))
+    return _found(module, f"{path}.", kinds)
 
 
 def _own(model: nn.Module) -> Head | None:
@@ -202,26 +216,28 @@ def _asked(part: nn.Module, getter: str) -> nn.Module | None:
     return answer if isinstance(answer, nn.Module) else None
 
 
-def _found(model: nn.Module, prefix: str) -> Head:
-    found = {prefix + name: module for name, module in _candidates(model).items()}
+def _found(model: nn.Module, prefix: str, kinds: _Kinds) -> Head:
+    found = {prefix + name: module for name, module in _candidates(model, kinds).items()}
     if not found:
         remedy = "Build it before the fit starts (`__init__` or `configure_model`)."
         raise HeadError(
             f"Expected a model with a linear layer that gives the logits, got {type(model).__name__} with none. {remedy}"
         )
-    last = [prefix + name for name in _last_layers(model)]
-    usual = [name for name in last if name.rpartition(".")[2] in USUAL_NAMES]
-    if len(last) == 1:
-        return Head(last[0], found[last[0]], "being the only last linear layer")
+    last = [prefix + name for name in _last_layers(model, kinds)]
+    of_cosines = [name for name in last if kinds.holds_rows(found[name])]
+    pool = of_cosines or last
+    usual = [name for name in pool if name.rpartition(".")[2] in USUAL_NAMES]
+    if len(pool) == 1:
+        return Head(pool[0], found[pool[0]], "holding rows of its own" if of_cosines else "being the only last linear layer")
     if len(usual) == 1:
         return Head(usual[0], found[usual[0]], "its name")
-    choices = ", ".join(f"head={name!r} ({_shape(found[name])})" for name in usual or last)
-    raise HeadError(f"Expected one final linear layer, got {len(usual or last)} that are equally good. Pass one of {choices}.")
+    choices = ", ".join(f"head={name!r} ({_shape(found[name])})" for name in usual or pool)
+    raise HeadError(f"Expected one final linear layer, got {len(usual or pool)} that are equally good. Pass one of {choices}.")
 
 
-def _candidates(model: nn.Module) -> dict[str, nn.Module]:
+def _candidates(model: nn.Module, kinds: _Kinds) -> dict[str, nn.Module]:
     """The layers that come into question: all but the convolutions before the last that is none."""
-    linear = {name: module for name, module in layers.walk(model) if layers.is_linear(module)}
+    linear = {name: module for name, module in layers.walk(model) if layers.is_linear(module) or (name and kinds.allows(module))}
     names = list(linear)
     last = max((index for index, name in enumerate(names) if not _is_convolution(linear[name])), default=-1)
     return {name: linear[name] for index, name in enumerate(names) if index > last or not _is_convolution(linear[name])}
@@ -231,17 +247,14 @@ def _is_convolution(module: nn.Module) -> bool:
     return isinstance(module, layers.CONVOLUTIONS)
 
 
-def _last_layers(model: nn.Module) -> Iterator[str]:
+def _last_layers(model: nn.Module, kinds: _Kinds) -> Iterator[str]:
     """The candidates whose output no later layer could take as input, going by their sizes."""
-    sized = [(name, module) for name, module in layers.walk(model) if _is_sized(module)]
-    candidates = _candidates(model)
+    sized = [(name, module) for name, module in layers.walk(model) if kinds.is_sized(module)]
+    candidates = _candidates(model, kinds)
     for index, (name, module) in enumerate(sized):
-        if name in candidates and layers.gives(module) not in (layers.takes(later) for _, later in sized[index + 1 :]):
+        taken = [layers.shape_of(later)[1] for _, later in sized[index + 1 :]]
+        if name in candidates and layers.shape_of(module)[0] not in taken:
             yield name
-
-
-def _is_sized(module: nn.Module) -> bool:
-    return layers.takes(module) is not None and not isinstance(module, nn.Embedding)
 
 
 def _shape(module: nn.Module) -> str:
@@ -250,9 +263,12 @@ def _shape(module: nn.Module) -> str:
     return f"{name} {embedding_dim}→{num_labels}"
 
 
-def _no_such_layer(modules: Mapping[str, nn.Module], path: str) -> str:
-    linear = [name for name, module in modules.items() if layers.is_linear(module)]
+def _no_such_layer(modules: Mapping[str, nn.Module], path: str, kinds: _Kinds) -> str:
+    possible = [name for name, module in modules.items() if name and kinds.allows(module)]
+    what, layer = (
+        ("Such modules", "a linear layer or of rows of its own") if kinds.has_cosines else ("Linear layers", "a linear layer")
+    )
     got = f"{path!r}, a {type(modules[path]).__name__}" if path in modules else f"{path!r}, which is not there"
-    near = difflib.get_close_matches(path, linear, n=3, cutoff=0.4) or linear[-3:]
-    remedy = f"Linear layers: {', '.join(map(repr, near))}." if near else "The model has no linear layer."
-    return f"Expected `head` to be the dotted path of a linear layer, got {got}. {remedy}"
+    near = difflib.get_close_matches(path, possible, n=3, cutoff=0.4) or possible[-3:]
+    remedy = f"{what}: {', '.join(map(repr, near))}." if near else "The model has no linear layer."
+    return f"Expected `head` to be the dotted path of {layer}, got {got}. {remedy}"

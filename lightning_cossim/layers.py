@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from lightning_cossim.cosine_heads import holds_rows, lies_in_columns, name_of_rows, shape_of_rows, why_several
+
 __all__ = [
     "CONVOLUTIONS",
     "bias_of",
@@ -20,7 +22,8 @@ __all__ = [
     "is_compiled",
     "is_linear",
     "is_sharded",
-    "is_table",
+    "number_in",
+    "parameter_of",
     "plain_name",
     "shape_of",
     "takes",
@@ -68,28 +71,21 @@ def gives(module: nn.Module) -> int:
     return _size(module, "out_features", "out_channels", "num_embeddings") or 0
 
 
-def is_table(module: nn.Module) -> bool:
-    """Whether a module that is no kind of torch's layers holds one row a label, as `weight` or `W`: a cosine head does."""
-    kinds = {kind for kind in type(module).__mro__ if kind.__module__.startswith("torch.")}
-    return kinds == {nn.Module} and not is_adapted(module) and _table(module) is not None
-
-
 def shape_of(module: nn.Module) -> tuple[int, int]:
-    """How many labels a head has, and how many dimensions their rows."""
-    table = _table(module) if is_table(module) else None
-    return (gives(module), takes(module) or 0) if table is None else (table.shape[0], table.shape[1])
+    """How many labels a head has, and how many dimensions."""
+    return shape_of_rows(module) if holds_rows(module) else (gives(module), takes(module) or 0)
 
 
-def _table(module: nn.Module) -> Tensor | None:
-    """(K, D): the other way round where a `num_classes` says so (pytorch-metric-learning)."""
-    own = {
-        name: weight for name, weight in module.named_parameters(recurse=False) if weight.ndim == 2 and weight.is_floating_point()
-    }
-    weight = own.get("weight", own.get("W"))
-    if weight is None:
-        return None
-    is_turned = weight.shape[0] != weight.shape[1] == getattr(module, "num_classes", None)
-    return weight.T if is_turned else weight
+def parameter_of(module: nn.Module) -> Tensor:
+    """A parameter that has the dtype and the device of the weight."""
+    weight: Tensor = _stored(module) if holds_rows(module) else next(module.parameters())
+    return weight
+
+
+def number_in(module: nn.Module, name: str) -> float:
+    """An attribute that is a number or a tensor of one. Of a sharded one, every process has to ask."""
+    value: Any = getattr(module, name)
+    return float(_whole(value.detach()) if isinstance(value, Tensor) else value)
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
@@ -121,13 +117,15 @@ def weight_of(module: nn.Module) -> Tensor:
         base = weight_of(layer.base_layer)
         with torch.no_grad(), _evaluating(layer):
             return sum((_added_by(layer, name, base) for name in _active_adapters(module)), base).detach()
-    if not parametrize.is_parametrized(module, "weight"):
-        table = _table(module) if is_table(module) else None
-        return _whole(layer.weight.detach() if table is None else table.detach())
-    parametrizations = layer.parametrizations
-    with torch.no_grad(), _evaluating(parametrizations.weight):
-        effective: Tensor = parametrizations.weight()
-    return _whole(effective.detach())
+    name = _name_of_weight(module)
+    with torch.no_grad():
+        if not parametrize.is_parametrized(module, name):
+            weight = _whole(getattr(layer, name).detach())
+        else:
+            parametrizations = layer.parametrizations[name]
+            with _evaluating(parametrizations):
+                weight = _whole(parametrizations().detach())
+    return weight.T if name != "weight" and lies_in_columns(module) else weight
 
 
 def bias_of(module: nn.Module) -> Tensor | None:
@@ -148,6 +146,8 @@ def why_unreadable(module: nn.Module) -> str | None:
     inner: Any = module
     while is_adapted(inner):
         inner = inner.base_layer
+    if holds_rows(inner):
+        return why_several(inner)
     weight = _stored(inner)
     if parametrize.is_parametrized(inner, "weight"):
         return None  # what is stored has a shape of its own
@@ -223,10 +223,15 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 def _stored(module: Any) -> Any:
     """What a layer keeps its weight in: to ask for `weight` under a parametrization would work it out, and leave a trace."""
-    if parametrize.is_parametrized(module, "weight"):
-        stored = module.parametrizations.weight
-        return getattr(stored, "original", getattr(stored, "original0", None))
-    return getattr(module, "weight", None)
+    name = _name_of_weight(module)
+    if parametrize.is_parametrized(module, name):
+        parts = module.parametrizations[name]
+        return getattr(parts, "original", getattr(parts, "original0", None))
+    return getattr(module, name, None)
+
+
+def _name_of_weight(module: nn.Module) -> str:
+    return (name_of_rows(module) if holds_rows(module) else None) or "weight"
 
 
 def _active_adapters(module: Any) -> list[str]:

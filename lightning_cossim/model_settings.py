@@ -1,55 +1,57 @@
 """How a model's logits come about: what the user says of it, and what the model's own settings say."""
 
+from dataclasses import replace
 from numbers import Real
 
 from torch import nn
 
-from lightning_cossim.errors import InputError, expected
+from lightning_cossim.cosine_heads import name_of_scale
 from lightning_cossim.functional.links import Link, Response
 from lightning_cossim.head import Head
+from lightning_cossim.layers import number_in
 
-__all__ = ["odd_in", "probabilities_in_words", "response_of"]
+__all__ = ["odd_in", "probabilities_in_words", "with_response"]
 
 _SOFTCAP = "final_logit_softcapping"
 _IDLE = {_SOFTCAP: None, "logit_scale": 1, "logits_scaling": 1}
 """Settings of models of transformers that change logits after the head, and what each is where it does nothing."""
-_SCALES = ("scale", "s")
-"""What the usual cosine heads call it."""
 
 
-def response_of(model: nn.Module, head: Head, link: Link, *, link_cap: float | None, link_scale: float | None) -> Response:
-    """The response of a head: a cap or a scale that was not given is looked up in the model's settings, or in the head.
+def with_response(model: nn.Module, head: Head, link: Link, *, link_cap: float | None, link_scale: float | None) -> Head:
+    """The head with its response: a cap or a scale that was not given is looked up in the model's settings, or in the head.
 
     Raises:
         InputError: it is not there either.
     """
+    scale_name = name_of_scale(head.module) if link == "cosine" and link_scale is None else None
+    if scale_name is not None:
+        link_scale = number_in(head.module, scale_name)
     if link == "softcap" and link_cap is None:
         link_cap = _settings(model).get(_SOFTCAP)
-        if link_cap is None:
-            remedy = "Pass the number that no logit gets beyond, 30.0 for example."
-            raise InputError(expected("link_cap", f"or the model's `{_SOFTCAP}` with link 'softcap'", "neither", remedy))
-    if link == "cosine" and link_scale is None:
-        found = [vars(head.module).get(name) for name in _SCALES]
-        link_scale = next((float(one) for one in found if isinstance(one, Real) and not isinstance(one, bool)), None)
-    return Response.of(link, link_cap=link_cap, link_scale=link_scale)
+    response = Response.of(link, link_cap=link_cap, link_scale=link_scale)
+    where = {"link_cap": f"or `{_SOFTCAP}` in the model's config", "link_scale": "or a number `scale` or `s` of the head"}
+    response.check_complete(where.get(response.lacks or "", ""))
+    return replace(head, response=response, scale_name=scale_name)
 
 
-def odd_in(model: nn.Module, link: Link, *, sees_final: bool) -> str | None:
+def odd_in(model: nn.Module, response: Response, *, sees_final: bool) -> str | None:
     """What the model's settings say of its logits and the user does not, as a warning; None if nothing.
 
     Args:
         model: the LightningModule.
-        link: the user's.
+        response: as the user says.
         sees_final: whether the user says where the final logits are.
     """
     settings = _settings(model)
     cap = settings.pop(_SOFTCAP, None)
-    if cap is not None and link in {"softmax", "sigmoid"}:
+    if cap is not None and response.link_cap not in {None, cap}:
+        return f"`link_cap` is {response.link_cap:g}, and the model's config says {_SOFTCAP}={cap:g}: the former is believed."
+    if cap is not None and response.link in {"softmax", "sigmoid"}:
         return (
             f"the model soft-caps its logits ({_SOFTCAP}={cap:g}), so the origin of its rows is not arbitrary, and what is "
             "centered would be false. Pass `link='softcap'`."
         )
-    if not settings or sees_final or link == "cosine":
+    if not settings or sees_final or response.link == "cosine":
         return None
     name, value = next(iter(settings.items()))
     return (
@@ -58,18 +60,20 @@ def odd_in(model: nn.Module, link: Link, *, sees_final: bool) -> str | None:
     )
 
 
-def probabilities_in_words(response: Response, output: str, *, is_final: bool) -> str:
+def probabilities_in_words(head: Head, output: str, *, is_final: bool) -> str:
     """What probabilities are made of.
 
     Args:
-        response: of the head.
+        head: with its response.
         output: what is seen, in words.
         is_final: whether that is the model's final logits.
     """
+    response = head.response
     if is_final or response.link in {"softmax", "sigmoid"}:
         return f"{'sigmoid' if response.link == 'sigmoid' else 'softmax'} of {output}"
     if response.link == "cosine":
-        return f"softmax of its cosines times {response.link_scale:g}"
+        origin = "" if head.scale_name is None else f", its `{head.scale_name}`"
+        return f"softmax of its cosines times {response.link_scale:g}{origin}"
     return f"softmax of {output}, capped at {response.link_cap:g}"
 
 

@@ -25,7 +25,7 @@ from lightning_cossim.errors import AlertRaised, ConfigError, FailedTogether, In
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.overlap import Overlap, OverlapKind
 from lightning_cossim.head import Weights, find_head
-from lightning_cossim.model_settings import odd_in, probabilities_in_words, response_of
+from lightning_cossim.model_settings import odd_in, probabilities_in_words, with_response
 from lightning_cossim.processes import Processes
 from lightning_cossim.progress import bar
 from lightning_cossim.reach import Reach, reach_of, with_reach
@@ -113,7 +113,8 @@ class LabelSimilarityMonitor(Callback):
         overlap_threshold: for "coactivation", above 0 and, unless under a sigmoid, below 0.5; default 0.1.
         overlap_k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
         link_cap: of "softcap", the number that no logit gets beyond; default: `final_logit_softcapping` in the model's config.
-        link_scale: of "cosine", what cosines are multiplied with; default: a number `scale` or `s` of the head.
+        link_scale: of "cosine", what cosines are multiplied with; default: `scale` or `s` of the head, a number or one that is
+            learnt.
         embeddings_from: where the head is not called (`F.linear(x, embed.weight)`, a fused loss): dotted path of the module whose
             output goes into it, or a function that gets it from the LightningModule after its forward pass. Logits are then
             worked out from the head's weights, for the inputs that are looked at.
@@ -453,8 +454,7 @@ class LabelSimilarityMonitor(Callback):
             remedy = "Give each monitor a `name=`, which goes into its tags."
             raise ConfigError(expected("name", "to be different for every monitor of a Trainer", repr(self.name), remedy))
         head = find_head(pl_module, self.head, is_called=self.embeddings_from is None, has_cosines=self.link == "cosine")
-        response = response_of(pl_module, head, self.link, link_cap=self.link_cap, link_scale=self.link_scale)
-        head = replace(head, response=response)
+        head = with_response(pl_module, head, self.link, link_cap=self.link_cap, link_scale=self.link_scale)
         overlap = Overlap.of(
             head.num_labels, kind=self.overlap, link=self.link, threshold=self.overlap_threshold, k=self.overlap_k
         )
@@ -471,7 +471,7 @@ class LabelSimilarityMonitor(Callback):
         )
         processes = Processes(trainer.strategy, trainer.world_size, trainer.global_rank)
         self._session = Session(watch, processes, self.display.max_overhead)
-        odd = odd_in(pl_module, self.link, sees_final=self.logits_from is not None)
+        odd = odd_in(pl_module, head.response, sees_final=self.logits_from is not None)
         if odd is not None:
             self._warn(odd)
         for text in idle_alerts(self.thresholds, self.link, self.schedule, head.num_labels):
@@ -587,7 +587,7 @@ class LabelSimilarityMonitor(Callback):
         output = "its own output" if self.logits_from is None else f"what {in_words(self.logits_from)} gives"
         output = f"what it makes of {in_words(self.embeddings_from)}" if self.embeddings_from and not self.logits_from else output
         head, is_final = session.watch.head, self.logits_from is not None
-        probabilities = probabilities_in_words(head.response, output, is_final=is_final)
+        probabilities = probabilities_in_words(head, output, is_final=is_final)
         self._inform(f"watching {head}; {probabilities}; {what_next}; tags {tags}")
 
     def _inform(self, text: str) -> None:

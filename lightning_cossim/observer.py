@@ -3,45 +3,22 @@
 Shapes: K labels, D embedding dimensions, N inputs; `W_KD` weight, `f_ND` embeddings, `z_NK` logits.
 """
 
-from dataclasses import dataclass, replace
+import functools
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lightning_cossim.cosine_heads import embedding_in, holds_rows
+from lightning_cossim.explanation import Explanation
 from lightning_cossim.head import Head, Weights, num_writes
-from lightning_cossim.layers import is_adapted
-from lightning_cossim.logit_check import (
-    CHECKED,
-    agree,
-    agree_in_part,
-    largest_error,
-    multiple_of_cosines,
-    no_multiple,
-    other_multiple,
-)
+from lightning_cossim.layers import is_linear
+from lightning_cossim.observation import Observation
 from lightning_cossim.rows import groups_of, sample_rows, take_rows
-from lightning_cossim.sources import Source, Tap, taps_of, tensor_in
+from lightning_cossim.sources import Source, Tap, first_input, taps_of, tensor_in
 
-__all__ = ["HeadObserver", "Observation"]
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What one call of the head showed, and the weights of the same moment."""
-
-    unembedding: Tensor
-    """(K, D), detached: it shares memory with the model."""
-    logits: Tensor | None = None
-    """(N, K), the model's final ones, or None where they could not be read."""
-    embedding: Tensor | None = None
-    """(N, D), or None where it could not be read or does not explain the logits."""
-    groups: Tensor | None = None
-    """(N,), which sequence or image an input is of; None where each stands for itself."""
-    bias: Tensor | None = None
-    """(K,), detached, or None."""
-    problem: str | None = None
-    """What the user should know about it."""
+__all__ = ["HeadObserver"]
 
 
 class HeadObserver:
@@ -69,13 +46,13 @@ class HeadObserver:
         model = head.module if model is None else model
         self._is_called = embeddings_from is None
         embeddings, self._logits = taps_of(model, embeddings_from=embeddings_from, logits_from=logits_from)
-        self._first = Tap(head.module, lambda: head.num_writes) if embeddings is None else embeddings
+        holds = holds_rows(head.module)
+        pick = functools.partial(embedding_in, dim=head.embedding_dim) if holds else first_input
+        self._first = Tap(head.module, lambda: head.num_writes, pick) if embeddings is None else embeddings
         self._taps = [self._first] if self._logits is None else [self._first, self._logits]
         self._logits_axis: int | None = None
         """The dimension of labels in what `logits_from` gives, counted from the back; None until one of them was plain."""
-        self._explained: dict[bool, bool] = {}
-        """Whether weight and bias explain the logits, in training and in evaluation, as far as that could be checked."""
-        self._is_unchecked = True
+        self._explanation = Explanation(head, is_final=self._logits is not None)
 
     @property
     def is_armed(self) -> bool:
@@ -84,12 +61,17 @@ class HeadObserver:
 
     def check_again(self) -> None:
         """Hold the next logits against the weights once more: what did not show when training began may show now."""
-        self._is_unchecked = True
+        self._explanation.check_again()
+
+    @property
+    def explains(self) -> bool:
+        """Whether the weights give the logits, as far as is known."""
+        return self._explanation.explains
 
     def arm(self) -> None:
-        """The next call counts."""
+        """The next call counts. Of a cosine head in training, final logits do not: there are margins in them."""
         for tap in self._taps:
-            tap.armed = True
+            tap.armed = not (tap is self._logits and self._has_cosines and self.head.module.training)
 
     def disarm(self) -> None:
         """See nothing until armed again, and forget what was seen."""
@@ -120,7 +102,8 @@ class HeadObserver:
         weights = self.head.weights if weights is None else weights
         f, z = self._seen(call, logits)
         if f is None and z is None:
-            return Observation(weights.unembedding, bias=weights.bias, problem=self._nothing_in(call))
+            nothing = "it was called with nothing that could be its embeddings; pass `embeddings_from=`"
+            return Observation(weights.unembedding, bias=weights.bias, problem=nothing)
         axis = self._axis(z)
         problem = self._unreadable(f, z, axis, writes)
         if problem is not None:
@@ -133,42 +116,34 @@ class HeadObserver:
         index = sample_rows(shape, max_inputs, generator, counted)
         f_ND = None if f is None else take_rows(f.detach(), self.head.axis, index)
         z_NK = None if z is None else take_rows(z.detach(), axis, index)
-        if self._has_cosines:
-            seen = self._read_cosines(weights, f_ND, z_NK)
-        elif self._logits is not None:
-            seen = self._read(weights, f_ND, z_NK, was_written=False)
-        else:  # what the head itself gives, linear as yet
-            seen = self._read(Weights(weights.unembedding, weights.bias), f_ND, z_NK, was_written=num_writes(z) > 0)
-            seen = replace(seen, logits=None if seen.logits is None else weights.response.of_output(seen.logits))
-        return replace(seen, groups=groups_of(shape, index), bias=weights.bias, problem=seen.problem or problem)
+        in_half = any(tap.in_half for tap in self._taps)
+        seen = self._explanation.read(weights, f_ND, z_NK, was_written=num_writes(z) > 0, in_half=in_half)
+        return replace(seen, groups=groups_of(shape, index), problem=seen.problem or problem)
 
     def _seen(self, call: Any, logits: Any) -> tuple[Any, Any]:
         """Embeddings and logits, as they come; None where nothing tells of them."""
         z = None if logits is None else tensor_in(logits[2], "logits", size=self.head.num_labels)
-        if self._has_cosines and self.head.module.training:
-            z = None  # margins are in it
         if call is None:
             return None, z
         args, kwargs, output = call
         if not self._is_called:
             return tensor_in(output, "last_hidden_state"), z
-        f = args[0] if args else kwargs.get("input")
-        if self._has_cosines:
-            f = f if args else tensor_in(kwargs, "input", size=self.head.embedding_dim) if kwargs else None
-            return f, self._cosines_in(f, output) if self._logits is None else z
-        return f, output if self._logits is None else z
+        f = self._first.pick(args, kwargs) if isinstance(self._first, Tap) else None
+        if self._logits is not None:
+            return f, z
+        return f, self._logits_in(f, output)
 
     @property
     def _has_cosines(self) -> bool:
         return self.head.response.link == "cosine"
 
-    def _cosines_in(self, f: Any, output: Any) -> Any:
-        """What a cosine head gives in evaluation, if it is one logit a label: it may give a loss, or logits with margins."""
-        is_whole = isinstance(f, Tensor) and isinstance(output, Tensor) and output.shape == (*f.shape[:-1], self.head.num_labels)
-        return output if is_whole and not self.head.module.training else None
-
-    def _nothing_in(self, call: Any) -> str | None:
-        return None if call is None else "it was called with nothing that could be its embeddings; pass `embeddings_from=`"
+    def _logits_in(self, f: Any, output: Any) -> Any:
+        """What the head gives out. A cosine head may give a loss, and in training logits with margins: these are none."""
+        if not self._has_cosines:
+            return output
+        both = isinstance(f, Tensor) and isinstance(output, Tensor)
+        is_whole = both and self._fits(f, output, self.head.axis) and output.shape[self.head.axis] == self.head.num_labels
+        return output if is_whole and (is_linear(self.head.module) or not self.head.module.training) else None
 
     def _axis(self, z: Any) -> int:
         """The dimension of labels in the logits, counted from the back; 0 where nobody knows."""
@@ -215,84 +190,3 @@ class HeadObserver:
         """Whether there is one output an input."""
         places = f.ndim >= -self.head.axis and z.ndim >= -axis
         return places and f.movedim(self.head.axis, -1).shape[:-1] == z.movedim(axis, -1).shape[:-1]
-
-    @property
-    def explains(self) -> bool:
-        """Whether the weights give the logits, as far as is known; not if they differed in evaluation or, else, in training."""
-        return self._explained.get(False, self._explained.get(True, True))
-
-    def _read(self, weights: Weights, f_ND: Tensor | None, z_NK: Tensor | None, *, was_written: bool) -> Observation:
-        """What is known of some rows, held against the weights."""
-        if f_ND is None:
-            return Observation(weights.unembedding, z_NK)
-        if z_NK is None:  # nothing shows them, which is why the user says where embeddings come from
-            return Observation(weights.unembedding, weights.logits(f_ND), f_ND)
-        # Written into is not yet changed: what a compiled graph gives out may have been written from within.
-        if was_written and not agree_in_part(weights, f_ND, z_NK):
-            return self._worked_out(weights, f_ND)
-        return self._checked(weights, f_ND, z_NK)
-
-    def _read_cosines(self, weights: Weights, f_ND: Tensor | None, z_NK: Tensor | None) -> Observation:
-        """Logits as they are in evaluation, without a margin: worked out, and in evaluation held against those seen."""
-        if f_ND is None:
-            return Observation(weights.unembedding, z_NK)
-        problem = None
-        if z_NK is not None and (self._is_unchecked or False not in self._explained):
-            problem = self._unlike_cosines(weights, f_ND[:CHECKED], z_NK[:CHECKED])
-        final_NK = None if self._logits is None else z_NK
-        if self._explained.get(False) is False:
-            return Observation(weights.unembedding, final_NK, problem=problem)
-        return Observation(weights.unembedding, weights.logits(f_ND) if final_NK is None else final_NK, f_ND, problem=problem)
-
-    def _unlike_cosines(self, weights: Weights, f_ND: Tensor, z_NK: Tensor) -> str | None:
-        """What is odd about the logits seen in evaluation: they are no multiple of the cosines, or not the one it should be."""
-        multiple, is_final = multiple_of_cosines(weights, f_ND, z_NK), self._logits is not None
-        if multiple is None:
-            return None
-        self._is_unchecked, self._explained[False] = False, multiple > 0
-        if not multiple:
-            return no_multiple(is_final=is_final)
-        return other_multiple(multiple, weights.response.link_scale or 1.0, is_final=is_final)
-
-    def _worked_out(self, weights: Weights, f_ND: Tensor) -> Observation:
-        """Where something behind the head wrote into its output: the logits that its weights give."""
-        problem, known = None, {*self._explained.values()}
-        explained = self._explained.get(self.head.module.training, True in known or None)
-        if explained is False:
-            problem = "its weights do not explain its output, which is then changed in place: its logits cannot be seen"
-            return Observation(weights.unembedding, problem=problem)
-        if explained is None:
-            problem = (
-                "its output is changed in place by what comes after it; the logits are worked out from its weights, unchecked"
-            )
-        return Observation(weights.unembedding, weights.logits(f_ND), f_ND, problem=problem)
-
-    def _checked(self, weights: Weights, f_ND: Tensor, z_NK: Tensor) -> Observation:
-        """The logits seen, held against the weights at the first observation of a window, in training and in evaluation."""
-        problem, training = None, self.head.module.training
-        if self._is_unchecked or training not in self._explained:
-            problem = self._mismatch(weights, f_ND, z_NK)
-        explained = self._explained.get(training) is not False
-        return Observation(weights.unembedding, z_NK, f_ND if explained else None, problem=problem)
-
-    def _mismatch(self, weights: Weights, f_ND: Tensor, z_NK: Tensor) -> str | None:
-        f_ND, z_NK, training = f_ND[:CHECKED], z_NK[:CHECKED], self.head.module.training
-        error = largest_error(weights, f_ND, z_NK)
-        if error is None:
-            return None
-        self._is_unchecked = False
-        self._explained[training] = agree(weights, f_ND, z_NK)
-        if self._explained[training]:
-            return None
-        likely, output = "an adapter that is not merged, a parametrization or another hook are likely", "its output differs"
-        if self._logits is not None:
-            likely = "soft-capping (then pass `link='softcap'`) or a scale after the head are likely"
-            if weights.response.link == "softcap":
-                likely = "another cap or a scale after it are likely"
-            output = "what `logits_from` gives differs"
-        elif training and is_adapted(self.head.module):
-            likely = f"{likely}; in training, an adapter's dropout too"
-        return (
-            f"{output} from `{weights.response.formula}` by up to {error:.3g} ({likely}); logit_correlation and "
-            "log_odds_variance would be false and are left out"
-        )

@@ -13,7 +13,7 @@ from lightning_cossim.errors import HeadError, expected
 from lightning_cossim.head import num_writes
 from lightning_cossim.layers import plain_name
 
-__all__ = ["Asked", "Call", "Source", "Tap", "in_words", "taps_of", "tensor_in"]
+__all__ = ["Asked", "Call", "Source", "Tap", "first_input", "in_words", "taps_of", "tensor_in"]
 
 Call = tuple[tuple[Any, ...], dict[str, Any], Any]
 """Arguments, arguments by name, and output."""
@@ -29,6 +29,11 @@ def _nothing() -> int:
     return 0
 
 
+def first_input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """What goes into a layer of torch's."""
+    return args[0] if args else kwargs.get("input")
+
+
 class Tap:
     """Sees the last call of a module while armed; never touches it.
 
@@ -38,14 +43,22 @@ class Tap:
     Args:
         module: which module.
         count: how often what is watched beside input and output has been written in place.
+        pick: what of a call is the input.
     """
 
-    def __init__(self, module: nn.Module, count: Callable[[], int] = _nothing) -> None:
-        self._count = count
+    def __init__(
+        self,
+        module: nn.Module,
+        count: Callable[[], int] = _nothing,
+        pick: Callable[[tuple[Any, ...], Mapping[str, Any]], Any] = first_input,
+    ) -> None:
+        self._count, self.pick = count, pick
         self.armed = False
         self.call: Call | None = None
         self.writes: tuple[int, int] | None = None
         """How often input and the rest had been written at the call; None where a compiled graph does not tell."""
+        self.in_half = False
+        """Whether the call was rounded to half precision, whatever comes out; False where a compiled graph does not tell."""
         self._handle: RemovableHandle = module.register_forward_hook(self._hook, with_kwargs=True)
 
     @override
@@ -67,7 +80,9 @@ class Tap:
         if self.armed:
             self.writes = None
             if not torch.compiler.is_compiling():
-                self.writes = num_writes(args[0] if args else kwargs.get("input")), self._count()
+                given = self.pick(args, kwargs)
+                self.writes = num_writes(given), self._count()
+                self.in_half = isinstance(given, Tensor) and torch.is_autocast_enabled(given.device.type)
                 if isinstance(output, Tensor) and output.is_inference():  # it keeps no count of what is written into it later
                     output = _copied(output)
             self.call = (args, kwargs, output)
@@ -88,6 +103,7 @@ class Asked:
         self._ask, self._model = ask, model
         self.armed = False
         self.writes: tuple[int, int] | None = None
+        self.in_half = False
 
     @property
     def call(self) -> Call | None:

@@ -9,7 +9,7 @@ from lightning_cossim.config import LabelSelection
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.head import Head, Weights
 from lightning_cossim.metrics import SimilarityGap
-from lightning_cossim.observer import Observation
+from lightning_cossim.observation import Observation
 from lightning_cossim.processes import Processes
 from lightning_cossim.report import GapReport
 
@@ -38,7 +38,9 @@ class Window:
 
     def add(self, seen: Observation) -> None:
         """Add what one batch showed."""
-        self._begun().update(seen.unembedding, seen.logits, seen.embedding, seen.groups)
+        metric = self._begun()
+        metric.response = seen.response or metric.response
+        metric.update(seen.unembedding, seen.logits, seen.embedding, seen.groups)
 
     def close(self, processes: Processes) -> GapReport:
         """The report of all that was added, on all processes: every one of them has to call it.
@@ -57,6 +59,7 @@ class Window:
         """The metric, which has been shown something."""
         metric = self._begun()
         if not metric.update_count:  # this process saw nothing; the weights still have their say
+            metric.response = weights.response
             metric.update(weights.unembedding)
         return metric
 

@@ -340,7 +340,7 @@ MUTANTS = (
     ),
     Mutant(
         "looks at a parametrized weight through the cache",
-        (("layers.py", "effective: Tensor = parametrizations.weight()", "effective: Tensor = layer.weight"),),
+        (("layers.py", "weight = _whole(parametrizations().detach())", "weight = layer.weight"),),
         ("tests/test_head.py::test_looking_at_a_parametrized_weight_leaves_no_trace",),
     ),
     Mutant(
@@ -633,7 +633,13 @@ MUTANTS = (
     ),
     Mutant(
         "takes logits that were changed after the head for its own",
-        (("observer.py", "self._explained[training] = agree(weights, f_ND, z_NK)", "self._explained[training] = True"),),
+        (
+            (
+                "explanation.py",
+                "self._explained[training] = agree(weights, f_ND, z_NK, in_half=in_half)",
+                "self._explained[training] = True",
+            ),
+        ),
         (HEADS, "tests/test_observer.py"),
     ),
     Mutant(
@@ -831,17 +837,17 @@ MUTANTS = (
     ),
     Mutant(
         "takes what a head gives out for the capped logits",
-        (("observer.py", "weights.response.of_output(seen.logits)", "seen.logits"),),
+        (("explanation.py", "weights.response.of_output(seen.logits)", "seen.logits"),),
         (f"{LINKS}::test_every_number_is_that_of_the_formulas", HEADS),
     ),
     Mutant(
         "caps logits that are capped already",
-        (("observer.py", "        elif self._logits is not None:\n", "        elif False:\n"),),
+        (("explanation.py", "        elif self.is_final or self._is_capped(", "        elif False and self._is_capped("),),
         (HEADS,),
     ),
     Mutant(
         "takes the embeddings of a cosine head as they are",
-        (("functional/links.py", "embedding if self.link_scale is None else unit_rows(embedding)", "embedding"),),
+        (("functional/links.py", 'unit_rows(embedding) if self.link == "cosine" else embedding', "embedding"),),
         (
             f"{LINKS}::test_every_number_is_that_of_the_formulas",
             "tests/functional/test_links.py",
@@ -850,20 +856,49 @@ MUTANTS = (
     ),
     Mutant(
         "leaves the scale out of the log-odds of a cosine head",
-        (("functional/links.py", "unit_rows(unembedding).mul_(self.link_scale)", "unit_rows(unembedding)"),),
+        (("functional/links.py", "unit_rows(unembedding).mul_(self.link_scale or 1.0)", "unit_rows(unembedding)"),),
         (f"{LINKS}::test_every_number_is_that_of_the_formulas", f"{LINKS}::test_a_scale_is_in_the_log_odds_and_in_nothing_else"),
     ),
     Mutant(
         "takes a cosine head's logits of training, margins and all",
         (
-            ("observer.py", "output if is_whole and not self.head.module.training else None", "output if is_whole else None"),
-            ("observer.py", "final_NK = None if self._logits is None else z_NK", "final_NK = z_NK"),
+            (
+                "explanation.py",
+                "weights.logits(f_ND), f_ND, problem=problem)\n\n    def _unlike",
+                "z_NK, f_ND, problem=problem)\n\n    def _unlike",
+            ),
+            ("observer.py", "if is_whole and (is_linear(self.head.module) or not self.head.module.training)", "if is_whole"),
         ),
         (f"{LINKS}::test_a_training_window_has_no_margins_in_it",),
     ),
     Mutant(
+        "takes the scale of a cosine head for what it was at first",
+        (("head.py", "        if self.scale_name is not None:\n", "        if False:\n"),),
+        (f"{LINKS}::test_a_learnt_scale_is_that_of_the_moment",),
+    ),
+    Mutant(
+        "works a vocabulary's overlaps out at another scale than was seen",
+        (("vocabulary/window.py", " and before == response:", ":"),),
+        (f"{LINKS}::test_a_vocabulary_whose_scale_has_moved_is_not_worked_out_anew",),
+    ),
+    Mutant(
+        "takes every number a margin may have moved for another head",
+        (("logit_check.py", "<= (z_NK.shape[1] >= _ENOUGH)", "<= 0"),),
+        (f"{LINKS}::test_a_margin_on_the_target_hides_nothing",),
+    ),
+    Mutant(
+        "caps twice what a head has capped itself",
+        (("explanation.py", "        return self._caps_itself\n", "        return False\n"),),
+        (f"{LINKS}::test_a_head_that_caps_its_logits_itself_is_not_capped_twice",),
+    ),
+    Mutant(
+        "reads columns as rows",
+        (("layers.py", "    return weight.T if name", "    return weight if name"),),
+        (f"{LINKS}::test_rows_that_lie_in_columns_are_turned",),
+    ),
+    Mutant(
         "does not say that the scale seen is another one",
-        (("logit_check.py", "_SAME_SCALE for one in fitting", "1e9 for one in fitting"),),
+        (("logit_check.py", "abs(self.multiple / scale - 1) <= _SAME_SCALE", "self.multiple > 0"),),
         (f"{LINKS}::test_another_scale_is_told",),
     ),
     Mutant(
@@ -891,7 +926,7 @@ MUTANTS = (
     ),
     Mutant(
         "says nothing to those whose model caps its logits",
-        (("model_settings.py", 'cap is not None and link in {"softmax", "sigmoid"}', "False"),),
+        (("model_settings.py", 'cap is not None and response.link in {"softmax", "sigmoid"}', "False"),),
         (f"{MONITOR}::TestSetup::test_a_configuration_that_caps_logits_is_told_of",),
     ),
 )

@@ -10,6 +10,7 @@ import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -19,15 +20,17 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 from typing_extensions import override
 
 from lightning_cossim import GapReport, LabelSelection, LabelSimilarityMonitor, Schedule, analyze
 from lightning_cossim.cli import main
-from lightning_cossim.errors import InputError, LabelSimilarityError
+from lightning_cossim.errors import HeadError, InputError, LabelSimilarityError
 from lightning_cossim.functional.links import Link, Response
 from lightning_cossim.head import Head, find_head
 from lightning_cossim.metrics import SimilarityGap
-from lightning_cossim.observer import HeadObserver, Observation
+from lightning_cossim.observation import Observation
+from lightning_cossim.observer import HeadObserver
 from lightning_cossim.reporting.tags import scalars
 from tests import reference
 from tests.tensorboard_plugin.test_written import events
@@ -154,7 +157,7 @@ def test_scalars_and_keys_are_those_of_the_link(link: Link, caplog: pytest.LogCa
     assert not {tag for _, metrics in logger.entries for tag in metrics if tag.partition("/")[2] in CENTERED}
     said = {
         "softcap": "found by being the only last linear layer; softmax of its own output, capped at 2; next report",
-        "cosine": "watching head, ArcFace 5→8, found by holding rows of its own; softmax of its cosines times 8; next report",
+        "cosine": "ArcFace 5→8, found by holding rows of its own; softmax of its cosines times 8; next report",
     }
     assert any(said[link] in record.getMessage() for record in caplog.records)
 
@@ -189,21 +192,23 @@ def test_a_training_window_has_no_margins_in_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("build", "wanted"),
+    ("build", "wanted", "name"),
     [
-        (lambda: ArcFace(8, 5, s=16.0), 16.0),
-        (lambda: attributed(ArcFace(8, 5, s=16.0), scale=4), 4.0),
+        (lambda: ArcFace(8, 5, s=16.0), 16.0, "s"),
+        (lambda: attributed(ArcFace(8, 5, s=16.0), scale=4), 4.0, "scale"),
+        (lambda: attributed(ArcFace(8, 5, s=16.0), s=nn.Parameter(torch.tensor([2.0]))), 2.0, "s"),
     ],
 )
-def test_a_scale_is_looked_up_in_the_head(build: Any, wanted: float) -> None:
+def test_a_scale_is_looked_up_in_the_head(build: Any, wanted: float, name: str, caplog: pytest.LogCaptureFixture) -> None:
     model = Faces()
     model.head = build()
     monitor = LabelSimilarityMonitor(link="cosine", thresholds=FEW)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), caplog.at_level(logging.INFO):
         warnings.simplefilter("ignore")
         trainer(callbacks=[monitor]).validate(model, loader(64), verbose=False)
     assert monitor._watched is not None
-    assert monitor._watched.head.response == Response("cosine", None, wanted)
+    assert monitor._watched.head.weights.response == Response("cosine", None, wanted)
+    assert any(f"; softmax of its cosines times {wanted:g}, its `{name}`; report" in one.getMessage() for one in caplog.records)
 
 
 def attributed(module: nn.Module, **attributes: Any) -> nn.Module:
@@ -227,14 +232,14 @@ class Bare(nn.Module):
 @pytest.mark.parametrize(
     ("link", "text"),
     [
-        ("softcap", "Expected `link_cap` or the model's `final_logit_softcapping` with link 'softcap', got neither."),
-        ("cosine", "Expected `link_scale` with link 'cosine', got None. Pass what the cosines are multiplied with"),
+        ("softcap", "Expected `link_cap` with link 'softcap' or `final_logit_softcapping` in the model's config, got None."),
+        ("cosine", "Expected `link_scale` with link 'cosine' or a number `scale` or `s` of the head, got None. Pass what"),
     ],
 )
 def test_a_number_that_is_nowhere_is_asked_for_before_any_training(link: Link, text: str) -> None:
     model = Toy()
     if link == "cosine":
-        model.head = attributed(Bare(), scale=nn.Parameter(torch.tensor(8.0)), s=True)  # type: ignore[assignment]
+        model.head = attributed(Bare(), scale=torch.ones(3), s=True)  # type: ignore[assignment]
     with pytest.raises(InputError, match=re.escape(text)):
         trainer(callbacks=[LabelSimilarityMonitor(link=link)]).fit(model, loader())
     assert model.batches_seen == 0
@@ -343,17 +348,36 @@ def test_what_are_no_cosines_is_told_and_only_the_weights_are_compared(build: An
     seen = observed(build(), FACES)
     assert (seen.logits, seen.embedding) == (None, None)
     assert seen.problem is not None
-    assert (
-        "its output in evaluation is no multiple of the cosines of embeddings and rows (a margin in evaluation, " in seen.problem
-    )
+    assert "its output is no multiple of the cosines of embeddings and rows (several rows a label, or a head that" in seen.problem
     assert seen.problem.endswith("pass `embeddings_from=`); only its weights are compared")
 
 
-def test_margins_in_evaluation_are_told() -> None:
-    seen = observed(ArcFace(8, 5, s=8.0, m=0.3), FACES, TARGETS)
-    assert seen.logits is None
-    assert seen.problem is not None
-    assert "a margin in evaluation" in seen.problem
+@pytest.mark.parametrize("training", [False, True])
+def test_a_linear_layer_is_none_in_training_either(*, training: bool) -> None:
+    """It adds no margin, so there is nothing to wait for; nor does a convolution."""
+    assert "no multiple" in (observed(nn.Linear(5, 8), FACES, training=training).problem or "")
+    pixels = torch.randn(2, 5, 3, 4, generator=torch.Generator().manual_seed(0))
+    assert "no multiple" in (observed(nn.Conv2d(5, 8, 1), pixels, training=training).problem or "")
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_margin_on_the_target_hides_nothing(*, training: bool) -> None:
+    """A loss of validation wants the targets too."""
+    module = ArcFace(8, 5, s=8.0, m=0.3)
+    seen = observed(module, FACES, TARGETS, training=training)
+    assert seen.problem is None
+    assert seen.logits is not None
+    torch.testing.assert_close(seen.logits, wanted_logits(module, FACES), rtol=1e-5, atol=1e-5)
+
+
+def test_rounding_to_half_precision_hides_nothing() -> None:
+    """Under autocast, whatever dtype comes out."""
+    for dim in (8, 64, 512):
+        module = ArcFace(8, dim, s=8.0)
+        with torch.autocast("cpu", torch.bfloat16):
+            seen = observed(attributed(module, forward=lambda f, m=module: ArcFace.forward(m, f).float()), torch.randn(20, dim))
+        assert seen.problem is None, dim
+        assert seen.logits is not None
 
 
 def test_inputs_that_are_not_finite_are_no_difference() -> None:
@@ -362,43 +386,168 @@ def test_inputs_that_are_not_finite_are_no_difference() -> None:
     assert observed(ArcFace(8, 5, s=8.0), faces).problem is None
 
 
-@pytest.mark.parametrize(("call", "kind"), [({}, "nothing"), ({"targets": TARGETS}, "dict")])
-def test_a_call_without_embeddings_is_told(call: dict[str, Any], kind: str) -> None:
+@pytest.mark.parametrize("call", [{}, {"targets": TARGETS}, {"embedding": FACES[:, :3]}])
+def test_a_call_without_embeddings_is_told(call: dict[str, Any]) -> None:
     module = attributed(ArcFace(8, 5, s=8.0), forward=lambda **given: torch.zeros(()))
     seen = observed(module, **call)
     assert (seen.logits, seen.embedding) == (None, None)
-    assert seen.problem is not None
-    assert ("nothing that could be its embeddings" if kind == "nothing" else "dict") in seen.problem
+    assert seen.problem == "it was called with nothing that could be its embeddings; pass `embeddings_from=`"
 
 
-@pytest.mark.parametrize(("factor", "scale_is_told"), [(1.0, False), (2.0, True)])
-def test_final_logits_that_are_given_are_taken(factor: float, *, scale_is_told: bool) -> None:
-    """In evaluation; in training there may be margins in them, and they are worked out."""
+@pytest.mark.parametrize("order", ["by place", "by name"])
+def test_targets_are_no_embeddings_even_where_they_are_as_many(order: str) -> None:
+    """Five faces of five dimensions, the targets first."""
+    module = attributed(ArcFace(8, 5, s=8.0), forward=lambda targets, embedding: torch.zeros(()))
+    faces, targets = FACES[:5], TARGETS[:5]
+    seen = observed(module, targets, faces) if order == "by place" else observed(module, targets=targets, embedding=faces)
+    assert seen.embedding is not None
+    torch.testing.assert_close(seen.embedding, faces)
 
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.head, self.out = ArcFace(8, 5, s=8.0), nn.Identity()
 
-        @override
-        def forward(self, embedding: Tensor, targets: Tensor | None = None) -> Tensor:
-            final: Tensor = self.out(factor * self.head(embedding, targets))
-            return final
+def test_an_embedding_by_name_that_was_written_before_the_call_is_no_problem() -> None:
+    faces = FACES.clone()
+    faces.relu_()
+    module = ArcFace(8, 5, s=8.0)
+    assert observed(module, embedding=faces).problem is None
 
-    model = Model().eval()
+
+class Behind(nn.Module):
+    """A cosine head, and what comes behind it."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.head, self.out, self.factor = ArcFace(8, 5, s=8.0), nn.Identity(), factor
+
+    @override
+    def forward(self, embedding: Tensor, targets: Tensor | None = None) -> Tensor:
+        final: Tensor = self.out(self.factor * self.head(embedding, targets))
+        return final
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_final_logits_that_are_given_are_held_against_the_cosines(factor: float) -> None:
+    """Where they are others, they count, and what the weights would say of them does not."""
+    model = Behind(factor).eval()
     head = Head("head", model.head, "its path", Response.of("cosine", link_scale=8.0))
     observer = HeadObserver(head, model, logits_from="out")
-    for training in (False, True):
-        model.train(training)
+    observer.arm()
+    model(FACES)
+    seen = observer.take(1024, torch.Generator())
+    assert seen is not None
+    assert seen.logits is not None
+    torch.testing.assert_close(seen.logits, factor * wanted_logits(model.head, FACES), rtol=1e-5, atol=1e-5)
+    text = "what `logits_from` gives is 16 times the cosines, and `link_scale` is 8; logit_correlation and log_odds_variance"
+    assert (seen.embedding is None) == (factor != 1)
+    assert seen.problem is None if factor == 1 else (seen.problem or "").startswith(text)
+
+
+def test_final_logits_are_not_asked_for_in_training() -> None:
+    """A function may have nothing to tell there; logits are worked out, since margins are in those."""
+    model = Behind(1.0)
+    head = Head("head", model.head, "its path", Response.of("cosine", link_scale=8.0))
+    observer = HeadObserver(head, model, logits_from=lambda model: model.set_in_validation_only)
+    observer.arm()
+    model(FACES, TARGETS)
+    seen = observer.take(1024, torch.Generator())
+    assert seen is not None
+    assert seen.problem is None
+    assert seen.logits is not None
+    torch.testing.assert_close(seen.logits, wanted_logits(model.head, FACES), rtol=1e-5, atol=1e-5)
+
+
+# What a soft-capped head shows
+
+
+class CapsItself(nn.Linear):
+    @override
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * torch.tanh(super().forward(input) / 2)
+
+
+def test_a_head_that_caps_its_logits_itself_is_not_capped_twice() -> None:
+    layer = CapsItself(5, 8)
+    layer.weight.data.mul_(10)
+    observer = HeadObserver(Head("head", layer, "its path", Response.of("softcap", link_cap=2.0)))
+    observer.arm()
+    layer(FACES)
+    seen = observer.take(1024, torch.Generator())
+    assert seen is not None
+    assert seen.problem is None
+    assert seen.embedding is not None
+    assert seen.logits is not None
+    torch.testing.assert_close(seen.logits, layer(FACES).detach())
+
+
+def test_another_cap_is_told() -> None:
+    """Of logits as they are given; of a head's own, that overlaps are those of what it gives, capped."""
+    layer = CapsItself(5, 8)
+    layer.weight.data.mul_(10)
+    head = Head("head", layer, "its path", Response.of("softcap", link_cap=3.0))
+    for source, text in (
+        ("head", "another cap or a scale after it"),
+        (None, "are left out; overlaps are those of its output, capped"),
+    ):
+        observer = HeadObserver(head, nn.ModuleDict({"head": layer}), logits_from=source)
         observer.arm()
-        model(FACES, TARGETS if training else None)
+        layer(FACES)
         seen = observer.take(1024, torch.Generator())
         assert seen is not None
-        assert seen.logits is not None
-        worked_out = wanted_logits(model.head, FACES)
-        torch.testing.assert_close(seen.logits, worked_out if training else factor * worked_out, rtol=1e-5, atol=1e-5)
-        text = "what `logits_from` gives is 16 times the cosines, and `link_scale` is 8: log_odds_variance is that of the latter"
-        assert seen.problem == (text if scale_is_told and not training else None)
+        assert seen.embedding is None
+        assert text in (seen.problem or "")
+
+
+def test_a_cap_beside_another_one_in_the_configuration_is_told() -> None:
+    model = Capped()
+    model.body.config = SimpleNamespace(final_logit_softcapping=2.0)  # type: ignore[assignment]
+    for cap in (2.0, 50.0):
+        with warnings.catch_warnings(record=True) as record:
+            warnings.simplefilter("always")
+            trainer(callbacks=[LabelSimilarityMonitor(link="softcap", link_cap=cap)]).validate(model, loader(64), verbose=False)
+        told = [str(one.message) for one in record if "link_cap" in str(one.message)]
+        text = "`link_cap` is 50, and the model's config says final_logit_softcapping=2: the former is believed."
+        assert told == ([] if cap == 2 else [f"LabelSimilarityMonitor: {text}"])
+
+
+# A scale that is learnt
+
+
+class Learning(Faces):
+    """Its scale moves by itself, so that the test can tell."""
+
+    def __init__(self, num_labels: int = 8) -> None:
+        super().__init__(num_labels)
+        self.head.s = nn.Parameter(torch.tensor(4.0))  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    "labels", [LabelSelection(), LabelSelection(max_tracked=4, labels_per_input=5)], ids=["whole", "vocabulary"]
+)
+def test_a_learnt_scale_is_that_of_the_moment(labels: LabelSelection) -> None:
+    pl.seed_everything(0, verbose=False)
+    model, monitor = Learning(K), LabelSimilarityMonitor(link="cosine", labels=labels, thresholds=FEW)
+    trainer(callbacks=[monitor], max_epochs=4).fit(model, loader(256, num_labels=K), loader(128, num_labels=K))
+    scale = model.head.s.item()  # type: ignore[attr-defined]
+    assert abs(scale - 4) > 0.2, "it has learnt"
+    W, f, z = (tensor.double().numpy() for tensor in validated(model.eval()))
+    report = monitor.last_report["val"]
+    np.testing.assert_allclose(report.matrix("overlap"), reference.bhattacharyya(reference.softmax(z)), atol=1e-5)
+    wanted = reference.log_odds_variance(scale * unit(W), reference.covariance(unit(f)))
+    np.testing.assert_allclose(report.matrix("log_odds_variance"), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_vocabulary_whose_scale_has_moved_is_not_worked_out_anew() -> None:
+    """Its rows may have stayed the same."""
+    head, f = head_of("cosine"), inputs_of(40)
+    seen = []
+    for scale in (8.0, 16.0):
+        response = Response.of("cosine", link_scale=scale)
+        logits = response.logits(f, head.unembedding, None)
+        seen.append(Observation(head.unembedding, logits, f, response=response))
+    report = summary_of(head, seen, {"link": "cosine"}, labels_per_input=30).report()
+    metric = SimilarityGap(30, D, link="cosine", link_scale=16.0)
+    for one in seen:
+        metric.update(one.unembedding, one.logits, one.embedding)
+    assert_same(report, metric.report())
 
 
 # Finding what holds the rows
@@ -408,54 +557,108 @@ def test_the_only_module_with_rows_of_its_own_is_the_head() -> None:
     model = Faces()
     head = find_head(model, has_cosines=True)
     assert (head.path, head.num_labels, head.embedding_dim) == ("head", 8, 5)
-    assert head.weights.bias is None
     assert str(head) == "head, ArcFace 5→8, found by holding rows of its own"
     named = find_head(model, "head", has_cosines=True)
     assert str(named) == "head, ArcFace 5→8, found by its path"
 
 
-def test_of_several_or_none_the_usual_search_finds_it() -> None:
-    """A path tells in any case; and under other links such a module is not looked for."""
-    model = Faces()
-    model.other = ArcFace(8, 5, s=8.0)
-    model.classifier = nn.Linear(5, 8)
-    assert find_head(model, has_cosines=True).path == "classifier"
-    assert find_head(model, "other", has_cosines=True).path == "other"
-    assert find_head(Toy(), has_cosines=True).path == "head"
-    with pytest.raises(
-        LabelSimilarityError, match="Expected `head` to be the dotted path of a linear layer, got 'other', a ArcFace"
-    ):
-        find_head(model, "other")
+class Extra(nn.Module):
+    """A layer of the user's own that is no head."""
+
+    def __init__(self, dim: int, out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out, dim))
 
 
-def test_kinds_of_torch_s_own_layers_are_no_such_modules() -> None:
-    """Their `weight` means something else."""
-
-    class Positions(nn.Embedding):
-        pass
-
-    class Norm(nn.LayerNorm):
-        pass
-
-    model = Faces()
-    model.positions, model.norm = Positions(9, 5), Norm((4, 5))
-    assert find_head(model, has_cosines=True).path == "head"
-    with pytest.raises(LabelSimilarityError, match="to be a linear layer, got 'positions', an Embedding"):
-        find_head(model, "positions", has_cosines=True)
+def modules(**parts: nn.Module) -> nn.ModuleDict:
+    return nn.ModuleDict(parts)
 
 
-def test_rows_that_lie_in_columns_are_turned() -> None:
-    """As pytorch-metric-learning keeps them: `W` (D, K), and `num_classes` says which is which."""
+@pytest.mark.parametrize(
+    ("model", "path"),
+    [
+        (modules(body=nn.Linear(6, 5), mix=Extra(5, 5), head=ArcFace(12, 5, s=8.0)), "head"),
+        (modules(mix=Extra(6, 5), fc=nn.Linear(5, 12)), "fc"),
+        (modules(margin=ArcFace(12, 5, s=8.0), body=nn.Linear(6, 5)), "margin"),
+        (modules(body=nn.Linear(6, 5), margin=parametrizations.orthogonal(ArcFace(5, 5, s=8.0))), "margin"),
+        (modules(one=ArcFace(8, 5, s=8.0), head=ArcFace(8, 5, s=8.0)), "head"),
+        (modules(positions=type("Positions", (nn.Embedding,), {})(9, 5), fc=nn.Linear(5, 8)), "fc"),
+        (modules(norm=type("Norm", (nn.LayerNorm,), {})((4, 5)), fc=nn.Linear(5, 8)), "fc"),
+    ],
+)
+def test_of_the_last_layers_the_one_with_rows_of_its_own_is_found(model: nn.Module, path: str) -> None:
+    assert find_head(model, has_cosines=True).path == path
 
-    class Columns(nn.Module):
-        def __init__(self, num_labels: int, dim: int) -> None:
-            super().__init__()
-            self.num_classes, self.W = num_labels, nn.Parameter(torch.randn(dim, num_labels))
 
-    module = Columns(8, 5)
-    head = find_head(nn.ModuleDict({"body": nn.Linear(3, 5), "loss": module}), has_cosines=True)
-    assert (head.path, head.num_labels, head.embedding_dim) == ("loss", 8, 5)
-    assert torch.equal(head.unembedding, module.W.T)
+def test_paths_lead_to_rows_as_they_lead_to_layers() -> None:
+    """To the module itself, through another name, or to what contains it."""
+    model = modules(inner=modules(body=nn.Linear(6, 5), margin=ArcFace(12, 5, s=8.0)))
+    model["alias"] = model["inner"].get_submodule("margin")
+    for path in ("inner.margin", "alias", "inner"):
+        assert find_head(model, path, has_cosines=True).num_labels == 12
+    near = (
+        "Expected `head` to be the dotted path of a linear layer or of rows of its own, got 'inner.margn', which is not there. "
+    )
+    with pytest.raises(HeadError, match=re.escape(f"{near}Such modules: 'inner.margin'")):
+        find_head(model, "inner.margn", has_cosines=True)
+    several = modules(one=ArcFace(8, 5, s=8.0), two=ArcFace(8, 5, s=8.0))
+    with pytest.raises(HeadError, match=r"equally good. Pass one of head='one' \(ArcFace 5→8\), head='two' \(ArcFace 5→8\)."):
+        find_head(several, has_cosines=True)
+
+
+def test_under_other_links_such_a_module_is_not_looked_for() -> None:
+    with pytest.raises(HeadError, match="Expected `head` to be the dotted path of a linear layer, got 'head', a ArcFace"):
+        find_head(Faces(), "head")
+
+
+class Columns(nn.Module):
+    """As pytorch-metric-learning keeps them: `W` (D, K), and `num_classes` says so. Others call it `kernel`."""
+
+    def __init__(self, num_labels: int, dim: int, name: str, rows_a_label: int = 1) -> None:
+        super().__init__()
+        setattr(self, name, nn.Parameter(torch.randn(dim, rows_a_label * num_labels)))
+        if name == "W":
+            self.num_classes = num_labels
+
+
+@pytest.mark.parametrize("dim", [5, 8])
+@pytest.mark.parametrize("name", ["W", "kernel"])
+def test_rows_that_lie_in_columns_are_turned(name: str, dim: int) -> None:
+    """Also where there are as many of the one as of the other."""
+    module = Columns(8, dim, name)
+    head = find_head(modules(body=nn.Linear(3, dim), loss=module), has_cosines=True)
+    assert (head.path, head.num_labels, head.embedding_dim) == ("loss", 8, dim)
+    assert torch.equal(head.unembedding, getattr(module, name).T)
+
+
+def test_a_w_that_says_nothing_has_a_row_for_each_label() -> None:
+    module = Columns(8, 5, "W")
+    del module.num_classes
+    assert find_head(modules(loss=module), has_cosines=True).num_labels == 5
+
+
+def test_several_rows_a_label_are_refused() -> None:
+    text = r"got loss, Columns 5→24: it has 3 rows for each of 8 labels \(sub-centers\), which have to have one"
+    with pytest.raises(HeadError, match=text):
+        find_head(modules(loss=Columns(8, 5, "W", rows_a_label=3)), has_cosines=True)
+    rows = attributed(ArcFace(24, 5, s=8.0), out_features=8)
+    with pytest.raises(HeadError, match="it has 3 rows for each of 8 labels"):
+        find_head(modules(loss=rows), has_cosines=True)
+
+
+def test_a_head_has_the_dtype_of_its_rows() -> None:
+    """Whatever else it has."""
+    module = attributed(ArcFace(8, 5, s=8.0))
+    module.first = nn.Parameter(torch.zeros(1, dtype=torch.bfloat16))
+    module._parameters = dict(reversed(module._parameters.items()))
+    assert Head("head", module, "its path").dtype == torch.float32
+
+
+def test_of_a_parametrized_cosine_head_the_rows_in_effect_are_read() -> None:
+    module = parametrizations.orthogonal(ArcFace(5, 5, s=8.0))
+    head = find_head(modules(margin=module), has_cosines=True)
+    effective: Any = module.weight
+    torch.testing.assert_close(head.unembedding, effective.detach())
 
 
 def test_a_bias_beside_cosines_does_not_count() -> None:
@@ -534,8 +737,28 @@ def test_the_command_takes_the_link(fitted: Fitted, tmp_path: Path, capsys: pyte
     assert main(asked) == 2
     name = {"softcap": "link_cap", "cosine": "link_scale"}[link]
     error = capsys.readouterr().err
-    assert error.startswith(f"Expected `{name}` with ")
+    assert error.startswith(f"Expected `{name}` with link '{link}' and embeddings, got None. Pass ")
     assert error.count("\n") == 1
+    without = [*asked[:4], "--link", link]
+    assert main(without) == 0, "what the weights alone tell needs none"
+    capsys.readouterr()
+    (tmp_path / "alerts.yaml").write_text("min_inputs: 0\nalerts: [{scalar: gap_translation, above: 0.01}]\n", encoding="utf-8")
+    assert main([*asked, *number, "--fail-on", str(tmp_path / "alerts.yaml")]) == 2
+    said = f"expected alerts on scalars that the head has, got gap_translation, which means nothing under {link}: {WHY[link]}.\n"
+    assert capsys.readouterr().err == f"{tmp_path / 'alerts.yaml'}: {said}"
+
+
+@pytest.mark.parametrize("name", ["W", "kernel"])
+def test_a_file_does_not_tell_rows_from_columns_so_the_user_does(name: str, tmp_path: Path) -> None:
+    rows = torch.randn(20, 6)
+    torch.save({f"loss.{name}": rows.T}, tmp_path / "head.pt")
+    settings: dict[str, Any] = {"head": "loss", "link": "cosine"}
+    text = f"expected to be told of loss.{name}, (6, 20), whether a label has a row or a column of it: pass `transposed`"
+    with pytest.raises(LabelSimilarityError, match=re.escape(text)):
+        analyze(tmp_path / "head.pt", **settings)
+    turned, as_it_is = (analyze(tmp_path / "head.pt", transposed=transposed, **settings) for transposed in (True, False))
+    assert (turned.num_live, as_it_is.num_live) == (20, 6)
+    np.testing.assert_allclose(turned.matrix("raw_cosine"), reference.cosine(rows.numpy(), centered=False), atol=1e-5)
 
 
 # What can happen at all
@@ -583,8 +806,11 @@ def test_the_lemmas_are_of_a_softmax(link: Link) -> None:
 
 
 def test_a_metric_of_cosines_wants_its_scale() -> None:
-    with pytest.raises(InputError, match="Expected `link_scale` with link 'cosine', got None"):
-        SimilarityGap(8, 5, link="cosine")
+    W, f = torch.randn(8, 5), torch.randn(20, 5)
+    metric = SimilarityGap(8, 5, link="cosine")
+    metric.update(W, f @ W.T)  # which has nothing to do with log-odds
+    with pytest.raises(InputError, match="Expected `link_scale` with link 'cosine' and embeddings, got None"):
+        metric.update(W, f @ W.T, f)
     with pytest.raises(InputError, match="Expected `link_scale` only with link 'cosine', got 8 with 'softmax'"):
         SimilarityGap(8, 5, link_scale=8)
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lightning_cossim.head import Head
-from lightning_cossim.observer import HeadObserver, Observation
+from lightning_cossim.observation import Observation
+from lightning_cossim.observer import HeadObserver
 from tests.test_head import random_inputs, random_layer
 
 # Observing

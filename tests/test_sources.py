@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from lightning_cossim.errors import HeadError
 from lightning_cossim.head import Head
-from lightning_cossim.observer import HeadObserver, Observation
+from lightning_cossim.observation import Observation
+from lightning_cossim.observer import HeadObserver
 from lightning_cossim.sources import in_words, taps_of, tensor_in
 
 

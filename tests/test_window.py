@@ -13,7 +13,7 @@ from lightning_cossim.errors import ConfigError
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.head import Head
 from lightning_cossim.metrics import SimilarityGap
-from lightning_cossim.observer import Observation
+from lightning_cossim.observation import Observation
 from lightning_cossim.processes import ALONE
 from lightning_cossim.report import GapReport
 from lightning_cossim.watch import HeadWatch

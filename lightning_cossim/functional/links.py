@@ -5,13 +5,15 @@ Shapes: K labels, D embedding dimensions, N inputs; `W_KD` unembedding, `b_K` bi
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Final, Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.inputs import check_one_of
-from lightning_cossim.functional.precision import full_precision, result_dtype
+from lightning_cossim.functional.precision import full_precision, result_dtype, working_dtype
 
 __all__ = ["PLAIN", "Link", "Response", "unit_rows"]
 
@@ -34,26 +36,40 @@ class Response:
 
     @classmethod
     def of(cls, link: Link, *, link_cap: float | None = None, link_scale: float | None = None) -> "Response":
-        """The response of a link. Without a cap, the logits of a soft-capped model are taken to be capped already.
+        """The response of a link; without its cap or its scale, no logits can be worked out (`lacks`).
 
         Raises:
-            InputError: an unknown link, one without its scale, or a number that is not positive or not its own.
+            InputError: an unknown link, or a number that is not positive or not its own.
         """
         check_one_of(link, "link", get_args(Link))
         for argument, value, its_link in (("link_cap", link_cap, "softcap"), ("link_scale", link_scale, "cosine")):
             if value is not None and link != its_link:
                 raise InputError(expected(argument, f"only with link {its_link!r}", f"{value} with {link!r}"))
-            if value is not None and not 0 < value < math.inf:
-                raise InputError(expected(argument, "to be a positive number", value))
-        if link == "cosine" and link_scale is None:
-            remedy = "Pass what the cosines are multiplied with, 64.0 for example."
-            raise InputError(expected("link_scale", "with link 'cosine'", None, remedy))
-        return cls(link, link_cap, link_scale)
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            if value is not None and not (is_number and 0 < value < math.inf):
+                raise InputError(expected(argument, "to be a positive number", repr(value)))
+        return cls(link, *(None if number is None else float(number) for number in (link_cap, link_scale)))
 
     @property
     def lacks(self) -> str | None:
         """The argument without which logits cannot be worked out; None if there is none."""
-        return "link_cap" if self.link == "softcap" and self.link_cap is None else None
+        if self.link == "softcap" and self.link_cap is None:
+            return "link_cap"
+        return "link_scale" if self.link == "cosine" and self.link_scale is None else None
+
+    def check_complete(self, wanted: str) -> None:
+        """Raise `InputError` if a number is lacking.
+
+        Args:
+            wanted: what cannot be done without it, in words.
+        """
+        if self.lacks is not None:
+            meaning = {
+                "link_cap": "the number that no logit gets beyond, 30.0",
+                "link_scale": "what cosines are multiplied with, 64.0",
+            }
+            remedy = f"Pass {meaning[self.lacks]} for example."
+            raise InputError(expected(self.lacks, f"with link {self.link!r} {wanted}", None, remedy))
 
     @property
     def formula(self) -> str:
@@ -64,12 +80,12 @@ class Response:
         return f"{self.link_cap:g} * tanh(({linear}) / {self.link_cap:g})" if self.link == "softcap" else linear
 
     def rows(self, unembedding: Tensor) -> Tensor:
-        """The rows (K, D) as the link sees them: to a cosine, all are as long as its scale."""
-        return unembedding if self.link_scale is None else unit_rows(unembedding).mul_(self.link_scale)
+        """The rows (K, D) as the link sees them: to a cosine, all are as long as its scale (1, if that is not known)."""
+        return unit_rows(unembedding).mul_(self.link_scale or 1.0) if self.link == "cosine" else unembedding
 
     def inputs(self, embedding: Tensor) -> Tensor:
         """The embeddings (N, D) as the link sees them."""
-        return embedding if self.link_scale is None else unit_rows(embedding)
+        return unit_rows(embedding) if self.link == "cosine" else embedding
 
     def of_output(self, output: Tensor) -> Tensor:
         """The logits (N, K) from what a linear layer gives out."""
@@ -79,10 +95,16 @@ class Response:
 
     def logits(self, embedding: Tensor, unembedding: Tensor, bias: Tensor | None) -> Tensor:
         """The logits (N, K) of embeddings (N, D), in float32 or better."""
-        f_ND, W_KD = self.inputs(embedding.to(result_dtype(embedding))), self.rows(unembedding.to(result_dtype(embedding)))
+        self.check_complete("to work out logits")
+        f_ND, W_KD = self.inputs(embedding.to(result_dtype(embedding))), unembedding.to(result_dtype(embedding))
         b_K = None if bias is None or self.link == "cosine" else bias.to(f_ND)
         with full_precision(f_ND):
-            return self.of_output(nn.functional.linear(f_ND, W_KD, b_K))
+            z_NK = nn.functional.linear(f_ND, W_KD, b_K)
+        if self.link_scale is None:
+            return self.of_output(z_NK)
+        # Rows at length 1 would be a copy of the largest thing here.
+        length_K = torch.linalg.vector_norm(W_KD, dim=1, dtype=working_dtype(W_KD))
+        return z_NK.mul_((self.link_scale / length_K).masked_fill_(length_K == 0, 0).to(z_NK))
 
 
 PLAIN: Final = Response()

@@ -66,7 +66,7 @@ class SimilarityGap(EmbeddingGeometry):
         min_probability: share of 1/K_live from which labels are kept, at least 0.
         threshold: for "coactivation", above 0 and, unless under a sigmoid, below 0.5; default 0.1.
         k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
-        link_scale: of a cosine head, what its cosines are multiplied with.
+        link_scale: of a cosine head, what its cosines are multiplied with; needed with embeddings.
         kwargs: as for every `torchmetrics.Metric`.
 
     Raises:
@@ -110,6 +110,7 @@ class SimilarityGap(EmbeddingGeometry):
         super().__init__(num_labels, embedding_dim, **kwargs)
         self.overlap = Overlap.of(num_labels, kind=kind, link=link, threshold=threshold, k=k)
         self.response = Response.of(link, link_scale=link_scale)
+        """From embeddings and rows to logits; a scale that is learnt may be replaced by that of another moment."""
         self.min_probability = min_probability
         if not min_probability >= 0:
             raise InputError(expected("min_probability", "to be at least 0", min_probability, "It is a share of 1/K_live."))
@@ -141,6 +142,7 @@ class SimilarityGap(EmbeddingGeometry):
         check_rows(unembedding, "unembedding", "(K, D)", (self.num_labels, self.embedding_dim))
         seen_N, log_p_NK = None, None
         if embedding is not None:
+            self._check_scale()
             check_rows(embedding, "embedding", "(N, D)", (None if logits is None else len(logits), self.embedding_dim))
             seen_N = embedding.isfinite().all(dim=1)
         if logits is not None:
@@ -156,6 +158,11 @@ class SimilarityGap(EmbeddingGeometry):
             self._add_overlaps(log_p_NK, seen_N, groups)
         if embedding is not None:
             self._add_moments(self.response.inputs(embedding), seen=seen_N)
+
+    def _check_scale(self) -> None:
+        """Log-odds are of logits, which are scaled; a soft-capped head's are taken before the cap."""
+        if self.response.lacks == "link_scale":
+            self.response.check_complete("and embeddings")
 
     def _add_overlaps(self, log_p_NK: Tensor, seen_N: Tensor, groups_N: Tensor | None) -> None:
         start, labels = self.num_groups.to(seen_N.device), self.labels.to(seen_N.device)

@@ -70,7 +70,8 @@ def as_page(report: "GapReport", top: int) -> str:
     flagged = [f"{line} (bold)." if "Flagged" in line else f"{line}." for line in _flagged(report)]
     alerts = [f"Alert: {as_markdown_text(alert)}." for alert in report.alerts]
     reached = [f"{as_markdown_text(line)}." for line in _reached(report)]
-    legend = "*gap* = overlap minus *usual*, the overlap of pairs with this cosine; *raw* and *centered*: cosines"
+    cosines = " and ".join(f"*{_NARROW[field]}*" for field in ("raw_cosine", "centered_cosine") if field in fields)
+    legend = f"*gap* = overlap minus *usual*, the overlap of pairs with this cosine; {cosines}: cosine{'s' * (' ' in cosines)}"
     sampled = [f"{line}." for line in (*_sampled(report), absent_in_words(report)) if line]
     return "\n\n".join([" ".join([f"{_seen(report)}.", *flagged]), *sampled, *alerts, *reached, *shown, f"{legend}."])
 

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from lightning_cossim.config import LabelSelection
 from lightning_cossim.functional.halves import split_halves
+from lightning_cossim.functional.links import Response
 from lightning_cossim.functional.logit_geometry import EmbeddingMoments, embedding_moments
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.functional.precision import full_precision, result_dtype, working_dtype
 from lightning_cossim.functional.sparse_overlap import SparseProfiles, sparse_profiles
 from lightning_cossim.head import Head
-from lightning_cossim.observer import Observation
+from lightning_cossim.observation import Observation
 from lightning_cossim.processes import Processes
 from lightning_cossim.vocabulary.summary import VocabularySummary
 
@@ -67,6 +68,7 @@ class VocabularyWindow:
         self.generator = torch.Generator().manual_seed(seed)
         self._snapshot: Tensor | None = None
         self._bias: Tensor | None = None
+        self._response = head.response
         self._is_exact = not overlap.counts_inputs
         """Whether embeddings are kept, from which the weights give all probabilities: as long as these are the same weights.
 
@@ -90,7 +92,7 @@ class VocabularyWindow:
 
     def add(self, seen: Observation) -> None:
         """Add what one batch showed."""
-        self._take_snapshot(seen.unembedding, seen.bias)
+        self._take_snapshot(seen.unembedding, seen.bias, seen.response or self._response)
         if seen.logits is None:
             return
         if seen.embedding is None:
@@ -143,10 +145,11 @@ class VocabularyWindow:
         self._num_groups += len(ids)
         return half_N
 
-    def _take_snapshot(self, unembedding: Tensor, bias: Tensor | None) -> None:
+    def _take_snapshot(self, unembedding: Tensor, bias: Tensor | None, response: Response) -> None:
         """A copy of the weights, unless they are those of the last one."""
+        before, self._response = self._response, response
         now = unembedding.detach().to(result_dtype(unembedding))
-        if self._snapshot is not None and torch.equal(self._snapshot, now) and _is_same(self._bias, bias):
+        if self._snapshot is not None and torch.equal(self._snapshot, now) and _is_same(self._bias, bias) and before == response:
             return
         if self._snapshot is not None:
             self._keep_no_embeddings()
@@ -195,7 +198,7 @@ class VocabularyWindow:
         def to_sum() -> list[Tensor]:
             if self._snapshot is None:  # this process saw nothing; the weights still have their say
                 now = weights or self.head.weights
-                self._take_snapshot(now.unembedding, now.bias)
+                self._take_snapshot(now.unembedding, now.bias, now.response)
             return [*self._snapshots(mine=has_snapshot), *self._moments, *self._block_sums()]
 
         totals = iter(processes.sums(processes.together(to_sum)))
@@ -205,7 +208,7 @@ class VocabularyWindow:
             self.overlap,
             self.selection,
             self.seed,
-            response=self.head.response,
+            response=self._response,
             unembedding=next(totals),
             bias=None if self._bias is None else next(totals),
             moments=EmbeddingMoments(next(totals), next(totals), next(totals)),

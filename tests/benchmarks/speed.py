@@ -29,7 +29,7 @@ from lightning_cossim.functional import nearest_neighbors
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.head import Head
 from lightning_cossim.metrics import ProbabilityOverlap
-from lightning_cossim.observer import Observation
+from lightning_cossim.observation import Observation
 from lightning_cossim.processes import ALONE
 from lightning_cossim.vocabulary import VocabularyWindow
 

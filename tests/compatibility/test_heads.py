@@ -1,6 +1,5 @@
 """Heads of every make: what a report has, that it is right, and that training is none the worse for it."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from lightning_cossim.errors import HeadError
 from lightning_cossim.head import find_head
-from lightning_cossim.model_settings import response_of
+from lightning_cossim.model_settings import with_response
 from lightning_cossim.observer import HeadObserver
 from tests.compatibility.cells import NUM_LABELS, Cell, Examples, assert_harmless, assert_outcome, watched
 from tests.compatibility.heads import HEADS, THIRD_PARTY
@@ -51,7 +50,7 @@ def test_a_head_is_found_and_its_weights_give_the_logits(cell: Cell) -> None:
     head = find_head(model, cell.settings.get("head"), is_called=source is None, has_cosines=link == "cosine")
     assert cell.head in (None, head.path)
     given = {name: cell.settings.get(name) for name in ("link_cap", "link_scale")}
-    head = replace(head, response=response_of(model, head, link, **given))
+    head = with_response(model, head, link, **given)
     observer = HeadObserver(head, model, embeddings_from=source)
     observer.arm()
     logits = model(next(iter(DataLoader(Examples(cell.inputs, 9, seed=3), batch_size=9)))[0])

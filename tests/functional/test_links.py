@@ -114,9 +114,10 @@ def test_formulas_are_code() -> None:
         ({"link": "sigmoid", "link_scale": 8}, "Expected `link_scale` only with link 'cosine', got 8 with 'sigmoid'."),
         ({"link": "softcap", "link_cap": 0.0}, "Expected `link_cap` to be a positive number, got 0.0."),
         ({"link": "softcap", "link_cap": math.nan}, "Expected `link_cap` to be a positive number, got nan."),
+        ({"link": "softcap", "link_cap": True}, "Expected `link_cap` to be a positive number, got True."),
+        ({"link": "softcap", "link_cap": "30"}, "Expected `link_cap` to be a positive number, got '30'."),
         ({"link": "cosine", "link_scale": -1.0}, "Expected `link_scale` to be a positive number, got -1.0."),
         ({"link": "cosine", "link_scale": math.inf}, "Expected `link_scale` to be a positive number, got inf."),
-        ({"link": "cosine"}, "Expected `link_scale` with link 'cosine', got None. Pass what the cosines are"),
     ],
 )
 def test_what_is_not_a_link_is_told(given: dict[str, Any], text: str) -> None:
@@ -124,7 +125,13 @@ def test_what_is_not_a_link_is_told(given: dict[str, Any], text: str) -> None:
         Response.of(**given)
 
 
-def test_only_a_soft_cap_may_lack_its_number() -> None:
-    assert Response.of("softcap").lacks == "link_cap"
+@pytest.mark.parametrize(("link", "number"), [("softcap", "link_cap"), ("cosine", "link_scale")])
+def test_without_its_number_no_logits_are_worked_out(link: Link, number: str) -> None:
+    """What needs none can be had: rows at length 1."""
+    response, W = Response.of(link), torch.randn(4, 3)
+    assert response.lacks == number
+    with pytest.raises(InputError, match=f"Expected `{number}` with link '{link}' to work out logits, got None. Pass "):
+        response.logits(W, W, None)
+    torch.testing.assert_close(response.rows(W), unit_rows(W) if link == "cosine" else W)
     assert [Response.of(link, **numbers).lacks for link, numbers in NUMBERS.items()] == [None] * 4
     assert Response.of("softmax") == PLAIN
