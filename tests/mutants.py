@@ -814,7 +814,7 @@ MUTANTS = (
             (
                 "functional/ladder.py",
                 '"softcap": _uncentered(',
-                '"softcap": (lambda why: Ladder(SIMILARITIES, "centered_cosine", MappingProxyType({})))(',
+                '"softcap": (lambda why, note: Ladder(SIMILARITIES, "centered_cosine", MappingProxyType({})))(',
             ),
         ),
         (f"{LINKS}::test_every_number_is_that_of_the_formulas",),
