@@ -15,10 +15,12 @@ from typing_extensions import override
 from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.centering import witness_translation
 from lightning_cossim.functional.cosine import label_cosine_similarity
+from lightning_cossim.functional.links import Link
 from lightning_cossim.report import GapReport
 from lightning_cossim.tables import text_table
+from lightning_cossim.watch import Glance
 
-__all__ = ["Audit", "audit_translations", "most_alike", "row_of"]
+__all__ = ["Audit", "audit_of", "audit_translations", "most_alike", "row_of"]
 
 _ROWS: Final = 8192
 """Labels that are translated at a time."""
@@ -60,6 +62,37 @@ class Audit:
         ]
         table = text_table(["", "", "raw cosine", "largest change of a probability"], rows)
         return f"{self.label} and {self.other}, {self.num_inputs} inputs\n\n{table}"
+
+
+def audit_of(
+    watched: Glance | None, link: Link, reports: Iterable[GapReport], label: int | str | None, other: int | str | None
+) -> Audit:
+    """The audit of a head that was watched.
+
+    Args:
+        watched: what is left of it; None: there was none.
+        link: of the head.
+        reports: on it.
+        label: a label, by its row or its name; default the two that overlap most in the latest of the reports.
+        other: another one.
+
+    Raises:
+        InputError: there is nothing to audit, or the labels are no pair with different rows.
+    """
+    if watched is None:
+        raise InputError(expected("audit", "to be called after a run has begun", "no head so far", "Fit or validate first."))
+    if link != "softmax":
+        raise InputError(expected("link", "to be 'softmax'", repr(link), "A translation changes what that gives."))
+    if not watched.explains:
+        got, why = "a model that changes its logits after its head", "A translation changes what that gives."
+        raise InputError(expected("audit", "to be of a head that gives the logits", got, why))
+    if (label is None) != (other is None):
+        raise InputError(expected("other", "and `label` to be given together", "one of them", "Pass both, or neither."))
+    weights = watched.head.weights
+    if label is None or other is None:
+        label, other = most_alike(reports, weights.unembedding)
+    rows = row_of(label, watched.names, "label"), row_of(other, watched.names, "other")
+    return audit_translations(weights.unembedding, weights.bias, watched.embedding, rows, watched.names)
 
 
 def audit_translations(

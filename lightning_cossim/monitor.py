@@ -8,7 +8,7 @@ import contextlib
 import functools
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec
 
@@ -18,17 +18,16 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from typing_extensions import override
 
+from lightning_cossim.afterthoughts import Afterthoughts
 from lightning_cossim.arguments import check_arguments, chosen_thresholds, idle_alerts
-from lightning_cossim.audit import Audit, audit_translations, most_alike, row_of
+from lightning_cossim.audit import Audit, audit_of
 from lightning_cossim.config import Display, LabelSelection, Schedule
-from lightning_cossim.errors import AlertRaised, ConfigError, FailedTogether, InputError, expected, in_one_line
+from lightning_cossim.errors import AlertRaised, ConfigError, FailedTogether, expected, in_one_line
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.overlap import Overlap, OverlapKind
-from lightning_cossim.head import Weights, find_head
+from lightning_cossim.head import find_head
 from lightning_cossim.model_settings import odd_in, probabilities_in_words, with_response
 from lightning_cossim.processes import Processes
-from lightning_cossim.progress import bar
-from lightning_cossim.reach import Reach, reach_of, with_reach
 from lightning_cossim.report import GapReport
 from lightning_cossim.reporter import Reporter
 from lightning_cossim.reporting.tags import group, suffix
@@ -37,15 +36,12 @@ from lightning_cossim.session import Session
 from lightning_cossim.sources import Source, in_words
 from lightning_cossim.strict_types import Number, WholeFrom2
 from lightning_cossim.thresholds import Thresholds, ThresholdsFile, judged
+from lightning_cossim.voice import Voice
 from lightning_cossim.watch import Glance, HeadWatch
 
 __all__ = ["LabelSimilarityMonitor"]
 
 _logger = logging.getLogger(__name__)
-_TAKES_LONG = 3.0
-"""Seconds of work from which on the user is told of it, and shown how far it is."""
-_MANY, _MOST_SECONDS = 2000, 240.0
-"""Labels whose reachability takes seconds, and how long it may take in all."""
 _P = ParamSpec("_P")
 
 
@@ -73,26 +69,12 @@ def _harmless(
     return guarded
 
 
-def _searched(session: Session, window: str, *, shown: bool) -> GapReport:
-    """A report with neighbours, for which a bar may be shown."""
-    with bar("nearest neighbours", shown=shown) as progress:
-        return session.watch.look_for_neighbors(window, progress)
+def _inform(text: str) -> None:
+    rank_zero_info(text)
 
 
-def _reached(
-    reports: list[GapReport], weights: Weights, embedding: Tensor | None, ignore: Sequence[int], *, shown: bool
-) -> Reach:
-    """What no input can bring out on top, for which a bar may be shown."""
-    with bar("reachability", shown=shown) as progress:
-        return reach_of(
-            reports,
-            weights.response.rows(weights.unembedding),
-            weights.bias,
-            embedding,
-            ignore=ignore,
-            time_limit=_MOST_SECONDS / 2,
-            progress=progress,
-        )
+def _warn(text: str) -> None:
+    rank_zero_warn(text)
 
 
 class LabelSimilarityMonitor(Callback):
@@ -171,8 +153,10 @@ class LabelSimilarityMonitor(Callback):
         self.thresholds = chosen_thresholds(thresholds, thresholds_file)
         """Those that hold, wherever they were given."""
         self._state_key = self._generate_state_key(head=head, name=name)  # Lightning asks for it at every hook
-        self._reporter = Reporter(link, self.thresholds, display, name, warn=self._warn, inform=self._inform)
-        self._reporter.waits = self._gets_more
+        self._voice = Voice(_inform, _warn)
+        self._reporter = Reporter(link, self.thresholds, display, name, warn=self._voice.warn, inform=self._voice.inform)
+        self._afterthoughts = Afterthoughts(schedule, labels.ignore, self._reporter, self._voice)
+        self._reporter.waits = self._afterthoughts.are_due_for
         self.last_report: dict[str, GapReport] = self._reporter.last_report
         """The last report of each stage: "train", "val", "test"; of one of several loaders, "val/dataloader_idx_0"."""
         self._session: Session | None = None
@@ -181,7 +165,6 @@ class LabelSimilarityMonitor(Callback):
         self._steps = StepCounter()
         self._clock = WindowClock(schedule.train_every_n_steps, schedule.train_batches, self.thresholds.min_inputs)
         self._batches_of_fit, self._batches_started = math.inf, 0
-        self._said: set[str] = set()
 
     # Coming and going
 
@@ -211,10 +194,7 @@ class LabelSimilarityMonitor(Callback):
     @_harmless
     def on_train_end(self, session: Session, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._steps.finish_fit(trainer.global_step, manual=not pl_module.automatic_optimization)
-        if self.schedule.neighbors == "fit_end" or not trainer.enable_validation:
-            self._look_for_neighbors(session, trainer)
-        if self.schedule.reachability == "fit_end" or not trainer.enable_validation:
-            self._decide_reachability(session, trainer)
+        self._afterthoughts.follow_fit(session, trainer)
         self._reporter.draw(trainer, session.budget, at_the_end=True)
         if self.display.projector:
             self._reporter.project(trainer, session.watch.head.unembedding)
@@ -371,10 +351,7 @@ class LabelSimilarityMonitor(Callback):
     @_harmless
     def _end_run(self, session: Session, trainer: pl.Trainer, stage: str, *, at_the_end: bool) -> None:
         self._report(session, trainer, stage)
-        if self.schedule.neighbors == "validation" or (at_the_end and self.schedule.neighbors == "fit_end"):
-            self._look_for_neighbors(session, trainer)
-        if self.schedule.reachability == "validation" or (at_the_end and self.schedule.reachability == "fit_end"):
-            self._decide_reachability(session, trainer)
+        self._afterthoughts.follow_run(session, trainer, ends=at_the_end)
         session.budget.finish("validation")
         self._reporter.draw(trainer, session.budget, at_the_end=at_the_end)
 
@@ -427,20 +404,7 @@ class LabelSimilarityMonitor(Callback):
         Source: Nielsen, arXiv 2603.29488, Lemmas 2.2 and 2.3.
         """
         watched = self._watched if self._session is None else self._session.watch.glance()
-        if watched is None:
-            raise InputError(expected("audit", "to be called after a run has begun", "no head so far", "Fit or validate first."))
-        if self.link != "softmax":
-            raise InputError(expected("link", "to be 'softmax'", repr(self.link), "A translation changes what that gives."))
-        if not watched.explains:
-            got, why = "a model that changes its logits after its head", "A translation changes what that gives."
-            raise InputError(expected("audit", "to be of a head that gives the logits", got, why))
-        if (label is None) != (other is None):
-            raise InputError(expected("other", "and `label` to be given together", "one of them", "Pass both, or neither."))
-        weights = watched.head.weights
-        if label is None or other is None:
-            label, other = most_alike(self.last_report.values(), weights.unembedding)
-        rows = row_of(label, watched.names, "label"), row_of(other, watched.names, "other")
-        return audit_translations(weights.unembedding, weights.bias, watched.embedding, rows, watched.names)
+        return audit_of(watched, self.link, self.last_report.values(), label, other)
 
     # What the hooks call
 
@@ -448,7 +412,7 @@ class LabelSimilarityMonitor(Callback):
         """Find the head and put the hook on it. What the user configured wrongly is raised here, before anything runs."""
         self._detach()
         self._reporter.start_run()
-        self._said.clear()
+        self._voice.start_run()
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         if any(isinstance(other, LabelSimilarityMonitor) and other.name == self.name for other in callbacks if other is not self):
             remedy = "Give each monitor a `name=`, which goes into its tags."
@@ -466,16 +430,16 @@ class LabelSimilarityMonitor(Callback):
             model=pl_module,
             embeddings_from=self.embeddings_from,
             logits_from=self.logits_from,
-            summarize=self._summarized(trainer),
-            warn=self._warn,
+            summarize=self._afterthoughts.summarized(trainer),
+            warn=self._voice.warn,
         )
         processes = Processes(trainer.strategy, trainer.world_size, trainer.global_rank)
         self._session = Session(watch, processes, self.display.max_overhead)
         odd = odd_in(pl_module, head.response, sees_final=self.logits_from is not None)
         if odd is not None:
-            self._warn(odd)
+            self._voice.warn(odd)
         for text in idle_alerts(self.thresholds, self.link, self.schedule, head.num_labels):
-            self._warn(text)
+            self._voice.warn(text)
 
     def _detach(self) -> None:
         if self._session is not None:
@@ -491,7 +455,7 @@ class LabelSimilarityMonitor(Callback):
             return
         self._detach()
         what = str(error) if isinstance(error, FailedTogether) else in_one_line(error)
-        self._warn(f"switched off, training goes on without it, after {what}")
+        self._voice.warn(f"switched off, training goes on without it, after {what}")
 
     def _loaders(self, trainer: pl.Trainer, stage: str) -> list[int | None]:
         """The loaders of a validation or test run that have reports of their own; None: all have one together."""
@@ -523,61 +487,6 @@ class LabelSimilarityMonitor(Callback):
             report = session.processes.together(functools.partial(judged, report, self.thresholds))
             self._reporter.publish(trainer, session.processes, report)
 
-    def _summarized(self, trainer: pl.Trainer) -> tuple[str, ...]:
-        """The stages among whose labels neighbours are looked for: those of the runs that count, or else training."""
-        if self.schedule.neighbors == "never":
-            return ()
-        return ("train",) if trainer.state.fn == "fit" and not trainer.enable_validation else ("val", "test")
-
-    def _look_for_neighbors(self, session: Session, trainer: pl.Trainer) -> None:
-        """Put the pairs whose rows are most alike into the last reports on samples of the pairs."""
-        for window in session.watch.summarized:
-            last = self.last_report[window]
-            seconds = session.processes.together(functools.partial(session.watch.seconds_of_search, window))
-            if seconds > _TAKES_LONG:
-                what = f"the nearest neighbours of {session.watch.head.num_labels} labels, about {seconds:.0f} s"
-                self._inform(f'looking for {what}; `Schedule(neighbors="never")` leaves it out')
-            shown = trainer.is_global_zero and seconds > _TAKES_LONG
-            report = session.processes.together(functools.partial(_searched, session, window, shown=shown))
-            scalars = {**report.scalars, "overhead_fraction": last.scalars["overhead_fraction"]}
-            where: dict[str, Any] = {"stage": last.stage, "step": last.step, "dataloader_idx": last.dataloader_idx}
-            report = replace(report, scalars=scalars, alerts=last.alerts, ranking_drift=last.ranking_drift, **where)
-            self._reporter.renew(session.processes.together(functools.partial(judged, report, self.thresholds)))
-
-    def _gets_more(self, report: GapReport) -> bool:
-        """Whether a report, if it is the last of a run, gets something more at its end."""
-        return self.schedule.reachability == "fit_end" or (bool(report.sampling) and self.schedule.neighbors == "fit_end")
-
-    def _decide_reachability(self, session: Session, trainer: pl.Trainer) -> None:
-        """Put into the last reports what no input can bring out on top; one process works, and tells the others."""
-        if self.schedule.reachability == "never":
-            return
-        head, names, embedding, explains = session.processes.together(session.watch.glance)
-        if not session.processes.from_first(explains):
-            self._inform_once("reachability is not decided: the model changes its logits after its head")
-            return
-        weights = head.gathered() or session.processes.together(lambda: head.weights)
-        stages = ("train",) if trainer.state.fn == "fit" and not trainer.enable_validation else ("val", "test")
-        windows = [window for window in sorted(self._reporter.reported) if window.startswith(stages)]
-        reports = {window: self.last_report[window] for window in windows}
-        shown = trainer.is_global_zero and head.num_labels >= _MANY
-        if shown:
-            what = f"deciding which of {head.num_labels} labels can be the most likely one, for {_MOST_SECONDS:.0f} s at most"
-            self._inform(f'{what}; `Schedule(reachability="never")` leaves it out')
-        work = functools.partial(_reached, list(reports.values()), weights, embedding, self.labels.ignore, shown=shown)
-        reach = session.processes.together(lambda: work() if trainer.is_global_zero else None)
-        reach = session.processes.from_first(reach)
-        assert reach is not None, "the first process has it"
-        for window, report in reports.items():
-            self._reporter.renew(with_reach(report, reach, names))
-            self._tell_of_unreachable(self.last_report[window])
-
-    def _tell_of_unreachable(self, report: GapReport) -> None:
-        if report.unreachable:
-            few = ", ".join(map(repr, report.unreachable[:20]))
-            more = f" and {len(report.unreachable) - 20} more" if len(report.unreachable) > 20 else ""
-            self._inform_once(f"{len(report.unreachable)} labels can be the most likely one for no input at all: {few}{more}")
-
     def _inputs_of_all(self, session: Session) -> int:
         """What the window of this training has been shown by all processes."""
         return sum(session.processes.each(session.watch.num_looked_at.get("train", 0)))
@@ -588,22 +497,4 @@ class LabelSimilarityMonitor(Callback):
         output = f"what it makes of {in_words(self.embeddings_from)}" if self.embeddings_from and not self.logits_from else output
         head, is_final = session.watch.head, self.logits_from is not None
         probabilities = probabilities_in_words(head, output, is_final=is_final)
-        self._inform(f"watching {head}; {probabilities}; {what_next}; tags {tags}")
-
-    def _inform(self, text: str) -> None:
-        rank_zero_info(f"LabelSimilarityMonitor: {text}")
-
-    def _inform_once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self._inform(text)
-
-    def _warn(self, text: str) -> None:
-        if text in self._said:
-            return
-        self._said.add(text)
-        text = f"LabelSimilarityMonitor: {text}"
-        try:
-            rank_zero_warn(text)
-        except Warning:  # the user turned warnings into errors; what we have to say must not end the run all the same
-            _logger.warning(text)
+        self._voice.inform(f"watching {head}; {probabilities}; {what_next}; tags {tags}")

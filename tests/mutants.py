@@ -908,7 +908,13 @@ MUTANTS = (
     ),
     Mutant(
         "decides what can be on top by the rows of a cosine head as long as they are",
-        (("monitor.py", "            weights.response.rows(weights.unembedding),\n", "            weights.unembedding,\n"),),
+        (
+            (
+                "afterthoughts.py",
+                "            weights.response.rows(weights.unembedding),\n",
+                "            weights.unembedding,\n",
+            ),
+        ),
         (f"{LINKS}::test_every_label_of_a_cosine_head_is_on_top_in_its_own_direction",),
     ),
     Mutant(

@@ -421,7 +421,7 @@ class TestReports:
         with caplog.at_level(logging.WARNING, "lightning_cossim"):
             run = fit(Toy(), LabelSimilarityMonitor())
         assert run.global_step == 12
-        said = [record.message for record in caplog.records if record.name == "lightning_cossim.monitor"]
+        said = [record.message for record in caplog.records if record.name == "lightning_cossim.voice"]
         text = "switched off, training goes on without it, after ZeroDivisionError: division by zero"
         assert said == [f"LabelSimilarityMonitor: {text}"]
         caplog.clear()

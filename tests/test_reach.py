@@ -12,8 +12,15 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from lightning_cossim import GapReport, LabelSelection, LabelSimilarityError, LabelSimilarityMonitor, Schedule, Thresholds
-from lightning_cossim import monitor as monitors
+from lightning_cossim import (
+    GapReport,
+    LabelSelection,
+    LabelSimilarityError,
+    LabelSimilarityMonitor,
+    Schedule,
+    Thresholds,
+    afterthoughts,
+)
 from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.reach import Reach, reach_of, with_reach
 from lightning_cossim.thresholds import judged
@@ -143,7 +150,7 @@ def test_the_schedule_says_when(
         asked.append(len(reports))
         return reach_of(reports, *args, **kwargs)
 
-    monkeypatch.setattr(monitors, "reach_of", reached)
+    monkeypatch.setattr(afterthoughts, "reach_of", reached)
     fit(when)
     assert len(asked) == times
 
@@ -164,7 +171,7 @@ def test_a_failure_costs_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*args: Any, **kwargs: Any) -> Reach:
         raise MemoryError("planted")
 
-    monkeypatch.setattr(monitors, "reach_of", fails)
+    monkeypatch.setattr(afterthoughts, "reach_of", fails)
     with pytest.warns(UserWarning, match="switched off, training goes on without it, after MemoryError: planted"):
         model, monitor = fit("fit_end")
     assert all(torch.equal(one, other) for one, other in zip(plain.parameters(), model.parameters(), strict=True))
