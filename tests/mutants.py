@@ -884,7 +884,7 @@ MUTANTS = (
     Mutant(
         "takes every number a margin may have moved for another head",
         (("logit_check.py", "<= (z_NK.shape[1] >= _ENOUGH)", "<= 0"),),
-        (f"{LINKS}::test_a_margin_on_the_target_hides_nothing",),
+        ("tests/test_cosine_heads.py::test_a_margin_on_the_target_hides_nothing",),
     ),
     Mutant(
         "caps twice what a head has capped itself",
@@ -894,12 +894,12 @@ MUTANTS = (
     Mutant(
         "reads columns as rows",
         (("layers.py", "    return weight.T if name", "    return weight if name"),),
-        (f"{LINKS}::test_rows_that_lie_in_columns_are_turned",),
+        ("tests/test_cosine_heads.py::test_rows_that_lie_in_columns_are_turned",),
     ),
     Mutant(
         "does not say that the scale seen is another one",
         (("logit_check.py", "abs(self.multiple / scale - 1) <= _SAME_SCALE", "self.multiple > 0"),),
-        (f"{LINKS}::test_another_scale_is_told",),
+        ("tests/test_cosine_heads.py::test_another_scale_is_told",),
     ),
     Mutant(
         "adds a bias to cosines",
