@@ -220,6 +220,40 @@ def test_final_logits_that_are_given_are_held_against_the_cosines(factor: float)
     assert seen.problem is None if factor == 1 else (seen.problem or "").startswith(text)
 
 
+def test_final_logits_of_a_head_that_is_not_called_are_taken_as_they_are() -> None:
+    """In evaluation; nothing tells the embeddings."""
+    model = nn.ModuleDict({"head": ArcFace(8, 5, s=8.0), "out": nn.Identity()}).eval()
+    head = Head("head", model["head"], "its path", Response.of("cosine", link_scale=8.0))
+    observer = HeadObserver(head, model, logits_from="out")
+    observer.arm()
+    final = model["out"](wanted_logits(head.module, FACES))
+    seen = observer.take(1024, torch.Generator())
+    assert seen is not None
+    assert (seen.embedding, seen.problem) == (None, None)
+    assert seen.logits is not None
+    assert torch.equal(seen.logits, final)
+    model.train()
+    observer.arm()
+    model["out"](final)
+    assert observer.take(1024, torch.Generator()) is None, "margins could be in it"
+
+
+def test_embeddings_of_zero_tell_nothing() -> None:
+    """Their cosines are zero, as the model's are; what comes later is checked."""
+    module = ArcFace(8, 5, s=30.0).eval()
+    observer = HeadObserver(Head("head", module, "its path", Response.of("cosine", link_scale=8.0)))
+    problems = []
+    for faces in (torch.zeros(4, 5), FACES):
+        observer.arm()
+        module(faces)
+        seen = observer.take(1024, torch.Generator())
+        assert seen is not None
+        assert seen.logits is not None
+        problems.append(seen.problem)
+    assert problems[0] is None
+    assert "30 times the cosines" in (problems[1] or "")
+
+
 def test_final_logits_are_not_asked_for_in_training() -> None:
     """A function may have nothing to tell there; logits are worked out, since margins are in those."""
     model = Behind(1.0)
