@@ -21,7 +21,7 @@ from lightning_cossim.functional.links import Link, Response
 from lightning_cossim.functional.overlap import Overlap, OverlapKind
 from lightning_cossim.functional.rankings import ranking_drift
 from lightning_cossim.head import Head, Weights
-from lightning_cossim.logit_check import CHECKED, agree
+from lightning_cossim.logit_check import CHECKED, agree, is_rounded
 from lightning_cossim.observation import Observation
 from lightning_cossim.processes import ALONE
 from lightning_cossim.progress import bar
@@ -97,7 +97,7 @@ def analyze(
     response = Response.of(link, link_cap=link_cap, link_scale=link_scale)
     if embeddings is not None:
         response.check_complete("and embeddings")
-    saved = read_head(checkpoint, head, bias, transposed=transposed)
+    saved = read_head(checkpoint, head, bias, transposed=transposed if link == "cosine" else bool(transposed))
     num_labels, embedding_dim = saved.unembedding.shape
     f_ND = _array(embeddings, "embeddings", embedding_dim, "embedding dimension")
     z_NK = _array(logits, "logits", num_labels, "label")
@@ -158,7 +158,7 @@ def _report(
     if weights.bias is not None:
         layer.bias = nn.Parameter(weights.bias, requires_grad=False)
     head = Head(saved.name, layer, "its file", weights.response)
-    changed = f_ND is not None and z_NK is not None and not agree(weights, *_checked_inputs(f_ND, z_NK), in_half=True)
+    changed = f_ND is not None and z_NK is not None and not _explains(weights, f_ND, z_NK)
     if changed:
         f_ND = None  # as the monitor does: rungs that would be false are left out
     is_vocabulary = num_labels > selection.max_tracked
@@ -174,10 +174,10 @@ def _report(
     return replace(report, remarks={**report.remarks, _LOGITS: _CHANGED}) if changed else report
 
 
-def _checked_inputs(f_ND: Tensor, z_NK: Tensor) -> tuple[Tensor, Tensor]:
-    """The first inputs that are finite, on which logits are held against the weights."""
+def _explains(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> bool:
+    """Whether weights give the logits, on the first inputs that are finite."""
     finite = (f_ND.isfinite().all(dim=1) & z_NK.isfinite().all(dim=1)).nonzero().flatten()[:CHECKED]
-    return f_ND[finite], z_NK[finite]
+    return agree(weights, f_ND[finite], z_NK[finite], in_half=is_rounded(z_NK[finite]))
 
 
 def _closed(window: Window | VocabularyWindow, head: Head, *, progress: bool) -> GapReport:

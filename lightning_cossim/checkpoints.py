@@ -59,7 +59,7 @@ class _Saved:
 
 
 def read_head(
-    path: str | PathLike[str], head: str | None = None, bias: str | None = None, *, transposed: bool | None = None
+    path: str | PathLike[str], head: str | None = None, bias: str | None = None, *, transposed: bool | None = False
 ) -> SavedHead:
     """The final linear layer in a file.
 
@@ -67,8 +67,8 @@ def read_head(
         path: of the file.
         head: the layer's dotted path ("model.fc"), or the name of its weight; default: the only one with a usual name.
         bias: the name of the bias, "none" for none; default: the one beside the weight, if there is one.
-        transposed: whether a label has a column of the weight, rather than a row; default a row, and to be told where cosine
-            heads differ, of a weight that is called `W` or `kernel`.
+        transposed: whether a label has a column of the weight, rather than a row; None: a row, unless it is called `W` or
+            `kernel`, of which that has to be told.
 
     Raises:
         CheckpointError: the file cannot be read without running code, or does not hold such a layer.

@@ -21,6 +21,7 @@ import docstring_parser
 
 from lightning_cossim.alerts import in_words
 from lightning_cossim.errors import ConfigError, LabelSimilarityError, expected
+from lightning_cossim.functional.ladder import LADDERS
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.overlap import OverlapKind
 from lightning_cossim.report import GapReport
@@ -104,6 +105,11 @@ def _analyze(given: argparse.Namespace) -> int:
     from lightning_cossim.analysis import write_analysis
 
     thresholds = Thresholds() if given.fail_on is None else Thresholds.from_yaml(given.fail_on)
+    ladder = LADDERS[given.link]
+    for alert in thresholds.alerts:
+        if alert.scalar in ladder.absent:
+            absent = f"{alert.scalar}, which means nothing under {given.link}: {ladder.why_uncentered}"
+            raise ConfigError(f"{given.fail_on}: expected alerts on scalars that the head has, got {absent}.")
     report = _report(given, given.checkpoint, thresholds, None, reachability=given.reachability)
     print(report)
     if given.out is not None:
@@ -111,10 +117,6 @@ def _analyze(given: argparse.Namespace) -> int:
             print(f"wrote {path}")
     if given.fail_on is None:
         return 0
-    for alert in thresholds.alerts:
-        if alert.scalar in report.why_absent:
-            absent = f"{alert.scalar}, which means nothing under {report.link}: {report.why_absent[alert.scalar]}"
-            raise ConfigError(f"{given.fail_on}: expected alerts on scalars that the head has, got {absent}.")
     why = no_verdict(report, thresholds)
     if why is not None:
         raise ConfigError(f"{given.checkpoint}: expected inputs that allow a verdict, got {why}: nothing was judged.")

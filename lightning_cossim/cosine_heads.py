@@ -1,6 +1,6 @@
 """Cosine heads as they come: modules of the user's own that hold a row or a column for every label, and often their scale.
 
-Shapes: K labels, D embedding dimensions. Known by what they have: `weight` (K, D), `W` or `kernel` (D, K).
+Shapes: K labels, D embedding dimensions. Known by what they have: `weight`, as a rule (K, D), `W` or `kernel`, as a rule (D, K).
 """
 
 from collections.abc import Mapping
@@ -11,16 +11,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-__all__ = ["embedding_in", "holds_rows", "lies_in_columns", "name_of_rows", "name_of_scale", "shape_of_rows", "why_several"]
+__all__ = [
+    "embedding_in",
+    "holds_rows",
+    "lies_in_columns",
+    "name_of_rows",
+    "name_of_scale",
+    "shape_of_rows",
+    "why_several",
+    "why_turned",
+]
 
 _NAMES: Final = ("weight", "W", "kernel")
 _SCALES: Final = ("scale", "s")
+_WITHOUT_ROWS: Final = {"torch.nn.modules.loss", "torch.nn.modules.container"}
+"""Kinds of torch's own that hold nothing of the like themselves."""
 
 
 def holds_rows(module: nn.Module) -> bool:
     """Whether a module that is no kind of torch's own layers holds what a label has, for all of them."""
-    is_known = any(kind is not nn.Module and kind.__module__.startswith("torch.nn.modules.") for kind in type(module).__mro__)
-    return not is_known and not hasattr(module, "get_delta_weight") and name_of_rows(module) is not None
+    homes = {kind.__module__ for kind in type(module).__mro__ if kind is not nn.Module}
+    is_known = any(home.startswith("torch.nn.modules.") and home not in _WITHOUT_ROWS for home in homes)
+    return not is_known and not hasattr(module, "get_delta_weight") and name_of_rows(module) is not None and _fits(module)
 
 
 def name_of_rows(module: nn.Module) -> str | None:
@@ -38,21 +50,37 @@ def shape_of_rows(module: nn.Module) -> tuple[int, int]:
 
 
 def lies_in_columns(module: nn.Module) -> bool:
-    """Whether a label has a column: so in a `kernel`, and in a `W` whose module says so by its `num_classes`."""
-    name, stored, num = name_of_rows(module), None, getattr(module, "num_classes", None)
-    if name == "W":
-        stored = _stored(module, name)
-    return name == "kernel" or (stored is not None and isinstance(num, int) and (stored.shape[1] == num or _several(stored, num)))
+    """Whether a label has a column: going by the sizes that the module tells, or else by the name, so in `W` and `kernel`."""
+    name = name_of_rows(module)
+    stored = None if name is None else _stored(module, name)
+    if stored is None:
+        return False
+    num_rows, num_columns = stored.shape
+    for sizes, in_columns in ((_labels(module), True), (_dims(module), False)):
+        if num_rows != num_columns and (num_rows in sizes) != (num_columns in sizes):
+            return (num_columns in sizes) == in_columns
+    return name != "weight"
 
 
 def why_several(module: nn.Module) -> str | None:
     """Why a head cannot be compared that holds several rows for each label, in words; None if it holds one."""
-    num_rows = shape_of_rows(module)[0]
-    for name in ("num_classes", "out_features"):
-        num_labels = getattr(module, name, None)
-        if isinstance(num_labels, int) and 0 < num_labels < num_rows and num_rows % num_labels == 0:
+    num_rows, _ = shape_of_rows(module)
+    for num_labels in _labels(module):
+        if 0 < num_labels < num_rows and num_rows % num_labels == 0:
             return f"it has {num_rows // num_labels} rows for each of {num_labels} labels (sub-centers), which have to have one"
     return None
+
+
+def why_turned(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+    """What to say where a call has an embedding as large as there are labels: rows were taken for columns, or the reverse."""
+    num_labels, dim = shape_of_rows(module)
+    if embedding_in(args, kwargs, dim) is not None or embedding_in(args, kwargs, num_labels) is None:
+        return None
+    what = "rows" if lies_in_columns(module) else "columns"
+    return (
+        f"its `{name_of_rows(module)}` for {num_labels} labels of {dim} dimensions was called with embeddings of {num_labels}, "
+        f"so it seems to hold labels in {what}: give the module its `num_classes`"
+    )
 
 
 def name_of_scale(module: nn.Module) -> str | None:
@@ -78,9 +106,28 @@ def _stored(module: Any, name: str) -> Tensor | None:
     return found if isinstance(found, Tensor) and found.is_floating_point() else None
 
 
-def _several(stored: Tensor, num_labels: int) -> bool:
-    """Whether columns are several for each label."""
-    return 0 < num_labels < stored.shape[1] and stored.shape[1] % num_labels == 0 and stored.shape[0] != num_labels
+def _fits(module: Any) -> bool:
+    """Whether what looks like rows is as large as the module says: else it is something else of its."""
+    num_in, num_out = getattr(module, "in_features", None), getattr(module, "out_features", None)
+    if not isinstance(num_in, int) or not isinstance(num_out, int) or num_out < 1:
+        return True
+    num_labels, dim = shape_of_rows(module)
+    return dim == num_in and num_labels % num_out == 0
+
+
+def _labels(module: Any) -> set[int]:
+    """What a module says of how many labels it has."""
+    return _sizes(module, "num_classes", "out_features", "num_labels", "n_classes", "classnum")
+
+
+def _dims(module: Any) -> set[int]:
+    """What it says of the size of embeddings."""
+    return _sizes(module, "in_features", "embedding_size", "embedding_dim", "in_feats", "feat_dim")
+
+
+def _sizes(module: Any, *names: str) -> set[int]:
+    sizes = {getattr(module, name, None) for name in names}
+    return {size for size in sizes if isinstance(size, int) and not isinstance(size, bool)}
 
 
 def _is_number(value: Any) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 from lightning_cossim.functional.links import PLAIN
 from lightning_cossim.head import Head, Weights
 from lightning_cossim.layers import is_adapted
-from lightning_cossim.logit_check import CHECKED, agree, agree_in_part, cosine_fit, largest_error
+from lightning_cossim.logit_check import CHECKED, agree, agree_in_part, is_same_scale, largest_error, multiple_of_cosines
 from lightning_cossim.observation import Observation
 
 __all__ = ["Explanation"]
@@ -140,21 +140,21 @@ class Explanation:
 
     def _unlike_cosines(self, weights: Weights, f_ND: Tensor, z_NK: Tensor) -> str | None:
         """What is odd about logits seen: they are no multiple of the cosines, or not the one that they should be."""
-        fit, scale = cosine_fit(weights, f_ND, z_NK), weights.response.link_scale
-        if fit is None:
+        multiple, scale = multiple_of_cosines(weights, f_ND, z_NK), weights.response.link_scale or 0.0
+        if multiple is None:
             return None
-        self._is_unchecked, self._explained[self.head.module.training] = False, fit.fits
-        output, left_out = (
-            ("what `logits_from` gives", _LEFT_OUT) if self.is_final else ("its output", "only its weights are compared")
-        )
-        if not fit.fits:
+        output, left_out = "its output", "only its weights are compared"
+        if self.is_final:
+            output, left_out = "what `logits_from` gives", _LEFT_OUT
+        is_scale = is_same_scale(multiple, scale)
+        # A head may leave the scale to the loss, and give the cosines alone.
+        is_explained = is_scale or (multiple > 0 and not self.is_final)
+        self._is_unchecked, self._explained[self.head.module.training] = False, is_explained
+        if is_scale or (is_explained and is_same_scale(multiple, 1)):
+            return None
+        if multiple <= 0:
             likely = "several rows a label, or a head that is none of cosines are likely"
             likely += "" if self.is_final else "; if something behind it makes them cosines, pass `embeddings_from=`"
             return f"{output} is no multiple of the cosines of embeddings and rows ({likely}); {left_out}"
-        # A head may leave the scale to the loss, and give the cosines alone.
-        if fit.is_scale(scale) or (fit.is_scale(1) and not self.is_final):
-            return None
-        if self.is_final:
-            self._explained[self.head.module.training] = False
-        believed = f"; {_LEFT_OUT}" if self.is_final else ": probabilities are those of the latter"
-        return f"{output} is {fit.multiple:.4g} times the cosines, and `link_scale` is {scale:g}{believed}"
+        believed = f"; {left_out}" if self.is_final else ": probabilities are those of the latter"
+        return f"{output} is {multiple:.4g} times the cosines, and `link_scale` is {scale:g}{believed}"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from lightning_cossim import layers
-from lightning_cossim.cosine_heads import holds_rows
+from lightning_cossim.cosine_heads import holds_rows, name_of_scale
 from lightning_cossim.errors import HeadError
 from lightning_cossim.functional.links import PLAIN, Response
 
@@ -145,7 +145,7 @@ def find_head(model: nn.Module, path: str | None = None, *, is_called: bool = Tr
         path: dotted path of the layer, for example "model.fc".
         is_called: whether the layer gives the logits itself; else its weight alone is meant, which an `nn.Embedding` has too.
         has_cosines: whether the head may be a module of the user's own that holds a row for every label (`weight`, or `W` or
-            `kernel`, in columns), as those of ArcFace and the like do: of the last layers, such a one is meant.
+            `kernel`, in columns), as those of ArcFace and the like do: of the last layers, one with a scale is meant.
 
     Raises:
         HeadError: no such path, no linear layer, several that are equally good, or a weight that cannot be read: quantised, or
@@ -176,6 +176,10 @@ class _Kinds:
     def is_sized(self, module: nn.Module) -> bool:
         """Whether vectors of one size go into a module, and of one come out."""
         return self.holds_rows(module) or (layers.takes(module) is not None and not isinstance(module, nn.Embedding))
+
+    def sizes_of(self, module: nn.Module) -> tuple[int, int | None]:
+        """Of what comes out of a module, and of what goes in."""
+        return layers.shape_of(module) if self.holds_rows(module) else (layers.gives(module), layers.takes(module))
 
 
 def _named(model: nn.Module, path: str, kinds: _Kinds, *, is_called: bool) -> Head:
@@ -224,11 +228,12 @@ def _found(model: nn.Module, prefix: str, kinds: _Kinds) -> Head:
             f"Expected a model with a linear layer that gives the logits, got {type(model).__name__} with none. {remedy}"
         )
     last = [prefix + name for name in _last_layers(model, kinds)]
-    of_cosines = [name for name in last if kinds.holds_rows(found[name])]
-    pool = of_cosines or last
+    # Of rows of somebody's own, those with a scale are those of a cosine head.
+    pool = [name for name in last if kinds.holds_rows(found[name]) and name_of_scale(found[name]) is not None] or last
     usual = [name for name in pool if name.rpartition(".")[2] in USUAL_NAMES]
     if len(pool) == 1:
-        return Head(pool[0], found[pool[0]], "holding rows of its own" if of_cosines else "being the only last linear layer")
+        why = "holding rows of its own" if kinds.holds_rows(found[pool[0]]) else "being the only last linear layer"
+        return Head(pool[0], found[pool[0]], why)
     if len(usual) == 1:
         return Head(usual[0], found[usual[0]], "its name")
     choices = ", ".join(f"head={name!r} ({_shape(found[name])})" for name in usual or pool)
@@ -252,8 +257,8 @@ def _last_layers(model: nn.Module, kinds: _Kinds) -> Iterator[str]:
     sized = [(name, module) for name, module in layers.walk(model) if kinds.is_sized(module)]
     candidates = _candidates(model, kinds)
     for index, (name, module) in enumerate(sized):
-        taken = [layers.shape_of(later)[1] for _, later in sized[index + 1 :]]
-        if name in candidates and layers.shape_of(module)[0] not in taken:
+        taken = [kinds.sizes_of(later)[1] for _, later in sized[index + 1 :]]
+        if name in candidates and kinds.sizes_of(module)[0] not in taken:
             yield name
 
 

@@ -73,12 +73,12 @@ def gives(module: nn.Module) -> int:
 
 def shape_of(module: nn.Module) -> tuple[int, int]:
     """How many labels a head has, and how many dimensions."""
-    return shape_of_rows(module) if holds_rows(module) else (gives(module), takes(module) or 0)
+    return shape_of_rows(module) if _has_rows(module) else (gives(module), takes(module) or 0)
 
 
 def parameter_of(module: nn.Module) -> Tensor:
     """A parameter that has the dtype and the device of the weight."""
-    weight: Tensor = _stored(module) if holds_rows(module) else next(module.parameters())
+    weight: Tensor = _stored(module) if _has_rows(module) else next(module.parameters())
     return weight
 
 
@@ -125,7 +125,7 @@ def weight_of(module: nn.Module) -> Tensor:
             parametrizations = layer.parametrizations[name]
             with _evaluating(parametrizations):
                 weight = _whole(parametrizations().detach())
-    return weight.T if name != "weight" and lies_in_columns(module) else weight
+    return weight.T if _has_rows(module) and lies_in_columns(module) else weight
 
 
 def bias_of(module: nn.Module) -> Tensor | None:
@@ -146,7 +146,7 @@ def why_unreadable(module: nn.Module) -> str | None:
     inner: Any = module
     while is_adapted(inner):
         inner = inner.base_layer
-    if holds_rows(inner):
+    if _has_rows(inner):
         return why_several(inner)
     weight = _stored(inner)
     if parametrize.is_parametrized(inner, "weight"):
@@ -231,7 +231,11 @@ def _stored(module: Any) -> Any:
 
 
 def _name_of_weight(module: nn.Module) -> str:
-    return (name_of_rows(module) if holds_rows(module) else None) or "weight"
+    return (name_of_rows(module) if _has_rows(module) else None) or "weight"
+
+
+def _has_rows(module: nn.Module) -> bool:
+    return not is_linear(module) and holds_rows(module)
 
 
 def _active_adapters(module: Any) -> list[str]:

@@ -3,24 +3,25 @@
 Shapes: K labels, D embedding dimensions, N inputs; `f_ND` embeddings, `z_NK` logits.
 """
 
+import math
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from lightning_cossim.head import Weights
 
-__all__ = ["CHECKED", "CosineFit", "agree", "agree_in_part", "cosine_fit", "largest_error"]
+__all__ = ["CHECKED", "agree", "agree_in_part", "is_rounded", "is_same_scale", "largest_error", "multiple_of_cosines"]
 
 CHECKED: Final = 64
 """Inputs on which logits are held against weights."""
 _HALF: Final = {torch.float16, torch.bfloat16}
 _SAME_COSINE: Final = 1e-2
 """Cosines in half precision are no finer; a margin, or another head, is far coarser."""
-_SAME_SCALE: Final = 1e-2
+_SAME_SCALE: Final = 5e-3
 _ENOUGH: Final = 4
-"""Labels from which on one of them, which a margin may have moved, does not hide what the others are."""
+"""Labels from which on all but one of them tell by themselves."""
 
 
 def agree(weights: Weights, f_ND: Tensor, z_NK: Tensor, *, in_half: bool = False) -> bool:
@@ -55,32 +56,37 @@ def largest_error(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> float | None:
     return error_NK[known_NK].max().item() if known_NK.any() else None
 
 
-class CosineFit(NamedTuple):
-    """How logits relate to the cosines of embeddings and rows."""
-
-    multiple: float
-    """What the cosines have been multiplied with, if they fit."""
-    fits: bool
-    """Whether they are one positive multiple, but for a label of each input: its own, which may have a margin."""
-
-    def is_scale(self, scale: float | None) -> bool:
-        """Whether the multiple is this one, to 1 %."""
-        return scale is not None and abs(self.multiple / scale - 1) <= _SAME_SCALE
+def is_rounded(z_NK: Tensor) -> bool:
+    """Whether logits, whatever their dtype, have no more digits than half precision holds."""
+    return any(torch.equal(z_NK, z_NK.to(half).to(z_NK.dtype)) for half in _HALF)
 
 
-def cosine_fit(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> CosineFit | None:
-    """What the logits of a cosine head are in terms of its cosines; None where nothing tells."""
+def multiple_of_cosines(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> float | None:
+    """What the cosines of a head have been multiplied with: 0 where that is no one number, None where nothing tells.
+
+    One label of each input may be apart from the others: its own, which may have a margin.
+    """
     known_N = f_ND.isfinite().all(dim=1) & z_NK.isfinite().all(dim=1)
     unscaled = replace(weights, response=replace(weights.response, link_scale=1.0))
     cosine_NK, seen_NK = unscaled.logits(f_ND[known_N]).float(), z_NK[known_N].float()
     if not cosine_NK.any():
         return None
     large_NK = cosine_NK.abs() >= cosine_NK.abs().median()
-    multiple = float((seen_NK[large_NK] / cosine_NK[large_NK]).median())
-    if not 0 < multiple < torch.inf:
-        return CosineFit(multiple, fits=False)
-    wrong_NK = (seen_NK / multiple - cosine_NK).abs() > _SAME_COSINE
-    return CosineFit(multiple, fits=bool((wrong_NK.sum(dim=1) <= (z_NK.shape[1] >= _ENOUGH)).all()))
+    found = float((seen_NK[large_NK] / cosine_NK[large_NK]).median())
+    # Where all labels but one are one label or two, only a multiple that is known can be told from chance.
+    known = [weights.response.link_scale or 1.0, 1.0]
+    for multiple in (*known, found) if z_NK.shape[1] >= _ENOUGH else known:
+        if multiple and math.isfinite(multiple):
+            wrong_NK = (seen_NK / multiple - cosine_NK).abs() > _SAME_COSINE
+            if (wrong_NK.sum(dim=1) <= (z_NK.shape[1] > 1)).all():
+                return multiple
+    whole = found != 0 and math.isfinite(found) and bool(((seen_NK / found - cosine_NK).abs() <= _SAME_COSINE).all())
+    return found if whole else 0.0
+
+
+def is_same_scale(one: float, other: float) -> bool:
+    """To half a per cent."""
+    return abs(one - other) <= _SAME_SCALE * abs(other)
 
 
 def _spread(size: int, num: int, device: torch.device) -> Tensor:

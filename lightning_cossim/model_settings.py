@@ -24,14 +24,15 @@ def with_response(model: nn.Module, head: Head, link: Link, *, link_cap: float |
         InputError: it is not there either.
     """
     scale_name = name_of_scale(head.module) if link == "cosine" and link_scale is None else None
-    if scale_name is not None:
-        link_scale = number_in(head.module, scale_name)
+    if scale_name is not None:  # one that is learnt may begin anywhere
+        Response.of(link, link_cap=link_cap)
+        return replace(head, response=Response(link, None, number_in(head.module, scale_name)), scale_name=scale_name)
     if link == "softcap" and link_cap is None:
         link_cap = _settings(model).get(_SOFTCAP)
     response = Response.of(link, link_cap=link_cap, link_scale=link_scale)
     where = {"link_cap": f"or `{_SOFTCAP}` in the model's config", "link_scale": "or a number `scale` or `s` of the head"}
     response.check_complete(where.get(response.lacks or "", ""))
-    return replace(head, response=response, scale_name=scale_name)
+    return replace(head, response=response)
 
 
 def odd_in(model: nn.Module, response: Response, *, sees_final: bool) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_cossim.cosine_heads import embedding_in, holds_rows
+from lightning_cossim.cosine_heads import embedding_in, holds_rows, why_turned
 from lightning_cossim.explanation import Explanation
 from lightning_cossim.head import Head, Weights, num_writes
 from lightning_cossim.layers import is_linear
@@ -46,8 +46,8 @@ class HeadObserver:
         model = head.module if model is None else model
         self._is_called = embeddings_from is None
         embeddings, self._logits = taps_of(model, embeddings_from=embeddings_from, logits_from=logits_from)
-        holds = holds_rows(head.module)
-        pick = functools.partial(embedding_in, dim=head.embedding_dim) if holds else first_input
+        by_size = head.response.link == "cosine" and head.axis == -1
+        pick = functools.partial(embedding_in, dim=head.embedding_dim) if by_size else first_input
         self._first = Tap(head.module, lambda: head.num_writes, pick) if embeddings is None else embeddings
         self._taps = [self._first] if self._logits is None else [self._first, self._logits]
         self._logits_axis: int | None = None
@@ -102,8 +102,7 @@ class HeadObserver:
         weights = self.head.weights if weights is None else weights
         f, z = self._seen(call, logits)
         if f is None and z is None:
-            nothing = "it was called with nothing that could be its embeddings; pass `embeddings_from=`"
-            return Observation(weights.unembedding, bias=weights.bias, problem=nothing)
+            return Observation(weights.unembedding, bias=weights.bias, problem=self._nothing_in(call))
         axis = self._axis(z)
         problem = self._unreadable(f, z, axis, writes)
         if problem is not None:
@@ -142,8 +141,14 @@ class HeadObserver:
         if not self._has_cosines:
             return output
         both = isinstance(f, Tensor) and isinstance(output, Tensor)
-        is_whole = both and self._fits(f, output, self.head.axis) and output.shape[self.head.axis] == self.head.num_labels
-        return output if is_whole and (is_linear(self.head.module) or not self.head.module.training) else None
+        if not both or not self._fits(f, output, self.head.axis):
+            return None
+        has_all = output.shape[self.head.axis] == self.head.num_labels  # else that is told
+        return None if has_all and self.head.module.training and not is_linear(self.head.module) else output
+
+    def _nothing_in(self, call: Any) -> str:
+        turned = why_turned(self.head.module, *call[:2]) if call and holds_rows(self.head.module) else None
+        return turned or "it was called with nothing that could be its embeddings; pass `embeddings_from=`"
 
     def _axis(self, z: Any) -> int:
         """The dimension of labels in the logits, counted from the back; 0 where nobody knows."""

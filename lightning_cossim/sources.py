@@ -78,14 +78,19 @@ class Tap:
     # torch passes the module, too
     def _hook(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:  # noqa: ARG002
         if self.armed:
-            self.writes = None
+            self.writes, self.in_half = None, False
             if not torch.compiler.is_compiling():
                 given = self.pick(args, kwargs)
                 self.writes = num_writes(given), self._count()
-                self.in_half = isinstance(given, Tensor) and torch.is_autocast_enabled(given.device.type)
+                self.in_half = isinstance(given, Tensor) and _is_rounding(given.device.type)
                 if isinstance(output, Tensor) and output.is_inference():  # it keeps no count of what is written into it later
                     output = _copied(output)
             self.call = (args, kwargs, output)
+
+
+def _is_rounding(device_type: str) -> bool:
+    """Whether products on a kind of device are in half precision now; not every kind knows of that."""
+    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
 
 
 def _copied(output: Tensor) -> Any:

@@ -856,7 +856,13 @@ MUTANTS = (
     ),
     Mutant(
         "leaves the scale out of the log-odds of a cosine head",
-        (("functional/links.py", "unit_rows(unembedding).mul_(self.link_scale or 1.0)", "unit_rows(unembedding)"),),
+        (
+            (
+                "functional/links.py",
+                "unit_rows(unembedding).mul_(scale if math.isfinite(scale) else 1.0)",
+                "unit_rows(unembedding)",
+            ),
+        ),
         (f"{LINKS}::test_every_number_is_that_of_the_formulas", f"{LINKS}::test_a_scale_is_in_the_log_odds_and_in_nothing_else"),
     ),
     Mutant(
@@ -867,7 +873,11 @@ MUTANTS = (
                 "weights.logits(f_ND), f_ND, problem=problem)\n\n    def _unlike",
                 "z_NK, f_ND, problem=problem)\n\n    def _unlike",
             ),
-            ("observer.py", "if is_whole and (is_linear(self.head.module) or not self.head.module.training)", "if is_whole"),
+            (
+                "observer.py",
+                "None if has_all and self.head.module.training and not is_linear(self.head.module) else output",
+                "output",
+            ),
         ),
         (f"{LINKS}::test_a_training_window_has_no_margins_in_it",),
     ),
@@ -883,7 +893,7 @@ MUTANTS = (
     ),
     Mutant(
         "takes every number a margin may have moved for another head",
-        (("logit_check.py", "<= (z_NK.shape[1] >= _ENOUGH)", "<= 0"),),
+        (("logit_check.py", "<= (z_NK.shape[1] > 1)", "<= 0"),),
         ("tests/test_cosine_heads.py::test_a_margin_on_the_target_hides_nothing",),
     ),
     Mutant(
@@ -893,12 +903,12 @@ MUTANTS = (
     ),
     Mutant(
         "reads columns as rows",
-        (("layers.py", "    return weight.T if name", "    return weight if name"),),
+        (("layers.py", "    return weight.T if _has_rows", "    return weight if _has_rows"),),
         ("tests/test_cosine_heads.py::test_rows_that_lie_in_columns_are_turned",),
     ),
     Mutant(
         "does not say that the scale seen is another one",
-        (("logit_check.py", "abs(self.multiple / scale - 1) <= _SAME_SCALE", "self.multiple > 0"),),
+        (("logit_check.py", "abs(one - other) <= _SAME_SCALE * abs(other)", "one > 0"),),
         ("tests/test_cosine_heads.py::test_another_scale_is_told",),
     ),
     Mutant(
@@ -934,6 +944,16 @@ MUTANTS = (
         "says nothing to those whose model caps its logits",
         (("model_settings.py", 'cap is not None and response.link in {"softmax", "sigmoid"}', "False"),),
         (f"{MONITOR}::TestSetup::test_a_configuration_that_caps_logits_is_told_of",),
+    ),
+    Mutant(
+        "asks of every device whether it rounds",
+        (("sources.py", "torch.amp.is_autocast_available(device_type) and ", ""),),
+        ("tests/test_observer.py::test_a_call_on_a_device_that_knows_no_autocast_is_seen_without_harm",),
+    ),
+    Mutant(
+        "takes a layer of the user's own for as large as its weight, whatever it says",
+        (("cosine_heads.py", "    return dim == num_in and num_labels % num_out == 0\n", "    return True\n"),),
+        ("tests/test_head.py::test_a_layer_of_the_user_s_own_is_as_large_as_it_says",),
     ),
 )
 

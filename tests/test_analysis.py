@@ -90,6 +90,24 @@ def test_every_kind_of_file_gives_the_numbers_of_the_callback(settings: dict[str
     assert report.step == (96 if checkpoint.suffix == ".ckpt" else 0)
 
 
+def test_an_array_may_be_called_anything(trained: Trained, tmp_path: Path) -> None:
+    """Only cosine heads hold labels in columns."""
+    folder, report, seen = trained
+    np.savez(tmp_path / "w.npz", W=np.load(folder / "weight.npy"))
+    found = analyze(tmp_path / "w.npz", thresholds=FEW)
+    torch.testing.assert_close(found.rungs["centered_cosine"], report.rungs["centered_cosine"], rtol=1e-5, atol=1e-5)
+    assert seen
+
+
+def test_logits_in_half_precision_are_explained_and_others_not(trained: Trained) -> None:
+    """Wider numbers that hold no more digits count as such; those that do are held to what they hold."""
+    folder, _, seen = trained
+    f, z = seen["embeddings"], seen["logits"]
+    for logits, is_changed in ((z, False), (z.bfloat16().float(), False), (z.half().float(), False), (1.004 * z, True)):
+        remarks = analyze(folder / "last.ckpt", head="head", embeddings=f, logits=logits, thresholds=FEW).remarks
+        assert ("logits" in remarks) == is_changed
+
+
 def test_tensors_do_as_well(trained: Trained) -> None:
     folder, of_monitor, seen = trained
     assert_same(analyze(folder / "last.ckpt", embeddings=seen["embeddings"], thresholds=FEW), of_monitor)

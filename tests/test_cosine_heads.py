@@ -159,6 +159,49 @@ def test_rounding_to_half_precision_hides_nothing() -> None:
         assert seen.logits is not None
 
 
+@pytest.mark.parametrize("num_labels", [2, 3, 4])
+def test_few_labels_with_a_margin_are_known_by_the_scale(num_labels: int) -> None:
+    module = ArcFace(num_labels, 5, s=8.0, m=0.3)
+    assert observed(module, FACES, torch.arange(20) % num_labels).problem is None
+    assert "no multiple" in (observed(nn.Linear(5, num_labels), FACES).problem or "")
+
+
+def test_an_output_of_another_size_is_told() -> None:
+    """It is no head: what it holds is not what labels have."""
+    module = attributed(ArcFace(7, 5, s=8.0), forward=lambda embedding: embedding)
+    seen = observed(module, FACES)
+    assert seen.logits is None
+    assert seen.problem == "its output has 5 labels and its weight 7: they do not belong together"
+
+
+@pytest.mark.parametrize("scale", [0.0, -3.0, math.nan])
+def test_a_learnt_scale_may_be_anything(scale: float) -> None:
+    """Logits are those of the model; what cosines alone tell stays as it is."""
+    module = attributed(ArcFace(8, 5, s=1.0), s=nn.Parameter(torch.tensor(scale)))
+    head = Head("head", module.eval(), "its path", Response("cosine", None, 1.0), scale_name="s")
+    observer = HeadObserver(head)
+    observer.arm()
+    logits = module(FACES)
+    seen = observer.take(1024, torch.Generator())
+    assert seen is not None
+    assert seen.problem is None
+    assert seen.logits is not None
+    torch.testing.assert_close(seen.logits, logits.detach(), rtol=1e-5, atol=1e-5, equal_nan=True)
+    assert seen.response is not None
+    assert seen.response.rows(head.unembedding).isfinite().all()
+
+
+def test_a_linear_layer_is_called_by_name_too() -> None:
+    class Cosines(nn.Linear):
+        @override
+        def forward(self, embedding: Tensor, targets: Tensor | None = None) -> Tensor:
+            return nn.functional.linear(nn.functional.normalize(embedding), nn.functional.normalize(self.weight))
+
+    seen = observed(Cosines(5, 8), targets=TARGETS, embedding=FACES)
+    assert seen.problem is None
+    assert seen.embedding is not None
+
+
 def test_inputs_that_are_not_finite_are_no_difference() -> None:
     faces = FACES.clone()
     faces[3, 1], faces[4, 0] = math.nan, math.inf
@@ -297,9 +340,11 @@ def modules(**parts: nn.Module) -> nn.ModuleDict:
     [
         (modules(body=nn.Linear(6, 5), mix=Extra(5, 5), head=ArcFace(12, 5, s=8.0)), "head"),
         (modules(mix=Extra(6, 5), fc=nn.Linear(5, 12)), "fc"),
+        (modules(body=nn.Linear(6, 5), only=Extra(5, 12)), "only"),
         (modules(margin=ArcFace(12, 5, s=8.0), body=nn.Linear(6, 5)), "margin"),
         (modules(body=nn.Linear(6, 5), margin=parametrizations.orthogonal(ArcFace(5, 5, s=8.0))), "margin"),
         (modules(one=ArcFace(8, 5, s=8.0), head=ArcFace(8, 5, s=8.0)), "head"),
+        (modules(body=nn.Linear(6, 5), loss=type("Loss", (ArcFace, nn.CrossEntropyLoss), {})(12, 5, s=8.0)), "loss"),
         (modules(positions=type("Positions", (nn.Embedding,), {})(9, 5), fc=nn.Linear(5, 8)), "fc"),
         (modules(norm=type("Norm", (nn.LayerNorm,), {})((4, 5)), fc=nn.Linear(5, 8)), "fc"),
     ],
@@ -319,6 +364,9 @@ def test_paths_lead_to_rows_as_they_lead_to_layers() -> None:
     )
     with pytest.raises(HeadError, match=re.escape(f"{near}Such modules: 'inner.margin'")):
         find_head(model, "inner.margn", has_cosines=True)
+    blocks = modules(body=nn.Linear(6, 5), attention=Extra(5, 7), last=nn.Linear(5, 8))
+    with pytest.raises(HeadError, match=r"equally good. Pass one of head='attention' \(Extra 5→7\), head='last' \(Linear 5→8\)."):
+        find_head(blocks, has_cosines=True)
     several = modules(one=ArcFace(8, 5, s=8.0), two=ArcFace(8, 5, s=8.0))
     with pytest.raises(HeadError, match=r"equally good. Pass one of head='one' \(ArcFace 5→8\), head='two' \(ArcFace 5→8\)."):
         find_head(several, has_cosines=True)
@@ -349,10 +397,36 @@ def test_rows_that_lie_in_columns_are_turned(name: str, dim: int) -> None:
     assert torch.equal(head.unembedding, getattr(module, name).T)
 
 
-def test_a_w_that_says_nothing_has_a_row_for_each_label() -> None:
-    module = Columns(8, 5, "W")
-    del module.num_classes
-    assert find_head(modules(loss=module), has_cosines=True).num_labels == 5
+SIZES: list[dict[str, int]] = [
+    *({name: 8} for name in ("num_classes", "out_features", "num_labels", "n_classes", "classnum")),
+    *({name: 5} for name in ("in_features", "embedding_size", "embedding_dim", "in_feats", "feat_dim")),
+]
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("name", ["weight", "W", "kernel"])
+def test_what_a_module_says_of_its_sizes_decides(name: str, sizes: dict[str, int]) -> None:
+    """Whatever the name."""
+    for shape in ((8, 5), (5, 8)):
+        rows = nn.Parameter(torch.randn(shape))
+        head = Head("head", attributed(type("Rows", (nn.Module,), {})(), **{name: rows}, **sizes), "its path")
+        assert (head.num_labels, head.embedding_dim) == (8, 5)
+        assert torch.equal(head.unembedding, rows if shape == (8, 5) else rows.T)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("weight", (8, 5)), ("W", (5, 8)), ("kernel", (5, 8))])
+def test_where_nothing_is_said_the_name_decides_and_a_call_tells_if_that_was_wrong(name: str, shape: tuple[int, int]) -> None:
+    usual, other = (
+        attributed(
+            type("Rows", (nn.Module,), {"forward": lambda self, embedding, targets=None: embedding.sum()})(), **{name: rows}
+        )
+        for rows in (nn.Parameter(torch.randn(shape)), nn.Parameter(torch.randn(shape[::-1])))
+    )
+    assert observed(usual, FACES).problem is None
+    turned = observed(other, FACES, TARGETS).problem
+    what = "columns" if name == "weight" else "rows"
+    text = f"its `{name}` for 5 labels of 8 dimensions was called with embeddings of 5, so it seems to hold labels in {what}: "
+    assert (turned or "").startswith(text)
 
 
 def test_several_rows_a_label_are_refused() -> None:

@@ -112,6 +112,26 @@ def test_of_several_last_layers_the_one_with_a_usual_name_is_found(name: str, pr
         assert (head.path, head.found_by) == (f"{prefix}{name}", "its name")
 
 
+def test_a_layer_of_the_user_s_own_is_as_large_as_it_says() -> None:
+    """However its weight lies."""
+
+    class GraphConvolution(nn.Module):
+        def __init__(self, in_features: int, out_features: int) -> None:
+            super().__init__()
+            self.in_features, self.out_features = in_features, out_features
+            self.weight = nn.Parameter(torch.randn(in_features, out_features))
+
+    class Gated(GraphConvolution):
+        def __init__(self, in_features: int, out_features: int) -> None:
+            super().__init__(in_features, out_features)
+            self.weight = nn.Parameter(torch.randn(9, 7))  # of the gates
+
+    for kind in (GraphConvolution, Gated):
+        model = model_of(a=nn.Linear(6, 16), mix=kind(16, 10), b=nn.Linear(10, 3))
+        for has_cosines in (False, True):
+            assert find_head(model, has_cosines=has_cosines).path == "b"
+
+
 def test_a_head_built_before_its_body_is_found_by_its_name() -> None:
     assert find_head(model_of(head=nn.Linear(8, 3), body=nn.Linear(4, 8))).path == "head"
 

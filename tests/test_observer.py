@@ -601,3 +601,25 @@ def test_of_large_logits_written_in_place_a_part_tells_whether_they_were_changed
     torch.testing.assert_close(seen.logits, wanted)
     assert (seen.problem is None) == (what == "nothing")
     observer.detach()
+
+
+def test_a_call_on_a_device_that_knows_no_autocast_is_seen_without_harm() -> None:
+    """A count of operations, for example."""
+    layer = random_layer()
+    observer = observer_of(layer)
+    observer.arm()
+    meta = {name: weight.to("meta") for name, weight in layer.state_dict().items()}
+    torch.func.functional_call(layer, meta, (torch.empty(3, 4, device="meta"),))
+    layer(random_inputs())
+    torch.testing.assert_close(take(observer).embedding, random_inputs())
+
+
+def test_what_was_rounded_in_an_earlier_call_says_nothing_of_a_later_one() -> None:
+    layer = random_layer()
+    observer = observer_of(layer)
+    observer.arm()
+    with torch.autocast("cpu", torch.bfloat16):
+        layer(random_inputs())
+    assert observer._first.in_half
+    layer(random_inputs())
+    assert not observer._first.in_half

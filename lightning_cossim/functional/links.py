@@ -81,7 +81,10 @@ class Response:
 
     def rows(self, unembedding: Tensor) -> Tensor:
         """The rows (K, D) as the link sees them: to a cosine, all are as long as its scale (1, if that is not known)."""
-        return unit_rows(unembedding).mul_(self.link_scale or 1.0) if self.link == "cosine" else unembedding
+        if self.link != "cosine":
+            return unembedding
+        scale = abs(self.link_scale or 1.0)  # one that is learnt may be anything
+        return unit_rows(unembedding).mul_(scale if math.isfinite(scale) else 1.0)
 
     def inputs(self, embedding: Tensor) -> Tensor:
         """The embeddings (N, D) as the link sees them."""
@@ -104,9 +107,11 @@ class Response:
             return self.of_output(z_NK)
         # Rows at length 1 would be a copy of the largest thing here.
         length_K = torch.linalg.vector_norm(W_KD, dim=1, dtype=working_dtype(W_KD))
-        return z_NK.mul_((self.link_scale / length_K).masked_fill_(length_K == 0, 0).to(z_NK))
+        return z_NK.mul_((self.link_scale / length_K).masked_fill_(length_K < _SHORTEST, 0).to(z_NK))
 
 
+_SHORTEST: Final = 1e-30
+"""A row that is shorter has no direction that float32 could tell."""
 PLAIN: Final = Response()
 """Of an ordinary linear layer."""
 
@@ -115,4 +120,4 @@ def unit_rows(rows: Tensor) -> Tensor:
     """Rows at length 1, zero where they are zero, in float32 or better: however large or small, they do not overflow."""
     rows = rows.detach().to(result_dtype(rows))
     size = rows.abs().amax(dim=1, keepdim=True) if rows.shape[1] else rows
-    return nn.functional.normalize(rows / size.clamp(min=1e-30), dim=1)
+    return nn.functional.normalize(rows / size.clamp(min=_SHORTEST), dim=1)
