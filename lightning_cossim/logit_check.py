@@ -79,7 +79,8 @@ def multiple_of_cosines(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> float |
         if multiple and math.isfinite(multiple):
             wrong_NK = (seen_NK / multiple - cosine_NK).abs() > _SAME_COSINE
             if (wrong_NK.sum(dim=1) <= (z_NK.shape[1] > 1)).all():
-                return multiple
+                telling_NK = large_NK & ~wrong_NK
+                return float((seen_NK[telling_NK] / cosine_NK[telling_NK]).median()) if telling_NK.any() else multiple
     whole = found != 0 and math.isfinite(found) and bool(((seen_NK / found - cosine_NK).abs() <= _SAME_COSINE).all())
     return found if whole else 0.0
 

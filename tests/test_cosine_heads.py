@@ -110,6 +110,7 @@ def test_another_scale_is_told() -> None:
     seen = observed(ArcFace(8, 5, s=30.0), FACES)
     assert seen.problem == "its output is 30 times the cosines, and `link_scale` is 8: probabilities are those of the latter"
     assert seen.logits is not None
+    assert "its output is 8.06 times the cosines" in (observed(ArcFace(8, 5, s=8.06), FACES).problem or ""), "small ones too"
     assert observed(ArcFace(8, 5, s=1.0), FACES).problem is None
     assert observed(ArcFace(8, 5, s=8.0).bfloat16(), FACES.bfloat16()).problem is None
 
