@@ -667,8 +667,8 @@ MUTANTS = (
         (
             (
                 "window.py",
-                "        if not metric.update_count:  # this process saw nothing; the weights still have their say\n    ",
-                "",
+                "        if not metric.update_count:  # this process saw nothing; the weights still have their say\n",
+                "        if True:\n",
             ),
         ),
         ("tests/compatibility/test_execution.py::test_a_user_gets_what_the_table_says",),
