@@ -87,7 +87,8 @@ class LabelSimilarityMonitor(Callback):
     without it. Where a step calls the head several times, its last call counts.
 
     Args:
-        head: dotted path of the final linear layer in the LightningModule, "model.fc" for example; default: found by itself.
+        head: dotted path of the final linear layer in the LightningModule, "model.fc" for example, or of what holds the rows of a
+            cosine head; default: found by itself.
         link: from the head to probabilities: "softmax"; "softcap", where a tanh bends the logits before it; "cosine", where they
             are cosines times a scale (ArcFace and its like, whose margins are no part of it); or "sigmoid" for labels that do
             not exclude one another (multi-label).
