@@ -192,6 +192,10 @@ def _reachability(
 def _live(unembedding: Tensor, bias: Tensor | None) -> Tensor:
     """(K,), the labels whose row and bias are finite."""
     live_K = live_labels(unembedding, None)
+    if not unembedding.shape[1]:
+        raise InputError(
+            expected("unembedding", "to have dimensions", tuple(unembedding.shape), "Without any, no input tells labels apart.")
+        )
     if bias is None:
         return live_K
     if bias.shape != live_K.shape or not bias.is_floating_point():

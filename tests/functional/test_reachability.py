@@ -582,6 +582,11 @@ def test_what_pairs_cannot_be_asked(pairs: Tensor, text: str) -> None:
 
 
 def test_a_vector_is_no_head() -> None:
+    none = "Expected `unembedding` to have dimensions, got (4, 0). Without any, no input tells labels apart."
+    with pytest.raises(InputError, match=re.escape(none)):
+        label_reachability(torch.zeros(4, 0))
+    with pytest.raises(InputError, match=re.escape(none)):
+        pair_reachability(torch.zeros(4, 0), pairs=torch.tensor([[0, 1]]))
     text = "Expected `unembedding` of shape (K, D), got (3,). Pass the head's weight, for example `model.head.weight`."
     for call in (label_reachability, lambda W: pair_reachability(W, pairs=torch.tensor([[0, 1]]))):
         with pytest.raises(InputError, match=re.escape(text)):
