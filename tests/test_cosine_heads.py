@@ -18,13 +18,7 @@ from lightning_cossim.functional.links import Response
 from lightning_cossim.head import Head, find_head
 from lightning_cossim.observation import Observation
 from lightning_cossim.observer import HeadObserver
-from tests.toys import ArcFace, Faces
-
-
-def attributed(module: nn.Module, **attributes: Any) -> nn.Module:
-    for name, value in attributes.items():
-        setattr(module, name, value)
-    return module
+from tests.toys import ArcFace, Faces, attributed
 
 
 class Bare(nn.Module):

@@ -33,10 +33,10 @@ from lightning_cossim.observer import HeadObserver
 from lightning_cossim.reporting.tags import scalars
 from tests import reference
 from tests.tensorboard_plugin.test_written import events
-from tests.test_cosine_heads import FACES, Bare, attributed
+from tests.test_cosine_heads import FACES, Bare
 from tests.test_reach import corners
 from tests.test_vocabulary import D, assert_same, inputs_of, seen_of, summary_of, whole_report
-from tests.toys import ALWAYS, FEW, ArcFace, Batch, Capped, Faces, MemoryLogger, Toy, loader, trainer
+from tests.toys import ALWAYS, FEW, ArcFace, Batch, Capped, Faces, MemoryLogger, Toy, attributed, loader, trainer
 
 K = 12
 LINKS: dict[Link, tuple[type[Toy], dict[str, Any]]] = {
@@ -221,7 +221,7 @@ def test_a_scale_is_looked_up_in_the_head(build: Any, wanted: float, name: str, 
 def test_a_number_that_is_nowhere_is_asked_for_before_any_training(link: Link, text: str) -> None:
     model = Toy()
     if link == "cosine":
-        model.head = attributed(Bare(), scale=torch.ones(3), s=True)  # type: ignore[assignment]
+        attributed(model, head=attributed(Bare(), scale=torch.ones(3), s=True))
     with pytest.raises(InputError, match=re.escape(text)):
         trainer(callbacks=[LabelSimilarityMonitor(link=link)]).fit(model, loader())
     assert model.batches_seen == 0
@@ -285,7 +285,7 @@ def test_another_cap_is_told() -> None:
 
 def test_a_cap_beside_another_one_in_the_configuration_is_told() -> None:
     model = Capped()
-    model.body.config = SimpleNamespace(final_logit_softcapping=2.0)  # type: ignore[assignment]
+    attributed(model.body, config=SimpleNamespace(final_logit_softcapping=2.0))
     for cap in (2.0, 50.0):
         with warnings.catch_warnings(record=True) as record:
             warnings.simplefilter("always")
@@ -303,7 +303,7 @@ class Learning(Faces):
 
     def __init__(self, num_labels: int = 8) -> None:
         super().__init__(num_labels)
-        self.head.s = nn.Parameter(torch.tensor(4.0))  # type: ignore[assignment]
+        attributed(self.head, s=nn.Parameter(torch.tensor(4.0)))
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_a_learnt_scale_is_that_of_the_moment(labels: LabelSelection) -> None:
     pl.seed_everything(0, verbose=False)
     model, monitor = Learning(K), LabelSimilarityMonitor(link="cosine", labels=labels, thresholds=FEW)
     trainer(callbacks=[monitor], max_epochs=4).fit(model, loader(256, num_labels=K), loader(128, num_labels=K))
-    scale = model.head.s.item()  # type: ignore[attr-defined]
+    scale = model.head.get_parameter("s").item()
     assert abs(scale - 4) > 0.2, "it has learnt"
     W, f, z = (tensor.double().numpy() for tensor in validated(model.eval()))
     report = monitor.last_report["val"]
@@ -438,7 +438,7 @@ def decided(link: Link) -> tuple[Toy, GapReport]:
     pl.seed_everything(0, verbose=False)
     model = kind(30)
     model.body = nn.Sequential(nn.Linear(6, 2))
-    model.head = nn.Linear(2, 30, bias=False) if link == "softcap" else ArcFace(30, 2, s=8.0)  # type: ignore[assignment]
+    attributed(model, head=nn.Linear(2, 30, bias=False) if link == "softcap" else ArcFace(30, 2, s=8.0))
     schedule = Schedule(reachability="fit_end")
     monitor = LabelSimilarityMonitor(link=link, schedule=schedule, thresholds=FEW, display=ALWAYS, **numbers)
     trainer(callbacks=[monitor], max_epochs=1).fit(model, loader(256, num_labels=30), loader(128, num_labels=30))

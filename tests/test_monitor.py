@@ -30,7 +30,7 @@ from lightning_cossim.reporting.tags import GAPS, SCALARS
 from lightning_cossim.sources import Tap
 from lightning_cossim.watch import HeadWatch
 from tests import reference
-from tests.toys import ALWAYS, FEW, NUM_LABELS, EveryThirdBatch, MemoryLogger, Toy, TwoOptimizers, loader, trainer
+from tests.toys import ALWAYS, FEW, NUM_LABELS, EveryThirdBatch, MemoryLogger, Toy, TwoOptimizers, attributed, loader, trainer
 
 EVERY_BATCH = Schedule(train_every_n_steps=1, train_batches=1)
 
@@ -658,7 +658,7 @@ class TestSetup:
         cases: list[dict[str, Any]] = [{}, {"logits_from": "head"}]
         for sources in cases:
             model = Toy()
-            model.body.config = SimpleNamespace(**config)  # type: ignore[assignment]
+            attributed(model.body, config=SimpleNamespace(**config))
             with warnings.catch_warnings(record=True) as record:
                 warnings.simplefilter("always")
                 fit(model, LabelSimilarityMonitor(**sources))
@@ -675,7 +675,7 @@ class TestSetup:
     def test_a_configuration_that_caps_logits_is_told_of(self, link: Link, sources: dict[str, Any]) -> None:
         """Wherever the final ones are seen: what is centered would be false all the same. Unless the link says it."""
         model = Toy()
-        model.body.config = SimpleNamespace(final_logit_softcapping=30.0)  # type: ignore[assignment]
+        attributed(model.body, config=SimpleNamespace(final_logit_softcapping=30.0))
         with warnings.catch_warnings(record=True) as record:
             warnings.simplefilter("always")
             fit(model, LabelSimilarityMonitor(link=link, **sources))

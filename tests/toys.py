@@ -22,6 +22,13 @@ Batch = list[Tensor]
 Loader = DataLoader[tuple[Tensor, ...]]
 
 
+def attributed(module: nn.Module, **attributes: Any) -> nn.Module:
+    """A module with other parts, numbers or functions than its class gives it."""
+    for name, value in attributes.items():
+        setattr(module, name, value)
+    return module
+
+
 class Toy(pl.LightningModule):
     """An MLP with dropout, which makes its training depend on the random numbers; it logs how many batches it has seen."""
 
@@ -87,7 +94,7 @@ class Faces(Toy):
 
     def __init__(self, num_labels: int = NUM_LABELS) -> None:
         super().__init__(num_labels)
-        self.head: ArcFace = ArcFace(num_labels, EMBEDDING_DIM, s=8.0)  # type: ignore[assignment]
+        attributed(self, head=ArcFace(num_labels, EMBEDDING_DIM, s=8.0))
 
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -153,7 +160,7 @@ class SegmentationToy(Toy):
     def __init__(self, num_labels: int = NUM_LABELS) -> None:
         super().__init__()
         self.body = nn.Sequential(nn.Conv2d(3, EMBEDDING_DIM, 3, padding=1), nn.Tanh(), nn.Dropout2d(0.2))
-        self.head = nn.Conv2d(EMBEDDING_DIM, num_labels, 1)  # type: ignore[assignment]
+        attributed(self, head=nn.Conv2d(EMBEDDING_DIM, num_labels, 1))
 
 
 def images(num_images: int = 24, batch_size: int = 4, num_labels: int = NUM_LABELS, seed: int = 0) -> Loader:
