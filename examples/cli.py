@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lightning_cossim import LabelSimilarityMonitor
-from lightning_cossim.demo import Classifier, digits
+from lightning_cossim.analysis.demo import Classifier, digits
 
 Loader = DataLoader[tuple[Tensor, ...]]
 

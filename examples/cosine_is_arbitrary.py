@@ -17,7 +17,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from lightning_cossim.demo import DIGITS, Classifier, digits
+from lightning_cossim.analysis.demo import DIGITS, Classifier, digits
 from lightning_cossim.functional import witness_translation
 from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.report import GapReport

@@ -10,7 +10,7 @@ the callback, and `print(monitor.last_report["val"])`.
 
 import argparse
 
-from lightning_cossim.demo import main
+from lightning_cossim.analysis.demo import main
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -7,12 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lightning_cossim.analysis import analyze
-    from lightning_cossim.config import Display, LabelSelection, Schedule
+    from lightning_cossim.analysis.analyze import analyze
+    from lightning_cossim.callback.monitor import LabelSimilarityMonitor
+    from lightning_cossim.config.settings import Display, LabelSelection, Schedule
+    from lightning_cossim.config.thresholds import Alert, Breach, Thresholds
     from lightning_cossim.errors import AlertRaised, LabelSimilarityError
-    from lightning_cossim.monitor import LabelSimilarityMonitor
     from lightning_cossim.report import GapReport
-    from lightning_cossim.thresholds import Alert, Breach, Thresholds
 
 __version__ = "0.1.0"
 
@@ -32,17 +32,17 @@ __all__ = [
 ]
 
 _HOME = {
-    "Alert": "thresholds",
+    "Alert": "config.thresholds",
     "AlertRaised": "errors",
-    "Breach": "thresholds",
-    "Display": "config",
+    "Breach": "config.thresholds",
+    "Display": "config.settings",
     "GapReport": "report",
-    "LabelSelection": "config",
+    "LabelSelection": "config.settings",
     "LabelSimilarityError": "errors",
-    "LabelSimilarityMonitor": "monitor",
-    "Schedule": "config",
-    "Thresholds": "thresholds",
-    "analyze": "analysis",
+    "LabelSimilarityMonitor": "callback.monitor",
+    "Schedule": "config.settings",
+    "Thresholds": "config.thresholds",
+    "analyze": "analysis.analyze",
 }
 
 

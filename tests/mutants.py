@@ -17,13 +17,13 @@ ROOT = Path(__file__).parent.parent
 COPIED = ("lightning_cossim", "tests", "examples", "pyproject.toml", "README.md")
 
 METRICS = "tests/metrics/test_metrics.py"
-MONITOR = "tests/test_monitor.py"
+MONITOR = "tests/callback/test_monitor.py"
 GAP = "tests/metrics/test_similarity_gap.py"
-VOCABULARY = "tests/test_vocabulary.py"
-RUNS = "tests/test_runs.py"
+VOCABULARY = "tests/capture/test_vocabulary.py"
+RUNS = "tests/callback/test_runs.py"
 TAB = "tests/tensorboard_plugin"
-REACH = "tests/functional/test_reachability.py"
-LINKS = "tests/test_links.py"
+REACH = "tests/functional/reachability/test_reachability.py"
+LINKS = "tests/callback/test_links.py"
 HEADS = "tests/compatibility/test_heads.py::test_a_user_gets_what_the_table_says"
 
 
@@ -109,7 +109,7 @@ MUTANTS = (
         "logs at the trainer's global step",
         (
             (
-                "monitor.py",
+                "callback/monitor.py",
                 '"step": self._steps.step, "dataloader_idx"',
                 '"step": trainer.global_step, "dataloader_idx"',
             ),
@@ -118,7 +118,7 @@ MUTANTS = (
     ),
     Mutant(
         "does not detach the hook",
-        (("monitor.py", "            session.end()\n", ""),),
+        (("callback/monitor.py", "            session.end()\n", ""),),
         (
             f"{MONITOR}::TestTouchesNothing::test_training_is_bit_identical",
             f"{MONITOR}::TestTouchesNothing::test_nothing_is_left_after_an_exception_in_the_users_step",
@@ -126,13 +126,19 @@ MUTANTS = (
     ),
     Mutant(
         "detaches only where all went well",
-        (("monitor.py", "        self._record_rest(trainer)\n        self._detach()", "        self._record_rest(trainer)"),),
+        (
+            (
+                "callback/monitor.py",
+                "        self._record_rest(trainer)\n        self._detach()",
+                "        self._record_rest(trainer)",
+            ),
+        ),
         (f"{MONITOR}::TestTouchesNothing::test_nothing_is_left_after_an_exception_in_the_users_step",),
     ),
     Mutant(
         "samples with the user's random numbers",
-        (("rows.py", "torch.randperm(len(index), generator=generator)", "torch.randperm(len(index))"),),
-        (f"{MONITOR}::TestTouchesNothing::test_training_is_bit_identical", "tests/test_observer.py"),
+        (("capture/sampling.py", "torch.randperm(len(index), generator=generator)", "torch.randperm(len(index))"),),
+        (f"{MONITOR}::TestTouchesNothing::test_training_is_bit_identical", "tests/capture/test_observer.py"),
     ),
     Mutant(
         "runs the softmax over the tracked labels only",
@@ -161,15 +167,21 @@ MUTANTS = (
     ),
     Mutant(
         "hands NaN to other callbacks",
-        (("reporting/scalars.py", " if math.isnan(value) else value for", " if False else value for"),),
+        (("loggers/scalars.py", " if math.isnan(value) else value for", " if False else value for"),),
         (
             f"{MONITOR}::TestScalars::test_what_is_undefined_is_neutral_for_callbacks_and_absent_from_loggers",
-            "tests/reporting/test_scalars.py",
+            "tests/loggers/test_scalars.py",
         ),
     ),
     Mutant(
         "counts the sanity check",
-        (("monitor.py", "else self.schedule.validation and not trainer.sanity_checking", "else self.schedule.validation"),),
+        (
+            (
+                "callback/monitor.py",
+                "else self.schedule.validation and not trainer.sanity_checking",
+                "else self.schedule.validation",
+            ),
+        ),
         (f"{MONITOR}::TestReports::test_nothing_comes_from_the_sanity_check",),
     ),
     Mutant(
@@ -216,29 +228,29 @@ MUTANTS = (
     ),
     Mutant(
         "lets the hook of a copied head hold what it sees",
-        (("sources.py", '"armed": False, "call": None, "_count"', '"_count"'),),
+        (("capture/taps.py", '"armed": False, "call": None, "_count"', '"_count"'),),
         (f"{MONITOR}::TestTouchesNothing::test_a_copy_of_the_head_can_be_made_in_a_step",),
     ),
     Mutant(
         "counts optimizer steps under manual optimization",
-        (("schedule.py", "self.step += self.in_batch if manual else global_step", "self.step += global_step"),),
-        (f"{MONITOR}::TestScalars::test_steps_are_those_of_the_users_own_curves", "tests/test_schedule.py"),
+        (("callback/schedule.py", "self.step += self.in_batch if manual else global_step", "self.step += global_step"),),
+        (f"{MONITOR}::TestScalars::test_steps_are_those_of_the_users_own_curves", "tests/callback/test_schedule.py"),
     ),
     Mutant(
         "leaves watched keys out when it is switched off",
-        (("monitor.py", "                self._reporter.publish_nothing(", "                print("),),
+        (("callback/monitor.py", "                self._reporter.publish_nothing(", "                print("),),
         (f"{MONITOR}::TestTouchesNothing::test_keys_that_others_watch_stay_when_the_monitor_is_switched_off",),
     ),
     Mutant(
         "compares every batch of a fit",
         (
             (
-                "schedule.py",
+                "callback/schedule.py",
                 "            self.next_due = step + self.every_n_steps\n        return self.batches_left > 0\n",
                 "            self.next_due = step + self.every_n_steps\n        return True\n",
             ),
         ),
-        ("tests/test_schedule.py",),
+        ("tests/callback/test_schedule.py",),
     ),
     Mutant(
         "ranks overlaps by the rounding of their sums",
@@ -263,8 +275,8 @@ MUTANTS = (
     ),
     Mutant(
         "tells a problem anew in every batch",
-        (("watch.py", 're.sub(r"\\d+", "#", seen.problem)', "seen.problem"),),
-        ("tests/test_runs.py::test_targets_of_another_number_are_told_once",),
+        (("capture/collector.py", 're.sub(r"\\d+", "#", seen.problem)', "seen.problem"),),
+        ("tests/callback/test_runs.py::test_targets_of_another_number_are_told_once",),
     ),
     Mutant(
         "splits the halves by the row in the batch",
@@ -307,7 +319,7 @@ MUTANTS = (
         "writes zero for what a sigmoid head does not have",
         (
             (
-                "reporting/publisher.py",
+                "loggers/publisher.py",
                 '        if report.stage == "val":\n',
                 "        values.setdefault('common_mode_ratio', 0.0)\n        if report.stage == 'val':\n",
             ),
@@ -316,32 +328,32 @@ MUTANTS = (
     ),
     Mutant(
         "counts positions that have no target",
-        (("watch.py", "generator, self._counted, weights)", "generator, None, weights)"),),
+        (("capture/collector.py", "generator, self._counted, weights)", "generator, None, weights)"),),
         (f"{RUNS}::test_positions_of_sequences_are_inputs_and_padding_is_not",),
     ),
     Mutant(
         "draws positions instead of whole sequences",
-        (("rows.py", "    if len(shape) == 2:\n", "    if len(shape) == 7:\n"),),
-        ("tests/test_rows.py::test_sequences_stay_whole", "tests/test_observer.py"),
+        (("capture/sampling.py", "    if len(shape) == 2:\n", "    if len(shape) == 7:\n"),),
+        ("tests/capture/test_sampling.py::test_sequences_stay_whole", "tests/capture/test_observer.py"),
     ),
     Mutant(
         "takes the labels of a convolution from its last dimension",
-        (("head.py", "return -1 - len(kernel) if", "return -1 if"),),
-        ("tests/test_head.py", "tests/test_observer.py", f"{RUNS}::test_pixels_of_images_are_inputs"),
+        (("capture/head.py", "return -1 - len(kernel) if", "return -1 if"),),
+        ("tests/capture/test_head.py", "tests/capture/test_observer.py", f"{RUNS}::test_pixels_of_images_are_inputs"),
     ),
     Mutant(
         "looks at a parametrized weight in training",
-        (("layers.py", "for part in module.modules() if part.training]", "for part in ()]"),),
+        (("capture/layers.py", "for part in module.modules() if part.training]", "for part in ()]"),),
         (
-            "tests/test_head.py::test_looking_at_a_parametrized_weight_leaves_no_trace",
-            "tests/test_observer.py::test_a_parametrized_head_in_training_is_seen_as_it_computed",
+            "tests/capture/test_head.py::test_looking_at_a_parametrized_weight_leaves_no_trace",
+            "tests/capture/test_observer.py::test_a_parametrized_head_in_training_is_seen_as_it_computed",
             f"{RUNS}::test_training_is_bit_identical",
         ),
     ),
     Mutant(
         "looks at a parametrized weight through the cache",
-        (("layers.py", "weight = _whole(parametrizations().detach())", "weight = layer.weight"),),
-        ("tests/test_head.py::test_looking_at_a_parametrized_weight_leaves_no_trace",),
+        (("capture/layers.py", "weight = _whole(parametrizations().detach())", "weight = layer.weight"),),
+        ("tests/capture/test_head.py::test_looking_at_a_parametrized_weight_leaves_no_trace",),
     ),
     Mutant(
         "lets a cast of the model narrow the sums",
@@ -363,7 +375,7 @@ MUTANTS = (
         "goes on with the random numbers of the window before",
         (
             (
-                "window.py",
+                "capture/window.py",
                 "        self.generator = torch.Generator().manual_seed(seed)\n",
                 "        Window.generator = getattr(Window, 'generator', torch.Generator().manual_seed(seed))\n",
             ),
@@ -372,7 +384,7 @@ MUTANTS = (
     ),
     Mutant(
         "says in every window what is odd about the head",
-        (("watch.py", "if (stage, kind) not in self._told:", "if kind:"),),
+        (("capture/collector.py", "if (stage, kind) not in self._told:", "if kind:"),),
         (f"{RUNS}::test_padding_is_named_once_in_a_stage",),
     ),
     Mutant(
@@ -384,7 +396,7 @@ MUTANTS = (
         "reads embeddings with weights that have moved on",
         (
             (
-                "vocabulary/window.py",
+                "capture/vocabulary_window.py",
                 "        if self._snapshot is not None:\n            self._keep_no_embeddings()\n",
                 "",
             ),
@@ -393,27 +405,27 @@ MUTANTS = (
     ),
     Mutant(
         "takes what was kept of a vocabulary for all there is",
-        (("functional/sparse_overlap.py", "torch.minimum(sums_P + self._left_out(pairs), at_most_P)", "sums_P"),),
+        (("functional/sampled/sparse_overlap.py", "torch.minimum(sums_P + self._left_out(pairs), at_most_P)", "sums_P"),),
         (f"{VOCABULARY}::test_overlaps_of_a_few_labels_an_input_are_too_small_by_no_more_than_is_said",),
     ),
     Mutant(
         "bounds what was left out by the inputs that kept neither label",
-        (("functional/sparse_overlap.py", "both_P + without_i_P + without_j_P", "both_P"),),
+        (("functional/sampled/sparse_overlap.py", "both_P + without_i_P + without_j_P", "both_P"),),
         (f"{VOCABULARY}::test_overlaps_of_a_few_labels_an_input_are_too_small_by_no_more_than_is_said",),
     ),
     Mutant(
         "lets pairs that were drawn stand for themselves alone",
-        (("functional/stratified.py", "    weight[order >= len(wanted)] = (total - len(wanted)) / num_random\n", ""),),
-        ("tests/functional/test_stratified.py", f"{VOCABULARY}::test_a_sample_stands_for_all_pairs"),
+        (("functional/sampled/stratified.py", "    weight[order >= len(wanted)] = (total - len(wanted)) / num_random\n", ""),),
+        ("tests/functional/sampled/test_stratified.py", f"{VOCABULARY}::test_a_sample_stands_for_all_pairs"),
     ),
     Mutant(
         "keeps the first inputs of a long run",
-        (("vocabulary/window.py", "        self._stride *= 2\n", ""),),
+        (("capture/vocabulary_window.py", "        self._stride *= 2\n", ""),),
         (f"{VOCABULARY}::test_of_very_many_inputs_an_even_sample_is_kept",),
     ),
     Mutant(
         "flags look-alikes that may be none",
-        (("thresholds.py", "report.gap + may_be_P < -thresholds.lookalike", "report.gap < -thresholds.lookalike"),),
+        (("config/thresholds.py", "report.gap + may_be_P < -thresholds.lookalike", "report.gap < -thresholds.lookalike"),),
         (f"{VOCABULARY}::test_a_look_alike_is_one_only_if_it_is_in_any_case",),
     ),
     Mutant(
@@ -434,239 +446,257 @@ MUTANTS = (
     ),
     Mutant(
         "acts at every breach once the patience has ended",
-        (("alerts.py", "if self.counts[number] == alert.patience:", "if self.counts[number] >= alert.patience:"),),
-        ("tests/test_alerts.py", "tests/test_acting.py"),
+        (("report/alerts.py", "if self.counts[number] == alert.patience:", "if self.counts[number] >= alert.patience:"),),
+        ("tests/report/test_alerts.py", "tests/callback/test_acting.py"),
     ),
     Mutant(
         "takes an undefined value for a recovery",
-        (("alerts.py", "            if math.isnan(value):\n                continue\n", ""),),
-        ("tests/test_alerts.py", "tests/test_acting.py"),
+        (("report/alerts.py", "            if math.isnan(value):\n                continue\n", ""),),
+        ("tests/report/test_alerts.py", "tests/callback/test_acting.py"),
     ),
     Mutant(
         "counts breaches that are not in a row",
-        (("alerts.py", "if alert.is_breached_by(value) else 0\n", "if alert.is_breached_by(value) else self.counts[number]\n"),),
-        ("tests/test_alerts.py", "tests/test_acting.py"),
+        (
+            (
+                "report/alerts.py",
+                "if alert.is_breached_by(value) else 0\n",
+                "if alert.is_breached_by(value) else self.counts[number]\n",
+            ),
+        ),
+        ("tests/report/test_alerts.py", "tests/callback/test_acting.py"),
     ),
     Mutant(
         "evaluates alerts without a verdict",
         (
             (
-                "thresholds.py",
+                "config/thresholds.py",
                 "if not thresholds.alerts or no_verdict(report, thresholds) is not None:",
                 "if not thresholds.alerts:",
             ),
         ),
-        ("tests/test_thresholds.py", "tests/test_alerts.py", "tests/test_acting.py"),
+        ("tests/report/test_verdicts.py", "tests/report/test_alerts.py", "tests/callback/test_acting.py"),
     ),
     Mutant(
         "takes an alert that raises for a fault of its own",
-        (("monitor.py", "        except AlertRaised:  # what the user asked for\n            raise\n", ""),),
-        ("tests/test_acting.py::test_the_fit_ends_at_the_step_that_the_series_says",),
+        (("callback/monitor.py", "        except AlertRaised:  # what the user asked for\n            raise\n", ""),),
+        ("tests/callback/test_acting.py::test_the_fit_ends_at_the_step_that_the_series_says",),
     ),
     Mutant(
         "lets every process decide for itself",
         (
             (
-                "reporter.py",
+                "callback/report_queue.py",
                 "processes.from_first((report.scalars, alert_values(report, self.thresholds)))",
                 "(report.scalars, alert_values(report, self.thresholds))",
             ),
         ),
-        ("tests/test_processes.py::test_processes_that_see_different_things_end_together",),
+        ("tests/callback/test_processes.py::test_processes_that_see_different_things_end_together",),
     ),
     Mutant(
         "forgets the breaches before a resume",
-        (("reporter.py", "            self._counters[window].restore(counts)\n", ""),),
-        ("tests/test_acting.py::test_counts_begin_anew_with_another_fit_and_go_on_after_a_resume",),
+        (("callback/report_queue.py", "            self._counters[window].restore(counts)\n", ""),),
+        ("tests/callback/test_acting.py::test_counts_begin_anew_with_another_fit_and_go_on_after_a_resume",),
     ),
     Mutant(
         "lets a validation before the fit use up an alert",
-        (("reporter.py", 'counter) if trainer.state.fn == "fit" else counter', "counter)"),),
-        ("tests/test_acting.py::test_runs_of_their_own_take_no_part_in_what_a_fit_counts",),
+        (("callback/report_queue.py", 'counter) if trainer.state.fn == "fit" else counter', "counter)"),),
+        ("tests/callback/test_acting.py::test_runs_of_their_own_take_no_part_in_what_a_fit_counts",),
     ),
     Mutant(
         "goes on past an alert that stopped the run",
-        (("alerts.py", 'same["count"] if alert.action == "warn" else min(same["count"], alert.patience - 1)', 'same["count"]'),),
-        ("tests/test_acting.py::test_a_fit_that_was_stopped_stops_again_after_a_resume",),
+        (
+            (
+                "report/alerts.py",
+                'same["count"] if alert.action == "warn" else min(same["count"], alert.patience - 1)',
+                'same["count"]',
+            ),
+        ),
+        ("tests/callback/test_acting.py::test_a_fit_that_was_stopped_stops_again_after_a_resume",),
     ),
     Mutant(
         "counts the breaches of another fit",
-        (("reporter.py", "        self._counters.clear()\n", ""),),
-        ("tests/test_acting.py::test_counts_begin_anew_with_another_fit_and_go_on_after_a_resume",),
+        (("callback/report_queue.py", "        self._counters.clear()\n", ""),),
+        ("tests/callback/test_acting.py::test_counts_begin_anew_with_another_fit_and_go_on_after_a_resume",),
     ),
     Mutant(
         "looks at no more inputs than the schedule says",
-        (("schedule.py", "    while inputs and length < MAX_WINDOW:\n", "    while False:\n"),),
-        ("tests/test_schedule.py", f"{MONITOR}::TestReports::test_a_window_has_the_inputs_that_a_verdict_needs"),
+        (("callback/schedule.py", "    while inputs and length < MAX_WINDOW:\n", "    while False:\n"),),
+        ("tests/callback/test_schedule.py", f"{MONITOR}::TestReports::test_a_window_has_the_inputs_that_a_verdict_needs"),
     ),
     Mutant(
         "goes by the inputs of its own process",
         (
             (
-                "monitor.py",
+                "callback/monitor.py",
                 'return sum(session.processes.each(session.watch.num_looked_at.get("train", 0)))',
                 'return session.watch.num_looked_at.get("train", 0)',
             ),
         ),
-        ("tests/test_processes.py::test_a_fit_of_several_processes_reports_as_one_does",),
+        ("tests/callback/test_processes.py::test_a_fit_of_several_processes_reports_as_one_does",),
     ),
     Mutant(
         "takes the last batch of an epoch for as large as the others",
-        (("schedule.py", "ends = 0 if math.isinf(per_epoch) else (phase + length) // per_epoch", "ends = 0"),),
-        ("tests/test_schedule.py",),
+        (("callback/schedule.py", "ends = 0 if math.isinf(per_epoch) else (phase + length) // per_epoch", "ends = 0"),),
+        ("tests/callback/test_schedule.py",),
     ),
     Mutant(
         "flags pairs without mass",
         (
             (
-                "thresholds.py",
+                "config/thresholds.py",
                 "report.gap.isfinite() & massive_L[report.compared.row] & massive_L[report.compared.column]",
                 "report.gap.isfinite()",
             ),
         ),
-        ("tests/test_thresholds.py",),
+        ("tests/report/test_verdicts.py",),
     ),
     Mutant(
         "takes true and false for numbers",
-        (("checks.py", " or isinstance(value, bool):", ":"),),
-        ("tests/test_slips.py", "tests/test_strict_types.py", "tests/test_config.py"),
+        (("config/checks.py", " or isinstance(value, bool):", ":"),),
+        ("tests/callback/test_slips.py", "tests/config/test_types.py", "tests/config/test_settings.py"),
     ),
     Mutant(
         "keeps the path of a file as the configuration has it",
-        (("strict_types.py", "Path(value, mode=mode).absolute", "Path(value, mode=mode).relative"),),
-        ("tests/test_lightning_cli.py", "tests/test_strict_types.py"),
+        (("config/types.py", "Path(value, mode=mode).absolute", "Path(value, mode=mode).relative"),),
+        ("tests/callback/test_lightning_cli.py", "tests/config/test_types.py"),
     ),
     Mutant(
         "keeps the last of two equal keys",
-        (("strict_yaml.py", "            if name in lines:\n", "            if False:\n"),),
-        ("tests/test_strict_yaml.py", "tests/test_slips.py"),
+        (("config/reader.py", "            if name in lines:\n", "            if False:\n"),),
+        ("tests/config/test_reader.py", "tests/callback/test_slips.py"),
     ),
     Mutant(
         "lets a NaN stop those who watch a key",
-        (("reporting/publisher.py", 'watchable(values, self.watched.get(f"{tags}{end}", {}))', "values"),),
-        ("tests/test_acting.py::test_early_stopping_and_checkpoints_act_at_the_epoch_that_the_series_says",),
+        (("loggers/publisher.py", 'watchable(values, self.watched.get(f"{tags}{end}", {}))', "values"),),
+        ("tests/callback/test_acting.py::test_early_stopping_and_checkpoints_act_at_the_epoch_that_the_series_says",),
     ),
     Mutant(
         "draws whatever it costs",
         (
             (
-                "overhead.py",
+                "callback/budget.py",
                 "        return cost <= self.share * _PART[work] * (perf_counter() - done)\n",
                 "        return True\n",
             ),
         ),
         (
-            "tests/reporting/test_pages.py::test_pictures_come_when_they_fit_into_their_share_and_at_the_end",
-            "tests/reporting/test_pages.py::test_training_reports_yield_too_but_the_last",
+            "tests/loggers/test_pages.py::test_pictures_come_when_they_fit_into_their_share_and_at_the_end",
+            "tests/loggers/test_pages.py::test_training_reports_yield_too_but_the_last",
         ),
     ),
     Mutant(
         "draws no last pictures",
-        (("reporter.py", 'not (at_the_end or budget.allows("pictures")', 'not (budget.allows("pictures")'),),
-        ("tests/reporting/test_pages.py::test_pictures_come_when_they_fit_into_their_share_and_at_the_end",),
+        (("callback/report_queue.py", 'not (at_the_end or budget.allows("pictures")', 'not (budget.allows("pictures")'),),
+        ("tests/loggers/test_pages.py::test_pictures_come_when_they_fit_into_their_share_and_at_the_end",),
     ),
     Mutant(
         "orders the labels of every heatmap anew",
-        (("reporting/pages.py", "if {*order} <= {*report.labels} and", "if False and {*order} <= {*report.labels} and"),),
-        ("tests/reporting/test_pages.py::test_the_order_of_the_first_report_stays",),
+        (("loggers/pages.py", "if {*order} <= {*report.labels} and", "if False and {*order} <= {*report.labels} and"),),
+        ("tests/loggers/test_pages.py::test_the_order_of_the_first_report_stays",),
     ),
     Mutant(
         "lets colours reach further above zero than below",
-        (("heatmap.py", "vmax=limit", "vmax=values[values == values].max()"),),
+        (("report/plots.py", "vmax=limit", "vmax=values[values == values].max()"),),
         ("tests/metrics/test_plot.py::test_a_heatmap_shows_the_values_with_zero_in_the_middle",),
     ),
     Mutant(
         "bypasses the logger's prefix",
-        (("reporting/tensorboard.py", "if prefix else tag", "if not prefix else tag"),),
-        ("tests/reporting/test_pages.py", "tests/test_acting.py"),
+        (("loggers/writers.py", "if prefix else tag", "if not prefix else tag"),),
+        ("tests/loggers/test_pages.py", "tests/callback/test_acting.py"),
     ),
     Mutant(
         "counts the breaches of all loaders together",
-        (("reporter.py", "self._counters.setdefault(window, counter)", "self._counters.setdefault(report.stage, counter)"),),
-        ("tests/reporting/test_pages.py::test_alerts_count_for_each_loader",),
+        (
+            (
+                "callback/report_queue.py",
+                "self._counters.setdefault(window, counter)",
+                "self._counters.setdefault(report.stage, counter)",
+            ),
+        ),
+        ("tests/loggers/test_pages.py::test_alerts_count_for_each_loader",),
     ),
     Mutant(
         "lets training windows forget what the steps cost",
-        (("overhead.py", "            cost += self._steps - steps\n", "            pass\n"),),
-        ("tests/test_overhead.py::test_what_the_steps_take_is_not_there_for_windows",),
+        (("callback/budget.py", "            cost += self._steps - steps\n", "            pass\n"),),
+        ("tests/callback/test_budget.py::test_what_the_steps_take_is_not_there_for_windows",),
     ),
     Mutant(
         "counts what lies within other work twice",
-        (("overhead.py", "        self._work += cost\n", ""),),
-        ("tests/test_overhead.py::test_work_within_work_is_counted_once",),
+        (("callback/budget.py", "        self._work += cost\n", ""),),
+        ("tests/callback/test_budget.py::test_work_within_work_is_counted_once",),
     ),
     Mutant(
         "draws more labels than there are pixels for",
-        (("reporting/figures.py", "stable=True)[:most]", "stable=True)"),),
-        ("tests/reporting/test_pages.py::test_of_very_many_labels_the_most_probable_are_drawn",),
+        (("loggers/figures.py", "stable=True)[:most]", "stable=True)"),),
+        ("tests/loggers/test_pages.py::test_of_very_many_labels_the_most_probable_are_drawn",),
     ),
     Mutant(
         "gathers nothing from other processes",
-        (("window.py", "totals = processes.sums([*states.values()])", "totals = [*states.values()]"),),
-        ("tests/test_processes.py::test_a_watched_head_gives_every_process_the_report_of_one",),
+        (("capture/window.py", "totals = processes.sums([*states.values()])", "totals = [*states.values()]"),),
+        ("tests/callback/test_processes.py::test_a_watched_head_gives_every_process_the_report_of_one",),
     ),
     Mutant(
         "takes the first process's weights, whatever it saw",
-        (("window.py", "snapshot_of = seen_by[0] if seen_by else 0", "snapshot_of = 0"),),
-        ("tests/test_processes.py::test_the_weights_reported_on_are_those_of_the_inputs",),
+        (("capture/window.py", "snapshot_of = seen_by[0] if seen_by else 0", "snapshot_of = 0"),),
+        ("tests/callback/test_processes.py::test_the_weights_reported_on_are_those_of_the_inputs",),
     ),
     Mutant(
         "looks for memory while others wait",
         (
             (
-                "processes.py",
+                "capture/distributed.py",
                 "for copy in self.together(lambda: self._copies(tensors))]",
                 "for copy in self._copies(tensors)]",
             ),
         ),
-        ("tests/test_session.py::test_sums_that_one_has_no_memory_for_are_begun_by_nobody",),
+        ("tests/callback/test_session.py::test_sums_that_one_has_no_memory_for_are_begun_by_nobody",),
     ),
     Mutant(
         "goes on where another process has failed",
-        (("processes.py", "        if ranks:\n", "        if failure is not None:\n"),),
-        ("tests/test_session.py::test_work_that_fails_on_one_process_fails_on_all",),
+        (("capture/distributed.py", "        if ranks:\n", "        if failure is not None:\n"),),
+        ("tests/callback/test_session.py::test_work_that_fails_on_one_process_fails_on_all",),
     ),
     Mutant(
         "ends at once while others wait",
-        (("session.py", "            if self.processes.num == 1:\n                raise\n", "            raise\n"),),
-        ("tests/test_session.py::test_a_failure_is_kept_until_all_can_hear_of_it",),
+        (("callback/session.py", "            if self.processes.num == 1:\n                raise\n", "            raise\n"),),
+        ("tests/callback/test_session.py::test_a_failure_is_kept_until_all_can_hear_of_it",),
     ),
     Mutant(
         "takes logits that were changed after the head for its own",
         (
             (
-                "explanation.py",
+                "capture/consistency.py",
                 "self._explained[training] = agree(weights, f_ND, z_NK, in_half=in_half)",
                 "self._explained[training] = True",
             ),
         ),
-        (HEADS, "tests/test_observer.py"),
+        (HEADS, "tests/capture/test_observer.py"),
     ),
     Mutant(
         "does not ask the model for its head",
-        (("head.py", "else _own(model) or _found(model", "else _found(model"),),
-        (HEADS, "tests/test_head.py::test_a_model_that_names_its_head_is_believed"),
+        (("capture/head.py", "else _own(model) or _found(model", "else _found(model"),),
+        (HEADS, "tests/capture/test_head.py::test_a_model_that_names_its_head_is_believed"),
     ),
     Mutant(
         "reads a quantised weight",
-        (("layers.py", '        return f"its weight is quantised', '        return None and f"its weight is quantised'),),
+        (("capture/layers.py", '        return f"its weight is quantised', '        return None and f"its weight is quantised'),),
         (HEADS,),
     ),
     Mutant(
         "does not see that a model was compiled too early",
-        (("layers.py", '(hasattr(part, "_orig_mod") or', "(False and"),),
+        (("capture/layers.py", '(hasattr(part, "_orig_mod") or', "(False and"),),
         ("tests/compatibility/test_execution.py::test_a_user_gets_what_the_table_says",),
     ),
     Mutant(
         "asks a logger that cannot answer, unguarded",
-        (("reporting/publisher.py", 'if self._asked(logger, shows_pictures, "pictures")]', "if shows_pictures(logger)]"),),
+        (("loggers/publisher.py", 'if self._asked(logger, shows_pictures, "pictures")]', "if shows_pictures(logger)]"),),
         ("tests/compatibility/test_faults.py::test_a_read_only_folder_costs_what_would_be_written_there",),
     ),
     Mutant(
         "reads the weights when a validation is over",
         (
             (
-                "window.py",
+                "capture/window.py",
                 "        if not metric.update_count:  # this process saw nothing; the weights still have their say\n",
                 "        if True:\n",
             ),
@@ -675,75 +705,85 @@ MUTANTS = (
     ),
     Mutant(
         "takes one label of a pair on top for both",
-        (("functional/scaled_head.py", "scores_BK.gather(1, own_BT).amin(dim=1)", "scores_BK.gather(1, own_BT).amax(dim=1)"),),
+        (
+            (
+                "functional/reachability/scaled_head.py",
+                "scores_BK.gather(1, own_BT).amin(dim=1)",
+                "scores_BK.gather(1, own_BT).amax(dim=1)",
+            ),
+        ),
         (f"{REACH}::test_answers_are_those_of_other_methods",),
     ),
     Mutant(
         "proves with a mixture that has less bias",
         (
             (
-                "functional/mixtures.py",
+                "functional/reachability/certificates.py",
                 "        proves_P &= -behind_PS.sum(dim=1) <= RESIDUAL * behind_PS.abs().sum(dim=1)\n",
                 "",
             ),
-            ("functional/interior_point.py", "sum_Bn[:, self.num_bounds - 1].clamp(max=0)", "sum_Bn[:, self.num_bounds - 1]"),
+            (
+                "functional/reachability/interior_point.py",
+                "sum_Bn[:, self.num_bounds - 1].clamp(max=0)",
+                "sum_Bn[:, self.num_bounds - 1]",
+            ),
         ),
         (f"{REACH}::test_answers_are_those_of_other_methods",),
     ),
     Mutant(
         "takes a neighbour within rounding for a proof",
-        (("functional/mixtures.py", "RESIDUAL * reach_P.clamp(max=1)", "reach_P.new_tensor(RESIDUAL)"),),
+        (("functional/reachability/certificates.py", "RESIDUAL * reach_P.clamp(max=1)", "reach_P.new_tensor(RESIDUAL)"),),
         (f"{REACH}::test_what_is_beyond_float64_is_undecided",),
     ),
     Mutant(
         "replaces a label by a mixture that it is in",
-        (("functional/mixtures.py", "weights_BS.masked_fill(is_own_BS, 0)", "weights_BS"),),
+        (("functional/reachability/certificates.py", "weights_BS.masked_fill(is_own_BS, 0)", "weights_BS"),),
         (f"{REACH}::test_rows_around_one_point_share_a_mixture",),
     ),
     Mutant(
         "takes labels asked for among their own rivals",
-        (("functional/ascent.py", "weight_BK.scatter(1, own_BT, -1).topk", "weight_BK.topk"),),
+        (("functional/reachability/ascent.py", "weight_BK.scatter(1, own_BT, -1).topk", "weight_BK.topk"),),
         (f"{REACH}::test_with_equal_rows_throughout_the_bias_decides_alone",),
     ),
     Mutant(
         "looks at no rivals but the first",
-        (("functional/separation.py", "near_C[place] and num_new", "False"),),
+        (("functional/reachability/separation.py", "near_C[place] and num_new", "False"),),
         (f"{REACH}::test_the_means_are_named",),
     ),
     Mutant(
         "keeps an input at which two labels tie",
-        (("functional/decisions.py", "seen.get(tuple(own), (0.0, f_D))[0]", "-1 and tuple(own) not in seen"),),
+        (("functional/reachability/stages.py", "seen.get(tuple(own), (0.0, f_D))[0]", "-1 and tuple(own) not in seen"),),
         (f"{REACH}::test_what_inputs_rank_first_is_reachable",),
     ),
     Mutant(
         "a value that is not known goes over the wire as a number",
         (
             (
-                "reporting/wire.py",
+                "loggers/wire.py",
                 "np.where(known, exact.round().clip(0, UNKNOWN - 1), UNKNOWN)",
                 "exact.round().clip(0, UNKNOWN - 1)",
             ),
         ),
-        (f"{TAB}/test_wire.py::test_values_come_back_to_half_a_level",),
+        ("tests/loggers/test_wire.py::test_values_come_back_to_half_a_level",),
     ),
     Mutant(
         "a step is written twice",
-        (("reporting/recorder.py", "if report.step <= last:", "if report.step < last:"),),
+        (("loggers/recorder.py", "if report.step <= last:", "if report.step < last:"),),
         (f"{TAB}/test_written.py::test_a_step_is_written_once_and_none_before_it",),
     ),
     Mutant(
         "a sequence of blobs without its rank",
-        (("reporting/tensorboard.py", ", tensor_shape=shape)", ")"),),
+        (("loggers/writers.py", ", tensor_shape=shape)", ")"),),
         (f"{TAB}/test_written.py::test_every_report_is_a_step", f"{TAB}/test_routes.py::test_every_run_stage_and_step_is_listed"),
     ),
     Mutant(
         "the furthest look-alikes are not shown of many labels",
-        (("reporting/steps.py", "first = [_top(gap), _top(-gap)]", "first = [_top(gap)]"),),
-        (f"{TAB}/test_steps.py::test_what_matters_is_among_them",),
+        (("loggers/tab.py", "first = [_top(gap), _top(-gap)]", "first = [_top(gap)]"),),
+        ("tests/loggers/test_tab.py::test_what_matters_is_among_them",),
     ),
     Mutant(
         "the last step of a vocabulary does not wait for its look-alikes",
-        (("reporter.py", "[report for report in last if self.waits(report)]", "[]"),),
+        (("callback/report_queue.py", "[report for report in last if self.waits(report)]", "[]"),),
         (f"{TAB}/test_written.py::test_the_last_step_of_a_vocabulary_has_its_look_alikes",),
     ),
     Mutant(
@@ -764,18 +804,18 @@ MUTANTS = (
     ),
     Mutant(
         "every start of TensorBoard imports torch",
-        (("reporting/wire.py", "import numpy as np\n", "import numpy as np\nimport torch\n"),),
+        (("loggers/wire.py", "import numpy as np\n", "import numpy as np\nimport torch\n"),),
         (f"{TAB}/test_loader.py::test_a_start_of_tensorboard_imports_no_torch",),
     ),
     Mutant(
         "the audit compares a head that was not moved",
-        (("audit.py", "rows.double() + v_D", "rows.double()"),),
-        ("tests/test_audit.py::test_the_audit_can_fail",),
+        (("callback/audit.py", "rows.double() + v_D", "rows.double()"),),
+        ("tests/callback/test_audit.py::test_the_audit_can_fail",),
     ),
     Mutant(
         "a pair with a row that is not finite is asked for",
-        (("reach.py", " if finite_K[list(pair)].all()", ""),),
-        ("tests/test_reach.py::test_rows_that_are_not_finite_are_left_out",),
+        (("report/reachability.py", " if finite_K[list(pair)].all()", ""),),
+        ("tests/report/test_reachability.py::test_rows_that_are_not_finite_are_left_out",),
     ),
     Mutant(
         "the raw cosine is said to be unchanged by a translation",
@@ -795,18 +835,18 @@ MUTANTS = (
     ),
     Mutant(
         "biases are held against the largest of all, beside which they look alike",
-        (("functional/mixtures.py", "RESIDUAL * behind_PS.abs().sum(dim=1)", "RESIDUAL * head.spread"),),
+        (("functional/reachability/certificates.py", "RESIDUAL * behind_PS.abs().sum(dim=1)", "RESIDUAL * head.spread"),),
         (f"{REACH}::test_a_bias_that_rules_labels_out_makes_no_false_no",),
     ),
     Mutant(
         "embeddings that do not explain the logits are taken all the same",
-        (("analysis.py", "    if changed:\n        f_ND = None", "    if False:\n        f_ND = None"),),
-        ("tests/test_analysis.py::test_logits_that_changed_behind_the_head_leave_its_embeddings_out",),
+        (("analysis/analyze.py", "    if changed:\n        f_ND = None", "    if False:\n        f_ND = None"),),
+        ("tests/analysis/test_analyze.py::test_logits_that_changed_behind_the_head_leave_its_embeddings_out",),
     ),
     Mutant(
         "code in a checkpoint is run",
-        (("checkpoints.py", "weights_only=True", "weights_only=False"),),
-        ("tests/test_analysis.py::test_what_is_wrong_is_one_line_and_status_2",),
+        (("analysis/checkpoints.py", "weights_only=True", "weights_only=False"),),
+        ("tests/analysis/test_analyze.py::test_what_is_wrong_is_one_line_and_status_2",),
     ),
     Mutant(
         "centers the rows of a soft-capped head",
@@ -837,12 +877,18 @@ MUTANTS = (
     ),
     Mutant(
         "takes what a head gives out for the capped logits",
-        (("explanation.py", "weights.response.of_output(seen.logits)", "seen.logits"),),
+        (("capture/consistency.py", "weights.response.of_output(seen.logits)", "seen.logits"),),
         (f"{LINKS}::test_every_number_is_that_of_the_formulas", HEADS),
     ),
     Mutant(
         "caps logits that are capped already",
-        (("explanation.py", "        elif self.is_final or self._is_capped(", "        elif False and self._is_capped("),),
+        (
+            (
+                "capture/consistency.py",
+                "        elif self.is_final or self._is_capped(",
+                "        elif False and self._is_capped(",
+            ),
+        ),
         (HEADS,),
     ),
     Mutant(
@@ -869,12 +915,12 @@ MUTANTS = (
         "takes a cosine head's logits of training, margins and all",
         (
             (
-                "explanation.py",
+                "capture/consistency.py",
                 "weights.logits(f_ND), f_ND, problem=problem)\n\n    def _unlike",
                 "z_NK, f_ND, problem=problem)\n\n    def _unlike",
             ),
             (
-                "observer.py",
+                "capture/observer.py",
                 "None if has_all and self.head.module.training and not is_linear(self.head.module) else output",
                 "output",
             ),
@@ -883,33 +929,33 @@ MUTANTS = (
     ),
     Mutant(
         "takes the scale of a cosine head for what it was at first",
-        (("head.py", "        if self.scale_name is not None:\n", "        if False:\n"),),
+        (("capture/head.py", "        if self.scale_name is not None:\n", "        if False:\n"),),
         (f"{LINKS}::test_a_learnt_scale_is_that_of_the_moment",),
     ),
     Mutant(
         "works a vocabulary's overlaps out at another scale than was seen",
-        (("vocabulary/window.py", " and before == response:", ":"),),
+        (("capture/vocabulary_window.py", " and before == response:", ":"),),
         (f"{LINKS}::test_a_vocabulary_whose_scale_has_moved_is_not_worked_out_anew",),
     ),
     Mutant(
         "takes every number a margin may have moved for another head",
-        (("logit_check.py", "<= (z_NK.shape[1] > 1)", "<= 0"),),
-        ("tests/test_cosine_heads.py::test_a_margin_on_the_target_hides_nothing",),
+        (("capture/logit_check.py", "<= (z_NK.shape[1] > 1)", "<= 0"),),
+        ("tests/capture/test_cosine_heads.py::test_a_margin_on_the_target_hides_nothing",),
     ),
     Mutant(
         "caps twice what a head has capped itself",
-        (("explanation.py", "        return self._caps_itself\n", "        return False\n"),),
+        (("capture/consistency.py", "        return self._caps_itself\n", "        return False\n"),),
         (f"{LINKS}::test_a_head_that_caps_its_logits_itself_is_not_capped_twice",),
     ),
     Mutant(
         "reads columns as rows",
-        (("layers.py", "    return weight.T if _has_rows", "    return weight if _has_rows"),),
-        ("tests/test_cosine_heads.py::test_rows_that_lie_in_columns_are_turned",),
+        (("capture/layers.py", "    return weight.T if _has_rows", "    return weight if _has_rows"),),
+        ("tests/capture/test_cosine_heads.py::test_rows_that_lie_in_columns_are_turned",),
     ),
     Mutant(
         "does not say that the scale seen is another one",
-        (("logit_check.py", "abs(one - other) <= _SAME_SCALE * abs(other)", "one > 0"),),
-        ("tests/test_cosine_heads.py::test_another_scale_is_told",),
+        (("capture/logit_check.py", "abs(one - other) <= _SAME_SCALE * abs(other)", "one > 0"),),
+        ("tests/capture/test_cosine_heads.py::test_another_scale_is_told",),
     ),
     Mutant(
         "adds a bias to cosines",
@@ -920,7 +966,7 @@ MUTANTS = (
         "decides what can be on top by the rows of a cosine head as long as they are",
         (
             (
-                "afterthoughts.py",
+                "callback/deferred.py",
                 "            weights.response.rows(weights.unembedding),\n",
                 "            weights.unembedding,\n",
             ),
@@ -929,7 +975,7 @@ MUTANTS = (
     ),
     Mutant(
         "forgets the cap where a vocabulary's overlaps come from embeddings",
-        (("functional/chosen_overlap.py", "response.logits(f_BD, W_LD, b_L)", "nn.functional.linear(f_BD, W_LD, b_L)"),),
+        (("functional/sampled/pair_overlap.py", "response.logits(f_BD, W_LD, b_L)", "nn.functional.linear(f_BD, W_LD, b_L)"),),
         (f"{LINKS}::test_a_vocabulary_says_what_all_pairs_say",),
     ),
     Mutant(
@@ -942,18 +988,18 @@ MUTANTS = (
     ),
     Mutant(
         "says nothing to those whose model caps its logits",
-        (("model_settings.py", 'cap is not None and response.link in {"softmax", "sigmoid"}', "False"),),
+        (("capture/model_config.py", 'cap is not None and response.link in {"softmax", "sigmoid"}', "False"),),
         (f"{MONITOR}::TestSetup::test_a_configuration_that_caps_logits_is_told_of",),
     ),
     Mutant(
         "asks of every device whether it rounds",
-        (("sources.py", "torch.amp.is_autocast_available(device_type) and ", ""),),
-        ("tests/test_observer.py::test_a_call_on_a_device_that_knows_no_autocast_is_seen_without_harm",),
+        (("capture/taps.py", "torch.amp.is_autocast_available(device_type) and ", ""),),
+        ("tests/capture/test_observer.py::test_a_call_on_a_device_that_knows_no_autocast_is_seen_without_harm",),
     ),
     Mutant(
         "takes a layer of the user's own for as large as its weight, whatever it says",
-        (("cosine_heads.py", "    return dim == num_in and num_labels % num_out == 0\n", "    return True\n"),),
-        ("tests/test_head.py::test_a_layer_of_the_user_s_own_is_as_large_as_it_says",),
+        (("capture/cosine_heads.py", "    return dim == num_in and num_labels % num_out == 0\n", "    return True\n"),),
+        ("tests/capture/test_head.py::test_a_layer_of_the_user_s_own_is_as_large_as_it_says",),
     ),
 )
 

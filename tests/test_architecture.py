@@ -144,7 +144,7 @@ def test_arrows_point_down(room: str) -> None:
     [
         ("functional", "from lightning_cossim.metrics import SimilarityGap"),
         ("functional", "import pandas as pd"),
-        ("metrics", "def late():\n    from lightning_cossim.monitor import LabelSimilarityMonitor"),
+        ("metrics", "def late():\n    from lightning_cossim.callback.monitor import LabelSimilarityMonitor"),
         ("report", "import lightning.pytorch as pl"),
         ("config", "import torch"),
         ("head", "from lightning_cossim import metrics"),
@@ -159,7 +159,7 @@ def test_the_tab_knows_nothing_but_the_wire_format() -> None:
     own = "lightning_cossim.tensorboard_plugin."
     names = {name for path in rooms()["tensorboard_plugin"] for name in imported(path.read_text(encoding="utf-8"))}
     ours = {name.rpartition(".")[0] for name in names if name.startswith("lightning_cossim.") and not name.startswith(own)}
-    assert ours == {"lightning_cossim.reporting.wire"}
+    assert ours == {"lightning_cossim.loggers.wire"}
     assert not [name for name in imported((PACKAGE / "reporting" / "wire.py").read_text()) if name.startswith("lightning_cossim")]
 
 

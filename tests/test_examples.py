@@ -13,7 +13,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_cossim.reporting.tags import SCALARS
+from lightning_cossim.loggers.tags import SCALARS
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

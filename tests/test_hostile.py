@@ -26,9 +26,9 @@ from typing_extensions import override
 
 from lightning_cossim import LabelSelection, LabelSimilarityMonitor, Schedule
 from lightning_cossim.errors import InputError
+from lightning_cossim.loggers.tags import SHARES
 from lightning_cossim.metrics import LabelCosineSimilarity, LogitCorrelation, LogOddsVariance, ProbabilityOverlap, SimilarityGap
 from lightning_cossim.report import GapReport
-from lightning_cossim.reporting.tags import SHARES
 from tests import reference
 from tests.toys import ALWAYS, EMBEDDING_DIM, FEW, INPUT_DIM, NUM_LABELS, Batch, MemoryLogger, Toy, loader, matrices, trainer
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from lightning_cossim import Thresholds
-from lightning_cossim.cli import main
+from lightning_cossim.analysis.cli import main
 from lightning_cossim.functional.ladder import RUNGS, SIMILARITIES
-from lightning_cossim.reporting.tags import EXPLAINED, SCALARS
+from lightning_cossim.loggers.tags import EXPLAINED, SCALARS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from lightning_cossim.functional.cosine import (
 from lightning_cossim.functional.logit_geometry import log_odds_variance, logit_correlation
 from lightning_cossim.functional.neighbors import nearest_neighbors
 from lightning_cossim.functional.overlap import probability_overlap
-from lightning_cossim.functional.reachability import Reachability, label_reachability, pair_reachability
+from lightning_cossim.functional.reachability.reachability import Reachability, label_reachability, pair_reachability
 
 __all__ = [
     "Reachability",

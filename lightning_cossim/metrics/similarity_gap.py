@@ -13,15 +13,15 @@ from lightning_cossim.functional.halves import split_halves
 from lightning_cossim.functional.inputs import live_labels
 from lightning_cossim.functional.ladder import weight_rungs
 from lightning_cossim.functional.links import Link, Response
+from lightning_cossim.functional.metric_inputs import check_groups, check_rows, label_index
 from lightning_cossim.functional.overlap import Overlap, OverlapKind, add_products
 from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.symmetries import Symmetry, symmetries_of_ladder
-from lightning_cossim.heatmap import axes_for, draw_bars
-from lightning_cossim.metrics.arguments import check_groups, check_rows, label_index
 from lightning_cossim.metrics.logit_geometry import EmbeddingGeometry
-from lightning_cossim.metrics.remarks import remarks
 from lightning_cossim.metrics.state import add_to, writable
 from lightning_cossim.report import GapReport
+from lightning_cossim.report.plots import axes_for, draw_bars
+from lightning_cossim.report.remarks import remarks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

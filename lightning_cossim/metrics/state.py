@@ -15,7 +15,7 @@ from typing_extensions import override
 from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.precision import has_float64
 from lightning_cossim.functional.symmetries import Symmetry
-from lightning_cossim.heatmap import axes_for, draw_heatmap
+from lightning_cossim.report.plots import axes_for, draw_heatmap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Final
 
-from lightning_cossim.tables import as_markdown_text, markdown_table, shortened, text_table
+from lightning_cossim.report.tables import as_markdown_text, markdown_table, shortened, text_table
 
 if TYPE_CHECKING:
     from lightning_cossim.report.gap_report import GapReport, Side

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from lightning_cossim.reporting.wire import Step, unpack
+from lightning_cossim.loggers.wire import Step, unpack
 
 __all__ = ["history", "parse_pairs"]
 

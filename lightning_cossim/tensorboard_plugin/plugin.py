@@ -11,7 +11,7 @@ from tensorboard.plugins import base_plugin
 from typing_extensions import override
 from werkzeug import Request, Response
 
-from lightning_cossim.reporting.wire import PLUGIN
+from lightning_cossim.loggers.wire import PLUGIN
 from lightning_cossim.tensorboard_plugin.history import history, parse_pairs
 from lightning_cossim.tensorboard_plugin.steps import Steps
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from tensorboard import errors
 from tensorboard.data import provider
 
-from lightning_cossim.reporting.wire import PLUGIN
+from lightning_cossim.loggers.wire import PLUGIN
 
 __all__ = ["Steps"]
 

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from typing_extensions import override
 
 from lightning_cossim import Display, LabelSimilarityMonitor
-from lightning_cossim.session import Session
+from lightning_cossim.callback.session import Session
 
 INPUT_DIM = 64
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lightning_cossim.functional import Reachability, label_reachability, nearest_neighbors, pair_reachability
-from tests.functional.test_reachability import prove
+from tests.functional.reachability.test_reachability import prove
 
 NUM_PAIRS = 1000
 

@@ -25,13 +25,13 @@ from torchmetrics.functional import pairwise_cosine_similarity
 from typing_extensions import override
 
 from lightning_cossim import LabelSelection, LabelSimilarityMonitor, Schedule
+from lightning_cossim.capture.distributed import ALONE
+from lightning_cossim.capture.head import Head
+from lightning_cossim.capture.observation import Observation
+from lightning_cossim.capture.vocabulary_window import VocabularyWindow
 from lightning_cossim.functional import nearest_neighbors
 from lightning_cossim.functional.overlap import Overlap
-from lightning_cossim.head import Head
 from lightning_cossim.metrics import ProbabilityOverlap
-from lightning_cossim.observation import Observation
-from lightning_cossim.processes import ALONE
-from lightning_cossim.vocabulary import VocabularyWindow
 
 BLOCK = 2048
 BATCH = 1024

@@ -19,7 +19,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_cossim import GapReport
-from lightning_cossim.reporting.recorder import Recorder
+from lightning_cossim.loggers.recorder import Recorder
 from tests.tensorboard_plugin.events import LOW, reports, write
 from tests.tensorboard_plugin.served import tensorboard
 

@@ -32,17 +32,17 @@ ELSEWHERE: Final[list[Row]] = [
     Row(
         "`ddp`: two and three processes, uneven batches",
         "every rung",
-        "tests/test_processes.py::test_a_fit_of_several_processes_reports_as_one_does",
+        "tests/callback/test_processes.py::test_a_fit_of_several_processes_reports_as_one_does",
     ),
     Row(
         "a process that sees no input",
         "every rung",
-        "tests/test_processes.py::test_a_watched_head_gives_every_process_the_report_of_one",
+        "tests/callback/test_processes.py::test_a_watched_head_gives_every_process_the_report_of_one",
     ),
     Row(
         "processes that Lightning starts (forkserver)",
         "every rung",
-        "tests/test_processes.py::test_processes_that_lightning_starts_bring_the_scalars_back",
+        "tests/callback/test_processes.py::test_processes_that_lightning_starts_bring_the_scalars_back",
     ),
     Row(
         "`ModelParallelStrategy` with `fully_shard` (FSDP2)",
@@ -62,7 +62,7 @@ ELSEWHERE: Final[list[Row]] = [
     Row(
         "several validation loaders, pooled",
         "every rung",
-        "tests/test_runs.py::test_several_validation_loaders_are_pooled",
+        "tests/callback/test_runs.py::test_several_validation_loaders_are_pooled",
     ),
     Row(
         "resume in the middle of an epoch or a window, also after `kill -9`",
@@ -72,17 +72,17 @@ ELSEWHERE: Final[list[Row]] = [
     Row(
         "`validate` and `test` without a fit",
         "every rung",
-        "tests/test_monitor.py::test_validate_and_test_work_without_a_fit",
+        "tests/callback/test_monitor.py::test_validate_and_test_work_without_a_fit",
     ),
     Row(
         "several fits with one monitor",
         "every rung",
-        "tests/test_monitor.py::test_a_monitor_can_be_used_again_with_a_new_trainer",
+        "tests/callback/test_monitor.py::test_a_monitor_can_be_used_again_with_a_new_trainer",
     ),
     Row(
         "several heads, a monitor with a `name` for each",
         "every rung",
-        "tests/test_monitor.py::test_two_named_monitors_watch_two_heads",
+        "tests/callback/test_monitor.py::test_two_named_monitors_watch_two_heads",
     ),
 ]
 

@@ -13,13 +13,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
 
 from lightning_cossim import LabelSimilarityMonitor
+from lightning_cossim.capture.collector import HeadWatch
+from lightning_cossim.capture.distributed import Processes
+from lightning_cossim.capture.observer import HeadObserver
+from lightning_cossim.capture.taps import Tap
+from lightning_cossim.loggers import figures, pages, publisher
 from lightning_cossim.metrics import SimilarityGap
-from lightning_cossim.observer import HeadObserver
-from lightning_cossim.processes import Processes
 from lightning_cossim.report import GapReport
-from lightning_cossim.reporting import figures, pages, publisher
-from lightning_cossim.sources import Tap
-from lightning_cossim.watch import HeadWatch
 from tests.compatibility.cells import EVERY_BATCH
 from tests.toys import ALWAYS, FEW, Toy, loader, trainer
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from lightning_cossim.capture.head import find_head
+from lightning_cossim.capture.model_config import with_response
+from lightning_cossim.capture.observer import HeadObserver
 from lightning_cossim.errors import HeadError
-from lightning_cossim.head import find_head
-from lightning_cossim.model_settings import with_response
-from lightning_cossim.observer import HeadObserver
 from tests.compatibility.cells import NUM_LABELS, Cell, Examples, assert_harmless, assert_outcome, watched
 from tests.compatibility.heads import HEADS, THIRD_PARTY
 

@@ -20,9 +20,9 @@ from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_modul
 from typing_extensions import override
 
 from lightning_cossim import LabelSelection, LabelSimilarityMonitor, Schedule
+from lightning_cossim.capture.collector import HeadWatch
 from lightning_cossim.errors import HeadError
-from lightning_cossim.watch import HeadWatch
-from tests.test_processes import PATIENCE, EvenToy, assert_same_reports, found_by, shared, summary
+from tests.callback.test_processes import PATIENCE, EvenToy, assert_same_reports, found_by, shared, summary
 from tests.toys import ALWAYS, FEW, loader, trainer
 
 NUM_PROCESSES: Final = 2

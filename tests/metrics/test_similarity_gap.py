@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lightning_cossim.functional.overlap import OverlapKind
 from lightning_cossim.metrics import SimilarityGap
-from lightning_cossim.metrics.remarks import remarks
+from lightning_cossim.report.remarks import remarks
 from tests import reference
 from tests.strategies import Array
 from tests.toys import matrices

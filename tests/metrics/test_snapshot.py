@@ -1,4 +1,4 @@
-"""How processes come to one snapshot; real ones do in `tests/test_processes.py`."""
+"""How processes come to one snapshot; real ones do in `tests/callback/test_processes.py`."""
 
 from collections.abc import Callable
 from typing import Any

@@ -10,9 +10,9 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_cossim import GapReport, Thresholds
+from lightning_cossim.config.thresholds import judged
+from lightning_cossim.loggers.recorder import Recorder
 from lightning_cossim.metrics import SimilarityGap
-from lightning_cossim.reporting.recorder import Recorder
-from lightning_cossim.thresholds import judged
 
 LOW = Thresholds(stranger=0.03, lookalike=0.03, min_reliability=0.1)
 CLOTHES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lightning_cossim.reporting.wire import VERSION
+from lightning_cossim.loggers.wire import VERSION
 from tests.tensorboard_plugin.events import CLOTHES, HOSTILE, reports, write
 from tests.tensorboard_plugin.served import Served, tensorboard
 

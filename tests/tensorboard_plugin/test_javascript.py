@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lightning_cossim.reporting.steps import step_of
-from lightning_cossim.reporting.wire import FLAGS, pack, unpack
+from lightning_cossim.loggers.tab import step_of
+from lightning_cossim.loggers.wire import FLAGS, pack, unpack
 from tests.tensorboard_plugin.events import CLOTHES, HOSTILE, LOW, reports
 from tests.tensorboard_plugin.served import ROOT
 

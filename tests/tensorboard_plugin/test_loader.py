@@ -69,7 +69,7 @@ def test_a_start_of_tensorboard_imports_no_torch(copied: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("file", ["reporting/wire.py", "reporting/__init__.py", *FILES])
+@pytest.mark.parametrize("file", ["loggers/wire.py", "loggers/__init__.py", *FILES])
 @pytest.mark.parametrize("damage", ["garbage", "empty", "missing"])
 def test_tensorboard_starts_whatever_is_damaged(copied: Path, file: str, damage: str) -> None:
     path = copied / "lightning_cossim" / file

@@ -12,8 +12,8 @@ import pytest
 from tensorboard.errors import NotFoundError
 from werkzeug.test import Client
 
-from lightning_cossim.reporting.steps import step_of
-from lightning_cossim.reporting.wire import pack, unpack
+from lightning_cossim.loggers.tab import step_of
+from lightning_cossim.loggers.wire import pack, unpack
 from lightning_cossim.tensorboard_plugin.history import history
 from lightning_cossim.tensorboard_plugin.plugin import Plugin
 from tests.tensorboard_plugin.conftest import RUN

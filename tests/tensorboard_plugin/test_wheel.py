@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_cossim.reporting.wire import unpack
+from lightning_cossim.loggers.wire import unpack
 from tests.tensorboard_plugin.events import CLOTHES, reports, write
 from tests.tensorboard_plugin.served import ROOT, tensorboard
 

@@ -20,11 +20,11 @@ from tensorboard.util import tensor_util
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_cossim import Alert, AlertRaised, Display, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
-from lightning_cossim.reporting.recorder import Recorder
-from lightning_cossim.reporting.steps import step_of
-from lightning_cossim.reporting.tensorboard import log_folder
-from lightning_cossim.reporting.wire import Step, unpack
-from lightning_cossim.thresholds import judged
+from lightning_cossim.config.thresholds import judged
+from lightning_cossim.loggers.recorder import Recorder
+from lightning_cossim.loggers.tab import step_of
+from lightning_cossim.loggers.wire import Step, unpack
+from lightning_cossim.loggers.writers import log_folder
 from tests.tensorboard_plugin.events import LOW, reports
 from tests.toys import ALWAYS, FEW, LanguageToy, Sentences, Toy, loader, trainer
 
@@ -130,7 +130,7 @@ def test_another_writer_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptur
     monitor = LabelSimilarityMonitor(schedule=EVERY_STEP, thresholds=FEW, display=ALWAYS)
     with (
         caplog.at_level(logging.INFO),
-        mock.patch("lightning_cossim.reporting.publisher.shows_steps", return_value=False),
+        mock.patch("lightning_cossim.loggers.publisher.shows_steps", return_value=False),
     ):
         trainer(callbacks=[monitor], logger=logger).fit(Toy(12), loader(num_labels=12), loader(60, num_labels=12))
     said = [record.getMessage() for record in caplog.records if "tab stays empty" in record.getMessage()]
@@ -144,7 +144,7 @@ def test_a_failure_costs_the_tab_alone(tmp_path: Path, broken: str) -> None:
     """One warning, and everything else goes on."""
     with (
         warnings.catch_warnings(record=True) as caught,
-        mock.patch(f"lightning_cossim.reporting.recorder.{broken}", side_effect=OSError("disk full")),
+        mock.patch(f"lightning_cossim.loggers.recorder.{broken}", side_effect=OSError("disk full")),
     ):
         warnings.simplefilter("always")
         monitor = fit(tmp_path)

@@ -1,0 +1,1 @@
+"""Reports without a training: read a checkpoint, analyze it, compare two, write what was found."""

@@ -1,0 +1,212 @@
+"""The command `lightning-cossim`.
+
+lightning-cossim config                    print the thresholds that hold by default, with their help, as YAML
+lightning-cossim config --check FILE...    say in one line each what is wrong with files of thresholds
+lightning-cossim analyze CHECKPOINT        report on the head of a trained model
+lightning-cossim compare BEFORE AFTER      say what has moved between two checkpoints
+lightning-cossim demo                      train a small classifier, and show what the monitor says of it
+"""
+
+import argparse
+import functools
+import math
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import docstring_parser
+
+from lightning_cossim.config.thresholds import Alert, Thresholds, evaluate, no_verdict
+from lightning_cossim.errors import ConfigError, LabelSimilarityError, expected
+from lightning_cossim.functional.ladder import LADDERS
+from lightning_cossim.functional.links import Link
+from lightning_cossim.functional.overlap import OverlapKind
+from lightning_cossim.report import GapReport
+from lightning_cossim.report.alerts import in_words
+from lightning_cossim.report.tables import text_table
+
+__all__ = ["commented_default", "main"]
+
+_WIDTH = 100
+_ANALYZE = "The rungs of the weights always; with --logits overlaps and gaps too, with --embeddings all of them."
+_EXAMPLE = """\
+# alerts:
+#   - scalar: gap_behaviour
+#     stage: val
+#     above: 0.6
+#     patience: 3
+#     action: warn
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit status: 0 if all is well, 1 if `--fail-on` says so, 2 if a file is not as it has to be."""
+    parser = argparse.ArgumentParser(prog="lightning-cossim", description="Where cosine similarity and probabilities part.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    config = commands.add_parser("config", help="print the default thresholds as commented YAML, or check files of them")
+    config.add_argument("--check", nargs="+", metavar="FILE", help="files to check: one line for each that is wrong")
+    config.set_defaults(run=_config)
+    analysis = commands.add_parser("analyze", help="report on the head of a trained model", description=_ANALYZE)
+    _add_head(analysis, "checkpoint")
+    analysis.add_argument("--out", metavar="FOLDER", help="write the report as Markdown, JSON, CSV, and for TensorBoard")
+    fails = "exit with 1 if an alert of these thresholds is breached; where there are none, if a pair is flagged"
+    analysis.add_argument("--fail-on", metavar="YAML", help=fails)
+    reaches = "decide which labels any input can make the most likely one"
+    analysis.add_argument("--reachability", action="store_true", help=reaches)
+    analysis.set_defaults(run=_analyze)
+    compare = commands.add_parser("compare", help="say what has moved between two checkpoints")
+    _add_head(compare, "before", "after")
+    compare.set_defaults(run=_compare)
+    demo = commands.add_parser("demo", help="train a small classifier for half a minute, and show what the monitor says of it")
+    demo.add_argument("--epochs", type=int, default=20, help="of the training; default 20")
+    demo.add_argument("--folder", default="lightning_logs", help="for the logs; default lightning_logs")
+    demo.set_defaults(run=_demo)
+    given = parser.parse_args(arguments)
+    try:
+        status: int = given.run(given)
+    except LabelSimilarityError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return status
+
+
+def _add_head(parser: argparse.ArgumentParser, *checkpoints: str) -> None:
+    for checkpoint in checkpoints:
+        parser.add_argument(checkpoint, help="a Lightning checkpoint, a state dict, safetensors or their index, .npy or .npz")
+    parser.add_argument("--head", help="dotted path of the final linear layer; default: the only one with a usual name")
+    parser.add_argument("--bias", help="name of its bias, or none; default: the one beside its weight")
+    turned = "a label has a column of its weight (--no-transposed: a row); to be told of `W` and `kernel`"
+    parser.add_argument("--transposed", action=argparse.BooleanOptionalAction, default=None, help=turned)
+    files: dict[str, Any] = {"metavar": "FILE"} if len(checkpoints) == 1 else {"metavar": ("BEFORE", "AFTER"), "nargs": 2}
+    parser.add_argument("--logits", **files, help="the model's logits (N, K), a file for each checkpoint")
+    parser.add_argument("--embeddings", **files, help="what goes into the head (N, D), a file for each checkpoint")
+    parser.add_argument("--labels", metavar="FILE", help="names of the labels, one a line")
+    without = "labels that do not count, by their rows"
+    parser.add_argument("--ignore", metavar="LABEL", type=int, nargs="+", default=(), help=without)
+    parser.add_argument("--overlap", choices=get_args(OverlapKind), default="bhattacharyya", help="which probability overlap")
+    parser.add_argument("--link", choices=get_args(Link), default="softmax", help="from the head to probabilities")
+    parser.add_argument(
+        "--link-cap", metavar="NUMBER", type=float, help="of the link softcap: the number that no logit gets beyond"
+    )
+    parser.add_argument("--link-scale", metavar="NUMBER", type=float, help="of the link cosine: what cosines are multiplied with")
+
+
+def _config(given: argparse.Namespace) -> int:
+    if given.check is None:
+        print(commented_default(), end="")
+        return 0
+    return max(_check(Path(path)) for path in given.check)
+
+
+def _analyze(given: argparse.Namespace) -> int:
+    from lightning_cossim.analysis.analyze import write_analysis
+
+    thresholds = Thresholds() if given.fail_on is None else Thresholds.from_yaml(given.fail_on)
+    ladder = LADDERS[given.link]
+    for alert in thresholds.alerts:
+        if alert.scalar in ladder.absent:
+            absent = f"{alert.scalar}, which means nothing under {given.link}: {ladder.why_uncentered}"
+            raise ConfigError(f"{given.fail_on}: expected alerts on scalars that the head has, got {absent}.")
+    report = _report(given, given.checkpoint, thresholds, None, reachability=given.reachability)
+    print(report)
+    if given.out is not None:
+        for path in write_analysis(report, given.out, thresholds, warn=functools.partial(print, file=sys.stderr)):
+            print(f"wrote {path}")
+    if given.fail_on is None:
+        return 0
+    why = no_verdict(report, thresholds)
+    if why is not None:
+        raise ConfigError(f"{given.checkpoint}: expected inputs that allow a verdict, got {why}: nothing was judged.")
+    reasons = [in_words(breach) for breach in evaluate(report, thresholds)]
+    if not thresholds.alerts:
+        reasons = [f"{int(flags.sum())} {side}" for side, flags in report.flags.items() if flags.any()]
+    for reason in reasons:
+        print(f"fails: {reason}", file=sys.stderr)
+    return 1 if reasons else 0
+
+
+def _compare(given: argparse.Namespace) -> int:
+    from lightning_cossim.analysis.analyze import compared
+
+    before, after = (_report(given, path, Thresholds(), number) for number, path in enumerate((given.before, given.after)))
+    names = [name for name in before.scalars if name in after.scalars]
+    scalars = [[name, "", *(_signed(report.scalars[name]).lstrip("+") for report in (before, after))] for name in names]
+    print(text_table(["scalar", "", "before", "after"], scalars))
+    drift, moved = compared(before, after)
+    print(f"\nRankings: cosines between differences of the most probable labels have changed by {_signed(drift)} on average.\n")
+    columns = {before.ladder.cosine: "cosine", "overlap": "overlap", "gap": "gap"}
+    rows = [[one.label, one.other, *(_signed(of[name]) for name in columns for of in (one.before, one.after))] for one in moved]
+    heads = [f"{name} {when}" for name in columns.values() for when in ("before", "after")]
+    print("The pairs that moved most\n" + text_table(["label", "other", *heads], rows))
+    return 0
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from lightning_cossim.analysis.demo import main as train
+
+    if given.epochs < 1:
+        raise ConfigError(expected("epochs", "to be at least 1", given.epochs))
+    train(given.epochs, given.folder)
+    return 0
+
+
+def _signed(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:+.3f}"
+
+
+def _report(
+    given: argparse.Namespace, path: str, thresholds: Thresholds, number: int | None, *, reachability: bool = False
+) -> GapReport:
+    """Of the only checkpoint, or of one of several, each of which has files of its own."""
+    from lightning_cossim.analysis.analyze import analyze
+
+    settings = {
+        name: getattr(given, name)
+        for name in ("head", "bias", "labels", "ignore", "link", "link_cap", "link_scale", "transposed", "overlap")
+    }
+    for name in ("logits", "embeddings"):
+        files = getattr(given, name)
+        settings[name] = files if number is None or files is None else files[number]
+    return analyze(path, **settings, thresholds=thresholds, reachability=reachability, progress=sys.stderr.isatty())
+
+
+def commented_default() -> str:
+    """The default thresholds as YAML, every field with its help; it reads back as the defaults."""
+    text = ""
+    for name, value in ((field.name, getattr(Thresholds(), field.name)) for field in fields(Thresholds)):
+        text += f"{_comment(_help(Thresholds)[name])}{name}: {'[]' if name == 'alerts' else value}\n"
+    text += f"\n# An alert, for example:\n#\n{_EXAMPLE}#\n# Its fields:\n#\n"
+    hints = get_type_hints(Alert)
+    for field in fields(Alert):
+        words = f" One of {', '.join(get_args(hints[field.name]))}." if get_origin(hints[field.name]) is Literal else ""
+        text += _comment(f"{field.name}: {_help(Alert)[field.name]}{words}", indent="    ")
+    return text
+
+
+def _check(path: Path) -> int:
+    try:
+        Thresholds.from_yaml(path)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{path}: all right.")
+    return 0
+
+
+def _comment(text: str, indent: str = "") -> str:
+    return "".join(f"# {line}\n" for line in textwrap.wrap(text, _WIDTH, subsequent_indent=indent))
+
+
+def _help(kind: type[Any]) -> dict[str, str]:
+    """Field to what the docstring says of it, as a sentence."""
+    found = {
+        field.arg_name: " ".join((field.description or "").split()) for field in docstring_parser.parse(kind.__doc__ or "").params
+    }
+    return {name: f"{text[:1].upper()}{text[1:]}" for name, text in found.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

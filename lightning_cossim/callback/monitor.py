@@ -1,0 +1,501 @@
+"""LabelSimilarityMonitor: the hooks. The only module that imports Lightning.
+
+A hook decides whether anything is due and hands on: `WindowClock` knows when, `HeadWatch` sees and adds up, `Reporter` shows.
+What goes wrong in one ends the monitor, never the run; where several processes train, on all of them at the same report.
+"""
+
+import contextlib
+import functools
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Concatenate, ParamSpec
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch import Tensor
+from typing_extensions import override
+
+from lightning_cossim.callback.arguments import check_arguments, chosen_thresholds, idle_alerts
+from lightning_cossim.callback.audit import Audit, audit_of
+from lightning_cossim.callback.deferred import Afterthoughts
+from lightning_cossim.callback.messages import Voice
+from lightning_cossim.callback.report_queue import Reporter
+from lightning_cossim.callback.schedule import StepCounter, WindowClock, batches_of_fit
+from lightning_cossim.callback.session import Session
+from lightning_cossim.capture.collector import Glance, HeadWatch
+from lightning_cossim.capture.distributed import Processes
+from lightning_cossim.capture.head import find_head
+from lightning_cossim.capture.model_config import odd_in, probabilities_in_words, with_response
+from lightning_cossim.capture.taps import Source, in_words
+from lightning_cossim.config.settings import Display, LabelSelection, Schedule
+from lightning_cossim.config.thresholds import Thresholds, ThresholdsFile, judged
+from lightning_cossim.config.types import Number, WholeFrom2
+from lightning_cossim.errors import AlertRaised, ConfigError, FailedTogether, expected, in_one_line
+from lightning_cossim.functional.links import Link
+from lightning_cossim.functional.overlap import Overlap, OverlapKind
+from lightning_cossim.loggers.tags import group, suffix
+from lightning_cossim.report import GapReport
+
+__all__ = ["LabelSimilarityMonitor"]
+
+_logger = logging.getLogger(__name__)
+_P = ParamSpec("_P")
+
+
+def _harmless(
+    hook: Callable[Concatenate["LabelSimilarityMonitor", Session, _P], None],
+) -> Callable[Concatenate["LabelSimilarityMonitor", _P], None]:
+    """The hook, timed as overhead and not called without a session; if it fails, the monitor goes and the run goes on."""
+
+    @functools.wraps(hook)
+    def guarded(self: "LabelSimilarityMonitor", /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        session = self._session
+        if session is None:
+            return
+        session.overhead.enter()
+        try:
+            hook(self, session, *args, **kwargs)
+        except AlertRaised:  # what the user asked for
+            raise
+        except Exception as error:
+            _logger.debug("The failure that ends the monitor:", exc_info=True)
+            self._fail(session, error)
+        finally:
+            session.overhead.leave()
+
+    return guarded
+
+
+def _inform(text: str) -> None:
+    rank_zero_info(text)
+
+
+def _warn(text: str) -> None:
+    rank_zero_warn(text)
+
+
+class LabelSimilarityMonitor(Callback):
+    """Watches the final linear layer of a classifier and logs where cosine similarity and probability overlap part.
+
+    In windows of training batches and over every validation and test run it gathers the head's weights, embeddings and logits,
+    forms a `GapReport` and logs its scalars as `cossim_train/…`, `cossim_val/…` and `cossim_test/…` to every logger, at the x of
+    the user's own `self.log`. Validation scalars are also in `trainer.callback_metrics`, for EarlyStopping and ModelCheckpoint.
+    Pairs beyond the thresholds are flagged, and alerts warn, stop the fit or raise. Training with it is bit for bit the training
+    without it. Where a step calls the head several times, its last call counts.
+
+    Args:
+        head: dotted path of the final linear layer in the LightningModule, "model.fc" for example, or of what holds the rows of a
+            cosine head; default: found by itself.
+        link: from the head to probabilities: "softmax"; "softcap", where a tanh bends the logits before it; "cosine", where they
+            are cosines times a scale (ArcFace and its like, whose margins are no part of it); or "sigmoid" for labels that do
+            not exclude one another (multi-label).
+        overlap: which probability overlap: "bhattacharyya", "product", "coactivation" or "topk".
+        overlap_threshold: for "coactivation", above 0 and, unless under a sigmoid, below 0.5; default 0.1.
+        overlap_k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
+        link_cap: of "softcap", the number that no logit gets beyond; default: `final_logit_softcapping` in the model's config.
+        link_scale: of "cosine", what cosines are multiplied with; default: `scale` or `s` of the head, a number or one that is
+            learnt.
+        embeddings_from: where the head is not called (`F.linear(x, embed.weight)`, a fused loss): dotted path of the module whose
+            output goes into it, or a function that gets it from the LightningModule after its forward pass. Logits are then
+            worked out from the head's weights, for the inputs that are looked at.
+        logits_from: where the model changes its logits after the head in a way that `link` does not say (a scale): dotted path of
+            the module whose output is or holds the final ones, or a function that gets them from the LightningModule after its
+            forward pass.
+        labels: which labels are looked at and what they are called.
+        schedule: when it looks and how much it looks at.
+        thresholds: from which gap on a pair is flagged, and which alerts there are.
+        thresholds_file: a YAML file with the thresholds instead, as `lightning-cossim config` prints one; in the configuration of
+            a LightningCLI relative to the file that names it.
+        display: what is shown beside curves, and the share of the time that it may take.
+        name: puts everything under `cossim_<name>_…`; needed where several monitors share a Trainer.
+
+    Raises:
+        InputError: an unknown link or overlap, a cap or a scale that is not positive or of another link; at the start of the fit:
+            one that is needed and nowhere to be found, a threshold or k out of range.
+        HeadError: at the start of the fit: no final linear layer is found, or several that are equally good.
+        ConfigError: an argument of the wrong type, thresholds that are wrong or given twice; at the start of the fit: labels or
+            names that do not fit the head, or two monitors of one name.
+        AlertRaised: in training, validation or test: an alert with `action="raise"` acts.
+
+    Example:
+        >>> from lightning_cossim import LabelSelection, LabelSimilarityMonitor
+        >>> monitor = LabelSimilarityMonitor(labels=LabelSelection(names=["cat", "dog", "horse"]))
+
+        Pass it as `Trainer(callbacks=[monitor])`; after the fit, `print(monitor.last_report["val"])`.
+    """
+
+    def __init__(
+        self,
+        head: str | None = None,
+        link: Link = "softmax",
+        overlap: OverlapKind = "bhattacharyya",
+        overlap_threshold: Number | None = None,
+        overlap_k: WholeFrom2 | None = None,
+        link_cap: Number | None = None,
+        link_scale: Number | None = None,
+        embeddings_from: Source | None = None,
+        logits_from: Source | None = None,
+        labels: LabelSelection = LabelSelection(),
+        schedule: Schedule = Schedule(),
+        thresholds: Thresholds = Thresholds(),
+        thresholds_file: ThresholdsFile | None = None,
+        display: Display = Display(),
+        name: str | None = None,
+    ) -> None:
+        check_arguments(locals())
+        self.head, self.link, self.overlap = head, link, overlap
+        self.overlap_threshold, self.overlap_k = overlap_threshold, overlap_k
+        self.link_cap, self.link_scale = link_cap, link_scale
+        self.embeddings_from, self.logits_from = embeddings_from, logits_from
+        self.labels, self.schedule, self.display, self.name = labels, schedule, display, name
+        self.thresholds = chosen_thresholds(thresholds, thresholds_file)
+        """Those that hold, wherever they were given."""
+        self._state_key = self._generate_state_key(head=head, name=name)  # Lightning asks for it at every hook
+        self._voice = Voice(_inform, _warn)
+        self._reporter = Reporter(link, self.thresholds, display, name, warn=self._voice.warn, inform=self._voice.inform)
+        self._afterthoughts = Afterthoughts(schedule, labels.ignore, self._reporter, self._voice)
+        self._reporter.waits = self._afterthoughts.are_due_for
+        self.last_report: dict[str, GapReport] = self._reporter.last_report
+        """The last report of each stage: "train", "val", "test"; of one of several loaders, "val/dataloader_idx_0"."""
+        self._session: Session | None = None
+        self._watched: Glance | None = None
+        """What the last session watched."""
+        self._steps = StepCounter()
+        self._clock = WindowClock(schedule.train_every_n_steps, schedule.train_batches, self.thresholds.min_inputs)
+        self._batches_of_fit, self._batches_started = math.inf, 0
+
+    # Coming and going
+
+    @override
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._attach(trainer, pl_module)
+
+    @override
+    @_harmless
+    def on_train_start(self, session: Session, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self._steps.start_fit(trainer.global_step, len(trainer.optimizers)):  # another fit than the last one
+            self._clock.start_fit(self._steps.step)
+            self._reporter.start_fit()
+        self._clock.drop_window(self._steps.step)
+        step, accumulate = self._steps.step, trainer.accumulate_grad_batches
+        self._batches_started = step * accumulate
+        # `max_steps` counts the steps of all optimizers, of which a batch takes one each.
+        max_steps = trainer.max_steps // max(1, len(trainer.optimizers))
+        per_epoch = trainer.num_training_batches
+        self._batches_of_fit = batches_of_fit(per_epoch, trainer.max_epochs, max_steps, accumulate)
+        next_report = self._clock.next_report(step, step * accumulate, self._batches_of_fit, accumulate, per_epoch)
+        clock = self._clock
+        unless = f", later if {clock.num_batches} batches have fewer than {clock.min_inputs} inputs" if clock.is_curious else ""
+        self._announce(session, f"next report at step {next_report}{unless}")
+
+    @override
+    @_harmless
+    def on_train_end(self, session: Session, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._steps.finish_fit(trainer.global_step, manual=not pl_module.automatic_optimization)
+        self._afterthoughts.follow_fit(session, trainer)
+        self._reporter.draw(trainer, session.budget, at_the_end=True)
+        if self.display.projector:
+            self._reporter.project(trainer, session.watch.head.unembedding)
+
+    @override
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._detach()
+
+    @override
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._record_rest(trainer)
+        self._detach()
+
+    @_harmless
+    def _record_rest(self, session: Session, trainer: pl.Trainer) -> None:
+        self._reporter.record(trainer, session.budget, at_the_end=True)
+
+    # Training: a step that is not due passes through the first hook only
+
+    @override
+    @_harmless
+    def on_train_batch_start(
+        self, session: Session, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        step = self._steps.start_batch(trainer.global_step, manual=not pl_module.automatic_optimization)
+        done = self._batches_done(trainer, batch_idx)
+        self._batches_started += 1
+        if self._clock.start_batch(step, done, self._batches_of_fit, trainer.num_training_batches):
+            if self._clock.has_opened:
+                session.budget.begin("window")
+            if self._clock.is_optional and not self._clock.decide(stays=session.affords_window()):
+                return
+            session.alone(lambda: session.watch.begin_batch("train", batch, step))
+
+    @override
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        if self._clock.batches_left:
+            self._look_at_train_batch()  # here the weights are still those of the forward pass
+
+    @override
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._clock.batches_left:
+            self._end_train_batch(trainer)
+
+    @_harmless
+    def _look_at_train_batch(self, session: Session) -> None:
+        session.look("train")
+
+    @_harmless
+    def _end_train_batch(self, session: Session, trainer: pl.Trainer) -> None:
+        session.end_batch("train")
+        if self._clock.is_new and not self._clock.fix_length(self._inputs_of_all(session)):
+            session.watch.drop("train")
+        elif self._clock.finish_batch():
+            self._report(session, trainer, "train")
+            session.budget.finish("window")
+            self._reporter.record(trainer, session.budget)
+            if not trainer.enable_validation:
+                self._reporter.draw(trainer, session.budget)
+
+    # Validation and test
+
+    @override
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._reports_on(trainer, "val"):
+            self._begin_run(trainer, pl_module, "val")
+
+    @override
+    def on_validation_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if self._reports_on(trainer, "val"):
+            self._begin_batch(trainer, "val", batch, dataloader_idx)
+
+    @override
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._reports_on(trainer, "val"):
+            self._end_batch(trainer, "val", dataloader_idx)
+
+    @override
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._reports_on(trainer, "val"):
+            self._end_run(trainer, "val", at_the_end=trainer.state.fn != "fit")
+            if self._session is None:  # switched off; who watches a key must find it all the same
+                self._reporter.publish_nothing(trainer, self._loaders(trainer, "val"))
+
+    @override
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._reports_on(trainer, "test"):
+            self._begin_run(trainer, pl_module, "test")
+
+    @override
+    def on_test_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if self._reports_on(trainer, "test"):
+            self._begin_batch(trainer, "test", batch, dataloader_idx)
+
+    @override
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._reports_on(trainer, "test"):
+            self._end_batch(trainer, "test", dataloader_idx)
+
+    @override
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._reports_on(trainer, "test"):
+            self._end_run(trainer, "test", at_the_end=True)
+
+    # What the two have in common: a run of a stage, within a fit or alone
+
+    def _reports_on(self, trainer: pl.Trainer, stage: str) -> bool:
+        return self.schedule.test if stage == "test" else self.schedule.validation and not trainer.sanity_checking
+
+    def _begin_run(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if self._session is None and trainer.state.fn != "fit":
+            self._attach(trainer, pl_module)
+            assert self._session is not None, "attached"
+            self._announce(self._session, f"report at the end of the {stage} run")
+        self._open(trainer, stage)
+
+    @_harmless
+    def _open(self, session: Session, trainer: pl.Trainer, stage: str) -> None:
+        session.budget.begin("validation")
+        for dataloader_idx in self._loaders(trainer, stage):
+            window = f"{stage}{suffix(dataloader_idx)}"
+            session.alone(functools.partial(session.watch.open, window, self._steps.step))
+
+    @_harmless
+    def _begin_batch(self, session: Session, trainer: pl.Trainer, stage: str, batch: Any, dataloader_idx: int) -> None:
+        session.alone(lambda: session.watch.begin_batch(self._window(trainer, stage, dataloader_idx), batch))
+
+    @_harmless
+    def _end_batch(self, session: Session, trainer: pl.Trainer, stage: str, dataloader_idx: int) -> None:
+        session.end_batch(self._window(trainer, stage, dataloader_idx))
+
+    @_harmless
+    def _end_run(self, session: Session, trainer: pl.Trainer, stage: str, *, at_the_end: bool) -> None:
+        self._report(session, trainer, stage)
+        self._afterthoughts.follow_run(session, trainer, ends=at_the_end)
+        session.budget.finish("validation")
+        self._reporter.draw(trainer, session.budget, at_the_end=at_the_end)
+
+    # State: builtins only, equal on all processes
+
+    @property
+    @override
+    def state_key(self) -> str:
+        return self._state_key
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "step": self._steps.step,
+            "global_step": self._steps.global_step,
+            "in_batch": self._steps.in_batch,
+            "next_due": self._clock.next_due,
+            "inputs_per_batch": self._clock.inputs_per_batch,
+            "inputs_of_last": self._clock.inputs_of_last,
+            **self._reporter.state_dict(),
+        }
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        state = {**self.state_dict(), **state_dict}  # an older version may have saved less
+        self._steps.step, self._steps.global_step = state["step"], state["global_step"]
+        self._steps.in_batch = state["in_batch"]
+        self._clock.next_due = state["next_due"]
+        self._clock.inputs_per_batch, self._clock.inputs_of_last = state["inputs_per_batch"], state["inputs_of_last"]
+        self._reporter.load_state_dict(state)
+
+    # For the user, after a run or in it
+
+    def audit(self, label: int | str | None = None, other: int | str | None = None) -> Audit:
+        """The paper's point on the head that was watched last: one vector added to all rows of a copy makes the raw cosine of two
+        labels -1, another one 1, and no probability moves.
+
+        Args:
+            label: a label, by its row in the head or its name; default the two that overlap most in the last report.
+            other: another one, whose row differs.
+
+        Returns:
+            The cosines, and the largest change of a probability over the inputs that were looked at last (inputs drawn at
+            random, if none were). The model itself is not touched. Of a sharded head, every process has to call it.
+
+        Raises:
+            InputError: there was no run, the link is no softmax, the model changes its logits after the head, or the labels are
+                no pair with different rows.
+
+        Source: Nielsen, arXiv 2603.29488, Lemmas 2.2 and 2.3.
+        """
+        watched = self._watched if self._session is None else self._session.watch.glance()
+        return audit_of(watched, self.link, self.last_report.values(), label, other)
+
+    # What the hooks call
+
+    def _attach(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Find the head and put the hook on it. What the user configured wrongly is raised here, before anything runs."""
+        self._detach()
+        self._reporter.start_run()
+        self._voice.start_run()
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        if any(isinstance(other, LabelSimilarityMonitor) and other.name == self.name for other in callbacks if other is not self):
+            remedy = "Give each monitor a `name=`, which goes into its tags."
+            raise ConfigError(expected("name", "to be different for every monitor of a Trainer", repr(self.name), remedy))
+        head = find_head(pl_module, self.head, is_called=self.embeddings_from is None, has_cosines=self.link == "cosine")
+        head = with_response(pl_module, head, self.link, link_cap=self.link_cap, link_scale=self.link_scale)
+        overlap = Overlap.of(
+            head.num_labels, kind=self.overlap, link=self.link, threshold=self.overlap_threshold, k=self.overlap_k
+        )
+        watch = HeadWatch(
+            head,
+            labels=self.labels,
+            overlap=overlap,
+            max_inputs=self.schedule.max_inputs_per_batch,
+            model=pl_module,
+            embeddings_from=self.embeddings_from,
+            logits_from=self.logits_from,
+            summarize=self._afterthoughts.summarized(trainer),
+            warn=self._voice.warn,
+        )
+        processes = Processes(trainer.strategy, trainer.world_size, trainer.global_rank)
+        self._session = Session(watch, processes, self.display.max_overhead)
+        odd = odd_in(pl_module, head.response, sees_final=self.logits_from is not None)
+        if odd is not None:
+            self._voice.warn(odd)
+        for text in idle_alerts(self.thresholds, self.link, self.schedule, head.num_labels):
+            self._voice.warn(text)
+
+    def _detach(self) -> None:
+        if self._session is not None:
+            session, self._session = self._session, None
+            session.end()
+            with contextlib.suppress(Exception):  # what ended the run may have left the device unusable
+                self._watched = session.watch.glance()
+
+    def _fail(self, session: Session, error: Exception) -> None:
+        """Something went wrong: end the monitor. Not while other processes go on, and would wait for this one's next report."""
+        if session.processes.num > 1 and not isinstance(error, FailedTogether):
+            session.fail(error)
+            return
+        self._detach()
+        what = str(error) if isinstance(error, FailedTogether) else in_one_line(error)
+        self._voice.warn(f"switched off, training goes on without it, after {what}")
+
+    def _loaders(self, trainer: pl.Trainer, stage: str) -> list[int | None]:
+        """The loaders of a validation or test run that have reports of their own; None: all have one together."""
+        num_batches = trainer.num_test_batches if stage == "test" else trainer.num_val_batches
+        return list(range(len(num_batches))) if self.display.per_dataloader and len(num_batches) > 1 else [None]
+
+    def _window(self, trainer: pl.Trainer, stage: str, dataloader_idx: int) -> str:
+        """The window that a batch of a validation or test run is in."""
+        alone = self._loaders(trainer, stage) == [None]
+        return stage if alone else f"{stage}{suffix(dataloader_idx)}"
+
+    def _batches_done(self, trainer: pl.Trainer, batch_idx: int) -> int:
+        per_epoch = trainer.num_training_batches
+        if math.isinf(per_epoch):
+            return self._batches_started
+        return trainer.current_epoch * int(per_epoch) + batch_idx
+
+    def _report(self, session: Session, trainer: pl.Trainer, stage: str) -> None:
+        """Report on every open window of a stage."""
+        session.check()
+        for dataloader_idx in [None] if stage == "train" else self._loaders(trainer, stage):
+            window = f"{stage}{suffix(dataloader_idx)}"
+            if not session.watch.is_open(window):
+                continue
+            report = session.watch.close(window, session.processes)
+            scalars = {**report.scalars, "overhead_fraction": session.overhead.share(window)}
+            where: dict[str, Any] = {"stage": stage, "step": self._steps.step, "dataloader_idx": dataloader_idx}
+            report = replace(report, scalars=scalars, **where)
+            report = session.processes.together(functools.partial(judged, report, self.thresholds))
+            self._reporter.publish(trainer, session.processes, report)
+
+    def _inputs_of_all(self, session: Session) -> int:
+        """What the window of this training has been shown by all processes."""
+        return sum(session.processes.each(session.watch.num_looked_at.get("train", 0)))
+
+    def _announce(self, session: Session, what_next: str) -> None:
+        tags = group("*", self.name)
+        output = "its own output" if self.logits_from is None else f"what {in_words(self.logits_from)} gives"
+        output = f"what it makes of {in_words(self.embeddings_from)}" if self.embeddings_from and not self.logits_from else output
+        head, is_final = session.watch.head, self.logits_from is not None
+        probabilities = probabilities_in_words(head, output, is_final=is_final)
+        self._voice.inform(f"watching {head}; {probabilities}; {what_next}; tags {tags}")

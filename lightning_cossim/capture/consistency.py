@@ -1,0 +1,160 @@
+"""Explanation: holds the logits that were seen against what a head's weights make of its embeddings.
+
+Where they agree, embeddings tell of the logits, and logits may be worked out where they cannot be seen; where they do not, the
+user is told, and what would be false is left out.
+
+Shapes: K labels, D embedding dimensions, N inputs; `f_ND` embeddings, `z_NK` logits.
+"""
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from lightning_cossim.capture.head import Head, Weights
+from lightning_cossim.capture.layers import is_adapted
+from lightning_cossim.capture.logit_check import CHECKED, agree, agree_in_part, is_same_scale, largest_error, multiple_of_cosines
+from lightning_cossim.capture.observation import Observation
+from lightning_cossim.functional.links import PLAIN
+
+__all__ = ["Explanation"]
+
+_LEFT_OUT = "logit_correlation and log_odds_variance would be false and are left out"
+
+
+class Explanation:
+    """What is known of whether a head's weights explain its model's logits.
+
+    Args:
+        head: the head.
+        is_final: whether the logits seen are given as the model's final ones, rather than what the head gives out.
+    """
+
+    def __init__(self, head: Head, *, is_final: bool) -> None:
+        self.head, self.is_final = head, is_final
+        self._explained: dict[bool, bool] = {}
+        """Whether weights explain the logits, in training and in evaluation, as far as that could be checked."""
+        self._is_unchecked = True
+        self._caps_itself = False
+
+    def check_again(self) -> None:
+        """Hold the next logits against the weights once more: what did not show when training began may show now."""
+        self._is_unchecked = True
+
+    @property
+    def explains(self) -> bool:
+        """Whether the weights give the logits, as far as is known; not if they differed in evaluation or, else, in training."""
+        return self._explained.get(False, self._explained.get(True, True))
+
+    def read(
+        self, weights: Weights, f_ND: Tensor | None, z_NK: Tensor | None, *, was_written: bool, in_half: bool
+    ) -> Observation:
+        """What some rows show, held against the weights.
+
+        Args:
+            weights: of the same moment.
+            f_ND: embeddings, if seen.
+            z_NK: logits, if seen; one of the two was.
+            was_written: whether something wrote into the logits after the call.
+            in_half: whether they were rounded to half precision before they came in another.
+        """
+        if weights.response.link == "cosine":
+            seen = self._read_cosines(weights, f_ND, z_NK)
+        elif self.is_final or self._is_capped(weights, f_ND, z_NK, in_half=in_half):
+            seen = self._read(weights, f_ND, z_NK, was_written=was_written and not self.is_final, in_half=in_half)
+        else:  # linear as yet
+            seen = self._read(replace(weights, response=PLAIN), f_ND, z_NK, was_written=was_written, in_half=in_half)
+            seen = replace(seen, logits=None if seen.logits is None else weights.response.of_output(seen.logits))
+        return replace(seen, bias=weights.bias, response=weights.response)
+
+    def _is_capped(self, weights: Weights, f_ND: Tensor | None, z_NK: Tensor | None, *, in_half: bool) -> bool:
+        """Whether a head caps its logits itself, and so shows the final ones."""
+        if weights.response.link == "softcap" and self._is_unchecked and f_ND is not None and z_NK is not None:
+            some = f_ND[:CHECKED], z_NK[:CHECKED]
+            is_linear = agree(replace(weights, response=PLAIN), *some, in_half=in_half)
+            self._caps_itself = not is_linear and agree(weights, *some, in_half=in_half)
+        return self._caps_itself
+
+    def _read(
+        self, weights: Weights, f_ND: Tensor | None, z_NK: Tensor | None, *, was_written: bool, in_half: bool
+    ) -> Observation:
+        if f_ND is None:
+            return Observation(weights.unembedding, z_NK)
+        if z_NK is None:  # nothing shows them, which is why the user says where embeddings come from
+            return Observation(weights.unembedding, weights.logits(f_ND), f_ND)
+        # Written into is not yet changed: what a compiled graph gives out may have been written from within.
+        if was_written and not agree_in_part(weights, f_ND, z_NK):
+            return self._worked_out(weights, f_ND)
+        problem, training = None, self.head.module.training
+        if self._is_unchecked or training not in self._explained:
+            problem = self._mismatch(weights, f_ND[:CHECKED], z_NK[:CHECKED], in_half=in_half)
+        explained = self._explained.get(training) is not False
+        return Observation(weights.unembedding, z_NK, f_ND if explained else None, problem=problem)
+
+    def _worked_out(self, weights: Weights, f_ND: Tensor) -> Observation:
+        """Where something behind the head wrote into its output: the logits that its weights give."""
+        problem, known = None, {*self._explained.values()}
+        explained = self._explained.get(self.head.module.training, True in known or None)
+        if explained is False:
+            problem = "its weights do not explain its output, which is then changed in place: its logits cannot be seen"
+            return Observation(weights.unembedding, problem=problem)
+        if explained is None:
+            problem = (
+                "its output is changed in place by what comes after it; the logits are worked out from its weights, unchecked"
+            )
+        return Observation(weights.unembedding, weights.logits(f_ND), f_ND, problem=problem)
+
+    def _mismatch(self, weights: Weights, f_ND: Tensor, z_NK: Tensor, *, in_half: bool) -> str | None:
+        error, training = largest_error(weights, f_ND, z_NK), self.head.module.training
+        if error is None:
+            return None
+        self._is_unchecked = False
+        self._explained[training] = agree(weights, f_ND, z_NK, in_half=in_half)
+        if self._explained[training]:
+            return None
+        output = "what `logits_from` gives" if self.is_final else "its output"
+        is_capped = self.head.response.link == "softcap" and not self.is_final
+        believed = "; overlaps are those of its output, capped" if is_capped else ""
+        return (
+            f"{output} differs from `{weights.response.formula}` by up to {error:.3g} ({self._likely(training=training)}); "
+            f"{_LEFT_OUT}{believed}"
+        )
+
+    def _likely(self, *, training: bool) -> str:
+        if not self.is_final:
+            likely = "an adapter that is not merged, a parametrization or another hook are likely"
+            return f"{likely}; in training, an adapter's dropout too" if training and is_adapted(self.head.module) else likely
+        if self.head.response.link == "softcap":
+            return "another cap or a scale after it are likely"
+        return "soft-capping (then pass `link='softcap'`) or a scale after the head are likely"
+
+    def _read_cosines(self, weights: Weights, f_ND: Tensor | None, z_NK: Tensor | None) -> Observation:
+        """Logits as they are without a margin: worked out, and held against those seen, of which one label's may have one."""
+        if f_ND is None:
+            return Observation(weights.unembedding, z_NK)
+        problem = None
+        if z_NK is not None and (self._is_unchecked or self.head.module.training not in self._explained):
+            problem = self._unlike_cosines(weights, f_ND[:CHECKED], z_NK[:CHECKED])
+        if False in self._explained.values():
+            return Observation(weights.unembedding, z_NK if self.is_final else None, problem=problem)
+        return Observation(weights.unembedding, weights.logits(f_ND), f_ND, problem=problem)
+
+    def _unlike_cosines(self, weights: Weights, f_ND: Tensor, z_NK: Tensor) -> str | None:
+        """What is odd about logits seen: they are no multiple of the cosines, or not the one that they should be."""
+        multiple, scale = multiple_of_cosines(weights, f_ND, z_NK), weights.response.link_scale or 0.0
+        if multiple is None:
+            return None
+        output, left_out = "its output", "only its weights are compared"
+        if self.is_final:
+            output, left_out = "what `logits_from` gives", _LEFT_OUT
+        is_scale = is_same_scale(multiple, scale)
+        # A head may leave the scale to the loss, and give the cosines alone.
+        is_explained = is_scale or (multiple > 0 and not self.is_final)
+        self._is_unchecked, self._explained[self.head.module.training] = False, is_explained
+        if is_scale or (is_explained and is_same_scale(multiple, 1)):
+            return None
+        if multiple <= 0:
+            likely = "several rows a label, or a head that is none of cosines are likely"
+            likely += "" if self.is_final else "; if something behind it makes them cosines, pass `embeddings_from=`"
+            return f"{output} is no multiple of the cosines of embeddings and rows ({likely}); {left_out}"
+        believed = f"; {left_out}" if self.is_final else ": probabilities are those of the latter"
+        return f"{output} is {multiple:.4g} times the cosines, and `link_scale` is {scale:g}{believed}"

@@ -1,0 +1,169 @@
+"""Where logits and embeddings come from: the calls of a module, or a function of the user's."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from typing_extensions import override
+
+from lightning_cossim.capture.head import num_writes
+from lightning_cossim.capture.layers import plain_name
+from lightning_cossim.errors import HeadError, expected
+
+__all__ = ["Asked", "Call", "Source", "Tap", "first_input", "in_words", "taps_of", "tensor_in"]
+
+Call = tuple[tuple[Any, ...], dict[str, Any], Any]
+"""Arguments, arguments by name, and output."""
+Source = str | Callable[[Any], Any]
+"""Dotted path of a module whose output is meant, or a function of the LightningModule, asked after its forward pass."""
+
+
+class NoRoomForACopy:
+    """What a tap keeps of an output that it could not copy."""
+
+
+def _nothing() -> int:
+    return 0
+
+
+def first_input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """What goes into a layer of torch's."""
+    return args[0] if args else kwargs.get("input")
+
+
+class Tap:
+    """Sees the last call of a module while armed; never touches it.
+
+    The hook tests one flag and writes one slot, so that it stays cheap and `torch.compile` takes it in. It returns None: anything
+    else would replace the module's output.
+
+    Args:
+        module: which module.
+        count: how often what is watched beside input and output has been written in place.
+        pick: what of a call is the input.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        count: Callable[[], int] = _nothing,
+        pick: Callable[[tuple[Any, ...], Mapping[str, Any]], Any] = first_input,
+    ) -> None:
+        self._count, self.pick = count, pick
+        self.armed = False
+        self.call: Call | None = None
+        self.writes: tuple[int, int] | None = None
+        """How often input and the rest had been written at the call; None where a compiled graph does not tell."""
+        self.in_half = False
+        """Whether the call was rounded to half precision, whatever comes out; False where a compiled graph does not tell."""
+        self._handle: RemovableHandle = module.register_forward_hook(self._hook, with_kwargs=True)
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy of the model, a saved one too, takes its hooks along: those of a copy see nothing, and hold nothing."""
+        return {**self.__dict__, "armed": False, "call": None, "_count": _nothing}
+
+    def disarm(self) -> None:
+        """See nothing until armed again, and forget what was seen."""
+        self.armed, self.call = False, None
+
+    def detach(self) -> None:
+        """Remove the hook; a second call does nothing."""
+        self._handle.remove()
+        self.disarm()
+
+    # torch passes the module, too
+    def _hook(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:  # noqa: ARG002
+        if self.armed:
+            self.writes, self.in_half = None, False
+            if not torch.compiler.is_compiling():
+                given = self.pick(args, kwargs)
+                self.writes = num_writes(given), self._count()
+                self.in_half = isinstance(given, Tensor) and _is_rounding(given.device.type)
+                if isinstance(output, Tensor) and output.is_inference():  # it keeps no count of what is written into it later
+                    output = _copied(output)
+            self.call = (args, kwargs, output)
+
+
+def _is_rounding(device_type: str) -> bool:
+    """Whether products on a kind of device are in half precision now; not every kind knows of that."""
+    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
+
+
+def _copied(output: Tensor) -> Any:
+    """A copy; this runs within the user's forward pass, which must not fail for want of memory."""
+    try:
+        return output.clone()
+    except Exception:  # noqa: BLE001 - whatever it is, it must not get out
+        return NoRoomForACopy()
+
+
+class Asked:
+    """The answers of a user's function, in the form of a tap."""
+
+    def __init__(self, ask: Callable[[Any], Any], model: nn.Module) -> None:
+        self._ask, self._model = ask, model
+        self.armed = False
+        self.writes: tuple[int, int] | None = None
+        self.in_half = False
+
+    @property
+    def call(self) -> Call | None:
+        """The answer of now, in the place of an output."""
+        answer = self._ask(self._model) if self.armed else None
+        return None if answer is None else ((), {}, answer)
+
+    def disarm(self) -> None:
+        """Not to be asked until armed again."""
+        self.armed = False
+
+    def detach(self) -> None:
+        """The same; there is no hook."""
+        self.armed = False
+
+
+def module_of(model: nn.Module, path: str, argument: str) -> nn.Module:
+    """The module that an argument of the monitor means.
+
+    Raises:
+        HeadError: none has this path.
+    """
+    modules: dict[str, nn.Module] = {plain_name(name): module for name, module in model.named_modules(remove_duplicate=False)}
+    if plain_name(path) not in modules:
+        near = difflib.get_close_matches(path, modules, n=1)
+        remedy = f"Did you mean {near[0]!r}?" if near else ""
+        raise HeadError(expected(argument, "to be the dotted path of a module", f"{path!r}, which is not there", remedy))
+    return modules[plain_name(path)]
+
+
+def taps_of(model: nn.Module, **sources: Source | None) -> "list[Tap | Asked | None]":
+    """What tells of each source, by the name of its argument; None where there is none. Hooks are there only if all are.
+
+    Raises:
+        HeadError: no module has the path that one says.
+    """
+    modules = {name: module_of(model, source, name) for name, source in sources.items() if isinstance(source, str)}
+    return [
+        Tap(modules[name]) if name in modules else None if source is None or isinstance(source, str) else Asked(source, model)
+        for name, source in sources.items()
+    ]
+
+
+def in_words(source: Source) -> str:
+    """How a source is called."""
+    return source if isinstance(source, str) else f"{getattr(source, '__name__', type(source).__name__)}()"
+
+
+def tensor_in(output: Any, *names: str, size: int | None = None) -> Any:
+    """The tensor meant in what a module gives: itself, an entry of one of these names, or the first with an axis of a size."""
+    if isinstance(output, Tensor):
+        return output
+    for name in names:
+        found = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
+        if isinstance(found, Tensor):
+            return found
+    values = list(output.values()) if isinstance(output, Mapping) else list(output) if isinstance(output, tuple | list) else []
+    return next((value for value in values if isinstance(value, Tensor) and (size is None or size in value.shape)), output)

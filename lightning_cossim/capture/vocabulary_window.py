@@ -1,0 +1,272 @@
+"""VocabularyWindow: gathers what inputs show of very many labels, of each input the most likely ones.
+
+Nothing here grows with the square of the number of labels, and nothing without bound with the number of inputs. Shapes: K labels
+of the head, D embedding dimensions, N inputs, m labels kept of each; B inputs that are worked on at a time.
+"""
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from lightning_cossim.capture.distributed import Processes
+from lightning_cossim.capture.head import Head
+from lightning_cossim.capture.observation import Observation
+from lightning_cossim.capture.vocabulary_summary import VocabularySummary
+from lightning_cossim.config.settings import LabelSelection
+from lightning_cossim.functional.halves import split_halves
+from lightning_cossim.functional.links import Response
+from lightning_cossim.functional.logit_geometry import EmbeddingMoments, embedding_moments
+from lightning_cossim.functional.overlap import Overlap
+from lightning_cossim.functional.precision import full_precision, result_dtype, working_dtype
+from lightning_cossim.functional.sampled.sparse_overlap import SparseProfiles, sparse_profiles
+
+__all__ = ["VocabularyWindow"]
+
+_MAX_INPUTS: Final = 2**14
+_MAX_NUMBERS: Final = 2**26
+"""Inputs that a process keeps in a window, and numbers of their embeddings."""
+_NUM_BLOCKS: Final = 16
+_NUM_LOGITS: Final = 2**24
+"""Logits that are worked on at a time."""
+
+
+class _Block:
+    """What is kept of some inputs that follow one another, and sums over all of their labels."""
+
+    def __init__(self, num_labels: int, device: torch.device, dtype: torch.dtype) -> None:
+        self.profiles: list[SparseProfiles] = []
+        self.halves: list[Tensor] = []
+        """(B,) each: 0 or 1, -1 for an input that does not count."""
+        self.embeddings: list[Tensor] = []
+        self.normalizers: list[Tensor] = []
+        """(B,) each, the logarithms of the sums of the exponentials of all logits."""
+        self.num_inputs = 0
+        self.num_skipped = 0
+        self.own = torch.zeros(2, num_labels, device=device, dtype=dtype)
+        """Of either half, the sums of squared profile values."""
+        self.probs = torch.zeros(num_labels, device=device, dtype=dtype)
+
+
+class VocabularyWindow:
+    """Gathers observations of a head with very many labels, and sums them up.
+
+    Of each input the `labels_per_input` most likely labels are kept, of at most 16 384 inputs: where more come, every second
+    block of them is dropped, and from then on every second batch left out, as often as it takes: an even sample. Several
+    processes keep about as many together, a block each at least.
+
+    Args:
+        head: the head.
+        selection: which labels are looked at.
+        overlap: which probability overlap.
+        seed: of whatever is drawn at random in this window: an interrupted run that goes on draws the same.
+    """
+
+    def __init__(self, head: Head, selection: LabelSelection, overlap: Overlap, seed: int = 0) -> None:
+        self.head, self.selection, self.overlap, self.seed = head, selection, overlap, seed
+        # A generator of our own: the user's random numbers stay as they are.
+        self.generator = torch.Generator().manual_seed(seed)
+        self._snapshot: Tensor | None = None
+        self._bias: Tensor | None = None
+        self._response = head.response
+        self._is_exact = not overlap.counts_inputs
+        """Whether embeddings are kept, from which the weights give all probabilities: as long as these are the same weights.
+
+        What is counted loses nothing without them: an input has few labels above a threshold, or among the first.
+        """
+        self._per_block = max(1, min(_MAX_INPUTS, _MAX_NUMBERS // head.embedding_dim) // _NUM_BLOCKS)
+        self._dtype = working_dtype(torch.empty(0, device=head.device))
+        self._moments = EmbeddingMoments(*(torch.zeros(size, device=head.device, dtype=self._dtype) for size in self._sizes))
+        self._blocks: list[_Block] = []
+        self._stride, self._batches = 1, 0
+        self._num_groups = 0
+
+    @property
+    def _sizes(self) -> tuple[tuple[int, ...], ...]:
+        return (), (self.head.embedding_dim,), (self.head.embedding_dim, self.head.embedding_dim)
+
+    def wants_batch(self) -> bool:
+        """Whether the batch that begins is looked at."""
+        self._batches += 1
+        return (self._batches - 1) % self._stride == 0
+
+    def add(self, seen: Observation) -> None:
+        """Add what one batch showed."""
+        self._take_snapshot(seen.unembedding, seen.bias, seen.response or self._response)
+        if seen.logits is None:
+            return
+        if seen.embedding is None:
+            self._keep_no_embeddings()
+        half_N, first = self._halves_of_groups(seen.groups), 0
+        while first < len(seen.logits):
+            block = self._block()
+            size = min(max(1, _NUM_LOGITS // self.head.num_labels), self._per_block - block.num_inputs)
+            part = slice(first, first + size)
+            embedding = None if seen.embedding is None else seen.embedding[part]
+            self._add(block, seen.logits[part], embedding, None if half_N is None else half_N[part])
+            first += size
+
+    def _add(self, block: _Block, logits: Tensor, embedding: Tensor | None, half_B: Tensor | None) -> None:
+        log_p_BK = self.overlap.log_probabilities(logits)
+        if embedding is not None:
+            log_p_BK.masked_fill_(~embedding.to(log_p_BK.device).isfinite().all(dim=1, keepdim=True), torch.nan)
+        least_B, most_B = log_p_BK.aminmax(dim=1)
+        normalizer_B = (logits.detach().amax(dim=1) - most_B).to(torch.float32)
+        if least_B.isneginf().any():  # something behind the head has ruled labels out, of which the weights know nothing
+            self._keep_no_embeddings()
+        h_BK, probs_K, counts_B = self.overlap.profiles(log_p_BK)
+        if half_B is None:
+            half_B, num = split_halves(counts_B, start=self._num_groups)
+            self._num_groups += int(num)
+        half_B = half_B.to(h_BK.device).masked_fill(~counts_B, -1)
+        profiles = sparse_profiles(h_BK, num_kept=self.selection.labels_per_input)
+        block.profiles.append(SparseProfiles(profiles.labels.cpu(), profiles.values.cpu()))
+        block.halves.append(half_B.cpu())
+        if self._is_exact and embedding is not None:
+            block.embeddings.append(embedding.detach().to("cpu", copy=True))
+            block.normalizers.append(normalizer_B.cpu())
+        block.probs += probs_K.to(block.probs)
+        is_of_half_2B = torch.stack([half_B == half for half in (0, 1)]).to(h_BK.dtype)
+        with full_precision(h_BK):
+            block.own += (is_of_half_2B @ h_BK.square_()).to(block.own)
+        block.num_inputs += len(logits)
+        block.num_skipped += int((~counts_B).sum())
+        if embedding is not None:
+            inputs = self.head.response.inputs(embedding)
+            batch = embedding_moments(inputs, seen=counts_B.to(embedding.device))
+            self._moments = EmbeddingMoments(*(one + other.to(one) for one, other in zip(self._moments, batch, strict=True)))
+
+    def _halves_of_groups(self, groups: Tensor | None) -> Tensor | None:
+        """Whole groups go to the halves by turns."""
+        if groups is None:
+            return None
+        ids, place_N = torch.unique(groups, return_inverse=True)
+        half_N: Tensor = (place_N + self._num_groups) % 2
+        self._num_groups += len(ids)
+        return half_N
+
+    def _take_snapshot(self, unembedding: Tensor, bias: Tensor | None, response: Response) -> None:
+        """A copy of the weights, unless they are those of the last one."""
+        before, self._response = self._response, response
+        now = unembedding.detach().to(result_dtype(unembedding))
+        if self._snapshot is not None and torch.equal(self._snapshot, now) and _is_same(self._bias, bias) and before == response:
+            return
+        if self._snapshot is not None:
+            self._keep_no_embeddings()
+        self._snapshot = now.clone() if now.data_ptr() == unembedding.data_ptr() else now
+        self._bias = None if bias is None else bias.detach().clone()
+
+    def _keep_no_embeddings(self) -> None:
+        """The weights have changed, or do not explain the logits: embeddings would not give the probabilities seen."""
+        self._is_exact = False
+        for block in self._blocks:
+            block.embeddings.clear()
+            block.normalizers.clear()
+
+    def _block(self) -> _Block:
+        """The block that inputs are added to."""
+        if not self._blocks or self._blocks[-1].num_inputs >= self._per_block:
+            if len(self._blocks) == _NUM_BLOCKS:
+                self._thin()
+            self._blocks.append(_Block(self.head.num_labels, self.head.device, self._dtype))
+        return self._blocks[-1]
+
+    def _thin(self) -> None:
+        """Drop one of every two blocks, and look at every second batch from now on.
+
+        Now the second of the two, now the first: blocks of one sequence each are of one half of the inputs, by turns.
+        """
+        self._blocks = [block for number, block in enumerate(self._blocks) if number % 4 in {0, 3}]
+        self._stride *= 2
+
+    def close(self, processes: Processes) -> "VocabularySummary":
+        """What all processes saw: every one of them has to call it.
+
+        Raises:
+            FailedTogether: one of several processes could not do its part.
+        """
+        weights, seen_by = self.head.gathered(), processes.where(holds=self._snapshot is not None)
+        for _ in range(max(processes.each(self._stride)).bit_length() - self._stride.bit_length()):
+            self._thin()
+        while max(processes.each(len(self._blocks))) * processes.num > max(_NUM_BLOCKS, processes.num):
+            self._thin()
+        has_snapshot = processes.rank == (seen_by[0] if seen_by else 0)
+        is_exact = len(processes.where(holds=self._is_exact)) == processes.num
+        num_rows = processes.each(sum(len(half_B) for block in self._blocks for half_B in block.halves))
+        num_skipped = sum(processes.each(sum(block.num_skipped for block in self._blocks)))
+
+        def to_sum() -> list[Tensor]:
+            if self._snapshot is None:  # this process saw nothing; the weights still have their say
+                now = weights or self.head.weights
+                self._take_snapshot(now.unembedding, now.bias, now.response)
+            return [*self._snapshots(mine=has_snapshot), *self._moments, *self._block_sums()]
+
+        totals = iter(processes.sums(processes.together(to_sum)))
+        rows = processes.together(lambda: self._rows_among(num_rows, processes.rank, with_embeddings=is_exact))
+        kept = iter([self._of_all(one, processes) for one in rows])
+        return VocabularySummary(
+            self.overlap,
+            self.selection,
+            self.seed,
+            response=self._response,
+            unembedding=next(totals),
+            bias=None if self._bias is None else next(totals),
+            moments=EmbeddingMoments(next(totals), next(totals), next(totals)),
+            own=next(totals),
+            probs=next(totals),
+            half=next(kept),
+            profiles=SparseProfiles(next(kept), next(kept)),
+            embedding=next(kept) if is_exact else None,
+            normalizer=next(kept) if is_exact else None,
+            num_skipped=num_skipped,
+        )
+
+    @staticmethod
+    def _of_all(rows: Tensor, processes: Processes) -> Tensor:
+        """Rows of all processes, on the CPU: one kind after the other, so that the device holds but one."""
+        (total,) = processes.sums([rows])
+        return processes.together(total.cpu)
+
+    def _snapshots(self, *, mine: bool) -> list[Tensor]:
+        """Weight and, if there is one, bias: zero where those of another process count."""
+        assert self._snapshot is not None, "taken"
+        kept = [self._snapshot] if self._bias is None else [self._snapshot, self._bias]
+        return kept if mine else [torch.zeros_like(one) for one in kept]
+
+    def _block_sums(self) -> tuple[Tensor, Tensor]:
+        blocks = self._blocks or [_Block(self.head.num_labels, self.head.device, self._dtype)]
+        own_2K, probs_K = blocks[0].own.clone(), blocks[0].probs.clone()
+        for block in blocks[1:]:
+            own_2K += block.own
+            probs_K += block.probs
+        return own_2K, probs_K
+
+    def _rows_among(self, num_rows: list[int], rank: int, *, with_embeddings: bool) -> list[Tensor]:
+        """Halves, labels, values, and if wanted embeddings and normalizers, of all processes: zero where others have theirs."""
+        profiles = [profiles for block in self._blocks for profiles in block.profiles]
+        kept = [
+            (torch.int8, (), [half_B for block in self._blocks for half_B in block.halves]),
+            (torch.int32, self._width, [one.labels for one in profiles]),
+            (torch.float32, self._width, [one.values for one in profiles]),
+        ]
+        if with_embeddings:
+            embeddings = [f_BD for block in self._blocks for f_BD in block.embeddings]
+            kept.append((self.head.dtype, (self.head.embedding_dim,), embeddings))
+            kept.append((torch.float32, (), [one for block in self._blocks for one in block.normalizers]))
+        first = sum(num_rows[:rank])
+        found = []
+        for dtype, width, parts in kept:
+            rows = torch.zeros(sum(num_rows), *width, dtype=dtype)
+            if parts:
+                rows[first : first + num_rows[rank]] = torch.cat(parts).to(rows)
+            found.append(rows)
+        return found
+
+    @property
+    def _width(self) -> tuple[int]:
+        return (min(self.selection.labels_per_input, self.head.num_labels),)
+
+
+def _is_same(one: Tensor | None, other: Tensor | None) -> bool:
+    """Whether two biases are equal, or both absent."""
+    return other is None if one is None else other is not None and torch.equal(one, other)

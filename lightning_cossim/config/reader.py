@@ -1,0 +1,130 @@
+"""YAML to dataclass, strictly: what is wrong is told in one line with file and line, and nothing is guessed.
+
+Plain YAML takes a key that stands twice for the last one, a misspelt key for a new one and `1e-1` for a text. Here the first two
+are errors, and `1e-1` is a number.
+"""
+
+import os
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, Final, TypeVar, get_args, get_type_hints
+
+import yaml
+
+from lightning_cossim.config.checks import near
+from lightning_cossim.config.types import number_of
+from lightning_cossim.errors import ConfigError
+
+__all__ = ["parse_dataclass", "read_dataclass"]
+
+_T = TypeVar("_T")
+_PLAIN: Final = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "str"))
+"""What a plain scalar may be before it is looked at for a number."""
+
+
+def read_dataclass(kind: type[_T], path: str | os.PathLike[str]) -> _T:
+    """The dataclass that a YAML file holds.
+
+    Raises:
+        ConfigError: the file cannot be read, is no YAML, or does not hold what the dataclass wants. One line.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a readable file, got {error.strerror or error}.") from None
+    except ValueError:
+        raise ConfigError(f"{path}: expected a file in UTF-8, got other bytes.") from None
+    return parse_dataclass(kind, text, str(path))
+
+
+def parse_dataclass(kind: type[_T], text: str, source: str) -> _T:
+    """The dataclass that a YAML text holds; `source` stands at the front of errors."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{source}:{line}: expected YAML, got {_one_line(error.problem or error.context)}.") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: expected YAML, got {_one_line(str(error))}.") from None
+    except RecursionError:
+        raise ConfigError(f"{source}: expected YAML, got lists in lists beyond all depth.") from None
+    if node is None:
+        raise ConfigError(f"{source}: expected {_keys_of(kind)}, got an empty file.")
+    built: _T = _Reader(source).build(kind, node)
+    return built
+
+
+class _Reader:
+    """Nodes of one source to values."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    def build(self, kind: type[Any], node: yaml.Node) -> Any:
+        """A dataclass from a mapping."""
+        if not isinstance(node, yaml.MappingNode):
+            raise self._error(node, f"expected {_keys_of(kind)}, got {_what(node)}")
+        hints = get_type_hints(kind)
+        known = [field.name for field in fields(kind)]
+        lines: dict[str, yaml.Node] = {}
+        values = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise self._error(key, f"expected {_keys_of(kind)}, got a key of several parts")
+            name = _one_line(key.value)
+            if name not in known:
+                raise self._error(key, f"unknown key `{name}`. {near(name, known) or 'Known are ' + ', '.join(known) + '.'}")
+            if name in lines:
+                raise self._error(key, f"key `{name}` stands twice, first in line {lines[name].start_mark.line + 1}. Remove one")
+            lines[name] = key
+            values[name] = self._value(hints[name], value)
+        for field in fields(kind):
+            if field.name not in values and field.default is MISSING and field.default_factory is MISSING:
+                raise self._error(node, f"expected `{field.name}`, got {_kind_name(kind)} without it")
+        try:
+            return kind(**values)
+        except ConfigError as error:
+            raise self._error(lines.get(error.field or "", node), str(error)) from None
+
+    def _value(self, hint: Any, node: yaml.Node) -> Any:
+        """A value as the hint wants it if it is a list of dataclasses, else whatever the node says."""
+        inner = get_args(hint)
+        if inner and isinstance(inner[0], type) and hasattr(inner[0], "__dataclass_fields__"):
+            if not isinstance(node, yaml.SequenceNode):
+                return self._plain(node)
+            return [self.build(inner[0], item) for item in node.value]
+        return self._plain(node)
+
+    def _plain(self, node: yaml.Node) -> Any:
+        if isinstance(node, yaml.ScalarNode) and node.style is None and node.tag in _PLAIN:
+            number = number_of(node.value)
+            if number is not None:
+                return number
+        loader = yaml.SafeLoader("")
+        try:
+            return loader.construct_object(node, deep=True)
+        except yaml.MarkedYAMLError as error:
+            raise self._error(node, f"expected plain YAML, got {_one_line(error.problem)}") from None
+        except (AttributeError, LookupError, ValueError) as error:  # a date that is none, for example
+            text = _one_line(str(node.value))
+            raise self._error(node, f"expected plain YAML, got {text[:40]!r} ({type(error).__name__})") from None
+
+    def _error(self, node: yaml.Node, text: str) -> ConfigError:
+        end = "" if text.endswith(("?", ".")) else "."
+        return ConfigError(f"{self.source}:{node.start_mark.line + 1}: {text}{end}")
+
+
+def _keys_of(kind: type[Any]) -> str:
+    return f"keys of {_kind_name(kind)} ({', '.join(field.name for field in fields(kind))})"
+
+
+def _kind_name(kind: type[Any]) -> str:
+    return kind.__name__.lower()
+
+
+def _what(node: yaml.Node) -> str:
+    return "a list" if isinstance(node, yaml.SequenceNode) else f"{node.value!r}"
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "none").split())

@@ -1,0 +1,85 @@
+"""Verdicts as they come in, each with what proves it.
+
+Shapes: D embedding dimensions; P questions of T labels each, `own_PT`, B of them at a time.
+"""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lightning_cossim.functional.reachability.certificates import Certificate
+from lightning_cossim.functional.reachability.scaled_head import ScaledHead, Trial
+from lightning_cossim.functional.reachability.separation import Outcome
+
+__all__ = ["Answers", "Means", "Verdict"]
+
+Verdict = Literal["yes", "no", "undecided"]
+Means = Literal["rank", "inputs", "direction", "ascent", "mixture", "solver"]
+
+
+class Answers:
+    """What is decided so far, and what is open.
+
+    Args:
+        head: the head.
+        own_PT: (P, T), the labels asked for, by their place among the live rows.
+        time_limit: in seconds, None for as long as it takes.
+        progress: is told the share that is decided.
+    """
+
+    def __init__(
+        self, head: ScaledHead, own_PT: Tensor, *, time_limit: float | None, progress: Callable[[float], None] | None
+    ) -> None:
+        self.head, self.own_PT = head, own_PT
+        self.verdicts: list[Verdict] = ["undecided"] * len(own_PT)
+        self.means: list[Means | None] = [None] * len(own_PT)
+        self.margins = torch.full((len(own_PT),), torch.nan, dtype=torch.float64)
+        self.witnesses = torch.full((len(own_PT), head.rows.shape[1]), torch.nan, dtype=torch.float64)
+        self.certificates: list[Certificate | None] = [None] * len(own_PT)
+        self.open_P = torch.ones(len(own_PT), dtype=torch.bool)
+        self.until = perf_counter() + time_limit if time_limit is not None else torch.inf
+        self._progress = progress
+
+    @property
+    def open(self) -> Tensor:
+        """The numbers of the questions that are open."""
+        return self.open_P.nonzero().flatten()
+
+    @property
+    def late(self) -> bool:
+        """Whether time is over."""
+        return perf_counter() >= self.until
+
+    def say_yes(self, number_B: Tensor, trial: Trial, means: Means) -> None:
+        """Those of some questions that a trial has answered."""
+        number_C = number_B[trial.yes]
+        for number in number_C.tolist():
+            self.verdicts[number], self.means[number] = "yes", means
+        self.margins[number_C], self.witnesses[number_C] = trial.margin[trial.yes], trial.witness[trial.yes]
+        self.open_P[number_C] = False
+
+    def say_no(self, number: int, certificate: Certificate | None, means: Means) -> None:
+        """Of one question, if there is a certificate."""
+        if certificate is not None:
+            self.verdicts[number], self.means[number], self.certificates[number] = "no", means, certificate
+            self.open_P[number] = False
+
+    def take(self, number: int, outcome: Outcome, yes: Means, no: Means) -> None:
+        """What came of one question, if anything did."""
+        self.say_no(number, outcome.certificate, no)
+        if outcome.witness is not None:
+            trial = Trial(torch.tensor([True]), torch.tensor([outcome.margin]).double(), outcome.witness[None])
+            self.say_yes(torch.tensor([number]), trial, yes)
+
+    def tell(self) -> None:
+        """Tell the share that is decided."""
+        if self._progress is not None:
+            self._progress(1 - float(self.open_P.double().mean()))
+
+    def tell_the_end(self) -> None:
+        """Tell that no more will be decided."""
+        if self._progress is not None:
+            self._progress(1.0)

@@ -1,0 +1,101 @@
+r"""Directions in which labels come out on top: good guesses, and the ascent of the margin from there, by matrix products alone.
+
+The ascent is the smooth perceptron: a direction is a mean of differences :math:`g_i - g_k`, those of the rivals that are
+nearest to overtake counting most, and the softmax that says which these are sharpens as it goes. Where no direction is to be
+found it gathers the rivals that stand in the way.
+
+Shapes: K labels, D embedding dimensions, B questions of T labels each, `own_BT`; M rivals.
+Source: Soheili and Peña, A smooth perceptron algorithm, SIAM Journal on Optimization 22 (2012).
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_cossim.functional.reachability.scaled_head import ScaledHead
+
+__all__ = ["Climb", "climb", "guesses", "whitenings"]
+
+_RIDGES: Final = (1.0, 0.03)
+_SCALES: Final = (0.1, 1.0, 10.0)
+"""Of the bias, beside a direction of length 1."""
+_LOOKS: Final = (5, 11, 17, 24)
+"""Steps after which what was found is looked at."""
+
+
+class Climb(NamedTuple):
+    """Where an ascent stands."""
+
+    direction: Tensor
+    """(B, D), float64."""
+    rising: Tensor
+    """(B,), whether the direction seems to put the labels on top."""
+    rivals: Tensor
+    """(B, M), those that weigh most."""
+
+
+def whitenings(head: ScaledHead) -> list[Tensor]:
+    """Maps (D, D) of rows that turn them against what all rows have in common: C + ridge, inverted, C their covariance."""
+    C_DD = head.rows.T @ head.rows / len(head.rows)
+    mean = float(C_DD.diagonal().mean())
+    eye_DD = torch.eye(len(C_DD), dtype=C_DD.dtype)
+    return [torch.linalg.inv(C_DD / mean + ridge * eye_DD) for ridge in _RIDGES] if mean else []
+
+
+def guesses(head: ScaledHead, own_BT: Tensor, maps: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Directions (B, D) and their shares of the bias (B,): the rows themselves, plain and whitened, at several scales."""
+    g_BTD = head.rows[own_BT]
+    directions = [_level(g_BTD, g_BTD @ map_DD if map_DD is not None else g_BTD) for map_DD in (None, *maps)]
+    for f_BD in directions:
+        yield f_BD, f_BD.new_zeros(len(f_BD))
+    for scale in _SCALES if head.spread else ():
+        for f_BD in directions:
+            yield f_BD, f_BD.abs().amax(dim=1) * scale
+
+
+def _level(g_BTD: Tensor, f_BTD: Tensor) -> Tensor:
+    """The mixture of the directions of two labels that gives both the same score; of one label its own."""
+    if f_BTD.shape[1] == 1:
+        return f_BTD[:, 0]
+    apart_BD = g_BTD[:, 0] - g_BTD[:, 1]
+    first_B, second_B = (f_BTD * apart_BD[:, None]).sum(dim=2).unbind(dim=1)
+    share_B = (-second_B / (first_B - second_B)).nan_to_num(0.5).clamp(0, 1)[:, None]
+    return share_B * f_BTD[:, 0] + (1 - share_B) * f_BTD[:, 1]
+
+
+def climb(rows32_KD: Tensor, own_BT: Tensor, num_rivals: int) -> Iterator[Climb]:
+    """The ascent of all questions at once, in float32, as it stands every few steps; biases have no part in it.
+
+    Args:
+        rows32_KD: the scaled rows of a head, in float32.
+        own_BT: (B, T), the labels asked for.
+        num_rivals: M, at most K - T.
+    """
+    g_BTD = rows32_KD[own_BT]
+    reach_B1 = g_BTD.norm(dim=2).amax(dim=1, keepdim=True) + rows32_KD.norm(dim=1).max()
+    width, pull, f_BD = 1.0, 1.0, g_BTD.mean(dim=1) / reach_B1
+    x_BD, weight_BK = f_BD, torch.zeros(len(own_BT), len(rows32_KD))
+    for step in range(_LOOKS[-1] + 1):
+        margin_B, nearest_BD, softmax_BK = _nearest(rows32_KD, g_BTD, own_BT, f_BD, reach_B1 * width)
+        nearest_BD /= reach_B1
+        weight_BK.lerp_(softmax_BK, pull)
+        if step in _LOOKS:
+            rivals_BM = weight_BK.scatter(1, own_BT, -1).topk(num_rivals, dim=1).indices
+            yield Climb(f_BD.double(), margin_B > 0, rivals_BM)
+        x_BD = torch.lerp(x_BD, nearest_BD, pull)
+        pull = 2 / (step + 3)
+        f_BD = (1 - pull) * (f_BD + pull * x_BD) + pull**2 * nearest_BD
+        width *= 1 - pull
+
+
+def _nearest(rows_KD: Tensor, g_BTD: Tensor, own_BT: Tensor, f_BD: Tensor, scale_B1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Margins (B,), the mean difference between labels and those nearest to overtake (B, D), and how much each counts (B, K)."""
+    scores_BK = f_BD @ rows_KD.T
+    own_scores_BT = scores_BK.gather(1, own_BT)
+    scores_BK.scatter_(1, own_BT, -torch.inf)
+    margin_B = own_scores_BT.amin(dim=1) - scores_BK.amax(dim=1)
+    softmax_BK = scores_BK.div_(scale_B1).softmax(dim=1)
+    own_BT1 = (own_scores_BT / -scale_B1).softmax(dim=1)[:, :, None]
+    return margin_B, (own_BT1 * g_BTD).sum(dim=1) - softmax_BK @ rows_KD, softmax_BK

@@ -1,0 +1,132 @@
+r"""Mixtures of rivals that stand where a label stands: the proof that it is never on top.
+
+If :math:`g_i = \sum_k y_k g_k` with :math:`y \ge 0`, :math:`\sum_k y_k = 1` and :math:`b_i \le \sum_k y_k b_k`, then its logit is
+at most the mean of theirs, and some rival's is at least as large. Of a pair (i, j) some mixture of the two stands where one of
+the rivals does. Found by products for many labels at once: by the rows that are equal, and from a mixture that is known.
+
+Shapes: K labels, D embedding dimensions, S rivals in a mixture; P questions of T labels each, `own_PT`.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_cossim.functional.reachability.scaled_head import ScaledHead
+
+__all__ = ["RESIDUAL", "Certificate", "certificate_of", "certificates_from", "equal_rivals"]
+
+RESIDUAL: Final = 1e-9
+"""How far apart the two mixtures may be, in units of the rms length of centered rows and of what is mixed."""
+_RANK: Final = 1e-13
+_CHUNK: Final = 2048
+_SELF: Final = 0.9
+"""A label may have this share in the mixture that is to replace it."""
+
+
+class Certificate(NamedTuple):
+    """Two mixtures that stand at one place: of the labels asked for, and of rivals."""
+
+    own_weights: Tensor
+    """(T,), float64, at least 0, with sum 1: of the label (then just 1) or of the two labels of a pair."""
+    rivals: Tensor
+    """(S,), other labels."""
+    weights: Tensor
+    """(S,), float64, above 0, with sum 1."""
+    residual: float
+    """Distance between the two mixtures, in units of the rms length of the centered rows; at most 1e-9."""
+
+
+def certificate_of(head: ScaledHead, own: Tensor, own_weights: Tensor, rivals: Tensor, weights: Tensor) -> Certificate | None:
+    """The certificate that these weights make, or None if they prove nothing.
+
+    Args:
+        head: the head.
+        own: (T,), the labels asked for.
+        own_weights: (T,), of any sum; what is negative counts as zero.
+        rivals: (S,), none of them in `own`.
+        weights: (S,), the same.
+    """
+    return _proven(head, own[None], own_weights[None], rivals, weights[None]).get(0)
+
+
+def _proven(head: ScaledHead, own_PT: Tensor, a_PT: Tensor, rivals_S: Tensor, y_PS: Tensor) -> dict[int, Certificate]:
+    """The certificates of those questions whose weights prove something."""
+    a_PT, y_PS = (weights / weights.sum(dim=1, keepdim=True) for weights in (a_PT.clamp(min=0), y_PS.clamp(min=0)))
+    own_PTD, rows_SD = head.rows[own_PT], head.rows[rivals_S]
+    origin_D = own_PTD[0, 0]  # sums of what is near are exact
+    place_PD = (a_PT[:, :, None] * (own_PTD - origin_D)).sum(dim=1)
+    residual_P = (y_PS @ (rows_SD - origin_D) - place_PD).norm(dim=1)
+    apart_PS = torch.cdist(place_PD + origin_D, rows_SD, compute_mode="donot_use_mm_for_euclid_dist")
+    reach_P = (y_PS * apart_PS).sum(dim=1)  # rows that nearly are one need a mixture that much better
+    noise_P = 16 * torch.finfo(torch.float64).eps * own_PTD.norm(dim=2).amax(dim=1)
+    proves_P = residual_P <= noise_P.maximum(RESIDUAL * reach_P.clamp(max=1))
+    if head.spread:  # as given: beside a bias of -1e9, that of a label ruled out, all others would be one
+        own_P = (a_PT * head.given_bias[own_PT]).sum(dim=1)
+        behind_PS = y_PS * (head.given_bias[rivals_S] - own_P[:, None])
+        proves_P &= -behind_PS.sum(dim=1) <= RESIDUAL * behind_PS.abs().sum(dim=1)
+    found = {}
+    for number in proves_P.nonzero().flatten().tolist():
+        counts_S = y_PS[number] > 0
+        found[number] = Certificate(a_PT[number], rivals_S[counts_S], y_PS[number, counts_S], float(residual_P[number]))
+    return found
+
+
+def equal_rivals(head: ScaledHead, own_PT: Tensor) -> Tensor:
+    """(P,), a rival whose row equals that of one of the labels and whose bias is no less; -1 where there is none."""
+    plain = np.ascontiguousarray((head.given_rows + 0.0).numpy())  # no negative zeros
+    as_bytes = plain.view(np.dtype((np.void, plain.dtype.itemsize * plain.shape[1]))).ravel()
+    group_K = torch.from_numpy(np.unique(as_bytes, return_inverse=True)[1])
+    num_groups = int(group_K.max()) + 1
+    bias_order = head.given_bias.argsort(stable=True)  # what is written last stays: the largest biases of each group
+    best_TG: list[Tensor] = []
+    for _ in range(own_PT.shape[1] + 1):
+        best_G = torch.full((num_groups,), -1)
+        best_G.numpy()[group_K[bias_order].numpy()] = bias_order.numpy()
+        best_TG.append(best_G)
+        bias_order = bias_order[best_G[group_K[bias_order]] != bias_order]
+    rival_P = torch.full((len(own_PT),), -1)
+    for own_P in own_PT.T:
+        for best_G in best_TG:
+            other_P = best_G[group_K[own_P]]
+            counts_P = (other_P >= 0) & (other_P[:, None] != own_PT).all(dim=1)
+            counts_P &= head.given_bias[other_P] >= head.given_bias[own_P]
+            rival_P = torch.where(counts_P, other_P, rival_P)
+    return rival_P
+
+
+def certificates_from(head: ScaledHead, known: Certificate, label_P: Tensor) -> dict[int, Certificate]:
+    """Certificates of other labels, from one that is known by the least change of its weights, relative to them.
+
+    Args:
+        head: the head.
+        known: a label's certificate.
+        label_P: (P,), labels, of which those near enough will have one.
+
+    Returns:
+        Number in `label_P` to certificate.
+    """
+    points_SC = _with_ones(head.points[known.rivals])
+    place_C = known.weights @ points_SC
+    # w + w² P (Pᵀ w² P)⁺ (wanted - Pᵀ w), by the singular vectors of w P
+    U_SR, S_R, Vh_RC = torch.linalg.svd(points_SC * known.weights[:, None], full_matrices=False)
+    counts_R = S_R / S_R[0] > _RANK
+    step_CS = (Vh_RC[counts_R].T / S_R[counts_R]) @ (U_SR[:, counts_R].T * known.weights)
+    found: dict[int, Certificate] = {}
+    for first, label_B in enumerate(torch.split(label_P, _CHUNK)):
+        wanted_BC = _with_ones(head.points[label_B])
+        wanted_BC[:, -2] = wanted_BC[:, -2].maximum(place_C[-2])  # more bias than that of the label does no harm
+        weights_BS = known.weights + (wanted_BC - place_C) @ step_CS
+        is_own_BS = label_B[:, None] == known.rivals
+        fits_B = (weights_BS >= 0).all(dim=1) & ((weights_BS * is_own_BS).sum(dim=1) < _SELF)
+        fits, weights_BS = fits_B.nonzero().flatten(), weights_BS.masked_fill(is_own_BS, 0)
+        if len(fits):
+            one_B1 = torch.ones(len(fits), 1, dtype=torch.float64)
+            proven = _proven(head, label_B[fits, None], one_B1, known.rivals, weights_BS[fits])
+            found |= {first * _CHUNK + int(fits[place]): certificate for place, certificate in proven.items()}
+    return found
+
+
+def _with_ones(points: Tensor) -> Tensor:
+    return torch.cat([points, points.new_ones(len(points), 1)], dim=1)

@@ -1,0 +1,168 @@
+r"""Many small linear programs at once, by an interior-point method: a direction that sets labels apart, or why there is none.
+
+For one question, with the labels asked for on one side and some rivals on the other, in variables f, s, u and t:
+
+    maximise t with z_c - u >= t for the labels, u - z_k >= t for the rivals, z = rows f + bias s, |f_d| <= 1, 0 <= s <= 1
+
+A direction with t > 0 sets them apart. Where there is none, the multipliers of the rows are the two mixtures that stand at one
+place. Both sides start feasible, every step is one product and one factorisation for each question (Mehrotra's predictor and
+corrector), and as soon as the multipliers are near enough to a proof the least change that makes them one is tried.
+
+Shapes: B questions; R = T + M rows each, those of the labels first; n = D + 3 variables, of which E = D + 1 have bounds.
+"""
+
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_cossim.functional.reachability.scaled_head import ScaledHead
+
+__all__ = ["InteriorPoint"]
+
+_TO_THE_WALL: Final = 0.99
+_RIDGE: Final = 1e-13
+_SPENT: Final = 1e-13
+"""A gap between the two sides at which nothing more is to be had."""
+
+
+class _Multipliers(NamedTuple):
+    """Of the rows (B, R) and of the bounds (B, E); the same for slacks."""
+
+    rows: Tensor
+    upper: Tensor
+    lower: Tensor
+
+    def after(self, share_B1: Tensor, step: "_Multipliers") -> "_Multipliers":
+        return _Multipliers(*(one + share_B1 * change for one, change in zip(self, step, strict=True)))
+
+    def dot(self, other: "_Multipliers") -> Tensor:
+        return sum(((one * same).sum(dim=1) for one, same in zip(self, other, strict=True)), torch.zeros(()))
+
+    def longest(self, step: "_Multipliers") -> Tensor:
+        """(B, 1), the share of a step, at most 1, up to which all stay positive."""
+        shares = [torch.where(change < 0, -one / change, torch.inf).amin(dim=1) for one, change in zip(self, step, strict=True)]
+        return torch.stack(shares).amin(dim=0).clamp(max=1)[:, None]
+
+
+class InteriorPoint:
+    """The state of the programs, which goes on step by step for those that are kept.
+
+    Args:
+        head: the head.
+        own_BT: (B, T), the labels asked for.
+        rivals_BM: (B, M), those that count.
+    """
+
+    slack: _Multipliers
+    gap: Tensor
+    normal: Tensor
+    """Of the rows alone."""
+    factor: Tensor
+    """The factor of rows and bounds together."""
+    failed: Tensor
+
+    def __init__(self, head: ScaledHead, own_BT: Tensor, rivals_BM: Tensor) -> None:
+        num_own, num_rivals = own_BT.shape[1], rivals_BM.shape[1]
+        points_BRE = head.points[torch.cat([own_BT, rivals_BM], dim=1)]
+        points_BRE -= points_BRE[:, :num_own].mean(dim=1, keepdim=True)  # what is subtracted later is small
+        side_R = points_BRE.new_ones(num_own + num_rivals)
+        side_R[num_own:] = -1
+        ends = [(-side_R)[None, :, None].expand(len(own_BT), -1, 1), points_BRE.new_full((*points_BRE.shape[:2], 1), -1)]
+        self.num_own, self.num_bounds = num_own, points_BRE.shape[2]
+        self.matrix = torch.cat([points_BRE * side_R[:, None], *ends], dim=2)
+        self.lowest = points_BRE.new_full((self.num_bounds,), -1)
+        self.lowest[-1] = 0  # of s
+        self.values = self.matrix.new_zeros(len(own_BT), self.matrix.shape[2])
+        self.values[:, self.num_bounds - 1] = 0.5
+        self.values[:, -1] = self._rows(self.values).amin(dim=1) - 1
+        rows_R = torch.where(side_R > 0, 0.5 / num_own, 0.5 / num_rivals).to(side_R)
+        pull_BE = (rows_R @ self.matrix)[:, : self.num_bounds]
+        self.y = _Multipliers(rows_R.repeat(len(own_BT), 1), pull_BE.clamp(min=0) + 0.1, (-pull_BE).clamp(min=0) + 0.1)
+        self._begin_step()
+
+    @property
+    def direction(self) -> tuple[Tensor, Tensor]:
+        """Directions (B, D) and their shares of the bias (B,)."""
+        return self.values[:, : self.num_bounds - 1], self.values[:, self.num_bounds - 1]
+
+    @property
+    def margin(self) -> Tensor:
+        """(B,), t."""
+        return self.values[:, -1]
+
+    @property
+    def bound(self) -> Tensor:
+        """(B,), what t cannot exceed."""
+        bound_B: Tensor = self.y.upper.sum(dim=1) - self.y.lower @ self.lowest
+        return bound_B
+
+    @property
+    def spent(self) -> Tensor:
+        """(B,), whether there is nothing more to be had."""
+        return (self.gap <= _SPENT) | (self.failed != 0) | ~self.gap.isfinite()
+
+    def keep(self, kept_B: Tensor) -> None:
+        """Go on with some of the programs."""
+        self.matrix, self.values, self.normal, self.gap = (x[kept_B] for x in (self.matrix, self.values, self.normal, self.gap))
+        self.factor, self.failed = self.factor[kept_B], self.failed[kept_B]
+        self.y, self.slack = (_Multipliers(*(x[kept_B] for x in one)) for one in (self.y, self.slack))
+
+    def step(self) -> None:
+        """One step of all of them."""
+        zero = self.y.rows.new_zeros(())
+        target = _Multipliers(*(-one * same for one, same in zip(self.slack, self.y, strict=True)))
+        dv_Bn, d_slack, d_y = self._newton(target)
+        after = self.slack.after(self.slack.longest(d_slack), d_slack).dot(self.y.after(self.y.longest(d_y), d_y))
+        num = self.y.rows.shape[1] + 2 * self.num_bounds
+        center_B1 = ((after / self.gap).clamp(min=zero) ** 3 * self.gap / num)[:, None]
+        target = _Multipliers(*(center_B1 + one - other * same for one, other, same in zip(target, d_slack, d_y, strict=True)))
+        dv_Bn, d_slack, d_y = self._newton(target)
+        self.values = self.values + _TO_THE_WALL * self.slack.longest(d_slack) * dv_Bn
+        self.y = self.y.after(_TO_THE_WALL * self.y.longest(d_y), d_y)
+        self._begin_step()
+
+    def mixtures(self) -> Tensor:
+        """(B, R), multipliers that balance, by the least change of those there are; a negative one makes them void."""
+        H_Bnn = self.normal.clone()
+        H_Bnn.diagonal(dim1=1, dim2=2).mul_(1 + _RIDGE).add_(torch.finfo(H_Bnn.dtype).tiny)
+        L_Bnn, _ = torch.linalg.cholesky_ex(H_Bnn)
+        y_BR, theta_BR = self.y.rows, self.y.rows / self.slack.rows
+        for _ in range(2):
+            sum_Bn = self._columns(y_BR)
+            wanted_Bn = torch.zeros_like(sum_Bn)
+            wanted_Bn[:, -1] = -1
+            wanted_Bn[:, self.num_bounds - 1] = sum_Bn[:, self.num_bounds - 1].clamp(max=0)  # less bias than the rivals is fine
+            change_Bn1 = torch.cholesky_solve((wanted_Bn - sum_Bn)[:, :, None], L_Bnn)
+            y_BR = y_BR + theta_BR * (self.matrix @ change_Bn1)[:, :, 0]
+        return y_BR
+
+    def _begin_step(self) -> None:
+        bounded_BE = self.values[:, : self.num_bounds]
+        self.slack = _Multipliers(self._rows(self.values), 1 - bounded_BE, bounded_BE - self.lowest)
+        self.gap = self.slack.dot(self.y)
+        self.normal = self.matrix.mT @ ((self.y.rows / self.slack.rows)[:, :, None] * self.matrix)
+        H_Bnn = self.normal.clone()
+        bounds_BE = self.y.upper / self.slack.upper + self.y.lower / self.slack.lower
+        H_Bnn.diagonal(dim1=1, dim2=2)[:, : self.num_bounds] += bounds_BE
+        self.factor, self.failed = torch.linalg.cholesky_ex(H_Bnn)
+
+    def _newton(self, target: _Multipliers) -> tuple[Tensor, _Multipliers, _Multipliers]:
+        """The step after which slack times multiplier changes by the target, to first order."""
+        right_Bn = self._columns(self.y.rows + target.rows / self.slack.rows)
+        right_Bn[:, -1] += 1
+        right_Bn[:, : self.num_bounds] += self.y.lower - self.y.upper
+        right_Bn[:, : self.num_bounds] += target.lower / self.slack.lower - target.upper / self.slack.upper
+        dv_Bn = torch.cholesky_solve(right_Bn[:, :, None], self.factor)[:, :, 0]
+        bounded_BE = dv_Bn[:, : self.num_bounds]
+        d_slack = _Multipliers(self._rows(dv_Bn), -bounded_BE, bounded_BE)
+        d_y = _Multipliers(
+            *((one - same * change) / slack for one, same, change, slack in zip(target, self.y, d_slack, self.slack, strict=True))
+        )
+        return dv_Bn, d_slack, d_y
+
+    def _rows(self, v_Bn: Tensor) -> Tensor:
+        return (self.matrix @ v_Bn[:, :, None])[:, :, 0]
+
+    def _columns(self, y_BR: Tensor) -> Tensor:
+        return (y_BR[:, None] @ self.matrix)[:, 0]

@@ -1,0 +1,223 @@
+"""A report as pictures: heatmaps in one order of labels, and every pair's similarity against its overlap.
+
+Pixels are (H, W, 3), uint8, 350 wide, as TensorBoard shows them, and at most as high. Figures are drawn without pyplot,
+which keeps every figure that it makes and belongs to the user.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+from torch import Tensor
+
+from lightning_cossim.config.thresholds import Thresholds, no_verdict
+from lightning_cossim.report import GapReport, Pair
+from lightning_cossim.report.plots import MAX_NAMES, draw_image, shown_names
+from lightning_cossim.report.tables import shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["MAX_LABELS", "Pixels", "heatmaps", "label_order", "scatter"]
+
+Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
+
+MAX_LABELS: Final = 100
+"""Of a heatmap."""
+_WIDTH, _DPI = 3.5, 100
+_DENSE: Final = 20_000
+"""Pairs from which on a scatter shows their density."""
+_NAMED: Final = 3
+"""Flagged pairs of either side that a scatter names."""
+_STRANGERS, _LOOKALIKES = "#d55e00", "#0072b2"
+"""Orange and blue of Okabe and Ito, which the colour-blind tell apart; their marks differ too."""
+_TITLES: Final = {
+    "raw_cosine": "Raw cosine",
+    "centered_cosine": "Label-centered cosine",
+    "overlap": "Probability overlap",
+    "gap": "Gap: overlap minus expected",
+}
+
+
+def label_order(report: GapReport, most: int = MAX_LABELS) -> list[int]:
+    """An order in which labels that overlap stand together, by average linkage; those not kept come last.
+
+    Args:
+        report: with the labels.
+        most: of more labels, those that are most probable; a picture has no more than two pixels for each of a hundred.
+    """
+    probable_L = report.mean_probs.nan_to_num(0).where(report.kept, -1)
+    shown = probable_L.argsort(descending=True, stable=True)[:most].sort().values
+    kept_L = report.kept[shown]
+    kept = shown[kept_L]
+    overlap = report.matrix("overlap", kept).double().nan_to_num(0)
+    if len(kept) >= 3:
+        distance = (1 - (overlap + overlap.T) / 2).clamp_(min=0).fill_diagonal_(0)
+        tree = linkage(squareform(distance.numpy(), checks=False), "average", optimal_ordering=True)
+        kept = kept[torch.from_numpy(leaves_list(tree)).long()]
+    order: list[int] = torch.cat([kept, shown[~kept_L]]).tolist()
+    return order
+
+
+def heatmaps(report: GapReport, order: Sequence[int]) -> Iterator[tuple[str, Pixels]]:
+    """Name and picture of the cosine that gaps refer to, the overlap, and the gap, those that have a value.
+
+    Args:
+        report: with the matrices.
+        order: the labels to show, by their place in the report.
+    """
+    cosine = report.ladder.cosine
+    index = torch.tensor(list(order), dtype=torch.long)
+    names = [report.names[label] for label in order]
+    num_labels = report.num_live if report.sampling else len(report.names)
+    note = _left_out(len(order), num_labels, int(report.kept[index].sum()))
+    for name in (cosine, "overlap", "gap"):
+        matrix = report.matrix(name, index)
+        if matrix.isfinite().any():
+            yield name, _pixels(partial(_heatmap, matrix=matrix, names=names, title=_TITLES[name], note=note))
+
+
+def scatter(report: GapReport, thresholds: Thresholds) -> Pixels:
+    """Every pair: similarity (x) against overlap (y), what is usual for its similarity, and the band of the thresholds."""
+    return _pixels(partial(_scatter, report=report, thresholds=thresholds))
+
+
+def _pixels(draw: Callable[["Figure"], None]) -> Pixels:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH, _WIDTH), dpi=_DPI)
+    canvas: Any = FigureCanvasAgg(figure)
+    draw(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _left_out(num_shown: int, num_labels: int, num_compared: int) -> str:
+    """Which labels a heatmap does not show, which it does not name, and what its grey lines are; empty if there are none."""
+    every = -(-num_shown // MAX_NAMES)
+    some = f"{num_shown} of {num_labels} labels" if num_shown < num_labels else f"{num_labels} labels"
+    said = [some, f"1 in {every} named"] if every > 1 else []
+    if num_compared < num_shown:
+        said.append("grey: not compared")
+    return ", ".join(said)
+
+
+def _heatmap(figure: "Figure", matrix: Tensor, names: Sequence[str], title: str, note: str) -> None:
+    """A heatmap that leaves its names as much room as the longest of them takes, and is no higher than it has to be.
+
+    Of texts, not of ticks: matplotlib takes ten times as long to make a tick.
+    """
+    size = 10 if len(names) <= 12 else 8
+    places, texts = shown_names(names)
+    room = 0.12 + max((_width(figure, text, size) for text in texts), default=0)
+    side = _WIDTH - room - 0.6
+    figure.set_figheight(side + room + (0.44 if note else 0.3))
+    axes = _bare_axes(figure, (room, room, side, side))
+    image = draw_image(axes, matrix)
+    axes.set_title(title, fontsize=10, pad=14 if note else 4)
+    axes.annotate(note, (0.5, 1), (0, 3), "axes fraction", "offset points", fontsize=7, color="0.35", ha="center", va="bottom")
+    near, far = -0.5 - 0.05 * len(names) / side, len(names) - 0.5 + 0.05 * len(names) / side
+    for place, text in zip(places, texts, strict=True):
+        axes.text(near, place, text, fontsize=size, ha="right", va="center_baseline", parse_math=False)
+        axes.text(place, far, text, fontsize=size, ha="center", va="top", rotation=90, parse_math=False)
+    _colour_bar(figure, image, (room + side + 0.08, room, 0.12, side))
+
+
+def _colour_bar(figure: "Figure", image: Any, place: tuple[float, float, float, float]) -> None:
+    """The colours of an image with the values at their ends and in the middle."""
+    low, high = image.get_clim()
+    axes = _bare_axes(figure, place)
+    axes.imshow(np.linspace(1, 0, 200)[:, None], cmap=image.cmap, aspect="auto", extent=(0, 1, low, high), vmin=0, vmax=1)
+    for value in (low, (low + high) / 2, high):
+        axes.text(1.4, value, f"{value:.2g}".replace("-", "\N{MINUS SIGN}"), fontsize=8, va="center_baseline")
+
+
+def _bare_axes(figure: "Figure", inches: tuple[float, float, float, float]) -> "Axes":
+    """Axes in a frame without ticks, placed in inches."""
+    left, bottom, width, height = inches
+    all_width, all_height = figure.get_size_inches()
+    place = (left / all_width, bottom / all_height, width / all_width, height / all_height)
+    return figure.add_axes(place, xticks=[], yticks=[])
+
+
+def _width(figure: "Figure", text: str, size: float) -> float:
+    """How many inches a text is wide."""
+    shown = figure.text(0, 0, text, fontsize=size, parse_math=False)
+    extent = shown.get_window_extent()
+    shown.remove()
+    return float(extent.width) / _DPI
+
+
+def _scatter(figure: "Figure", report: GapReport, thresholds: Thresholds) -> None:
+    cosine = report.ladder.cosine
+    s_P, o_P, e_P = report.rungs[cosine], report.rungs["overlap"], report.expected_overlap
+    known = s_P.isfinite() & o_P.isfinite()
+    s, o, e = (values[known].numpy() for values in (s_P, o_P, e_P))
+    axes = figure.add_axes((0.155, 0.13, 0.82, 0.695))
+    if len(s) > _DENSE:
+        axes.hexbin(s, o, gridsize=45, bins="log", cmap="Greys", mincnt=1, linewidths=0.1)
+    else:
+        axes.plot(s, o, ".", color="0.45", markersize=6 if len(s) < 500 else 3, alpha=0.8 if len(s) < 500 else 0.5, zorder=2)
+    why = no_verdict(report, thresholds)
+    if np.isfinite(e).any():
+        order = np.argsort(s)
+        axes.plot(s[order], e[order], color="0", linewidth=1.2, label="usual for this cosine", zorder=3)
+        if why is None:
+            low, high = e[order] - thresholds.lookalike, e[order] + thresholds.stranger
+            axes.fill_between(s[order], np.maximum(low, 0), high, color="0.9", linewidth=0, label="not flagged", zorder=0)
+    if report.flags:
+        _draw_flagged(axes, report, cosine)
+    axes.set_xlabel(f"{_TITLES[cosine].lower()}{' (a sample of the pairs)' if report.sampling else ''}", fontsize=9)
+    axes.set_ylabel("probability overlap", fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.set_ylim(bottom=-0.02 * max(1e-3, float(o.max(initial=0))))
+    title = "Cosine against behaviour" if why is None else f"No verdict: {why}"
+    figure.text(0.565, 0.985, title, fontsize=10 if why is None else 8, ha="center", va="top")
+    if axes.get_legend_handles_labels()[0]:
+        figure.legend(loc="upper center", bbox_to_anchor=(0.565, 0.955), ncols=2, fontsize=8, frameon=False, columnspacing=1)
+
+
+def _draw_flagged(axes: "Axes", report: GapReport, cosine: str) -> None:
+    """Strangers as orange triangles that point up, look-alikes as blue ones that point down, the largest with their names."""
+    marks: dict[Any, tuple[str, str, str]] = {
+        "strangers": ("^", _STRANGERS, "strangers"),
+        "lookalikes": ("v", _LOOKALIKES, "look-alikes"),
+    }
+    places: list[float] = []
+    for side, (mark, colour, title) in marks.items():
+        pairs = [pair for pair in report.pairs(side, top=int(report.flags[side].sum())) if pair.flag]
+        if pairs:
+            x, y = [getattr(pair, cosine) for pair in pairs], [pair.overlap for pair in pairs]
+            size = 6 if len(pairs) <= 50 else 4 if len(pairs) <= 500 else 2
+            label = f"{len(pairs)} {title if len(pairs) > 1 else title[:-1]}"
+            axes.plot(x, y, mark, color=colour, markersize=size, markeredgewidth=0, label=label, zorder=4)
+        for pair in pairs[:_NAMED]:
+            _name(axes, pair, getattr(pair, cosine), colour, places)
+
+
+def _name(axes: "Axes", pair: Pair, x: float, colour: str, places: list[float]) -> None:
+    """Write a pair's names beside its mark, on the side that has more room, clear of the names before."""
+    from matplotlib.patheffects import withStroke
+
+    low, high = axes.get_xlim()
+    right = x < (low + high) / 2
+    bottom, top = axes.get_ylim()
+    line = (top - bottom) / 26
+    y = pair.overlap
+    while any(abs(y - other) < line for other in places):
+        y += line
+    places.append(y)
+    text = f"{shortened(pair.label)} / {shortened(pair.other)}"
+    shift = (high - low) / 40
+    halo = [withStroke(linewidth=2.5, foreground="1")]
+    figure: Any = axes.figure
+    width = _width(figure, text, 8) / _WIDTH / axes.get_position().width * (high - low)
+    where = min(x + shift, high - width) if right else max(x - shift, low + width)  # not over the edge
+    align: Any = "left" if right else "right"
+    axes.text(where, y, text, ha=align, va="center", fontsize=8, color=colour, parse_math=False, path_effects=halo, zorder=5)

@@ -1,0 +1,109 @@
+"""Pages: the views of a report beside its curves, each drawn once and then written to every logger that can show it."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from functools import partial
+from typing import Any, Final, Literal
+
+from lightning_cossim.config.settings import Display
+from lightning_cossim.config.thresholds import Thresholds
+from lightning_cossim.loggers import writers
+from lightning_cossim.loggers.figures import MAX_LABELS, heatmaps, label_order, scatter
+from lightning_cossim.loggers.tags import picture_group, suffix
+from lightning_cossim.report import GapReport, Pair, as_page
+
+__all__ = ["VIEWS", "Pages", "View", "Write"]
+
+View = Literal["heatmaps", "scatter", "tables", "histograms"]
+VIEWS: Final[tuple[View, ...]] = ("heatmaps", "scatter", "tables", "histograms")
+Write = Callable[[Any], None]
+"""Writes something to a logger."""
+
+MIN_LABELS: Final = 15
+"""From which on a histogram says more than a table."""
+
+
+class Pages:
+    """Draws views of reports; remembers one order of labels for all heatmaps.
+
+    Args:
+        display: which views, and how long tables are.
+        thresholds: the reports are judged by.
+        name: goes into the tags.
+        lacks_glyphs: told when names hold characters that the font does not have.
+    """
+
+    def __init__(self, display: Display, thresholds: Thresholds, name: str | None, lacks_glyphs: Callable[[], None]) -> None:
+        self.display, self.thresholds, self.name, self._lacks_glyphs = display, thresholds, name, lacks_glyphs
+        self.order: list[int] | None = None
+        """Labels of the head that heatmaps show, in their order; None before the first."""
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Those that are wanted."""
+        return tuple(view for view in VIEWS if getattr(self.display, view))
+
+    def draw(self, view: View, report: GapReport) -> list[Write]:
+        """What a view writes to every logger."""
+        drawn: dict[View, Callable[[GapReport], Iterator[Write]]] = {
+            "heatmaps": self._heatmaps,
+            "scatter": self._scatter,
+            "tables": self._tables,
+            "histograms": self._histograms,
+        }
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            writes = list(drawn[view](report))
+        if any("missing from" in str(warning.message) for warning in caught):
+            self._lacks_glyphs()
+        return writes
+
+    def _tag(self, report: GapReport, kind: str, what: str) -> str:
+        return f"{picture_group(report.stage, kind, self.name)}/{what}{suffix(report.dataloader_idx)}"
+
+    def _heatmaps(self, report: GapReport) -> Iterator[Write]:
+        place = {label: index for index, label in enumerate(report.labels)}
+        self.order = self._order_for(report)
+        for what, pixels in heatmaps(report, [place[label] for label in self.order]):
+            tag = self._tag(report, "heatmap", what)
+            yield partial(writers.write_image, tag=tag, pixels=pixels, step=report.step)
+
+    def _order_for(self, report: GapReport) -> list[int]:
+        """The order there is, as long as all of its labels are there.
+
+        Of a sample of the pairs, the labels shown change little by little: those that come in stand last, until a third of all
+        are new, and then all are put in order anew.
+        """
+        order = self.order or []
+        if not report.sampling:
+            if {*order} <= {*report.labels} and len(order) == min(len(report.labels), MAX_LABELS):
+                return order
+            return [report.labels[index] for index in label_order(report)]
+        anew = [report.labels[index] for index in label_order(report)]  # whose pairs are all in the sample
+        staying = [label for label in order if label in {*anew}]
+        return anew if 3 * len(staying) < 2 * len(anew) else [*staying, *(label for label in anew if label not in {*staying})]
+
+    def _scatter(self, report: GapReport) -> Iterator[Write]:
+        if report.num_pairs:
+            tag = self._tag(report, "scatter", report.ladder.cosine)
+            yield partial(writers.write_image, tag=tag, pixels=scatter(report, self.thresholds), step=report.step)
+
+    def _tables(self, report: GapReport) -> Iterator[Write]:
+        top = self.display.max_pairs
+        columns = [field.name for field in fields(Pair) if field.name not in report.absent]
+        pairs = [*report.pairs("strangers", top=top), *report.pairs("lookalikes", top=top)] or report.pairs(top=top)
+        rows = [[getattr(pair, column) for column in columns] for pair in pairs]
+        tag = self._tag(report, "pairs", "strangers_and_lookalikes")
+        markdown = as_page(report, top)
+        yield partial(writers.write_table, tag=tag, markdown=markdown, columns=columns, rows=rows, step=report.step)
+
+    def _histograms(self, report: GapReport) -> Iterator[Write]:
+        if int(report.kept.sum()) < MIN_LABELS:
+            return
+        cosine = report.ladder.cosine
+        for what, values in {cosine: report.rungs[cosine], "overlap": report.rungs["overlap"], "gap": report.gap}.items():
+            tag = self._tag(report, "histogram", what)
+            known = values.isfinite()
+            weights = None if report.compared.weight is None else report.compared.weight[known]
+            yield partial(writers.write_histogram, tag=tag, values=values[known], weights=weights, step=report.step)

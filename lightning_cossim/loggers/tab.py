@@ -1,0 +1,231 @@
+"""From a report to the step that TensorBoard's tab shows: all pairs of up to 160 labels, chosen ones of more.
+
+Shapes: L labels looked at, P pairs of them, C pairs chosen.
+"""
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_cossim.config.thresholds import Thresholds
+from lightning_cossim.functional.ladder import TOWARDS_ALIKE
+from lightning_cossim.functional.pairs import Pairs
+from lightning_cossim.loggers.figures import label_order
+from lightning_cossim.loggers.tags import SHARES
+from lightning_cossim.loggers.wire import FLAGS, MAX_BYTES, Step
+from lightning_cossim.report import GapReport, Side
+from lightning_cossim.report.pair import REACHES
+from lightning_cossim.report.tables import shortened
+from lightning_cossim.report.text import absent_in_words
+
+__all__ = ["MAX_LABELS", "MAX_NAMES", "MAX_PAIRS", "as_csv", "as_json", "step_of"]
+
+MAX_LABELS: Final = 160
+"""All of whose pairs are shown."""
+MAX_PAIRS: Final = 10_000
+MAX_NAMES: Final = 2_000
+"""Labels of the pairs chosen."""
+_TOP: Final = 500
+"""Pairs of either end of the gaps, and of the like end of every rung."""
+_TOGETHER: Final = 60
+"""The most probable labels, all of whose pairs are shown: a heatmap needs them."""
+_LONGEST: Final = 48
+"""Characters of a name."""
+_LONGEST_TEXT: Final = 400
+_OF_A_LABEL: Final = 28
+"""Bytes of it besides its name."""
+_ROOM_FOR_TEXTS: Final = 20_000
+"""Bytes of a header besides its labels."""
+_DIGITS: Final = 6
+_LOTS: Final = 2**20
+_NUMBERS: Final[Mapping[Side, int]] = {"strangers": FLAGS.index("stranger"), "lookalikes": FLAGS.index("look-alike")}
+
+
+def step_of(report: GapReport, thresholds: Thresholds, *, index: int, time: float) -> Step:
+    """What the tab shows of a report.
+
+    Args:
+        report: judged already.
+        thresholds: by which.
+        index: how many steps of its stage there are with this one.
+        time: seconds since 1970.
+    """
+    shown = _shown(report)
+    pairs, flag = report.compared[shown.pairs], torch.zeros(len(shown.pairs), dtype=torch.uint8)
+    for side, number in _NUMBERS.items():
+        if side in report.flags:
+            flag[report.flags[side][shown.pairs]] = number
+    place_L = torch.full((len(report.labels),), -1)
+    place_L[shown.labels] = torch.arange(len(shown.labels))
+    order = place_L[torch.tensor(label_order(report, shown.together), dtype=torch.int64)]
+    error = report.overlap_error
+    return Step(
+        stage=report.stage,
+        step=report.step,
+        index=index,
+        time=time,
+        link=report.link,
+        cosine=report.ladder.cosine,
+        num_labels=report.num_live,
+        num_inputs=report.num_inputs,
+        num_pairs=report.num_pairs,
+        chosen=shown.how,
+        overlap_error=0.0 if error is None or not error.numel() else float(error.max()),
+        verdict=report.undefined.get(SHARES[0], ""),
+        thresholds={name: getattr(thresholds, name) for name in ("stranger", "lookalike", "min_mass", "min_reliability")},
+        scalars=report.scalars,
+        undefined=report.undefined,
+        remarks=[shortened(remark, _LONGEST_TEXT) for remark in (absent_in_words(report), *report.remarks.values()) if remark],
+        names=[_name(report, label) for label in shown.labels.tolist()],
+        labels=[report.labels[label] for label in shown.labels.tolist()],
+        mean_probs=[float(f"{prob:.4g}") for prob in report.mean_probs[shown.labels].tolist()],
+        order=order[order >= 0].tolist(),
+        row=place_L[pairs.row].numpy(),
+        column=place_L[pairs.column].numpy(),
+        values={
+            name: values[shown.pairs].numpy()
+            for name, values in {**report.rungs, "expected_overlap": report.expected_overlap}.items()
+        },
+        flag=flag.numpy(),
+        reach=(torch.zeros_like(flag) if report.reach is None else report.reach[shown.pairs]).numpy(),
+    )
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What of a report is shown."""
+
+    pairs: Tensor
+    """(C,), ascending."""
+    labels: Tensor
+    """Of those, ascending."""
+    together: int
+    """How many of the most probable labels have all their pairs shown."""
+    how: str
+    """The pairs were chosen; empty where they are all there are."""
+
+
+def _shown(report: GapReport) -> _Shown:
+    num_labels = len(report.labels)
+    if num_labels <= MAX_LABELS and not report.sampling:
+        return _Shown(torch.arange(len(report.compared)), torch.arange(num_labels), MAX_LABELS, "")
+    probable = report.mean_probs.nan_to_num(0).where(report.kept, -1).topk(min(_TOGETHER, num_labels)).indices
+    order = _by_importance(report, probable)
+    within = _fits(report, order)
+    pairs = order[:within].sort().values
+    compared = report.compared[pairs]
+    how = (
+        f"{len(pairs)} of {report.num_pairs} pairs: the {_TOP} with the largest gaps either way, the {_TOP} most alike by every "
+        f"rung, all of the {len(probable)} most probable labels, flagged ones, and others at random"
+    )
+    how += f", out of a sample ({report.sampling})" if report.sampling else ""
+    return _Shown(pairs, compared.labels, len(probable), how)
+
+
+def _by_importance(report: GapReport, probable: Tensor) -> Tensor:
+    """The pairs that count (C,), those first that are to be shown if there is room for a few."""
+    compared = report.compared
+    gap = report.gap
+    first = [_top(gap), _top(-gap)]
+    first += [_top(TOWARDS_ALIKE.get(rung, 1) * values) for rung, values in report.rungs.items()]
+    is_probable = torch.zeros(len(report.labels), dtype=torch.bool)
+    is_probable[probable] = True
+    first.append((is_probable[compared.row] & is_probable[compared.column]).nonzero().flatten())
+    first += [flagged.nonzero().flatten() for flagged in report.flags.values()]
+    rank = torch.full((len(compared),), len(first))
+    for number, some in reversed(list(enumerate(first))):
+        rank[some] = number
+    key = rank * _LOTS + _lot(torch.tensor(report.labels), compared)
+    key = key.where(report.kept[compared.row] & report.kept[compared.column], 100 * _LOTS)
+    first_of_all = key.topk(min(MAX_PAIRS, len(key)), largest=False)
+    return first_of_all.indices[first_of_all.values < 100 * _LOTS]
+
+
+def _lot(labels: Tensor, pairs: Pairs) -> Tensor:
+    """A number below `_LOTS` for every pair (P,), as if drawn by lot, and yet the same at every step: so each has a history."""
+    mixed = labels[pairs.row] * 0x9E3779B1 ^ labels[pairs.column] * 0x85EBCA77
+    mixed = (mixed ^ mixed >> 15) * 0x2C1B3C6D & 0x7FFFFFFFFFFF
+    return (mixed ^ mixed >> 17) & (_LOTS - 1)
+
+
+def _top(values: Tensor) -> Tensor:
+    """The places of the largest that are known."""
+    largest = values.nan_to_num(-math.inf).topk(min(_TOP, len(values)))
+    return largest.indices[largest.values > -math.inf]
+
+
+def _fits(report: GapReport, order: Tensor) -> int:
+    """How many pairs, in this order, there is room for together with the names of their labels."""
+    compared = report.compared[order]
+    labels, first = np.unique(torch.stack([compared.row, compared.column], dim=1).flatten().numpy(), return_index=True)
+    by_first = first.argsort()[:MAX_NAMES]
+    num_pairs = len(order) if len(by_first) == len(labels) else int(first[by_first[-1]]) // 2
+    size = np.zeros(2 * len(order))
+    size[first[by_first]] = [_OF_A_LABEL + len(_name(report, label).encode()) for label in labels[by_first].tolist()]
+    of_a_pair = 4 + 2 * (len(report.rungs) + 1) + 1
+    total = size.reshape(-1, 2).sum(axis=1).cumsum() + of_a_pair * np.arange(1, len(order) + 1)
+    return min(num_pairs, int((total <= MAX_BYTES - _ROOM_FOR_TEXTS).sum()))
+
+
+def _name(report: GapReport, label: int) -> str:
+    return shortened(report.names[label], _LONGEST)
+
+
+def as_csv(step: Step) -> str:
+    """The pairs of a step that count, one a line, from the most positive gap down; a name that a spreadsheet would take for a
+    formula begins with an apostrophe.
+    """
+    rows = list(_records(step))
+    text = StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else ["label", "other"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _harmless(value) for key, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def as_json(step: Step) -> str:
+    """Everything that is known of a step, its pairs as in the table."""
+    whole = {
+        "stage": step.stage,
+        "step": step.step,
+        "time": step.time,
+        "num_inputs": step.num_inputs,
+        "num_pairs": step.num_pairs,
+        "chosen": step.chosen,
+        "overlap_error": step.overlap_error,
+        "verdict": step.verdict,
+        "thresholds": dict(step.thresholds),
+        "scalars": {name: None if math.isnan(value) else value for name, value in step.scalars.items()},
+        "undefined": dict(step.undefined),
+        "remarks": list(step.remarks),
+        "pairs": list(_records(step)),
+    }
+    return json.dumps(whole, ensure_ascii=False, allow_nan=False)
+
+
+def _records(step: Step) -> Iterator[dict[str, Any]]:
+    gap = step.values["overlap"] - step.values["expected_overlap"]
+    counts = np.flatnonzero(np.isfinite(np.stack(list(step.values.values()))).any(axis=0))
+    order = counts[np.argsort(-np.nan_to_num(gap[counts], nan=-2.0), kind="stable")]
+    known = {**step.values, "gap": gap}
+    columns = {name: np.round(values[order].astype(float), _DIGITS).tolist() for name, values in known.items()}
+    for number, index in enumerate(order.tolist()):
+        yield {
+            "label": step.names[step.row[index]],
+            "other": step.names[step.column[index]],
+            **{name: None if math.isnan(values[number]) else values[number] for name, values in columns.items()},
+            "flag": FLAGS[step.flag[index]],
+            **({"reachable": REACHES[step.reach[index]]} if step.reach.any() else {}),
+        }
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t"} else value

@@ -1,0 +1,96 @@
+"""Pictures on a matplotlib Axes: a matrix of label pairs with names, and bars. For `plot()` of metrics and for loggers.
+
+matplotlib is imported when something is drawn, for it takes a third of a second. Names show as the text they are.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from torch import Tensor
+
+from lightning_cossim.report.tables import shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["MAX_NAMES", "axes_for", "draw_bars", "draw_heatmap", "draw_image", "shown_names"]
+
+MAX_NAMES: Final = 20
+"""Names along one side; of more labels every second, third, ... is named."""
+_MISSING: Final = "0.85"
+"""The grey of what is not compared: the diagonal, labels that are not kept."""
+
+
+def draw_heatmap(ax: "Axes", matrix: Tensor, names: Sequence[str], *, title: str) -> Any:
+    """A matrix (L, L) as an image with its names, red above zero and blue below, white at zero, grey where there is no value.
+
+    The diagonal is left out, since every label is like itself. The colours reach as far as the values: of more than 20 labels
+    only as far as 99 % of them, for one pair in thousands would make all others pale.
+
+    Returns:
+        The image, for a colour bar.
+    """
+    image = draw_image(ax, matrix)
+    places, texts = shown_names(names)
+    ax.set_xticks(places, texts, rotation=90, fontsize=8, parse_math=False)
+    ax.set_yticks(places, texts, fontsize=8, parse_math=False)
+    ax.set_title(title, parse_math=False)
+    return image
+
+
+def draw_image(ax: "Axes", matrix: Tensor) -> Any:
+    """The image of `draw_heatmap` alone."""
+    values = matrix.detach().cpu().double().numpy().copy()
+    np.fill_diagonal(values, np.nan)
+    known = np.abs(values[np.isfinite(values)])
+    limit = 1.0
+    if known.size and known.max() > 0:
+        limit = float(np.quantile(known, 0.99) if len(values) > MAX_NAMES else known.max()) or float(known.max())
+    signed = bool((values < 0).any())
+    return ax.imshow(values, cmap=_colours(signed=signed), vmin=-limit if signed else 0, vmax=limit, interpolation="nearest")
+
+
+def axes_for(ax: "Axes | None") -> tuple["Figure", "Axes"]:
+    """The axes and their figure; None: of a new figure of pyplot, which a notebook shows."""
+    if ax is None:
+        from matplotlib import pyplot as plt
+
+        return plt.subplots(layout="constrained")
+    figure = ax.get_figure(root=True)
+    assert figure is not None, "axes stand in a figure"
+    return figure, ax
+
+
+def draw_bars(ax: "Axes", values: Mapping[str, float], *, title: str) -> None:
+    """One horizontal bar a value, the first on top; what is undefined has none."""
+    names = list(values)
+    lengths = [0.0 if math.isnan(value) else value for value in values.values()]
+    ax.barh(range(len(names)), lengths, color="0.4")
+    ax.set_yticks(range(len(names)), names, parse_math=False)
+    for place, value in enumerate(values.values()):
+        text = "undefined" if math.isnan(value) else f"{value:.2f}"
+        ax.annotate(text, (max(lengths[place], 0), place), xytext=(3, 0), textcoords="offset points", va="center")
+    ax.axvline(0, color="0", linewidth=0.8)
+    ax.margins(x=0.2)
+    ax.invert_yaxis()
+    ax.set_title(title)
+
+
+def shown_names(names: Sequence[str]) -> tuple[list[int], list[str]]:
+    """The places that are named, at most 20, and their names, shortened to fit."""
+    every = max(1, math.ceil(len(names) / MAX_NAMES))
+    places = list(range(0, len(names), every))
+    return places, [shortened(names[place]) for place in places]
+
+
+def _colours(*, signed: bool) -> Any:
+    """Blue over white to red, which the colour-blind tell apart too; only the red half where nothing is below zero."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    both = colormaps["RdBu_r"]
+    colours = both if signed else ListedColormap(both(np.linspace(0.5, 1, 256)))
+    return colours.with_extremes(bad=_MISSING)

@@ -1,1 +1,0 @@
-"""From a GapReport to the loggers."""

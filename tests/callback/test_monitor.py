@@ -1,0 +1,800 @@
+"""The monitor in real trainings: what it reports, where it writes, and that it touches nothing."""
+
+import copy
+import io
+import logging
+import random
+import re
+import warnings
+from collections.abc import Iterator
+from itertools import cycle, pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+from typing_extensions import override
+
+from lightning_cossim import GapReport, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
+from lightning_cossim.capture import vocabulary_summary
+from lightning_cossim.capture.collector import HeadWatch
+from lightning_cossim.capture.taps import Tap
+from lightning_cossim.errors import ConfigError, HeadError, InputError
+from lightning_cossim.functional.links import Link
+from lightning_cossim.functional.overlap import OverlapKind
+from lightning_cossim.loggers.tags import GAPS, SCALARS
+from tests import reference
+from tests.toys import ALWAYS, FEW, NUM_LABELS, EveryThirdBatch, MemoryLogger, Toy, TwoOptimizers, attributed, loader, trainer
+
+EVERY_BATCH = Schedule(train_every_n_steps=1, train_batches=1)
+
+
+def fit(model: pl.LightningModule, monitor: LabelSimilarityMonitor | None, **settings: Any) -> pl.Trainer:
+    """A fit on toy data, with or without the monitor, from the same random state."""
+    pl.seed_everything(3, verbose=False)
+    callbacks = [*settings.pop("callbacks", []), *([monitor] if monitor else [])]
+    run = trainer(callbacks=callbacks, **settings)
+    run.fit(model, loader(shuffle=True), loader(60, seed=2))
+    return run
+
+
+def ours(record: pytest.WarningsRecorder) -> list[str]:
+    """The warnings that the monitor gave."""
+    return [text for text in (str(warning.message) for warning in record) if text.startswith("LabelSimilarityMonitor")]
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No test may end with a warning of ours that it did not expect: where warnings are errors, the monitor logs them instead."""
+    yield
+    assert [record.message for record in caplog.get_records("call") if record.name.startswith("lightning_cossim")] == []
+
+
+def num_hooks(model: nn.Module) -> int:
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+
+
+def random_states() -> list[Any]:
+    return [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # type: ignore[index] # noqa: NPY002
+
+
+class TestTouchesNothing:
+    @pytest.mark.parametrize("toy", [Toy, TwoOptimizers])
+    @pytest.mark.parametrize("schedule", [EVERY_BATCH, Schedule(max_inputs_per_batch=3), Schedule(train_batches=2)])
+    def test_training_is_bit_identical(self, toy: type[Toy], schedule: Schedule) -> None:
+        """With and without the monitor: the same weights bit for bit, the same random states, no hook left."""
+        results = []
+        for monitor in (None, LabelSimilarityMonitor(schedule=schedule, thresholds=FEW, display=ALWAYS)):
+            torch.manual_seed(0)
+            model = toy()
+            fit(model, monitor)
+            results.append((model.state_dict(), random_states()))
+            assert num_hooks(model) == 0
+        (weights, states), (monitored_weights, monitored_states) = results
+        assert all(torch.equal(weights[key], monitored_weights[key]) for key in weights)
+        assert states == monitored_states
+
+    @pytest.mark.parametrize("stage", ["training", "validation"])
+    def test_nothing_is_left_after_an_exception_in_the_users_step(self, stage: str) -> None:
+        """It comes through as it is; weights and random states are those without the monitor, and no hook is left."""
+
+        class Failing(Toy):
+            @override
+            def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+                loss = super().training_step(batch, batch_idx)
+                if stage == "training" and self.batches_seen == 5:
+                    raise ZeroDivisionError("the user's own")
+                return loss
+
+            @override
+            def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+                super().validation_step(batch, batch_idx)
+                if stage == "validation" and self.batches_seen:
+                    raise ZeroDivisionError("the user's own")
+
+        results = []
+        for monitor in (None, LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW, display=ALWAYS)):
+            torch.manual_seed(0)
+            model = Failing()
+            with pytest.raises(ZeroDivisionError, match="the user's own"):
+                fit(model, monitor)
+            assert num_hooks(model) == 0
+            results.append(([weight.tolist() for weight in model.parameters()], random_states()))
+        assert results[0] == results[1]
+
+    @pytest.mark.parametrize("method", ["open", "begin_batch", "look", "end_batch", "close"])
+    def test_a_fault_of_ours_ends_the_monitor_not_the_training(self, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whatever fails in us: one warning, no hook left, and the weights of a training without us."""
+        unwatched = Toy()
+        model = Toy()
+        model.load_state_dict(unwatched.state_dict())
+        fit(unwatched, None)
+
+        def fail(*args: Any, **kwargs: Any) -> None:
+            raise RuntimeError("planted")
+
+        monkeypatch.setattr(HeadWatch, method, fail)
+        text = "LabelSimilarityMonitor: switched off, training goes on without it, after RuntimeError: planted"
+        with pytest.warns(UserWarning) as record:
+            fit(model, LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW, display=ALWAYS))
+        assert ours(record) == [text]
+        assert num_hooks(model) == 0
+        assert all(torch.equal(a, b) for a, b in zip(unwatched.parameters(), model.parameters(), strict=True))
+
+    def test_a_broken_logger_costs_its_curves_only(self) -> None:
+        """A logger that fails is told once; others, reports and watched keys go on, and the next fit tries it again."""
+
+        class Broken(MemoryLogger):
+            @override
+            def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+                if any(key.startswith("cossim") for key in metrics):
+                    raise OSError("disk full")
+
+        monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW, display=ALWAYS)
+        with pytest.warns(UserWarning) as record:
+            run = fit(Toy(), monitor, logger=[Broken(), good := MemoryLogger()])
+        text = "Broken gets no more scalars in this run, reports go on in `last_report`, after OSError: disk full"
+        assert ours(record) == [f"LabelSimilarityMonitor: {text}"]
+        assert sorted(good.curve("cossim_val/overlap_mean")) == [5, 11]
+        assert monitor.last_report["train"].step == 11
+        assert "cossim_val/gap_behaviour" in run.callback_metrics
+
+    def test_keys_that_others_watch_stay_when_the_monitor_is_switched_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """EarlyStopping on a key of ours does not end the run for want of it."""
+        monkeypatch.setattr(HeadWatch, "look", lambda *args: 1 / 0)
+        with pytest.warns(UserWarning):
+            run = fit(Toy(), LabelSimilarityMonitor(), callbacks=[EarlyStopping("cossim_val/gap_behaviour", patience=9)])
+        assert run.global_step == 12
+        assert run.callback_metrics["cossim_val/gap_behaviour"] == 1
+
+    def test_what_was_told_is_told_again_in_the_next_fit(self) -> None:
+        monitor = LabelSimilarityMonitor()
+        for _ in range(2):
+            with pytest.warns(UserWarning) as record:
+                trainer(callbacks=[monitor]).fit(Toy(4), loader(num_labels=4), loader(60, num_labels=4))
+            assert len(ours(record)) == 1
+
+    def test_a_copy_of_the_head_can_be_made_in_a_step(self) -> None:
+        """A teacher that is copied in the middle of a watched batch: the copy works, sees nothing and holds nothing."""
+
+        class Teaching(Toy):
+            @override
+            def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+                loss = super().training_step(batch, batch_idx)
+                self.teacher = [copy.deepcopy(self.head)]
+                return loss
+
+        model = Teaching()
+        fit(model, LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW, display=ALWAYS))
+        (hook,) = model.teacher[0]._forward_hooks.values()
+        model.teacher[0](torch.zeros(2, 5))
+        observer = hook.__self__  # type: ignore[attr-defined]
+        assert isinstance(observer, Tap)
+        assert observer.call is None
+
+    def test_a_model_can_be_saved_whole_in_a_step(self) -> None:
+        """As a checkpoint does whose hyperparameters hold the model: what is loaded works and sees nothing."""
+
+        class Saving(Toy):
+            @override
+            def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+                loss = super().training_step(batch, batch_idx)
+                self.file = io.BytesIO()
+                torch.save(self.head, self.file)
+                return loss
+
+        model = Saving()
+        fit(model, LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW, display=ALWAYS))
+        model.file.seek(0)
+        head = torch.load(model.file, weights_only=False)
+        head(torch.zeros(2, 5))
+        (hook,) = head._forward_hooks.values()
+        assert (hook.__self__.armed, hook.__self__.call) == (False, None)
+
+    def test_weights_that_are_normalised_at_the_start_of_a_step_are_no_obstacle(self) -> None:
+        """As prototypes often are: the weights are those of the call."""
+
+        class Normalised(Toy):
+            @override
+            def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+                with torch.no_grad():
+                    self.head.weight.copy_(nn.functional.normalize(self.head.weight))
+                return super().training_step(batch, batch_idx)
+
+        monitor = LabelSimilarityMonitor(thresholds=FEW)
+        fit(Normalised(), monitor)
+        assert monitor.last_report["train"].num_inputs == 8 * 16
+
+    @pytest.mark.parametrize("alone", [False, True])
+    def test_logits_changed_in_place_are_those_of_the_head(self, alone: bool) -> None:
+        """A temperature applied in place behind the head: in a fit and in `validate()`, which runs under inference mode."""
+
+        class Tempered(Toy):
+            @override
+            def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+                self(batch[0]).mul_(4)
+
+        model, monitor = Tempered(), LabelSimilarityMonitor()
+        run = fit(model, monitor)
+        if alone:
+            run.validate(model, loader(60, seed=2), verbose=False)
+        inputs = torch.cat([batch[0] for batch in loader(60, seed=2)])
+        with torch.no_grad():
+            probs = model.eval()(inputs).softmax(dim=1).double().numpy()
+        np.testing.assert_allclose(
+            monitor.last_report["val"].matrix("overlap").numpy(), reference.bhattacharyya(probs), atol=1e-4
+        )
+
+
+class TestReports:
+    def test_validation_report_is_that_of_all_validation_inputs(self) -> None:
+        """The report of a validation run equals a float64 reference on the whole set, all batches pooled."""
+        model, monitor = Toy(), LabelSimilarityMonitor()
+        fit(model, monitor)
+        report = monitor.last_report["val"]
+        inputs = torch.cat([batch[0] for batch in loader(60, seed=2)])
+        model.eval()
+        with torch.no_grad():
+            f, z = model.body(inputs).double().numpy(), model(inputs).double().numpy()
+        W = model.head.weight.detach().double().numpy()
+        assert report.num_inputs == 60
+        wanted = {
+            "raw_cosine": reference.cosine(W, centered=False),
+            "centered_cosine": reference.cosine(W, centered=True),
+            "logit_correlation": reference.logit_correlation(W, reference.covariance(f)),
+            "log_odds_variance": reference.log_odds_variance(W, reference.covariance(f)),
+            "overlap": reference.bhattacharyya(reference.softmax(z)),
+        }
+        for rung, matrix in wanted.items():
+            np.testing.assert_allclose(report.matrix(rung).numpy(), matrix, rtol=1e-4, atol=1e-5, err_msg=rung)
+        explained = reference.explained_overlap(wanted["centered_cosine"], wanted["overlap"])
+        assert report.scalars["explained_centered_cosine"] == pytest.approx(explained, abs=1e-4)
+        assert report.scalars["gap_behaviour"] == pytest.approx(1 - explained, abs=1e-4)
+
+    def test_training_report_pools_its_window_under_the_weights_of_its_last_batch(self) -> None:
+        """Four batches of 16 make 64 inputs; the cosines are those of the weights that the last of them ran with."""
+        seen: list[Tensor] = []
+
+        class Recorder(Callback):
+            @override
+            def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+                assert isinstance(pl_module, Toy)
+                seen.append(pl_module.head.weight.detach().clone())
+
+        monitor = LabelSimilarityMonitor(schedule=Schedule(train_batches=4), thresholds=FEW, display=ALWAYS)
+        fit(Toy(), monitor, callbacks=[Recorder()])
+        report = monitor.last_report["train"]
+        assert (report.step, report.num_inputs) == (11, 64)
+        wanted = reference.cosine(seen[11].double().numpy(), centered=True)
+        np.testing.assert_allclose(report.matrix("centered_cosine").numpy(), wanted, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("settings", "thresholds", "reports"),
+        [
+            ({}, Thresholds(min_inputs=0), {1: 32, 11: 32}),
+            ({}, Thresholds(min_inputs=64), {3: 64, 11: 80}),  # the last of an epoch might have been a small one
+            ({}, Thresholds(), {11: 192}),  # all there are
+            ({"max_epochs": 8}, Thresholds(), {18: 304, 47: 320}),
+            ({"accumulate_grad_batches": 3}, Thresholds(min_inputs=64), {1: 64, 3: 80}),
+            ({"max_steps": 9, "max_epochs": -1}, Thresholds(min_inputs=64), {3: 64, 8: 80}),
+        ],
+    )
+    def test_a_window_has_the_inputs_that_a_verdict_needs(
+        self, settings: dict[str, Any], thresholds: Thresholds, reports: dict[int, int]
+    ) -> None:
+        """Two batches of 16 by the schedule, and as many more as it takes; step to inputs of all training reports."""
+        seen: dict[int, int] = {}
+
+        class Recorder(Callback):
+            @override
+            def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
+                seen.update(
+                    {report.step: report.num_inputs for report in monitor.last_report.values() if report.stage == "train"}
+                )
+
+            on_train_end = on_train_batch_start
+
+        monitor = LabelSimilarityMonitor(schedule=Schedule(100, 2), thresholds=thresholds, display=ALWAYS)
+        fit(Toy(), monitor, callbacks=[Recorder()], **settings)
+        assert seen == reports
+
+    @pytest.mark.parametrize("kind", ["product", "coactivation", "topk"])
+    def test_every_kind_of_overlap_is_reported(self, kind: OverlapKind) -> None:
+        monitor = LabelSimilarityMonitor(overlap=kind)
+        fit(Toy(), monitor)
+        report = monitor.last_report["val"]
+        assert report.matrix("overlap").nan_to_num(0).max() > 0
+        pair = report.pairs()[0]
+        i, j = report.names.index(pair.label), report.names.index(pair.other)
+        assert pair.mass == pytest.approx(report.matrix("mass")[i, j].item() * NUM_LABELS)
+
+    def test_an_overlap_that_cannot_be_is_told_before_any_training(self) -> None:
+        for monitor, text in (
+            (LabelSimilarityMonitor(overlap="coactivation", overlap_threshold=0.5), "below 0.5, got 0.5"),
+            (LabelSimilarityMonitor(overlap="topk", overlap_k=8), "Expected `k` to be from 2 to 7, got 8"),
+        ):
+            model = Toy()
+            with pytest.raises(InputError, match=re.escape(text)):
+                fit(model, monitor)
+            assert model.batches_seen == 0
+
+    def test_at_most_the_asked_for_inputs_of_a_batch_are_looked_at(self) -> None:
+        monitor = LabelSimilarityMonitor(
+            schedule=Schedule(train_batches=4, max_inputs_per_batch=5), thresholds=FEW, display=ALWAYS
+        )
+        fit(Toy(), monitor)
+        assert monitor.last_report["train"].num_inputs == 20
+        assert monitor.last_report["val"].num_inputs == 4 * 5
+
+    def test_label_names_reach_the_report(self) -> None:
+        names = [f"label {i}" for i in range(NUM_LABELS)]
+        monitor = LabelSimilarityMonitor(labels=LabelSelection(names=names))
+        fit(Toy(), monitor)
+        assert monitor.last_report["val"].names == tuple(names)
+        assert "label " in str(monitor.last_report["val"])
+
+    @pytest.mark.parametrize(("neighbors", "searches"), [("never", 0), ("fit_end", 1), ("validation", 2)])
+    def test_a_vocabulary_is_reported_on_and_its_neighbours_are_looked_for_when_that_is_wanted(
+        self, neighbors: Literal["never", "fit_end", "validation"], searches: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Curves come as for a few labels; the last report has the pairs whose rows are most alike, and is judged again."""
+        monkeypatch.setattr(vocabulary_summary, "_NUM_PAIRS", 5)
+        monkeypatch.setattr(vocabulary_summary, "_NUM_COMMON", 4)
+        found: list[GapReport] = []
+        real = HeadWatch.look_for_neighbors
+
+        def look(*args: Any) -> GapReport:
+            found.append(real(*args))
+            return found[-1]
+
+        monkeypatch.setattr(HeadWatch, "look_for_neighbors", look)
+        monitor = LabelSimilarityMonitor(
+            labels=LabelSelection(max_tracked=5, names=[f"label {i}" for i in range(NUM_LABELS)]),
+            schedule=Schedule(2, 2, neighbors=neighbors),
+            thresholds=FEW,
+            display=ALWAYS,
+        )
+        logger = MemoryLogger()
+        fit(Toy(), monitor, logger=logger)
+        report = monitor.last_report["val"]
+        assert len(found) == searches
+        assert ("whose rows are most alike" in report.sampling) == (searches > 0)
+        assert "at random" in report.sampling
+        assert report.flags.keys() == {"strangers", "lookalikes"}
+        assert (report.stage, report.step) == ("val", 11)
+        assert "overhead_fraction" in report.scalars
+        assert all(name.startswith("label ") for name in report.names)
+        assert monitor.last_report["train"].sampling == report.sampling.replace("the 5 whose rows are most alike, ", "")
+        assert sorted(logger.curve("cossim_train/overlap_mean")) == [1, 3, 5, 7, 9, 11]
+        assert len(logger.curve("cossim_val/overlap_mean")) == 2
+
+    def test_without_validation_neighbours_are_looked_for_among_what_training_showed(self) -> None:
+        monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5), schedule=Schedule(2, 2), thresholds=FEW)
+        run = trainer(callbacks=[monitor], limit_val_batches=0)
+        run.fit(Toy(), loader())
+        assert monitor.last_report.keys() == {"train"}
+        assert monitor.last_report["train"].flags
+
+    def test_a_validation_by_itself_has_neighbours(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(vocabulary_summary, "_NUM_PAIRS", 5)
+        monkeypatch.setattr(vocabulary_summary, "_NUM_COMMON", 4)
+        monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5))
+        trainer(callbacks=[monitor]).validate(Toy(), loader(60), verbose=False)
+        assert "whose rows are most alike" in monitor.last_report["val"].sampling
+
+    def test_a_long_search_is_announced(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        """With what it will take, and how to go without."""
+        monkeypatch.setattr(HeadWatch, "seconds_of_search", lambda self, stage: 42.4)
+        with caplog.at_level(logging.INFO):
+            fit(Toy(), LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5), thresholds=FEW))
+        text = 'looking for the nearest neighbours of 8 labels, about 42 s; `Schedule(neighbors="never")` leaves it out'
+        assert sum(text in message for message in caplog.messages) == 1
+
+    def test_head_that_is_never_called_leaves_the_rungs_of_the_weights(self) -> None:
+        """A functional head is told of once; its cosines still come, what needs inputs does not."""
+
+        class Functional(Toy):
+            @override
+            def forward(self, inputs: Tensor) -> Tensor:
+                return nn.functional.linear(self.body(inputs), self.head.weight, self.head.bias)
+
+        logger = MemoryLogger()
+        text = "watching head: it was not called in a whole window, so only its weights are compared."
+        with pytest.warns(UserWarning) as record:
+            fit(Functional(), LabelSimilarityMonitor(head="head"), logger=logger)
+        assert sum(text in message for message in ours(record)) == 1
+        assert logger.curve("cossim_val/gap_translation")
+        assert not logger.curve("cossim_val/overlap_mean")
+
+    @pytest.mark.filterwarnings("error::UserWarning")
+    def test_not_even_where_warnings_are_errors_does_the_run_end(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What the monitor has to say is then logged: training goes on."""
+        monkeypatch.setattr(HeadWatch, "look", lambda *args: 1 / 0)
+        with caplog.at_level(logging.WARNING, "lightning_cossim"):
+            run = fit(Toy(), LabelSimilarityMonitor())
+        assert run.global_step == 12
+        said = [record.message for record in caplog.records if record.name == "lightning_cossim.callback.messages"]
+        text = "switched off, training goes on without it, after ZeroDivisionError: division by zero"
+        assert said == [f"LabelSimilarityMonitor: {text}"]
+        caplog.clear()
+
+    def test_nothing_comes_from_the_sanity_check(self) -> None:
+        logger = MemoryLogger()
+        monitor = LabelSimilarityMonitor()
+        run = trainer(callbacks=[monitor], logger=logger, num_sanity_val_steps=2, limit_train_batches=0)
+        run.fit(Toy(), loader(), loader(60))
+        assert monitor.last_report == {}
+        assert not any(key.startswith("cossim") for _, metrics in logger.entries for key in metrics)
+
+    def test_validate_and_test_work_without_a_fit(self) -> None:
+        """`trainer.validate()` and `trainer.test()` alone report too, and leave no hook."""
+        model, monitor = Toy(), LabelSimilarityMonitor()
+        run = trainer(callbacks=[monitor])
+        run.validate(model, loader(60), verbose=False)
+        run.test(model, loader(40), verbose=False)
+        assert monitor.last_report["val"].num_inputs == 60
+        assert monitor.last_report["test"].num_inputs == 40
+        assert num_hooks(model) == 0
+
+    def test_validation_and_test_can_be_left_out(self) -> None:
+        monitor = LabelSimilarityMonitor(schedule=Schedule(validation=False, test=False), thresholds=FEW, display=ALWAYS)
+        run = fit(Toy(), monitor)
+        run.test(run.lightning_module, loader(40), verbose=False)
+        assert set(monitor.last_report) == {"train"}
+        assert not any(key.startswith("cossim") for key in run.callback_metrics)
+
+
+class TestScalars:
+    @pytest.mark.parametrize(
+        ("toy", "settings", "steps", "val_steps"),
+        [
+            (Toy, {}, [1, 4, 7, 11], [5, 11]),
+            (Toy, {"accumulate_grad_batches": 3}, [0, 3], [1, 3]),
+            (Toy, {"accumulate_grad_batches": 4}, [0, 3], [1, 3]),
+            (Toy, {"val_check_interval": 0.5}, [1, 4, 7, 11], [2, 5, 8, 11]),
+            (Toy, {"max_steps": 7, "max_epochs": -1}, [1, 4, 6], [5]),
+            (TwoOptimizers, {}, [1, 4, 7, 11], [5, 11]),
+            (EveryThirdBatch, {}, [1, 4, 7, 11], [5, 11]),
+        ],
+    )
+    def test_steps_are_those_of_the_users_own_curves(
+        self, toy: type[Toy], settings: dict[str, Any], steps: list[int], val_steps: list[int]
+    ) -> None:
+        """Under accumulation, mid-epoch validation and several optimizers, values stand at the x that `self.log` gives."""
+        logger = MemoryLogger()
+        fit(toy(), LabelSimilarityMonitor(schedule=Schedule(3, 2), thresholds=FEW, display=ALWAYS), logger=logger, **settings)
+        assert sorted(logger.curve("cossim_train/overlap_mean")) == steps
+        assert set(steps) <= set(logger.curve("batches_seen"))
+        assert sorted(logger.curve("cossim_val/overlap_mean")) == val_steps == sorted(logger.curve("val_loss"))
+
+    def test_last_window_closes_with_the_fit_of_two_optimizers(self) -> None:
+        """`max_steps` counts the steps of both: 20 of them are 10 batches."""
+        logger, model = MemoryLogger(), TwoOptimizers()
+        fit(
+            model,
+            LabelSimilarityMonitor(schedule=Schedule(100, 2), thresholds=FEW, display=ALWAYS),
+            logger=logger,
+            max_steps=20,
+            max_epochs=-1,
+        )
+        assert model.batches_seen == 10
+        assert sorted(logger.curve("cossim_train/overlap_mean")) == [1, 9]
+
+    def test_a_loader_of_unknown_length_has_a_last_window_too(self) -> None:
+        """An iterable data set with `max_steps`, as language models are trained: two batches a step, 14 batches."""
+
+        class Endless(IterableDataset[tuple[Tensor, ...]]):
+            @override
+            def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+                return cycle(loader().dataset)  # type: ignore[arg-type]
+
+        logger = MemoryLogger()
+        monitor = LabelSimilarityMonitor(schedule=Schedule(3, 2), thresholds=FEW, display=ALWAYS)
+        run = trainer(callbacks=[monitor], logger=logger, max_epochs=-1, max_steps=7, accumulate_grad_batches=2)
+        run.fit(Toy(), DataLoader(Endless(), batch_size=16))
+        assert sorted(logger.curve("cossim_train/overlap_mean")) == [0, 3, 6]
+
+    @pytest.mark.parametrize("accumulate", [2, 3, 5])
+    def test_a_last_window_may_begin_within_a_step(self, accumulate: int) -> None:
+        """Windows of four batches, of a loader of unknown length, where a step has fewer or more."""
+
+        class Endless(IterableDataset[tuple[Tensor, ...]]):
+            @override
+            def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+                return cycle(loader().dataset)  # type: ignore[arg-type]
+
+        logger = MemoryLogger()
+        monitor = LabelSimilarityMonitor(schedule=Schedule(100, 4), thresholds=FEW, display=ALWAYS)
+        run = trainer(callbacks=[monitor], logger=logger, max_epochs=-1, max_steps=10, accumulate_grad_batches=accumulate)
+        run.fit(Toy(), DataLoader(Endless(), batch_size=16))
+        assert sorted(logger.curve("cossim_train/overlap_mean")) == [3 // accumulate, 9]
+
+    def test_a_single_batch_an_epoch_is_no_reason_to_look_longer(self) -> None:
+        """As with `overfit_batches=1`, or when all data is one batch."""
+        logger = MemoryLogger()
+        run = trainer(callbacks=[LabelSimilarityMonitor()], logger=logger, max_epochs=30)
+        run.fit(Toy(), loader(batch_size=96))
+        assert sorted(logger.curve("cossim_train/overlap_mean")) == [7, 29]
+
+    def test_a_monitor_can_be_used_again_with_a_new_trainer(self) -> None:
+        """Its steps and its windows begin anew with the new Trainer's."""
+        monitor, first, second = (
+            LabelSimilarityMonitor(schedule=Schedule(3, 2), thresholds=FEW, display=ALWAYS),
+            MemoryLogger(),
+            MemoryLogger(),
+        )
+        fit(Toy(), monitor, logger=first)
+        fit(Toy(), monitor, logger=second)
+        tag = "cossim_train/overlap_mean"
+        assert sorted(first.curve(tag)) == sorted(second.curve(tag)) == [1, 4, 7, 11]
+
+    def test_validation_after_a_fit_stands_where_lightning_puts_it(self) -> None:
+        """`validate()` after `fit()`, and a second fit that goes on, keep to Lightning's steps."""
+        logger = MemoryLogger()
+        run = fit(Toy(), LabelSimilarityMonitor(schedule=Schedule(3, 2), thresholds=FEW, display=ALWAYS), logger=logger)
+        run.validate(run.lightning_module, loader(60), verbose=False)
+        run.fit_loop.max_epochs = 3
+        run.fit(run.lightning_module, loader(), loader(60))
+        assert sorted(logger.curve("cossim_val/overlap_mean")) == sorted(logger.curve("val_loss")) == [5, 11, 12, 17]
+
+    def test_every_tag_of_both_stages_comes_finite(self) -> None:
+        """Ten labels have pairs enough for a verdict."""
+        logger, thresholds = MemoryLogger(), Thresholds(min_inputs=0, min_reliability=0)
+        run = trainer(
+            callbacks=[LabelSimilarityMonitor(schedule=Schedule(3, 2), thresholds=thresholds, display=ALWAYS)], logger=logger
+        )
+        run.fit(Toy(10), loader(num_labels=10), loader(60, num_labels=10))
+        for stage in ("train", "val"):
+            for name in SCALARS:
+                curve = logger.curve(f"cossim_{stage}/{name}")
+                assert curve, name
+                assert all(np.isfinite(value) for value in curve.values()), name
+        shares = logger.curve("cossim_train/overhead_fraction").values()
+        assert all(0 < share < 1 for share in shares)
+
+    def test_every_logger_gets_them_and_none_is_no_error(self, tmp_path: Path) -> None:
+        first, second = MemoryLogger(), CSVLogger(tmp_path)
+        fit(Toy(), LabelSimilarityMonitor(), logger=[first, second])
+        assert "cossim_val/gap_behaviour" in Path(second.log_dir, "metrics.csv").read_text(encoding="utf-8")
+        assert first.curve("cossim_val/gap_behaviour")
+        fit(Toy(), LabelSimilarityMonitor(), logger=False)
+        fit(Toy(), LabelSimilarityMonitor(), fast_dev_run=True)
+
+    def test_name_goes_into_the_tags(self) -> None:
+        logger = MemoryLogger()
+        fit(Toy(), LabelSimilarityMonitor(name="aux"), logger=logger)
+        assert logger.curve("cossim_aux_val/gap_behaviour")
+
+    def test_other_callbacks_can_watch_validation_scalars(self, tmp_path: Path) -> None:
+        """EarlyStopping and ModelCheckpoint act on a key of ours, from the first validation on."""
+        stop = EarlyStopping("cossim_val/overlap_mean", mode="max", patience=1)
+        save = ModelCheckpoint(tmp_path, monitor="cossim_val/gap_behaviour")
+        logger = MemoryLogger()
+        run = fit(
+            Toy(), LabelSimilarityMonitor(), callbacks=[stop, save], logger=logger, max_epochs=30, enable_checkpointing=True
+        )
+        curve = list(logger.curve("cossim_val/overlap_mean").values())
+        falls = next(i for i, (before, after) in enumerate(pairwise(curve), 1) if after <= before)
+        assert run.current_epoch == falls + 1
+        best = min(logger.curve("cossim_val/gap_behaviour").values())
+        assert save.best_model_score is not None
+        assert save.best_model_score.item() == pytest.approx(best)
+
+    def test_what_is_undefined_is_neutral_for_callbacks_and_absent_from_loggers(self) -> None:
+        """Four labels have six pairs, too few: no curve, said once, and a key that EarlyStopping survives."""
+        logger = MemoryLogger()
+        monitor = LabelSimilarityMonitor()
+        run = trainer(callbacks=[monitor, EarlyStopping("cossim_val/gap_behaviour", patience=9)], logger=logger)
+        with pytest.warns(UserWarning) as record:
+            run.fit(Toy(4), loader(num_labels=4), loader(60, num_labels=4))
+        text = (
+            "LabelSimilarityMonitor: cossim_val: undefined: explained_raw_cosine, explained_centered_cosine, "
+            "explained_logit_correlation, explained_log_odds_variance, gap_behaviour, reliability (6 pairs of labels, at least "
+            "10 are needed). Loggers get nothing; callbacks that watch them see the last value, or 1 for gaps and 0 for others."
+        )
+        assert ours(record) == [text]
+        assert not logger.curve("cossim_val/gap_behaviour")
+        watched = {key.removeprefix("cossim_val/"): value for key, value in run.callback_metrics.items() if "cossim" in key}
+        assert set(watched) == set(SCALARS)
+        assert watched["gap_behaviour"] == 1
+        assert watched["explained_raw_cosine"] == 0
+        assert all(torch.isfinite(value) for value in watched.values())
+        assert "gap_behaviour" in GAPS
+
+
+class TestSetup:
+    def test_says_what_it_watches(self, caplog: pytest.LogCaptureFixture) -> None:
+        """One INFO line at the start, and nobody's logging level is changed."""
+        levels = {name: logging.getLogger(name).level for name in ("", "lightning", "lightning.pytorch")}
+        with caplog.at_level(logging.INFO):
+            logging.getLogger("lightning.pytorch").addHandler(caplog.handler)
+            fit(Toy(), LabelSimilarityMonitor())
+            logging.getLogger("lightning.pytorch").removeHandler(caplog.handler)
+        lines = [record.message for record in caplog.records if record.message.startswith("LabelSimilarityMonitor")]
+        assert len(lines) >= 1
+        assert lines[0] == (
+            "LabelSimilarityMonitor: watching head, Linear 5→8, found by being the only last linear layer; softmax of its own "
+            "output; next report at step 11, later if 8 batches have fewer than 256 inputs; tags cossim_*"
+        )
+        assert {name: logging.getLogger(name).level for name in levels} == levels
+
+    @pytest.mark.parametrize(
+        ("sources", "output"),
+        [
+            ({"logits_from": "head"}, "what head gives"),
+            ({"embeddings_from": "body"}, "what it makes of body"),
+            ({"embeddings_from": lambda module: module.seen}, "what it makes of <lambda>()"),
+            ({"embeddings_from": "body", "logits_from": "head"}, "what head gives"),
+        ],
+    )
+    def test_says_where_it_looks_instead(self, sources: dict[str, Any], output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        told: list[str] = []
+        monkeypatch.setattr("lightning_cossim.callback.monitor.rank_zero_info", told.append)
+        model = Toy()
+        model.body.register_forward_hook(lambda module, args, given: setattr(model, "seen", given))
+        monitor = LabelSimilarityMonitor(**sources)
+        fit(model, monitor)
+        assert f"; softmax of {output}; next report at step 11" in told[0]
+        assert monitor.last_report["val"].matrix("overlap").isfinite().any()
+
+    @pytest.mark.parametrize(
+        ("config", "changed"),
+        [
+            ({"logit_scale": 0.0625}, "logit_scale=0.0625"),
+            ({"logits_scaling": 8}, "logits_scaling=8"),
+            ({"final_logit_softcapping": None, "logit_scale": 1.0}, None),
+        ],
+    )
+    def test_a_configuration_that_changes_logits_is_told_of(self, config: dict[str, Any], changed: str | None) -> None:
+        """Unless it is said where the final ones are."""
+        cases: list[dict[str, Any]] = [{}, {"logits_from": "head"}]
+        for sources in cases:
+            model = Toy()
+            attributed(model.body, config=SimpleNamespace(**config))
+            with warnings.catch_warnings(record=True) as record:
+                warnings.simplefilter("always")
+                fit(model, LabelSimilarityMonitor(**sources))
+            text = (
+                f"LabelSimilarityMonitor: the model changes its logits after its head ({changed}), where they cannot be seen: "
+                "overlaps are those of the head's own output. Pass `logits_from=`, the path of the module whose output holds the "
+                "final ones."
+            )
+            told = [str(warning.message) for warning in record if "after its head" in str(warning.message)]
+            assert told == ([text] if changed and not sources else [])
+
+    @pytest.mark.parametrize("sources", [{}, {"logits_from": "head"}], ids=str)
+    @pytest.mark.parametrize("link", ["softmax", "sigmoid", "softcap"])
+    def test_a_configuration_that_caps_logits_is_told_of(self, link: Link, sources: dict[str, Any]) -> None:
+        """Wherever the final ones are seen: what is centered would be false all the same. Unless the link says it."""
+        model = Toy()
+        attributed(model.body, config=SimpleNamespace(final_logit_softcapping=30.0))
+        with warnings.catch_warnings(record=True) as record:
+            warnings.simplefilter("always")
+            fit(model, LabelSimilarityMonitor(link=link, **sources))
+        text = (
+            "LabelSimilarityMonitor: the model soft-caps its logits (final_logit_softcapping=30), so the origin of its rows is "
+            "not arbitrary, and what is centered would be false. Pass `link='softcap'`."
+        )
+        told = [str(warning.message) for warning in record if "soft-caps" in str(warning.message)]
+        assert told == ([] if link == "softcap" else [text])
+
+    def test_a_source_that_is_not_there_is_told_before_any_training(self) -> None:
+        for name in ("embeddings_from", "logits_from"):
+            model = Toy()
+            with pytest.raises(HeadError, match=f"Expected `{name}` to be the dotted path of a module, got 'bdy', which is not"):
+                fit(model, LabelSimilarityMonitor(**{name: "bdy"}))  # type: ignore[arg-type]
+            assert (model.batches_seen, num_hooks(model)) == (0, 0)
+
+    def test_a_wrong_head_is_told_before_any_training(self) -> None:
+        model = Toy()
+        with pytest.raises(HeadError, match=re.escape("got 'model.fc', which is not there")):
+            fit(model, LabelSimilarityMonitor(head="model.fc"))
+        assert model.batches_seen == 0
+
+    @pytest.mark.parametrize(
+        ("labels", "text"),
+        [
+            (LabelSelection(names=["a", "b"]), "Expected `names` to name the 8 rows of the head, got 2 names."),
+            (LabelSelection(ignore=[8]), "Expected `ignore` to hold labels from 0 to 7, got 8."),
+        ],
+    )
+    def test_labels_that_do_not_fit_are_told_before_any_training(self, labels: LabelSelection, text: str) -> None:
+        model = Toy()
+        with pytest.raises(ConfigError, match=re.escape(text)):
+            fit(model, LabelSimilarityMonitor(labels=labels))
+        assert model.batches_seen == 0
+
+    def test_two_monitors_need_two_names(self) -> None:
+        text = "Expected `name` to be different for every monitor of a Trainer, got None. Give each monitor a `name=`"
+        with pytest.raises(ConfigError, match=re.escape(text)):
+            fit(Toy(), LabelSimilarityMonitor("head"), callbacks=[LabelSimilarityMonitor("body.0")])
+
+    def test_two_named_monitors_watch_two_heads(self) -> None:
+        class TwoHeads(Toy):
+            def __init__(self) -> None:
+                super().__init__()
+                self.other = nn.Linear(5, 6)
+
+            @override
+            def forward(self, inputs: Tensor) -> Tensor:
+                embedding = self.body(inputs)
+                logits: Tensor = self.head(embedding) + 0 * self.other(embedding).sum()
+                return logits
+
+        logger = MemoryLogger()
+        other = LabelSimilarityMonitor("other", name="other")
+        fit(TwoHeads(), LabelSimilarityMonitor("head"), callbacks=[other], logger=logger)
+        assert logger.curve("cossim_val/overlap_mean")
+        assert logger.curve("cossim_other_val/overlap_mean")
+        assert len(other.last_report["val"].names) == 6
+
+    @pytest.mark.parametrize(
+        ("arguments", "text"),
+        [
+            ({"head": nn.Linear(2, 2)}, "Expected `head` to be a dotted path or None, got Linear."),
+            ({"labels": ["cat"]}, "Expected `labels` to be a LabelSelection, got list."),
+            ({"labels": None}, "Expected `labels` to be a LabelSelection, got NoneType."),
+            ({"schedule": {}}, "Expected `schedule` to be a Schedule, got dict."),
+            ({"name": ""}, "Expected `name` to be a text or None, got ''."),
+        ],
+    )
+    def test_arguments_of_the_wrong_type_are_told(self, arguments: dict[str, Any], text: str) -> None:
+        with pytest.raises(ConfigError, match=re.escape(text)):
+            LabelSimilarityMonitor(**arguments)
+
+
+class TestState:
+    @pytest.mark.filterwarnings("ignore:Checkpoint directory")  # both trainings save into one folder, on purpose
+    @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")  # on purpose
+    def test_checkpoint_holds_builtins_and_a_resume_goes_on(self, tmp_path: Path) -> None:
+        """A checkpoint loads with `weights_only`; after a resume, windows and steps go on where they were."""
+        schedule = Schedule(train_every_n_steps=4, train_batches=2)
+        whole = MemoryLogger()
+        save = ModelCheckpoint(tmp_path, every_n_train_steps=5, save_top_k=-1)
+        fit(
+            Toy(),
+            LabelSimilarityMonitor(schedule=schedule, thresholds=FEW, display=ALWAYS),
+            logger=whole,
+            callbacks=[save],
+            enable_checkpointing=True,
+        )
+        path = next(tmp_path.glob("*step=5.ckpt"))
+        state = torch.load(path, weights_only=True)["callbacks"]["LabelSimilarityMonitor{'head': None, 'name': None}"]
+        assert state["next_due"] == 8
+
+        resumed = MemoryLogger()
+        again = ModelCheckpoint(tmp_path, every_n_train_steps=5, save_top_k=-1)
+        monitor = LabelSimilarityMonitor(schedule=schedule, thresholds=FEW, display=ALWAYS)
+        run = trainer(callbacks=[monitor, again], logger=resumed, enable_checkpointing=True)
+        run.fit(Toy(), loader(), loader(60), ckpt_path=path)
+        assert sorted(whole.curve("cossim_train/overlap_mean")) == [1, 5, 9, 11]
+        assert sorted(resumed.curve("cossim_train/overlap_mean")) == [9, 11]
+        assert set(resumed.curve("cossim_val/overlap_mean")) == set(resumed.curve("val_loss")) == {5, 11}
+
+    def test_a_state_of_an_older_version_is_taken_as_far_as_it_goes(self) -> None:
+        monitor, state = LabelSimilarityMonitor(), LabelSimilarityMonitor().state_dict()
+        for key in ("inputs_per_batch", "inputs_of_last", "alerts", "watched"):
+            del state[key]
+        monitor.load_state_dict({**state, "step": 7})
+        assert monitor.state_dict()["step"] == 7
+
+    def test_a_state_does_not_change_with_the_monitor(self) -> None:
+        """It may be written while training goes on, and read by two."""
+        monitor = LabelSimilarityMonitor()
+        fit(monitor=monitor, model=Toy())
+        state = monitor.state_dict()
+        before = copy.deepcopy(state)
+        other = LabelSimilarityMonitor()
+        other.load_state_dict(state)
+        for one in (monitor, other):
+            one._reporter._publisher.watched["cossim_val"]["gap_behaviour"] = 7.0
+        assert state == before

@@ -1,0 +1,422 @@
+"""The final linear layer: found in a model, and read."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lightning_cossim.capture.head import Head, find_head
+from lightning_cossim.errors import HeadError
+
+USUAL_NAMES = ["classifier", "decoder", "fc", "head", "lm_head", "logits", "out", "output", "unembed"]
+
+
+class MyLinear(nn.Linear):
+    """A linear layer of somebody's own."""
+
+
+def model_of(**parts: nn.Module) -> nn.Module:
+    """A module with these parts, in this order."""
+    model = nn.Module()
+    for name, part in parts.items():
+        model.add_module(name, part)
+    return model
+
+
+def refusal(model: nn.Module, path: str | None = None) -> str:
+    """The text with which no head is found."""
+    with pytest.raises(HeadError) as caught:
+        find_head(model, path)
+    return str(caught.value)
+
+
+# Finding
+
+
+def test_a_shared_layer_is_found_by_either_path() -> None:
+    """`self.head = self.model.fc` gives one layer two paths."""
+    model = model_of(a=nn.Linear(3, 4))
+    model.add_module("b", model.get_submodule("a"))
+    assert find_head(model, "a").module is find_head(model, "b").module
+    assert find_head(model).path == "a"
+
+
+def test_an_explicit_path_wins() -> None:
+    """Also against a layer that would have been found by itself."""
+    model = model_of(model=model_of(aux=nn.Linear(4, 8), fc=nn.Linear(8, 3)))
+    head = find_head(model, "model.aux")
+    assert head.module is model.get_submodule("model.aux")
+    assert (head.path, head.found_by) == ("model.aux", "its path")
+
+
+def test_a_wrong_path_names_the_paths_that_are_near() -> None:
+    model = model_of(classifier=nn.Linear(8, 3), gate=nn.Linear(8, 3))
+    text = "Expected `head` to be the dotted path of a linear layer, got 'clasifier', which is not there. "
+    assert refusal(model, "clasifier") == text + "Linear layers: 'classifier'."
+
+
+def test_a_path_like_no_other_names_the_last_layers() -> None:
+    model = model_of(a=nn.Linear(2, 2), b=nn.Linear(2, 2), c=nn.Linear(2, 2), d=nn.Linear(2, 2))
+    text = "Expected `head` to be the dotted path of a linear layer, got 'quux', which is not there. "
+    assert refusal(model, "quux") == text + "Linear layers: 'b', 'c', 'd'."
+
+
+def test_a_path_to_something_else_says_what_it_is() -> None:
+    model = model_of(conv=nn.Conv2d(3, 8, 3), fc=nn.Linear(8, 3))
+    text = "Expected `head` to be the dotted path of a linear layer, got 'conv', a Conv2d. Linear layers: 'fc'."
+    assert refusal(model, "conv") == text
+
+
+def test_a_path_in_a_model_without_linear_layers() -> None:
+    text = "Expected `head` to be the dotted path of a linear layer, got 'fc', which is not there. "
+    assert refusal(model_of(conv=nn.Conv2d(3, 8, 3)), "fc") == text + "The model has no linear layer."
+
+
+def test_a_model_without_linear_layers() -> None:
+    text = "Expected a model with a linear layer that gives the logits, got Sequential with none. "
+    assert (
+        refusal(nn.Sequential(nn.Conv2d(3, 8, 3))) == text + "Build it before the fit starts (`__init__` or `configure_model`)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "path"),
+    [
+        pytest.param(model_of(anything=nn.Linear(4, 3)), "anything", id="one layer"),
+        pytest.param(nn.Linear(4, 3), "", id="the model itself"),
+        pytest.param(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)), "4", id="MLP"),
+        pytest.param(
+            model_of(conv=nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten()), last=nn.Linear(8, 10)), "last", id="CNN"
+        ),
+        pytest.param(model_of(fc=nn.Linear(4, 8), last=nn.Linear(8, 3)), "last", id="a usual name further up"),
+        pytest.param(model_of(body=nn.Linear(3, 3), last=nn.Linear(3, 3)), "last", id="as many labels as embedding dimensions"),
+    ],
+)
+def test_the_only_last_layer_is_found(model: nn.Module, path: str) -> None:
+    head = find_head(model)
+    assert head.module is model.get_submodule(path)
+    assert (head.path, head.found_by) == (path, "being the only last linear layer")
+
+
+@pytest.mark.parametrize("prefix", ["", "model."])
+@pytest.mark.parametrize("name", USUAL_NAMES)
+def test_of_several_last_layers_the_one_with_a_usual_name_is_found(name: str, prefix: str) -> None:
+    """Wherever it stands, first or last."""
+    for order in ({name: nn.Linear(8, 3), "gate": nn.Linear(8, 5)}, {"gate": nn.Linear(8, 5), name: nn.Linear(8, 3)}):
+        model = model_of(**order)
+        head = find_head(model_of(model=model) if prefix else model)
+        assert head.module is order[name]
+        assert (head.path, head.found_by) == (f"{prefix}{name}", "its name")
+
+
+def test_a_layer_of_the_user_s_own_is_as_large_as_it_says() -> None:
+    """However its weight lies."""
+
+    class GraphConvolution(nn.Module):
+        def __init__(self, in_features: int, out_features: int) -> None:
+            super().__init__()
+            self.in_features, self.out_features = in_features, out_features
+            self.weight = nn.Parameter(torch.randn(in_features, out_features))
+
+    class Gated(GraphConvolution):
+        def __init__(self, in_features: int, out_features: int) -> None:
+            super().__init__(in_features, out_features)
+            self.weight = nn.Parameter(torch.randn(9, 7))  # of the gates
+
+    for kind in (GraphConvolution, Gated):
+        model = model_of(a=nn.Linear(6, 16), mix=kind(16, 10), b=nn.Linear(10, 3))
+        for has_cosines in (False, True):
+            assert find_head(model, has_cosines=has_cosines).path == "b"
+
+
+def test_a_head_built_before_its_body_is_found_by_its_name() -> None:
+    assert find_head(model_of(head=nn.Linear(8, 3), body=nn.Linear(4, 8))).path == "head"
+
+
+def test_siblings_that_are_equally_good_are_listed() -> None:
+    model = model_of(body=nn.Linear(4, 8), left=nn.Linear(8, 3), right=MyLinear(8, 5))
+    text = "Expected one final linear layer, got 2 that are equally good. "
+    assert refusal(model) == text + "Pass one of head='left' (Linear 8→3), head='right' (MyLinear 8→5)."
+
+
+def test_of_siblings_with_usual_names_only_those_are_listed() -> None:
+    model = model_of(gate=nn.Linear(8, 1), a=model_of(fc=nn.Linear(8, 3)), b=model_of(head=nn.Linear(8, 5)))
+    text = "Expected one final linear layer, got 2 that are equally good. "
+    assert refusal(model) == text + "Pass one of head='a.fc' (Linear 8→3), head='b.head' (Linear 8→5)."
+
+
+# Reading
+
+
+def random_layer(num_labels: int = 5, dim: int = 4, *, bias: bool = True, seed: int = 0) -> nn.Linear:
+    """A linear layer with weights of size 1."""
+    generator = torch.Generator().manual_seed(seed)
+    layer = nn.Linear(dim, num_labels, bias=bias)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return layer
+
+
+def random_inputs(num_inputs: int = 6, dim: int = 4, seed: int = 1) -> Tensor:
+    return torch.randn(num_inputs, dim, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_head_is_read_without_a_graph_and_without_a_copy(*, bias: bool) -> None:
+    layer = random_layer(bias=bias)
+    head = find_head(model_of(fc=layer))
+    assert (head.num_labels, head.embedding_dim) == (5, 4)
+    assert head.unembedding.data_ptr() == layer.weight.data_ptr()
+    assert not head.unembedding.requires_grad
+    assert (head.bias is not None) == bias
+    assert head.bias is None or (torch.equal(head.bias, layer.bias) and not head.bias.requires_grad)
+    assert str(head) == "fc, Linear 4→5, found by being the only last linear layer"
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("autocast", [True, False])
+@pytest.mark.parametrize(
+    ("dtype", "wanted"), [(torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64, torch.float64)]
+)
+def test_logits_are_worked_out_in_full_precision(dtype: torch.dtype, wanted: torch.dtype, *, autocast: bool, bias: bool) -> None:
+    """In float32 or better, whatever autocast would do."""
+    layer, inputs = random_layer(dim=64, bias=bias).to(dtype), random_inputs(dim=64).to(dtype)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        logits = Head("fc", layer, "its path").logits(inputs)
+    exact = inputs.double() @ layer.weight.detach().double().T + (layer.bias.detach().double() if bias else 0)
+    assert logits.dtype == wanted
+    torch.testing.assert_close(logits.double(), exact, rtol=1e-5, atol=1e-4 if wanted == torch.float32 else 1e-12)
+
+
+# Convolutions, containers and parametrized layers
+
+
+def test_a_convolution_of_kernel_1_is_found_behind_the_last_linear_layer() -> None:
+    """As a segmentation model has it; a body of convolutions and a linear gate do not come into question."""
+    model = model_of(
+        body=nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 16, 1)),
+        gate=nn.Sequential(nn.Linear(16, 4), nn.Linear(4, 16)),
+        up=nn.ConvTranspose2d(16, 8, 2),
+        classify=nn.Conv2d(8, 5, 1),
+    )
+    head = find_head(model)
+    assert (head.path, head.num_labels, head.embedding_dim) == ("classify", 5, 8)
+    assert str(head) == "classify, Conv2d 8→5, found by being the only last linear layer"
+
+
+def test_convolutions_before_a_linear_layer_are_its_body() -> None:
+    """A branch of kernel 1 whose output is concatenated fits nothing by its size, and is no head all the same."""
+    model = model_of(branch=nn.Conv2d(3, 7, 1), body=nn.Conv2d(3, 9, 3), classify=nn.Linear(16, 5))
+    assert find_head(model).path == "classify"
+
+
+@pytest.mark.parametrize("options", [{"stride": 2}, {"padding": 1}, {"groups": 2}, {"padding": "same", "kernel_size": 3}])
+def test_a_convolution_that_is_no_matrix_product_is_not_a_head(options: dict[str, Any]) -> None:
+    model = model_of(classify=nn.Conv2d(4, 6, **{"kernel_size": 1, **options}))
+    assert "got 'classify', a Conv2d." in refusal(model, "classify")
+    assert "Expected a model with a linear layer" in refusal(model)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_a_convolution_is_read_as_a_matrix(dims: int) -> None:
+    """Its weight times a vector, plus its bias, is what it makes of that place."""
+    layer: Any = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1](4, 5, 1)
+    images = torch.randn(2, 4, *[3] * dims)
+    head = find_head(model_of(classify=layer), "classify")
+    wanted = layer(images).detach().movedim(1, -1).reshape(-1, 5)
+    assert head.axis == -1 - dims
+    torch.testing.assert_close(head.logits(images.movedim(1, -1).reshape(-1, 4)), wanted)
+
+
+def test_a_path_to_a_container_means_its_own_last_layer() -> None:
+    """An MLP head, or a dropout before the layer."""
+    model = model_of(aux=nn.Linear(8, 3), mlp=nn.Sequential(nn.Linear(8, 6), nn.Dropout(), nn.Linear(6, 3)))
+    assert find_head(model, "mlp").path == "mlp.2"
+    model.add_module("siblings", nn.ModuleList([nn.Linear(8, 3), nn.Linear(8, 4)]))
+    text = "got 2 that are equally good. Pass one of head='siblings.0' (Linear 8→3), head='siblings.1' (Linear 8→4)."
+    assert refusal(model, "siblings") == f"Expected one final linear layer, {text}"
+
+
+def test_a_tied_head_is_read_like_any_other() -> None:
+    """Its weight is that of the embedding layer."""
+    model = model_of(embed=nn.Embedding(7, 4), lm_head=nn.Linear(4, 7, bias=False))
+    head = find_head(model)
+    head.module.weight = model.get_submodule("embed").weight
+    assert head.unembedding.data_ptr() == model.get_parameter("embed.weight").data_ptr()
+    assert head.bias is None
+
+
+PARAMETRIZATIONS: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "weight_norm": nn.utils.parametrizations.weight_norm,
+    "spectral_norm": nn.utils.parametrizations.spectral_norm,
+    "orthogonal": nn.utils.parametrizations.orthogonal,
+}
+
+
+@pytest.mark.parametrize("name", PARAMETRIZATIONS)
+@pytest.mark.parametrize("layer", [nn.Linear(6, 4), nn.Conv2d(6, 4, 1)])
+def test_a_parametrized_weight_is_the_one_in_effect(name: str, layer: nn.Module) -> None:
+    """That of the last call; found, named and read as what it was before."""
+    layer = PARAMETRIZATIONS[name](copy.deepcopy(layer))
+    head = find_head(model_of(fc=layer))
+    inputs = torch.randn(5, 6) if isinstance(layer, nn.Linear) else torch.randn(5, 6, 1, 1)
+    output = layer(inputs).detach().flatten(1)
+    torch.testing.assert_close(head.logits(inputs.flatten(1)), output)
+    assert str(head).startswith(f"fc, {'Linear' if isinstance(layer, nn.Linear) else 'Conv2d'} 6→4, ")
+
+
+@pytest.mark.parametrize("name", PARAMETRIZATIONS)
+def test_looking_at_a_parametrized_weight_leaves_no_trace(name: str) -> None:
+    """Spectral norm counts a look in training as a step of its iteration; a cached weight has to keep its gradient."""
+    layer = PARAMETRIZATIONS[name](nn.Linear(6, 4, bias=False))
+    head = find_head(model_of(fc=layer))
+    before = {key: value.clone() for key, value in layer.state_dict().items()}
+    written = head.num_writes
+    with nn.utils.parametrize.cached():
+        assert not head.unembedding.requires_grad
+        assert layer(torch.randn(5, 6)).requires_grad
+    if name != "spectral_norm":  # whose own call in training is a step
+        assert all(torch.equal(value, before[key]) for key, value in layer.state_dict().items())
+    before = {key: value.clone() for key, value in layer.state_dict().items()}
+    assert torch.equal(head.unembedding, head.unembedding)
+    assert all(torch.equal(value, before[key]) for key, value in layer.state_dict().items())
+    assert all(module.training for module in layer.modules())
+    assert head.num_writes == written
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning")  # the old one is still in use
+def test_the_old_weight_norm_is_read_as_of_the_last_call() -> None:
+    layer: Any = nn.utils.weight_norm(nn.Linear(6, 4))
+    head = find_head(model_of(fc=layer))
+    with torch.no_grad():
+        layer.weight_g.mul_(3)
+    inputs = torch.randn(5, 6)
+    torch.testing.assert_close(layer(inputs).detach(), head.logits(inputs))
+
+
+def test_writing_into_any_of_its_parameters_is_counted() -> None:
+    """That is how a change of the weights after the forward pass is noticed."""
+    for layer in (nn.Linear(3, 2), nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))):
+        head = find_head(model_of(fc=layer))
+        for number, parameter in enumerate(layer.parameters(), 1):
+            with torch.no_grad():
+                parameter.mul_(2)
+            assert head.num_writes >= number
+
+
+# What other packages make of a layer
+
+
+class NamesItsHead(nn.Module):
+    """Two equally good layers, of which the model names one."""
+
+    def __init__(self, answer: str) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 3), nn.Linear(4, 3)
+        self.answer = answer
+
+    def get_output_embeddings(self) -> nn.Module | None:
+        return getattr(self, self.answer, None)
+
+
+def test_a_model_that_names_its_head_is_believed() -> None:
+    """Wherever in the LightningModule it lies."""
+    head = find_head(model_of(inner=NamesItsHead("two")))
+    assert (head.path, head.found_by) == ("inner.two", "`get_output_embeddings()`")
+
+
+def test_models_that_name_none_or_different_ones_are_not() -> None:
+    assert "got 2 that are equally good" in refusal(model_of(inner=NamesItsHead("none")))
+    assert "got 4 that are equally good" in refusal(model_of(a=NamesItsHead("one"), b=NamesItsHead("two")))
+
+
+def test_a_question_that_fails_is_no_answer() -> None:
+    class Fails(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 3)
+
+        def get_classifier(self) -> nn.Module:
+            raise NotImplementedError
+
+    assert find_head(Fails()).found_by == "being the only last linear layer"
+
+
+class Adapted(nn.Module):
+    """What peft's LoRA looks like from outside."""
+
+    def __init__(self, base: nn.Linear, *names: str) -> None:
+        super().__init__()
+        self.base_layer, self.in_features, self.out_features = base, base.in_features, base.out_features
+        self.lora_A = nn.ModuleDict({name: nn.Linear(base.in_features, 2, bias=False) for name in names})
+        self.lora_B = nn.ModuleDict({name: nn.Linear(2, base.out_features, bias=False) for name in names})
+        self.active_adapters, self.merged_adapters, self.disable_adapters = list(names), list[str](), False
+
+    def get_delta_weight(self, name: str) -> Tensor:
+        first, second = self.lora_A[name].weight, self.lora_B[name].weight
+        assert isinstance(first, Tensor)
+        assert isinstance(second, Tensor)
+        return second @ first
+
+
+def test_the_weight_of_an_adapted_layer_is_that_in_effect() -> None:
+    """All active adapters added to the base, those merged already but once, none while they are switched off."""
+    layer = Adapted(nn.Linear(5, 3), "a", "b")
+    head = find_head(model_of(body=nn.Linear(4, 5), fc=layer))
+    base, a, b = layer.base_layer.weight, layer.get_delta_weight("a"), layer.get_delta_weight("b")
+    assert (head.path, head.num_labels, head.embedding_dim) == ("fc", 3, 5)
+    torch.testing.assert_close(head.unembedding, base + a + b)
+    assert not head.unembedding.requires_grad
+    layer.merged_adapters = ["a"]
+    torch.testing.assert_close(head.unembedding, base + b)
+    layer.merged_adapters, layer.active_adapters = [], ["b", "unknown here"]
+    torch.testing.assert_close(head.unembedding, base + b)
+    layer.disable_adapters = True
+    torch.testing.assert_close(head.unembedding, base)
+    assert torch.equal(head.bias if head.bias is not None else torch.empty(0), layer.base_layer.bias)
+
+
+def test_the_copy_that_is_trained_takes_the_place_of_a_layer() -> None:
+    """peft's `modules_to_save`."""
+
+    class Saved(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.original_module = nn.Linear(4, 3)
+            self.modules_to_save = nn.ModuleDict({"default": nn.Linear(4, 3)})
+            self.active_adapter, self.disable_adapters = ["default"], False
+
+    wrapper = Saved()
+    model = model_of(fc=wrapper)
+    assert find_head(model).module is find_head(model, "fc").module is wrapper.modules_to_save["default"]
+    wrapper.disable_adapters = True
+    assert find_head(model).module is wrapper.original_module
+
+
+def test_wrappers_do_not_show_in_paths() -> None:
+    """A compiled model's layers are called as before."""
+    inner = model_of(fc=nn.Linear(4, 3))
+    model = model_of(net=model_of(_orig_mod=inner))
+    assert find_head(model).path == "net.fc"
+    for path in ("net.fc", "net._orig_mod.fc"):
+        assert find_head(model, path).module is inner.get_submodule("fc")
+
+
+def test_an_embedding_is_a_head_only_where_it_is_not_called() -> None:
+    model = model_of(embed=nn.Embedding(7, 4), body=nn.Linear(4, 4))
+    head = find_head(model, "embed", is_called=False)
+    assert (head.num_labels, head.embedding_dim, str(head)) == (7, 4, "embed, Embedding 4→7, found by its path")
+    text = "Expected `head` to be a linear layer, got 'embed', an Embedding. Pass `embeddings_from=`, the path of the module "
+    assert refusal(model, "embed") == text + "whose output is multiplied with its weight."
+
+
+def test_a_part_of_a_weight_is_refused() -> None:
+    """What FSDP1 or DeepSpeed leave in a process."""
+    layer = nn.Linear(4, 3)
+    layer.weight = nn.Parameter(torch.zeros(6))
+    text = refusal(model_of(fc=layer))
+    assert "got fc, Linear 4→3: its weight has the shape (6,): a part of it that this process holds (FSDP1, DeepSpeed)." in text

@@ -1,0 +1,147 @@
+"""From a report to a step: which pairs are shown, and the files beside the events."""
+
+import csv
+import json
+import math
+from dataclasses import replace
+from io import StringIO
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_cossim import GapReport
+from lightning_cossim.functional.pairs import Pairs
+from lightning_cossim.loggers.tab import MAX_PAIRS, as_csv, as_json, step_of
+from lightning_cossim.loggers.wire import Step
+from tests.tensorboard_plugin.events import HOSTILE, LOW, reports
+
+
+@pytest.fixture(scope="module")
+def large() -> GapReport:
+    (report,) = reports(300, 1)
+    return report
+
+
+def shown(report: GapReport) -> set[tuple[int, int]]:
+    return pairs_of(step_of(report, LOW, index=1, time=0.0))
+
+
+def pairs_of(step: Step) -> set[tuple[int, int]]:
+    """By labels of the head."""
+    labels = np.array(step.labels)
+    return {(int(one), int(other)) for one, other in zip(labels[step.row], labels[step.column], strict=True)}
+
+
+def test_all_pairs_of_few_labels_are_shown() -> None:
+    (report,) = reports(160, 1)
+    assert shown(report) == set(combinations(range(160), 2))
+
+
+def test_of_many_labels_pairs_are_chosen(large: GapReport) -> None:
+    """No more than the most, and the step says how many, of how many, and which."""
+    step = step_of(large, LOW, index=1, time=0.0)
+    assert 8_000 < len(step.row) <= MAX_PAIRS
+    assert step.chosen.startswith(f"{len(step.row)} of 44850 pairs: the 500 with the largest gaps")
+
+
+def test_what_matters_is_among_them(large: GapReport) -> None:
+    """The furthest gaps, the most alike by every rung, and all pairs of the labels of heatmaps."""
+    chosen = shown(large)
+    pairs = list(zip(large.compared.row.tolist(), large.compared.column.tolist(), strict=True))
+    for values in (
+        large.gap,
+        -large.gap,
+        *(large.rungs[rung] for rung in ("raw_cosine", "centered_cosine", "logit_correlation", "overlap")),
+        -large.rungs["log_odds_variance"],
+    ):
+        assert {pairs[index] for index in values.argsort(descending=True)[:500].tolist()} <= chosen
+    probable = sorted(large.mean_probs.argsort(descending=True)[:60].tolist())
+    assert set(combinations(probable, 2)) <= chosen
+    step = step_of(large, LOW, index=1, time=0.0)
+    assert sorted(step.labels[place] for place in step.order) == probable
+
+
+def test_flagged_pairs_come_before_others(large: GapReport) -> None:
+    flagged = torch.zeros(len(large.compared), dtype=torch.bool)
+    flagged[torch.randperm(len(flagged), generator=torch.Generator().manual_seed(1))[:3000]] = True
+    step = step_of(replace(large, flags={"strangers": flagged, "lookalikes": torch.zeros_like(flagged)}), LOW, index=1, time=0.0)
+    assert int((step.flag == 1).sum()) == 3000
+
+
+def test_the_rest_is_drawn_by_a_lot_that_stays_the_same() -> None:
+    """So that most pairs have a history; and it is spread evenly over the labels."""
+    first, second = (shown(replace(report, flags={})) for report in reports(300, 2, dim=30))
+    assert len(first & second) > 0.5 * len(first)  # of two heads that have nothing in common
+    first_labels = np.bincount([label for pair in first for label in pair], minlength=300)
+    assert first_labels.min() > 20
+
+
+def test_names_cost_room(large: GapReport) -> None:
+    """Where names are long, fewer pairs are shown, never more bytes."""
+    long = step_of(replace(large, names=tuple(f"{label} " + "日本語" * 20 for label in range(300))), LOW, index=1, time=0.0)
+    assert len(long.row) < len(shown(large))
+
+
+def test_a_sample_is_said_to_be_one(large: GapReport) -> None:
+    some = torch.arange(0, len(large.compared), 7)
+    pairs = Pairs(large.compared.row[some], large.compared.column[some], torch.full((len(some),), 7.0, dtype=torch.float64))
+    sampled = replace(
+        large,
+        compared=pairs,
+        rungs={rung: values[some] for rung, values in large.rungs.items()},
+        expected_overlap=large.expected_overlap[some],
+        mass=large.mass[some],
+        flags={side: flags[some] for side, flags in large.flags.items()},
+        sampling="one in seven",
+        overlap_error=torch.linspace(0, 0.25, len(some)),
+    )
+    step = step_of(sampled, LOW, index=1, time=0.0)
+    assert step.chosen.endswith("out of a sample (one in seven)")
+    assert step.overlap_error == 0.25
+
+
+def test_labels_that_are_not_kept_are_no_points() -> None:
+    (report,) = reports(12, 1)
+    lost = report.compared.row == 3
+    unknown = {rung: values.masked_fill(lost, math.nan) for rung, values in report.rungs.items()}
+    step = step_of(replace(report, rungs=unknown), LOW, index=1, time=0.0)
+    assert np.isnan(step.values["overlap"]).sum() == int(lost.sum())
+
+
+# Files beside the events
+
+
+def test_a_table_has_every_pair_once() -> None:
+    (report,) = reports(12, 1)
+    rows = list(csv.DictReader(StringIO(as_csv(step_of(report, LOW, index=1, time=0.0)))))
+    assert len(rows) == 66
+    gaps = [float(row["gap"]) for row in rows]
+    assert gaps == sorted(gaps, reverse=True)
+    first = report.pairs()[0]
+    assert (rows[0]["label"], rows[0]["other"], rows[0]["flag"]) == (first.label, first.other, first.flag or "")
+    assert float(rows[0]["overlap"]) == pytest.approx(first.overlap, abs=1e-6)
+
+
+def test_no_name_becomes_a_formula() -> None:
+    """A spreadsheet runs what begins with an equals sign."""
+    (report,) = reports(10, 1, names=HOSTILE)
+    cells = {cell for row in csv.reader(StringIO(as_csv(step_of(report, LOW, index=1, time=0.0)))) for cell in row}
+    assert "'=cmd|' /C calc'!A0" in cells
+    assert not [cell for cell in cells if cell[:1] in {"=", "@"}]
+
+
+def test_json_is_json() -> None:
+    """NaN is null there, and what is undefined has its reason."""
+    (report,) = reports(3, 1)
+    whole = json.loads(as_json(step_of(report, LOW, index=1, time=0.0)), parse_constant=pytest.fail)
+    assert whole["pairs"][0]["gap"] is None
+    assert whole["scalars"]["gap_behaviour"] is None
+    assert "gap_behaviour" in whole["undefined"]
+    assert (whole["stage"], whole["step"]) == ("val", 10)
+
+
+def test_a_table_without_pairs_is_a_head() -> None:
+    (report,) = reports(1, 1)
+    assert as_csv(step_of(report, LOW, index=1, time=0.0)) == "label,other\n"
