@@ -167,7 +167,7 @@ MUTANTS = (
     ),
     Mutant(
         "hands NaN to other callbacks",
-        (("loggers/scalars.py", " if math.isnan(value) else value for", " if False else value for"),),
+        (("loggers/publisher.py", " if math.isnan(value) else value for", " if False else value for"),),
         (
             f"{MONITOR}::TestScalars::test_what_is_undefined_is_neutral_for_callbacks_and_absent_from_loggers",
             "tests/loggers/test_scalars.py",
@@ -939,7 +939,7 @@ MUTANTS = (
     ),
     Mutant(
         "takes every number a margin may have moved for another head",
-        (("capture/logit_check.py", "<= (z_NK.shape[1] > 1)", "<= 0"),),
+        (("capture/consistency.py", "<= (z_NK.shape[1] > 1)", "<= 0"),),
         ("tests/capture/test_cosine_heads.py::test_a_margin_on_the_target_hides_nothing",),
     ),
     Mutant(
@@ -954,7 +954,7 @@ MUTANTS = (
     ),
     Mutant(
         "does not say that the scale seen is another one",
-        (("capture/logit_check.py", "abs(one - other) <= _SAME_SCALE * abs(other)", "one > 0"),),
+        (("capture/consistency.py", "abs(one - other) <= _SAME_SCALE * abs(other)", "one > 0"),),
         ("tests/capture/test_cosine_heads.py::test_another_scale_is_told",),
     ),
     Mutant(

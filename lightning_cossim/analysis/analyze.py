@@ -16,10 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_cossim.analysis.checkpoints import CheckpointError, SavedHead, read_array, read_head, read_names
+from lightning_cossim.capture.consistency import CHECKED, agree, is_rounded
 from lightning_cossim.capture.distributed import ALONE
-from lightning_cossim.capture.head import Head, Weights
-from lightning_cossim.capture.logit_check import CHECKED, agree, is_rounded
-from lightning_cossim.capture.observation import Observation
+from lightning_cossim.capture.head import Head, Observation, Weights
 from lightning_cossim.capture.vocabulary_window import VocabularyWindow
 from lightning_cossim.capture.window import Window
 from lightning_cossim.config.settings import Display, LabelSelection

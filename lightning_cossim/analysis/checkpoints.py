@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_cossim.capture.head import USUAL_NAMES
+from lightning_cossim.capture.find import USUAL_NAMES
 from lightning_cossim.errors import LabelSimilarityError
 
 __all__ = ["CheckpointError", "SavedHead", "read_array", "read_head", "read_names"]

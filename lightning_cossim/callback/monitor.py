@@ -27,7 +27,7 @@ from lightning_cossim.callback.schedule import StepCounter, WindowClock, batches
 from lightning_cossim.callback.session import Session
 from lightning_cossim.capture.collector import Glance, HeadWatch
 from lightning_cossim.capture.distributed import Processes
-from lightning_cossim.capture.head import find_head
+from lightning_cossim.capture.find import find_head
 from lightning_cossim.capture.model_config import odd_in, probabilities_in_words, with_response
 from lightning_cossim.capture.taps import Source, in_words
 from lightning_cossim.config.settings import Display, LabelSelection, Schedule

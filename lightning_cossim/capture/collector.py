@@ -11,8 +11,8 @@ from lightning_cossim.capture.distributed import Processes
 from lightning_cossim.capture.head import Head, Weights
 from lightning_cossim.capture.layers import is_compiled
 from lightning_cossim.capture.observer import HeadObserver
+from lightning_cossim.capture.sampling import counted_inputs
 from lightning_cossim.capture.taps import Source
-from lightning_cossim.capture.targets import counted_inputs
 from lightning_cossim.capture.vocabulary_summary import VocabularySummary
 from lightning_cossim.capture.vocabulary_window import VocabularyWindow
 from lightning_cossim.capture.window import Window

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from lightning_cossim.capture.consistency import Explanation
 from lightning_cossim.capture.cosine_heads import embedding_in, holds_rows, why_turned
-from lightning_cossim.capture.head import Head, Weights, num_writes
+from lightning_cossim.capture.head import Head, Observation, Weights, num_writes
 from lightning_cossim.capture.layers import is_linear
-from lightning_cossim.capture.observation import Observation
 from lightning_cossim.capture.sampling import groups_of, sample_rows, take_rows
 from lightning_cossim.capture.taps import Source, Tap, first_input, taps_of, tensor_in
 

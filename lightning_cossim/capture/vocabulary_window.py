@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_cossim.capture.distributed import Processes
-from lightning_cossim.capture.head import Head
-from lightning_cossim.capture.observation import Observation
+from lightning_cossim.capture.head import Head, Observation
 from lightning_cossim.capture.vocabulary_summary import VocabularySummary
 from lightning_cossim.config.settings import LabelSelection
 from lightning_cossim.functional.halves import split_halves

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_cossim.capture.distributed import Processes
-from lightning_cossim.capture.head import Head, Weights
-from lightning_cossim.capture.observation import Observation
+from lightning_cossim.capture.head import Head, Observation, Weights
 from lightning_cossim.config.settings import LabelSelection
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.metrics import SimilarityGap

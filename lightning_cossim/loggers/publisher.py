@@ -3,9 +3,10 @@
 import logging
 import math
 import re
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from functools import partial
 from time import time
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,9 +15,8 @@ from lightning_cossim.errors import in_one_line
 from lightning_cossim.functional.links import Link
 from lightning_cossim.loggers.pages import Pages, Write
 from lightning_cossim.loggers.recorder import Recorder
-from lightning_cossim.loggers.scalars import ScalarLogger, log_scalars, watchable
 from lightning_cossim.loggers.tab import as_csv, as_json, step_of
-from lightning_cossim.loggers.tags import SHARES, group, picture_group, scalars, suffix
+from lightning_cossim.loggers.tags import GAPS, SHARES, group, picture_group, scalars, suffix
 from lightning_cossim.loggers.writers import (
     log_folder,
     shows_pictures,
@@ -29,9 +29,16 @@ from lightning_cossim.loggers.writers import (
 )
 from lightning_cossim.report import GapReport
 
-__all__ = ["Publisher"]
+__all__ = ["Publisher", "ScalarLogger", "log_scalars", "watchable"]
 
 _logger = logging.getLogger(__name__)
+
+
+class ScalarLogger(Protocol):
+    """Any logger of Lightning's: what it has, not what it is."""
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """Write values at a step."""
 
 
 class Publisher:
@@ -197,3 +204,20 @@ class Publisher:
 def _write_all(logger: ScalarLogger, writes: Iterable[Write]) -> None:
     for write in writes:
         write(logger)
+
+
+def log_scalars(loggers: Iterable[ScalarLogger], group: str, scalars: Mapping[str, float], step: int, suffix: str = "") -> None:
+    """Write the defined scalars of a group at one step; an undefined value leaves a hole in the curve, never an old value."""
+    defined = {f"{group}/{name}{suffix}": value for name, value in scalars.items() if not math.isnan(value)}
+    for logger in loggers:
+        logger.log_metrics(defined, step)
+
+
+def watchable(scalars: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+    """The scalars without a NaN, which would stop EarlyStopping.
+
+    What is undefined keeps its last value; before there is one, 1 for gaps and 0 for the others.
+    """
+    return {
+        name: before.get(name, 1.0 if name in GAPS else 0.0) if math.isnan(value) else value for name, value in scalars.items()
+    }

@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lightning_cossim.errors import InputError, expected
+from lightning_cossim.functional.inputs import check_rows
 from lightning_cossim.functional.logit_geometry import (
     EmbeddingMoments,
     embedding_covariance,
@@ -17,7 +18,6 @@ from lightning_cossim.functional.logit_geometry import (
     log_odds_variance,
     logit_correlation,
 )
-from lightning_cossim.functional.metric_inputs import check_rows
 from lightning_cossim.functional.symmetries import Symmetry, symmetries_of_weights
 from lightning_cossim.metrics.snapshot import first_seen, gather_snapshots, taken, unseen
 from lightning_cossim.metrics.state import SummedMetric, add_to

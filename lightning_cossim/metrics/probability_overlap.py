@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from lightning_cossim.functional.inputs import check_rows, label_index
 from lightning_cossim.functional.links import Link
-from lightning_cossim.functional.metric_inputs import check_rows, label_index
 from lightning_cossim.functional.overlap import Overlap, OverlapKind, add_products
 from lightning_cossim.functional.symmetries import Symmetry, symmetries_of_overlap
 from lightning_cossim.metrics.state import SummedMetric, add_to, writable

@@ -10,10 +10,9 @@ from typing_extensions import override
 from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.centering import common_mode_ratio
 from lightning_cossim.functional.halves import split_halves
-from lightning_cossim.functional.inputs import live_labels
+from lightning_cossim.functional.inputs import check_groups, check_rows, label_index, live_labels
 from lightning_cossim.functional.ladder import weight_rungs
 from lightning_cossim.functional.links import Link, Response
-from lightning_cossim.functional.metric_inputs import check_groups, check_rows, label_index
 from lightning_cossim.functional.overlap import Overlap, OverlapKind, add_products
 from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.symmetries import Symmetry, symmetries_of_ladder

@@ -26,8 +26,7 @@ from typing_extensions import override
 
 from lightning_cossim import LabelSelection, LabelSimilarityMonitor, Schedule
 from lightning_cossim.capture.distributed import ALONE
-from lightning_cossim.capture.head import Head
-from lightning_cossim.capture.observation import Observation
+from lightning_cossim.capture.head import Head, Observation
 from lightning_cossim.capture.vocabulary_window import VocabularyWindow
 from lightning_cossim.functional import nearest_neighbors
 from lightning_cossim.functional.overlap import Overlap

@@ -24,8 +24,7 @@ from typing_extensions import override
 
 from lightning_cossim import GapReport, LabelSelection, LabelSimilarityMonitor, Schedule, analyze
 from lightning_cossim.analysis.cli import main
-from lightning_cossim.capture.head import Head
-from lightning_cossim.capture.observation import Observation
+from lightning_cossim.capture.head import Head, Observation
 from lightning_cossim.capture.observer import HeadObserver
 from lightning_cossim.errors import InputError, LabelSimilarityError
 from lightning_cossim.functional.links import Link, Response

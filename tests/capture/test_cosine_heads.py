@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from typing_extensions import override
 
-from lightning_cossim.capture.head import Head, find_head
-from lightning_cossim.capture.observation import Observation
+from lightning_cossim.capture.find import find_head
+from lightning_cossim.capture.head import Head, Observation
 from lightning_cossim.capture.observer import HeadObserver
 from lightning_cossim.errors import HeadError
 from lightning_cossim.functional.links import Response

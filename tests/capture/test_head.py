@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_cossim.capture.head import Head, find_head
+from lightning_cossim.capture.find import find_head
+from lightning_cossim.capture.head import Head
 from lightning_cossim.errors import HeadError
 
 USUAL_NAMES = ["classifier", "decoder", "fc", "head", "lm_head", "logits", "out", "output", "unembed"]

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lightning_cossim.capture.head import Head
-from lightning_cossim.capture.observation import Observation
+from lightning_cossim.capture.head import Head, Observation
 from lightning_cossim.capture.observer import HeadObserver
 from tests.capture.test_head import random_inputs, random_layer
 

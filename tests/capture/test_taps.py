@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from lightning_cossim.capture.head import Head
-from lightning_cossim.capture.observation import Observation
+from lightning_cossim.capture.head import Head, Observation
 from lightning_cossim.capture.observer import HeadObserver
 from lightning_cossim.capture.taps import in_words, taps_of, tensor_in
 from lightning_cossim.errors import HeadError

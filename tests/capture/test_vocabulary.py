@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from lightning_cossim.capture import vocabulary_summary, vocabulary_window
 from lightning_cossim.capture.distributed import ALONE
-from lightning_cossim.capture.head import Head
-from lightning_cossim.capture.observation import Observation
+from lightning_cossim.capture.head import Head, Observation
 from lightning_cossim.capture.vocabulary_summary import VocabularySummary
 from lightning_cossim.capture.vocabulary_window import VocabularyWindow
 from lightning_cossim.config.settings import LabelSelection

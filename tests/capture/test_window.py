@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from lightning_cossim.capture.collector import HeadWatch
 from lightning_cossim.capture.distributed import ALONE
-from lightning_cossim.capture.head import Head
-from lightning_cossim.capture.observation import Observation
+from lightning_cossim.capture.head import Head, Observation
 from lightning_cossim.capture.window import Window
 from lightning_cossim.config.settings import LabelSelection
 from lightning_cossim.errors import ConfigError

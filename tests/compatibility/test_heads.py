@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from lightning_cossim.capture.head import find_head
+from lightning_cossim.capture.find import find_head
 from lightning_cossim.capture.model_config import with_response
 from lightning_cossim.capture.observer import HeadObserver
 from lightning_cossim.errors import HeadError

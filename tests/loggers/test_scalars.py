@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lightning_cossim.loggers.scalars import log_scalars, watchable
+from lightning_cossim.loggers.publisher import log_scalars, watchable
 from lightning_cossim.loggers.tags import SCALARS
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_cossim.capture.targets import counted_inputs
+from lightning_cossim.capture.sampling import counted_inputs
 from lightning_cossim.errors import InputError
 
 TARGETS = torch.tensor([[3, -100], [-100, 0]])
