@@ -80,7 +80,7 @@ def compare(what: str, theirs: object, ours: object) -> bool:
 
 
 def draw(folder: Path, name: str, heads: dict[str, Tensor]) -> None:
-    """Rows as arrows; the plane coloured by the label on top, hatched borders where the second one changes."""
+    """Rows as arrows; the plane colored by the label on top, hatched borders where the second one changes."""
     figure = Figure(figsize=(4 * len(heads), 4), dpi=100, layout="constrained")
     for place, (title, rows) in enumerate(heads.items(), start=1):
         axes = figure.add_subplot(1, len(heads), place)
@@ -180,7 +180,7 @@ def other_rankings(folder: Path) -> bool:
 def lost_region(folder: Path) -> bool:
     """v2: a row keeps every cosine when it is shortened, and loses the inputs that it was on top for.
 
-    The same hexagon: the line between the neighbours of a row passes at half a length from the origin.
+    The same hexagon: the line between the neighbors of a row passes at half a length from the origin.
     """
     print("\nA shortened row loses its region (v2)\n")
     turned = directions(12)[::2]

@@ -2,7 +2,7 @@
 
     LabelSimilarityError
     ├── InputError   (ValueError)  a tensor or an argument that the mathematics cannot use
-    ├── ConfigError  (ValueError)  a setting that is out of range, misspelt or at odds with the model
+    ├── ConfigError  (ValueError)  a setting that is out of range, misspelled or at odds with the model
     ├── HeadError    (ValueError)  the final linear layer is missing, ambiguous or not one we can read
     ├── FailedTogether             what one of several processes could not do, raised on all of them
     └── AlertRaised                a threshold was breached whose alert has `action: raise`
@@ -31,7 +31,7 @@ class InputError(LabelSimilarityError, ValueError):
 
 
 class ConfigError(LabelSimilarityError, ValueError):
-    """A setting that is out of range, misspelt or at odds with the model."""
+    """A setting that is out of range, misspelled or at odds with the model."""
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)

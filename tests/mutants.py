@@ -66,7 +66,7 @@ MUTANTS = (
         ("tests/functional/test_cosine.py", "tests/test_hostile.py"),
     ),
     Mutant(
-        "leaves out the normalisation of the overlap",
+        "leaves out the normalization of the overlap",
         (("functional/overlap.py", "(joint / own.sqrt() / others_own.sqrt()).clamp(0, 1)", "(joint / joint.max()).clamp(0, 1)"),),
         ("tests/functional/test_overlap.py", f"{METRICS}::test_value_is_that_of_the_reference"),
     ),
@@ -211,7 +211,7 @@ MUTANTS = (
         ("tests/functional/test_overlap.py::TestKinds::test_ties_at_the_last_place_are_all_among_the_top",),
     ),
     Mutant(
-        "lets tied neighbours all have a seat",
+        "lets tied neighbors all have a seat",
         (("functional/comparison.py", "tied * (k - above.sum(dim=1, keepdim=True)) / tied.sum(dim=1, keepdim=True)", "tied"),),
         ("tests/functional/test_retrieval.py::TestNeighborJaccard",),
     ),
@@ -429,7 +429,7 @@ MUTANTS = (
         (f"{VOCABULARY}::test_a_look_alike_is_one_only_if_it_is_in_any_case",),
     ),
     Mutant(
-        "finds neighbours in one direction",
+        "finds neighbors in one direction",
         (("functional/neighbors.py", "        self._offer(column_C + other.start, row_C + block.start, cosine_C)\n", ""),),
         ("tests/functional/test_neighbors.py::test_they_are_those_of_the_whole_matrix",),
     ),
@@ -595,7 +595,7 @@ MUTANTS = (
         ("tests/loggers/test_pages.py::test_the_order_of_the_first_report_stays",),
     ),
     Mutant(
-        "lets colours reach further above zero than below",
+        "lets colors reach further above zero than below",
         (("report/plots.py", "vmax=limit", "vmax=values[values == values].max()"),),
         ("tests/metrics/test_plot.py::test_a_heatmap_shows_the_values_with_zero_in_the_middle",),
     ),
@@ -678,8 +678,8 @@ MUTANTS = (
         (HEADS, "tests/capture/test_head.py::test_a_model_that_names_its_head_is_believed"),
     ),
     Mutant(
-        "reads a quantised weight",
-        (("capture/layers.py", '        return f"its weight is quantised', '        return None and f"its weight is quantised'),),
+        "reads a quantized weight",
+        (("capture/layers.py", '        return f"its weight is quantized', '        return None and f"its weight is quantized'),),
         (HEADS,),
     ),
     Mutant(
@@ -731,7 +731,7 @@ MUTANTS = (
         (f"{REACH}::test_answers_are_those_of_other_methods",),
     ),
     Mutant(
-        "takes a neighbour within rounding for a proof",
+        "takes a neighbor within rounding for a proof",
         (("functional/reachability/certificates.py", "RESIDUAL * reach_P.clamp(max=1)", "reach_P.new_tensor(RESIDUAL)"),),
         (f"{REACH}::test_what_is_beyond_float64_is_undecided",),
     ),
@@ -930,7 +930,7 @@ MUTANTS = (
     Mutant(
         "takes the scale of a cosine head for what it was at first",
         (("capture/head.py", "        if self.scale_name is not None:\n", "        if False:\n"),),
-        (f"{LINKS}::test_a_learnt_scale_is_that_of_the_moment",),
+        (f"{LINKS}::test_a_learned_scale_is_that_of_the_moment",),
     ),
     Mutant(
         "works a vocabulary's overlaps out at another scale than was seen",

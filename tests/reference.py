@@ -172,7 +172,7 @@ def top_pair_auroc(s: Array, o: Array, share: float) -> float:
 
 
 def neighbor_jaccard(s: Array, o: Array, k: int) -> float:
-    """Mean over labels of E / (2k - E), E the expected intersection of the two sets of k neighbours."""
+    """Mean over labels of E / (2k - E), E the expected intersection of the two sets of k neighbors."""
 
     def seats(row: Array, own: int) -> dict[int, float]:
         others = sorted((j for j in range(len(row)) if j != own), key=lambda j: -row[j])

@@ -42,7 +42,7 @@ Reasons = Mapping[str, tuple[str, ...]]
 
 RAW, CENTERED = "explained_raw_cosine", "explained_centered_cosine"
 CORRELATION, VARIANCE = "explained_logit_correlation", "explained_log_odds_variance"
-TRANSLATION, GEOMETRY, BEHAVIOUR = "gap_translation", "gap_geometry", "gap_behaviour"
+TRANSLATION, GEOMETRY, BEHAVIOUR = "gap_translation", "gap_geometry", "gap_behavior"
 RELIABILITY, OVERLAP, COMMON_MODE = "reliability", "overlap_mean", "common_mode_ratio"
 
 EXPLAINED = (RAW, CENTERED, CORRELATION, VARIANCE, BEHAVIOUR)
@@ -363,7 +363,7 @@ CASES = [
         rows_of(5),
         also={
             "top_pair_auroc_raw_cosine": "0.05 of 10 pairs are 1, at least 20 are needed",
-            "neighbor_jaccard_raw_cosine": "5 labels, at least 21 are needed for 5 neighbours",
+            "neighbor_jaccard_raw_cosine": "5 labels, at least 21 are needed for 5 neighbors",
         },
     ),
     # Labels that count little

@@ -137,7 +137,7 @@ class LanguageToy(pl.LightningModule):
 
 
 class Sentences(Dataset[dict[str, Tensor]]):
-    """Sequences of twelve words, each likely to be followed by its neighbours; the last ones are padding."""
+    """Sequences of twelve words, each likely to be followed by its neighbors; the last ones are padding."""
 
     def __init__(self, num_sentences: int = 48, num_words: int = 20, seed: int = 0) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -164,7 +164,7 @@ class SegmentationToy(Toy):
 
 
 def images(num_images: int = 24, batch_size: int = 4, num_labels: int = NUM_LABELS, seed: int = 0) -> Loader:
-    """Images of 6x5 pixels, each labelled by where one of its random projections is largest."""
+    """Images of 6x5 pixels, each labeled by where one of its random projections is largest."""
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randn(num_images, 3, 6, 5, generator=generator)
     rule = torch.randn(3, num_labels, generator=torch.Generator().manual_seed(1))

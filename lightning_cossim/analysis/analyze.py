@@ -41,7 +41,7 @@ _CHANGED = (
     "and log_odds_variance would be false and are left out"
 )
 _MANY = 20_000
-"""Labels from which on a search for neighbours takes seconds."""
+"""Labels from which on a search for neighbors takes seconds."""
 
 File = str | PathLike[str]
 
@@ -183,7 +183,7 @@ def _closed(window: Window | VocabularyWindow, head: Head, *, progress: bool) ->
     if not isinstance(window, VocabularyWindow):
         return window.close(ALONE)
     summary = window.close(ALONE)
-    with bar("nearest neighbours", shown=progress and head.num_labels >= _MANY) as told:
+    with bar("nearest neighbors", shown=progress and head.num_labels >= _MANY) as told:
         return summary.report(summary.nearest(torch.device("cpu"), told))
 
 

@@ -34,7 +34,7 @@ _WIDTH = 100
 _ANALYZE = "The rungs of the weights always; with --logits overlaps and gaps too, with --embeddings all of them."
 _EXAMPLE = """\
 # alerts:
-#   - scalar: gap_behaviour
+#   - scalar: gap_behavior
 #     stage: val
 #     above: 0.6
 #     patience: 3

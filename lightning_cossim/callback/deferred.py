@@ -1,4 +1,4 @@
-"""Afterthoughts: what takes too long for every report, and is put into the last ones of a run: nearest neighbours, reachability.
+"""Afterthoughts: what takes too long for every report, and is put into the last ones of a run: nearest neighbors, reachability.
 
 The Trainer comes from Lightning; nothing of Lightning is imported here.
 """
@@ -48,7 +48,7 @@ class Afterthoughts:
         return self.schedule.reachability == "fit_end" or (bool(report.sampling) and self.schedule.neighbors == "fit_end")
 
     def summarized(self, trainer: Any) -> tuple[str, ...]:
-        """The stages among whose labels neighbours are looked for: those of the runs that count, or else training."""
+        """The stages among whose labels neighbors are looked for: those of the runs that count, or else training."""
         return () if self.schedule.neighbors == "never" else _stages(trainer)
 
     def follow_fit(self, session: Session, trainer: Any) -> None:
@@ -71,7 +71,7 @@ class Afterthoughts:
             last = self._reporter.last_report[window]
             seconds = session.processes.together(functools.partial(session.watch.seconds_of_search, window))
             if seconds > _TAKES_LONG:
-                what = f"the nearest neighbours of {session.watch.head.num_labels} labels, about {seconds:.0f} s"
+                what = f"the nearest neighbors of {session.watch.head.num_labels} labels, about {seconds:.0f} s"
                 self._voice.inform(f'looking for {what}; `Schedule(neighbors="never")` leaves it out')
             shown = trainer.is_global_zero and seconds > _TAKES_LONG
             report = session.processes.together(functools.partial(_searched, session, window, shown=shown))
@@ -114,8 +114,8 @@ def _stages(trainer: Any) -> tuple[str, ...]:
 
 
 def _searched(session: Session, window: str, *, shown: bool) -> GapReport:
-    """A report with neighbours, for which a bar may be shown."""
-    with bar("nearest neighbours", shown=shown) as progress:
+    """A report with neighbors, for which a bar may be shown."""
+    with bar("nearest neighbors", shown=shown) as progress:
         return session.watch.look_for_neighbors(window, progress)
 
 

@@ -97,7 +97,7 @@ class LabelSimilarityMonitor(Callback):
         overlap_k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
         link_cap: of "softcap", the number that no logit gets beyond; default: `final_logit_softcapping` in the model's config.
         link_scale: of "cosine", what cosines are multiplied with; default: `scale` or `s` of the head, a number or one that is
-            learnt.
+            learned.
         embeddings_from: where the head is not called (`F.linear(x, embed.weight)`, a fused loss): dotted path of the module whose
             output goes into it, or a function that gets it from the LightningModule after its forward pass. Logits are then
             worked out from the head's weights, for the inputs that are looked at.

@@ -84,7 +84,7 @@ def why_turned(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, An
 
 
 def name_of_scale(module: nn.Module) -> str | None:
-    """The attribute that cosines are multiplied with, a number or one that is learnt; None if there is none."""
+    """The attribute that cosines are multiplied with, a number or one that is learned; None if there is none."""
     return next((name for name in _SCALES if _is_number(getattr(module, name, None))), None)
 
 

@@ -38,7 +38,7 @@ def find_head(model: nn.Module, path: str | None = None, *, is_called: bool = Tr
             `kernel`, in columns), as those of ArcFace and the like do: of the last layers, one with a scale is meant.
 
     Raises:
-        HeadError: no such path, no linear layer, several that are equally good, or a weight that cannot be read: quantised, or
+        HeadError: no such path, no linear layer, several that are equally good, or a weight that cannot be read: quantized, or
             split over processes by its labels. The text lists what could be passed.
     """
     kinds = _Kinds(has_cosines=has_cosines)

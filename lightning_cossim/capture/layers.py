@@ -1,4 +1,4 @@
-"""Linear layers as they come: plain, convolutions of one pixel, tied, parametrized, adapted, quantised. Which they are, and what
+"""Linear layers as they come: plain, convolutions of one pixel, tied, parametrized, adapted, quantized. Which they are, and what
 weight they compute with.
 
 Shapes: K labels, D embedding dimensions. Adapters are those of peft, known by what they have: nothing of it is imported.
@@ -153,7 +153,7 @@ def why_unreadable(module: nn.Module) -> str | None:
         return None  # what is stored has a shape of its own
     if not isinstance(weight, Tensor) or not weight.is_floating_point() or type(weight).dequantize is not Tensor.dequantize:
         kind = weight.dtype if isinstance(weight, Tensor) and not weight.is_floating_point() else type(inner).__name__
-        return f"its weight is quantised ({kind}). Leave the head out of the quantisation, as most recipes do"
+        return f"its weight is quantized ({kind}). Leave the head out of the quantization, as most recipes do"
     if weight.shape[:2] != (gives(inner), takes(inner)):
         return (
             f"its weight has the shape {tuple(weight.shape)}: a part of it that this process holds (FSDP1, DeepSpeed). Shard "
@@ -204,7 +204,7 @@ def _size(module: nn.Module, *names: str) -> int | None:
 
 
 def _is_packed(module: nn.Module) -> bool:
-    """Whether a layer is linear, and hides its weight behind a method, as torch's quantised layers do."""
+    """Whether a layer is linear, and hides its weight behind a method, as torch's quantized layers do."""
     return isinstance(takes(module), int) and gives(module) > 0 and callable(getattr(type(module), "weight", None))
 
 

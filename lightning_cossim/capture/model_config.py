@@ -24,7 +24,7 @@ def with_response(model: nn.Module, head: Head, link: Link, *, link_cap: float |
         InputError: it is not there either.
     """
     scale_name = name_of_scale(head.module) if link == "cosine" and link_scale is None else None
-    if scale_name is not None:  # one that is learnt may begin anywhere
+    if scale_name is not None:  # one that is learned may begin anywhere
         Response.of(link, link_cap=link_cap)
         return replace(head, response=Response(link, None, number_in(head.module, scale_name)), scale_name=scale_name)
     if link == "softcap" and link_cap is None:

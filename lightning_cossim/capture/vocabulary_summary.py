@@ -84,7 +84,7 @@ class VocabularySummary:
         return nearest_neighbors(self.unembedding.to(device), centered=centered, live=counted_K, progress=progress)
 
     def report(self, neighbors: Neighbors | None = None) -> GapReport:
-        """The report on a sample of the pairs; with neighbours, those whose rows are most alike are among them."""
+        """The report on a sample of the pairs; with neighbors, those whose rows are most alike are among them."""
         half_N, W_KD = self.half.cpu(), self.response.rows(self.unembedding)
         num_inputs = int((half_N >= 0).sum())
         counted_K = torch.ones(len(W_KD), dtype=torch.bool)
@@ -185,7 +185,7 @@ class VocabularySummary:
 
 
 def _nearest_pairs(neighbors: Neighbors, labels: Tensor, num_pairs: int) -> Pairs:
-    """Of the labels (L,) those pairs whose rows are most alike, as far as they are among one another's neighbours."""
+    """Of the labels (L,) those pairs whose rows are most alike, as far as they are among one another's neighbors."""
     counts_K = torch.zeros(len(neighbors.labels), dtype=torch.bool)
     counts_K[labels] = True
     other_Kk, cosine_Kk = neighbors.labels.cpu(), neighbors.cosines.cpu()

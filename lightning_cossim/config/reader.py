@@ -1,6 +1,6 @@
-"""YAML to dataclass, strictly: what is wrong is told in one line with file and line, and nothing is guessed.
+"""Read YAML into a dataclass, strictly: every mistake is one line with file and line number, and nothing is guessed.
 
-Plain YAML takes a key that stands twice for the last one, a misspelt key for a new one and `1e-1` for a text. Here the first two
+Plain YAML keeps the last of two equal keys, accepts a misspelled key as a new one and reads `1e-1` as text. Here the first two
 are errors, and `1e-1` is a number.
 """
 

@@ -37,7 +37,7 @@ Scalar = Literal[
     "explained_log_odds_variance",
     "gap_translation",
     "gap_geometry",
-    "gap_behaviour",
+    "gap_behavior",
     "reliability",
     "share_lookalikes",
     "share_strangers",

@@ -29,7 +29,7 @@ __all__ = [
 def expected_overlap(similarity: Tensor, overlap: Tensor) -> Tensor:
     r"""What pairs with this similarity usually overlap: the isotonic regression of overlap on similarity.
 
-    The non-decreasing function :math:`e` that minimises :math:`\sum_{i<j} (o_{ij} - e(s_{ij}))^2`; pairs whose similarity
+    The non-decreasing function :math:`e` that minimizes :math:`\sum_{i<j} (o_{ij} - e(s_{ij}))^2`; pairs whose similarity
     agrees to 1e-6 share one value. The *gap* of a pair is its overlap minus this. Fitted to the same pairs: gaps sum to zero,
     and a single odd pair at the very highest similarity shows none.
 
@@ -128,7 +128,7 @@ def top_pair_auroc(similarity: Tensor, overlap: Tensor, *, share: float = 0.05) 
 
 
 def neighbor_jaccard(similarity: Tensor, overlap: Tensor, *, k: int = 5) -> Tensor:
-    r"""How far a label's k nearest neighbours by similarity are its k nearest by overlap.
+    r"""How far a label's k nearest neighbors by similarity are its k nearest by overlap.
 
     Mean over labels of :math:`E / (2k - E)`, E the expected size of the intersection when ties for the last seats are broken at
     random. By chance it is that of :math:`E = k^2 / (K - 1)` (`neighbor_jaccard_chance`).
@@ -136,10 +136,10 @@ def neighbor_jaccard(similarity: Tensor, overlap: Tensor, *, k: int = 5) -> Tens
     Args:
         similarity: (K, K), symmetric, larger means more alike (pass log-odds variances negated).
         overlap: (K, K), symmetric.
-        k: neighbours of each label, at least 1.
+        k: neighbors of each label, at least 1.
 
     Returns:
-        A scalar in [0, 1]; NaN where `undefined_reason` gives a reason, or with fewer than 4 k + 1 labels that have neighbours.
+        A scalar in [0, 1]; NaN where `undefined_reason` gives a reason, or with fewer than 4 k + 1 labels that have neighbors.
 
     Raises:
         InputError: not two floating (K, K) matrices of one shape, or `k` below 1.
@@ -151,12 +151,12 @@ def neighbor_jaccard(similarity: Tensor, overlap: Tensor, *, k: int = 5) -> Tens
         tensor(1.)
     """
     if k < 1:
-        raise InputError(expected("k", "to be at least 1", k, "It counts the neighbours of a label."))
+        raise InputError(expected("k", "to be at least 1", k, "It counts the neighbors of a label."))
     return _compared(similarity, overlap)[0].neighbor_jaccard(k).value
 
 
 def neighbor_jaccard_chance(num_labels: int, *, k: int = 5) -> float:
-    """The `neighbor_jaccard` of neighbours drawn at random among `num_labels` labels.
+    """The `neighbor_jaccard` of neighbors drawn at random among `num_labels` labels.
 
     Example:
         >>> round(neighbor_jaccard_chance(21), 4)

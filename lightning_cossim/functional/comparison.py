@@ -134,10 +134,10 @@ class Comparison:
         if self.undefined is not None:
             return self._unknown(self.undefined)
         if self.pairs.weight is not None:
-            return self._unknown("a sample of the pairs does not tell a label's neighbours")
+            return self._unknown("a sample of the pairs does not tell a label's neighbors")
         labels, row, column = self._labels
         if len(labels) - 1 < 4 * k:
-            return self._unknown(f"{len(labels)} labels, at least {4 * k + 1} are needed for {k} neighbours")
+            return self._unknown(f"{len(labels)} labels, at least {4 * k + 1} are needed for {k} neighbors")
         similarity = Pairs(row, column).matrix(self._s_P, len(labels))
         shared = (_seats(similarity, k) * self.overlap_seats(k)).sum(dim=1)
         return Statistic((shared / (2 * k - shared)).mean().to(self._like))
@@ -259,7 +259,7 @@ def _rho_a(r_P: Tensor, s_P: Tensor, w_P: Tensor) -> Tensor:
 
 
 def _seats(similarity: Tensor, k: int) -> Tensor:
-    """Each label's k nearest neighbours, as weights in [0, 1] that sum to k: ties for the last seats share them."""
+    """Each label's k nearest neighbors, as weights in [0, 1] that sum to k: ties for the last seats share them."""
     others = similarity.nan_to_num(-torch.inf).fill_diagonal_(-torch.inf)
     last = others.topk(k, dim=1).values[:, -1:]
     above, tied = (others > last).double(), (others == last).double()

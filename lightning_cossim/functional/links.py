@@ -83,7 +83,7 @@ class Response:
         """The rows (K, D) as the link sees them: to a cosine, all are as long as its scale (1, if that is not known)."""
         if self.link != "cosine":
             return unembedding
-        scale = abs(self.link_scale or 1.0)  # one that is learnt may be anything
+        scale = abs(self.link_scale or 1.0)  # one that is learned may be anything
         return unit_rows(unembedding).mul_(scale if math.isfinite(scale) else 1.0)
 
     def inputs(self, embedding: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""Nearest neighbours of every label by cosine: exact, and without a (K, K) matrix.
+"""Nearest neighbors of every label by cosine: exact, and without a (K, K) matrix.
 
 Cosines are worked out block by block, and only above the diagonal: what a block says of its rows its transpose says of its
-columns. Of a block only what comes before the last of the neighbours found so far is looked at any further.
+columns. Of a block only what comes before the last of the neighbors found so far is looked at any further.
 
-Shapes: K labels, D embedding dimensions, k neighbours; `u_KD` rows at length 1; a block is (B, B), C of its entries candidates.
+Shapes: K labels, D embedding dimensions, k neighbors; `u_KD` rows at length 1; a block is (B, B), C of its entries candidates.
 """
 
 from collections.abc import Callable
@@ -42,14 +42,14 @@ def nearest_neighbors(
     live: Tensor | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Neighbors:
-    r"""The `k` nearest neighbours of every label by the cosine between rows, label-centered or raw.
+    r"""The `k` nearest neighbors of every label by the cosine between rows, label-centered or raw.
 
     Exact: what the rows of `label_cosine_similarity` hold, without that (K, K) matrix: a copy of the rows and a few blocks of
     2 048 x 2 048 are all that is kept. Takes about half of the multiplications of the full product, K² D.
 
     Args:
         unembedding: (K, D), one row a label, any floating dtype.
-        k: neighbours of each label, at least 1.
+        k: neighbors of each label, at least 1.
         centered: whether to subtract the mean row over live labels first.
         live: boolean (K,), the labels that count; default all. Rows that are not finite never count.
         progress: is told the share that is done, from 0 to 1, after each block.
@@ -68,7 +68,7 @@ def nearest_neighbors(
         tensor([1, 0, 3, 2])
     """
     if k < 1:
-        raise InputError(expected("k", "to be at least 1", k, "It counts the neighbours of a label."))
+        raise InputError(expected("k", "to be at least 1", k, "It counts the neighbors of a label."))
     live_K = live_labels(unembedding, live)
     u_KD = _unit_rows(unembedding, origin_of(unembedding, live) if centered else None)
     known_K = live_K & u_KD.any(dim=1)
@@ -110,7 +110,7 @@ class _Nearest:
     def search(self, progress: Callable[[float], None]) -> None:
         """Look at every block on and above the diagonal."""
         blocks = [slice(first, first + _BLOCK) for first in range(0, len(self.rows), _BLOCK)]
-        for block in blocks:  # at first: then every row has neighbours to beat
+        for block in blocks:  # at first: then every row has neighbors to beat
             self._take_own(block)
         done, total = len(blocks), len(blocks) * (len(blocks) + 1) // 2
         for number, block in enumerate(blocks):

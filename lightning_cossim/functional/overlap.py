@@ -2,7 +2,7 @@
 
 Functions of the probabilities alone, so nothing that the model cannot see can move them; sums over inputs, so they add over
 batches and processes. Every kind is one: each label has a *profile* over the inputs, products of profiles are summed, and the
-sums are normalised. Shapes: K labels, L of them looked at; `p_NK` probabilities, `h_NL` profiles, `S_LL` sums of their products.
+sums are normalized. Shapes: K labels, L of them looked at; `p_NK` probabilities, `h_NL` profiles, `S_LL` sums of their products.
 
 The sums are symmetric, so what lies below the diagonal is left to `Overlap.finish`.
 """
@@ -50,7 +50,7 @@ def probability_overlap(
     r"""Overlap of the input profiles of every pair of labels.
 
     - `"bhattacharyya"`: :math:`S_{ij} / \sqrt{S_{ii} S_{jj}}` with :math:`S_{ij} = \sum_x \sqrt{p_i(x)\, p_j(x)}`. Each
-      profile is normalised by its own mass, so a rare label can overlap a common one fully. It brackets the overlap
+      profile is normalized by its own mass, so a rare label can overlap a common one fully. It brackets the overlap
       coefficient of the two profiles: :math:`1 - \sqrt{1 - BC^2} \le OVL \le BC`.
     - `"product"`: the same with :math:`S_{ij} = \sum_x p_i(x)\, p_j(x)`; confident inputs dominate.
     - `"coactivation"`: inputs where both probabilities are above `threshold`, over inputs where one is.

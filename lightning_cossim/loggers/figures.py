@@ -35,7 +35,7 @@ _DENSE: Final = 20_000
 _NAMED: Final = 3
 """Flagged pairs of either side that a scatter names."""
 _STRANGERS, _LOOKALIKES = "#d55e00", "#0072b2"
-"""Orange and blue of Okabe and Ito, which the colour-blind tell apart; their marks differ too."""
+"""Orange and blue of Okabe and Ito, which the color-blind tell apart; their marks differ too."""
 _TITLES: Final = {
     "raw_cosine": "Raw cosine",
     "centered_cosine": "Label-centered cosine",
@@ -99,12 +99,12 @@ def _pixels(draw: Callable[["Figure"], None]) -> Pixels:
 
 
 def _left_out(num_shown: int, num_labels: int, num_compared: int) -> str:
-    """Which labels a heatmap does not show, which it does not name, and what its grey lines are; empty if there are none."""
+    """Which labels a heatmap does not show, which it does not name, and what its gray lines are; empty if there are none."""
     every = -(-num_shown // MAX_NAMES)
     some = f"{num_shown} of {num_labels} labels" if num_shown < num_labels else f"{num_labels} labels"
     said = [some, f"1 in {every} named"] if every > 1 else []
     if num_compared < num_shown:
-        said.append("grey: not compared")
+        said.append("gray: not compared")
     return ", ".join(said)
 
 
@@ -126,11 +126,11 @@ def _heatmap(figure: "Figure", matrix: Tensor, names: Sequence[str], title: str,
     for place, text in zip(places, texts, strict=True):
         axes.text(near, place, text, fontsize=size, ha="right", va="center_baseline", parse_math=False)
         axes.text(place, far, text, fontsize=size, ha="center", va="top", rotation=90, parse_math=False)
-    _colour_bar(figure, image, (room + side + 0.08, room, 0.12, side))
+    _color_bar(figure, image, (room + side + 0.08, room, 0.12, side))
 
 
-def _colour_bar(figure: "Figure", image: Any, place: tuple[float, float, float, float]) -> None:
-    """The colours of an image with the values at their ends and in the middle."""
+def _color_bar(figure: "Figure", image: Any, place: tuple[float, float, float, float]) -> None:
+    """The colors of an image with the values at their ends and in the middle."""
     low, high = image.get_clim()
     axes = _bare_axes(figure, place)
     axes.imshow(np.linspace(1, 0, 200)[:, None], cmap=image.cmap, aspect="auto", extent=(0, 1, low, high), vmin=0, vmax=1)
@@ -177,7 +177,7 @@ def _scatter(figure: "Figure", report: GapReport, thresholds: Thresholds) -> Non
     axes.set_ylabel("probability overlap", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.set_ylim(bottom=-0.02 * max(1e-3, float(o.max(initial=0))))
-    title = "Cosine against behaviour" if why is None else f"No verdict: {why}"
+    title = "Cosine against behavior" if why is None else f"No verdict: {why}"
     figure.text(0.565, 0.985, title, fontsize=10 if why is None else 8, ha="center", va="top")
     if axes.get_legend_handles_labels()[0]:
         figure.legend(loc="upper center", bbox_to_anchor=(0.565, 0.955), ncols=2, fontsize=8, frameon=False, columnspacing=1)
@@ -190,18 +190,18 @@ def _draw_flagged(axes: "Axes", report: GapReport, cosine: str) -> None:
         "lookalikes": ("v", _LOOKALIKES, "look-alikes"),
     }
     places: list[float] = []
-    for side, (mark, colour, title) in marks.items():
+    for side, (mark, color, title) in marks.items():
         pairs = [pair for pair in report.pairs(side, top=int(report.flags[side].sum())) if pair.flag]
         if pairs:
             x, y = [getattr(pair, cosine) for pair in pairs], [pair.overlap for pair in pairs]
             size = 6 if len(pairs) <= 50 else 4 if len(pairs) <= 500 else 2
             label = f"{len(pairs)} {title if len(pairs) > 1 else title[:-1]}"
-            axes.plot(x, y, mark, color=colour, markersize=size, markeredgewidth=0, label=label, zorder=4)
+            axes.plot(x, y, mark, color=color, markersize=size, markeredgewidth=0, label=label, zorder=4)
         for pair in pairs[:_NAMED]:
-            _name(axes, pair, getattr(pair, cosine), colour, places)
+            _name(axes, pair, getattr(pair, cosine), color, places)
 
 
-def _name(axes: "Axes", pair: Pair, x: float, colour: str, places: list[float]) -> None:
+def _name(axes: "Axes", pair: Pair, x: float, color: str, places: list[float]) -> None:
     """Write a pair's names beside its mark, on the side that has more room, clear of the names before."""
     from matplotlib.patheffects import withStroke
 
@@ -220,4 +220,4 @@ def _name(axes: "Axes", pair: Pair, x: float, colour: str, places: list[float]) 
     width = _width(figure, text, 8) / _WIDTH / axes.get_position().width * (high - low)
     where = min(x + shift, high - width) if right else max(x - shift, low + width)  # not over the edge
     align: Any = "left" if right else "right"
-    axes.text(where, y, text, ha=align, va="center", fontsize=8, color=colour, parse_math=False, path_effects=halo, zorder=5)
+    axes.text(where, y, text, ha=align, va="center", fontsize=8, color=color, parse_math=False, path_effects=halo, zorder=5)

@@ -23,7 +23,7 @@ def scalars(link: Link) -> tuple[str, ...]:
     ladder = LADDERS[link]
     origin = ("common_mode_ratio",) if "gap_translation" in ladder.gaps else ()
     explained = (f"explained_{rung}" for rung in ladder.similarities)
-    gaps = (*ladder.gaps, "gap_behaviour")
+    gaps = (*ladder.gaps, "gap_behavior")
     return (*explained, *gaps, "reliability", *SHARES, "overlap_mean", *origin, "overhead_fraction")
 
 

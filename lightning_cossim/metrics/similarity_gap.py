@@ -38,7 +38,7 @@ class SimilarityGap(EmbeddingGeometry):
     - `explained_<rung>`: the adjusted share of the overlap's variance that the rung accounts for, at most 1;
     - `gap_translation`: mean \|raw - centered cosine\|, what the arbitrary origin did, in [0, 2];
     - `gap_geometry`: mean \|centered cosine - logit correlation\|, what the anisotropy of the embeddings did, in [0, 2];
-    - `gap_behaviour`: 1 - `explained_centered_cosine`, what the centered cosine does not account for;
+    - `gap_behavior`: 1 - `explained_centered_cosine`, what the centered cosine does not account for;
     - `reliability`: how far the overlaps would come out the same with other inputs, in [0, 1], from two halves of them;
     - `overlap_mean`, in [0, 1], and `common_mode_ratio`, at least 0, to read them by.
 
@@ -109,7 +109,7 @@ class SimilarityGap(EmbeddingGeometry):
         super().__init__(num_labels, embedding_dim, **kwargs)
         self.overlap = Overlap.of(num_labels, kind=kind, link=link, threshold=threshold, k=k)
         self.response = Response.of(link, link_scale=link_scale)
-        """From embeddings and rows to logits; a scale that is learnt may be replaced by that of another moment."""
+        """From embeddings and rows to logits; a scale that is learned may be replaced by that of another moment."""
         self.min_probability = min_probability
         if not min_probability >= 0:
             raise InputError(expected("min_probability", "to be at least 0", min_probability, "It is a share of 1/K_live."))

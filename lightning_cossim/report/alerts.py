@@ -56,8 +56,8 @@ def in_words(breach: Breach) -> str:
 
     Example:
         >>> from lightning_cossim.config.thresholds import Alert
-        >>> in_words(Breach(Alert("gap_behaviour", above=0.6, patience=3, action="stop"), step=759, value=0.71))
-        'gap_behaviour is 0.71, above 0.6, for 3 reports in a row (stop)'
+        >>> in_words(Breach(Alert("gap_behavior", above=0.6, patience=3, action="stop"), step=759, value=0.71))
+        'gap_behavior is 0.71, above 0.6, for 3 reports in a row (stop)'
     """
     alert = breach.alert
     beyond = f"above {alert.above:g}" if alert.above is not None and breach.value > alert.above else f"below {alert.below:g}"

@@ -75,7 +75,7 @@ class GapReport:
     top_pair_auroc: Mapping[str, float]
     """Similarity to how well it finds the twentieth of the pairs that overlap most; .5 is chance."""
     neighbor_jaccard: Mapping[str, float]
-    """Similarity to how far a label's five nearest neighbours are those by overlap; see `neighbor_jaccard_chance`."""
+    """Similarity to how far a label's five nearest neighbors are those by overlap; see `neighbor_jaccard_chance`."""
     undefined: Mapping[str, str]
     """Scalar, or other statistic and its similarity (`top_pair_auroc_raw_cosine`), to the reason why it is NaN."""
     remarks: Mapping[str, str]
@@ -211,7 +211,7 @@ class GapReport:
 
     @property
     def neighbor_jaccard_chance(self) -> float:
-        """The `neighbor_jaccard` of neighbours drawn at random among the kept labels; NaN where that is undefined."""
+        """The `neighbor_jaccard` of neighbors drawn at random among the kept labels; NaN where that is undefined."""
         undefined = all(map(math.isnan, self.neighbor_jaccard.values()))
         return math.nan if undefined else neighbor_jaccard_chance(self.num_kept, k=NUM_NEIGHBORS)
 

@@ -21,17 +21,17 @@ __all__ = ["MAX_NAMES", "axes_for", "draw_bars", "draw_heatmap", "draw_image", "
 MAX_NAMES: Final = 20
 """Names along one side; of more labels every second, third, ... is named."""
 _MISSING: Final = "0.85"
-"""The grey of what is not compared: the diagonal, labels that are not kept."""
+"""The gray of what is not compared: the diagonal, labels that are not kept."""
 
 
 def draw_heatmap(ax: "Axes", matrix: Tensor, names: Sequence[str], *, title: str) -> Any:
-    """A matrix (L, L) as an image with its names, red above zero and blue below, white at zero, grey where there is no value.
+    """A matrix (L, L) as an image with its names, red above zero and blue below, white at zero, gray where there is no value.
 
-    The diagonal is left out, since every label is like itself. The colours reach as far as the values: of more than 20 labels
+    The diagonal is left out, since every label is like itself. The colors reach as far as the values: of more than 20 labels
     only as far as 99 % of them, for one pair in thousands would make all others pale.
 
     Returns:
-        The image, for a colour bar.
+        The image, for a color bar.
     """
     image = draw_image(ax, matrix)
     places, texts = shown_names(names)
@@ -50,7 +50,7 @@ def draw_image(ax: "Axes", matrix: Tensor) -> Any:
     if known.size and known.max() > 0:
         limit = float(np.quantile(known, 0.99) if len(values) > MAX_NAMES else known.max()) or float(known.max())
     signed = bool((values < 0).any())
-    return ax.imshow(values, cmap=_colours(signed=signed), vmin=-limit if signed else 0, vmax=limit, interpolation="nearest")
+    return ax.imshow(values, cmap=_colors(signed=signed), vmin=-limit if signed else 0, vmax=limit, interpolation="nearest")
 
 
 def axes_for(ax: "Axes | None") -> tuple["Figure", "Axes"]:
@@ -86,11 +86,11 @@ def shown_names(names: Sequence[str]) -> tuple[list[int], list[str]]:
     return places, [shortened(names[place]) for place in places]
 
 
-def _colours(*, signed: bool) -> Any:
-    """Blue over white to red, which the colour-blind tell apart too; only the red half where nothing is below zero."""
+def _colors(*, signed: bool) -> Any:
+    """Blue over white to red, which the color-blind tell apart too; only the red half where nothing is below zero."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
     both = colormaps["RdBu_r"]
-    colours = both if signed else ListedColormap(both(np.linspace(0.5, 1, 256)))
-    return colours.with_extremes(bad=_MISSING)
+    colors = both if signed else ListedColormap(both(np.linspace(0.5, 1, 256)))
+    return colors.with_extremes(bad=_MISSING)

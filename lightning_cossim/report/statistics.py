@@ -16,7 +16,7 @@ __all__ = ["NUM_NEIGHBORS", "TOP_SHARE", "Statistics"]
 TOP_SHARE: Final = 0.05
 """Of the pairs, those that `top_pair_auroc` looks for."""
 NUM_NEIGHBORS: Final = 5
-"""Neighbours of a label that `neighbor_jaccard` looks at."""
+"""Neighbors of a label that `neighbor_jaccard` looks at."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ class Statistics:
         for rung in ladder.similarities:
             compared[rung] = Comparison(TOWARDS_ALIKE[rung] * rungs[rung], overlap, pairs, compared.get("raw_cosine"))
         explained = {rung: comparison.explained for rung, comparison in compared.items()}
-        behaviour = explained[ladder.cosine]
+        behavior = explained[ladder.cosine]
         found = {f"explained_{rung}": statistic for rung, statistic in explained.items()}
         found |= {
             gap: mean_over_pairs((rungs[one] - rungs[other]).abs(), pairs, "both similarities")
             for gap, (one, other) in ladder.gaps.items()
         }
-        found["gap_behaviour"] = behaviour._replace(value=1 - behaviour.value)
+        found["gap_behavior"] = behavior._replace(value=1 - behavior.value)
         first, second = (half.masked_fill(overlap.isnan(), torch.nan) for half in halves)
         found["reliability"] = stepped_up_reliability(first, second, pairs)
         found["overlap_mean"] = mean_over_pairs(overlap, pairs, "an overlap")

@@ -177,7 +177,7 @@ def _sides(report: "GapReport", top: int) -> list[tuple[str, list["Pair"]]]:
     """A title and its pairs, for either side; for all where gaps are unknown."""
     if report.gap.isfinite().any():
         return [(title, report.pairs(side, top=top)) for side, title in _HEADINGS.items()]
-    why = report.undefined.get("gap_behaviour", "")
+    why = report.undefined.get("gap_behavior", "")
     by = "overlap" if report.rungs["overlap"].isfinite().any() else "cosine"
     return [(f"Pairs by {by}; what to expect of their cosine is unknown ({why})", report.pairs(top=top))]
 

@@ -143,7 +143,7 @@ def test_logits_that_changed_behind_the_head_leave_its_embeddings_out(trained: T
     assert report.num_skipped == 6
 
 
-def test_a_vocabulary_has_its_neighbours(tmp_path: Path) -> None:
+def test_a_vocabulary_has_its_neighbors(tmp_path: Path) -> None:
     """The pair whose rows are most alike of all is in the sample."""
     pl.seed_everything(0, verbose=False)
     model = LanguageToy(700)
@@ -189,8 +189,8 @@ def test_a_report_is_printed_and_written(trained: Trained, tmp_path: Path, capsy
     assert (step, one.names[3], one.num_inputs) == (96, "label 3", 256)
     found = EventAccumulator(str(out))
     found.Reload()
-    (value,) = found.Scalars("cossim_analysis/gap_behaviour")
-    assert value.value == pytest.approx(of_monitor.scalars["gap_behaviour"], abs=1e-4)
+    (value,) = found.Scalars("cossim_analysis/gap_behavior")
+    assert value.value == pytest.approx(of_monitor.scalars["gap_behavior"], abs=1e-4)
     assert [path.name for path in tmp_path.iterdir()] == ["report"], "nothing is left over"
 
 
@@ -225,7 +225,7 @@ def test_two_checkpoints_are_compared(trained: Trained, tmp_path: Path, capsys: 
     files = [str(folder / "last.ckpt"), str(tmp_path / "moved.pt")]
     assert main(["compare", *files, "--embeddings", *[str(folder / "embeddings.npy")] * 2]) == 0
     printed = capsys.readouterr().out
-    assert "gap_behaviour" in printed
+    assert "gap_behavior" in printed
     assert "The pairs that moved most" in printed
     before, after = (analyze(path, embeddings=seen["embeddings"]) for path in files)
     drift, pairs = compared(before, after, top=66)

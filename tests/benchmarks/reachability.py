@@ -1,6 +1,6 @@
 """How long reachability takes, and by what means: `python -m tests.benchmarks.reachability [--head FILE.npz]`.
 
-On an idle machine. Random heads of 10 000 labels, and 1 000 pairs of 50 257: half of them nearest neighbours, as flagged pairs
+On an idle machine. Random heads of 10 000 labels, and 1 000 pairs of 50 257: half of them nearest neighbors, as flagged pairs
 are, half of any two. A real head is a file with `W` (K, D) and, where it has them, `b` (K,) and `names` (K,): all its labels, and
 as many pairs. Every answer is proven again, in NumPy, by its witness or its certificate.
 """
@@ -44,7 +44,7 @@ def told(name: str, decide: Callable[[], Reachability], W: Tensor, b: Tensor | N
 
 
 def pairs_of(W: Tensor) -> Tensor:
-    """Half of them a label and its nearest neighbour by centered cosine, half any two."""
+    """Half of them a label and its nearest neighbor by centered cosine, half any two."""
     generator = torch.Generator().manual_seed(0)
     pairs = torch.randint(len(W), (2 * NUM_PAIRS, 2), generator=generator)
     pairs = pairs[pairs[:, 0] != pairs[:, 1]][:NUM_PAIRS]

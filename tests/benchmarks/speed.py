@@ -86,7 +86,7 @@ def update() -> None:
         print(f"  K = {num_labels}: {ratio:.2f} ({1e3 * own:.1f} ms, product {1e3 * bare:.1f} ms)", flush=True)
 
 
-# Neighbours
+# Neighbors
 
 
 def bare_blocks(rows: Tensor) -> None:
@@ -105,10 +105,10 @@ def memory_of_neighbors(num_labels: int, embedding_dim: int) -> float:
 
 
 def neighbors(real: Path | None = None) -> None:
-    print("Exact 10 nearest neighbours of all labels by centered cosine, against the bare product in the same blocks")
+    print("Exact 10 nearest neighbors of all labels by centered cosine, against the bare product in the same blocks")
     heads = {"random": random(50_257, 768)}
     if real is not None:
-        heads["of a speech recogniser"] = decoder_embeddings(real)
+        heads["of a speech recognizer"] = decoder_embeddings(real)
     for name, rows in heads.items():
         ratio, own, bare = in_turn(lambda: nearest_neighbors(rows, k=10), lambda: bare_blocks(rows), 3)  # noqa: B023
         print(f"  {len(rows)} x {rows.shape[1]} ({name}): {ratio:.2f} ({own:.1f} s, product {bare:.1f} s)", flush=True)
@@ -183,11 +183,11 @@ def vocabulary_report(num_labels: int, embedding_dim: int, num_inputs: int, fold
 
 
 def vocabulary(real: Path | None = None) -> None:
-    print("A window over a vocabulary, m = 64, and its report without the neighbours")
+    print("A window over a vocabulary, m = 64, and its report without the neighbors")
     print("  " + apart(vocabulary_report, 50_257, 768, 8192, None), flush=True)
     print("  " + apart(vocabulary_report, 262_144, 640, 8192, None), flush=True)
     if real is not None:
-        print("  of a speech recogniser, " + apart(vocabulary_report, 51_865, 512, 8192, real), flush=True)
+        print("  of a speech recognizer, " + apart(vocabulary_report, 51_865, 512, 8192, real), flush=True)
 
 
 # What one would do instead
@@ -369,12 +369,12 @@ def curves() -> None:
     for embedding_dim in sizes:
         rows = random(8192, embedding_dim)
         times.append(median_seconds(lambda: nearest_neighbors(rows), 3))  # noqa: B023
-    print(f"  neighbours of 8 192 labels, D = {slope(sizes, times)} (expected 1)")
+    print(f"  neighbors of 8 192 labels, D = {slope(sizes, times)} (expected 1)")
     sizes, times = [4096, 8192, 16_384, 32_768], []
     for num_labels in sizes:
         rows = random(num_labels, 256)
         times.append(median_seconds(lambda: nearest_neighbors(rows), 1))  # noqa: B023
-    print(f"  neighbours in 256 dimensions, K = {slope(sizes, times)} (expected 2)")
+    print(f"  neighbors in 256 dimensions, K = {slope(sizes, times)} (expected 2)")
 
 
 def main(parts: list[str], real: Path | None) -> None:

@@ -61,7 +61,7 @@ def heard() -> Iterator[list[str]]:
 
 @pytest.fixture
 def feed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Stage, Sequence[Value]], None]:
-    """Replaces what the head shows of a stage by a series of values of `gap_behaviour`."""
+    """Replaces what the head shows of a stage by a series of values of `gap_behavior`."""
 
     def replaced(stage: Stage, values: Sequence[Value]) -> None:
         real = HeadWatch.close
@@ -77,11 +77,11 @@ def feed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Stage, Sequence[Value]], 
 
 
 def report_with(value: Value) -> GapReport:
-    """A report with this `gap_behaviour`, or one that sees too little for a verdict."""
+    """A report with this `gap_behavior`, or one that sees too little for a verdict."""
     report = report_of(NUM_LABELS)
     if value == "no verdict":
-        return replace(report, num_inputs=0, scalars={**report.scalars, "gap_behaviour": 0.9})
-    return replace(report, scalars={**report.scalars, "gap_behaviour": value})
+        return replace(report, num_inputs=0, scalars={**report.scalars, "gap_behavior": 0.9})
+    return replace(report, scalars={**report.scalars, "gap_behavior": value})
 
 
 # A series that is given
@@ -112,13 +112,13 @@ def test_a_warning_comes_at_the_step_that_the_series_says(
         def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
             reports.append(monitor.last_report["train"])
 
-    alert = Alert("gap_behaviour", "train", above=0.6, patience=patience)
+    alert = Alert("gap_behavior", "train", above=0.6, patience=patience)
     monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=thresholds(alert, min_inputs=1), display=ALWAYS)
     with heard() as said:
         run, _ = fit(monitor, max_epochs=1, callbacks=[Recorder()])
     assert run.global_step == 6
     in_a_row = f", for {patience} reports in a row" if patience > 1 else ""
-    text = f"gap_behaviour is 0.7, above 0.6{in_a_row} (warn)"
+    text = f"gap_behavior is 0.7, above 0.6{in_a_row} (warn)"
     assert said == [f"alert of cossim_train at step {step}: {text}" for step in wanted]
     assert [report.step for report in reports if report.alerts] == wanted
     assert all(report.alerts in ((), (text,)) for report in reports)
@@ -130,10 +130,10 @@ def test_the_fit_ends_at_the_step_that_the_series_says(
 ) -> None:
     """With the third breach in a row, whose value counts; the step itself is whole."""
     feed("train", [0.7, NAN, 0.7, 0.5, 0.7, 0.7, "no verdict", 0.8, 0.7, 0.7, 0.7, 0.7])
-    alert = Alert("gap_behaviour", "train", above=0.6, patience=3, action=action)
+    alert = Alert("gap_behavior", "train", above=0.6, patience=3, action=action)
     logger = MemoryLogger()
     monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=thresholds(alert, min_inputs=1), name="aux", display=ALWAYS)
-    text = f"gap_behaviour is 0.8, above 0.6, for 3 reports in a row ({action})"
+    text = f"gap_behavior is 0.8, above 0.6, for 3 reports in a row ({action})"
     with heard() as said:
         if action == "stop":
             run, model = fit(monitor, logger=logger)
@@ -146,7 +146,7 @@ def test_the_fit_ends_at_the_step_that_the_series_says(
             assert str(caught.value) == f"alert of cossim_aux_train at step 7: {text}"
             assert isinstance(caught.value, LabelSimilarityError)
     assert said == [f"alert of cossim_aux_train at step 7: {text}"]
-    assert monitor.last_report["train"].step == max(logger.curve("cossim_aux_train/gap_behaviour")) == 7
+    assert monitor.last_report["train"].step == max(logger.curve("cossim_aux_train/gap_behavior")) == 7
     assert monitor.last_report["train"].alerts == (text,)
 
 
@@ -154,15 +154,15 @@ def test_several_alerts_act_together(feed: Callable[[Stage, Sequence[Value]], No
     """Each is told, and the first that raises does so once all are."""
     feed("val", [0.7, 0.7])
     alerts = [
-        Alert("gap_behaviour", above=0.6, patience=2, action="raise"),
-        Alert("gap_behaviour", above=0.5, patience=2, action="stop"),
-        Alert("gap_behaviour", above=0.4, patience=2),
-        Alert("gap_behaviour", above=0.3, patience=2, action="raise"),
+        Alert("gap_behavior", above=0.6, patience=2, action="raise"),
+        Alert("gap_behavior", above=0.5, patience=2, action="stop"),
+        Alert("gap_behavior", above=0.4, patience=2),
+        Alert("gap_behavior", above=0.3, patience=2, action="raise"),
     ]
     monitor = LabelSimilarityMonitor(thresholds=thresholds(*alerts))
     with heard() as said, pytest.raises(AlertRaised, match=re.escape("above 0.6, for 2")):
         fit(monitor, max_epochs=3)
-    texts = [f"gap_behaviour is 0.7, above {alert.above}, for 2 reports in a row ({alert.action})" for alert in alerts]
+    texts = [f"gap_behavior is 0.7, above {alert.above}, for 2 reports in a row ({alert.action})" for alert in alerts]
     assert said == [f"alert of cossim_val at step 11: {text}" for text in texts]
     assert monitor.last_report["val"].alerts == tuple(texts)
 
@@ -187,7 +187,7 @@ def falls(curve: dict[int, float], bound: float, patience: int, side: str) -> li
 
 
 @pytest.mark.parametrize("side", ["above", "below"])
-@pytest.mark.parametrize("scalar", ["gap_behaviour", "overlap_mean", "reliability", "share_lookalikes", "explained_raw_cosine"])
+@pytest.mark.parametrize("scalar", ["gap_behavior", "overlap_mean", "reliability", "share_lookalikes", "explained_raw_cosine"])
 @pytest.mark.parametrize("action", ["warn", "stop", "raise"])
 def test_an_alert_acts_where_the_curve_of_the_same_training_says(
     action: Literal["warn", "stop", "raise"], scalar: Scalar, side: str
@@ -229,10 +229,10 @@ def test_alerts_change_nothing_of_a_training() -> None:
 def test_an_alert_of_a_test_run_raises_there(feed: Callable[[Stage, Sequence[Value]], None]) -> None:
     """As a last check in CI; what is to stop a fit only warns."""
     feed("test", [0.7])
-    alerts = [Alert("gap_behaviour", "test", above=0.6, action=action) for action in ("stop", "raise")]
+    alerts = [Alert("gap_behavior", "test", above=0.6, action=action) for action in ("stop", "raise")]
     monitor = LabelSimilarityMonitor(thresholds=thresholds(*alerts))
     run = trainer(callbacks=[monitor])
-    text = "alert of cossim_test at step 0: gap_behaviour is 0.7, above 0.6 (raise)"
+    text = "alert of cossim_test at step 0: gap_behavior is 0.7, above 0.6 (raise)"
     with heard() as said, pytest.raises(AlertRaised, match=re.escape(text)):
         run.test(Toy(NUM_LABELS), loader(60, num_labels=NUM_LABELS), verbose=False)
     assert len(said) == 2
@@ -242,7 +242,7 @@ def test_an_alert_of_a_test_run_raises_there(feed: Callable[[Stage, Sequence[Val
 def test_runs_of_their_own_take_no_part_in_what_a_fit_counts(feed: Callable[[Stage, Sequence[Value]], None]) -> None:
     """A validation before the fit, as a baseline: it tells of its own breach, and the fit stops as it would without it."""
     feed("val", [0.7] * 9)
-    alerts = [Alert("gap_behaviour", above=0.6, patience=2, action="stop"), Alert("gap_behaviour", above=0.65)]
+    alerts = [Alert("gap_behavior", above=0.6, patience=2, action="stop"), Alert("gap_behavior", above=0.65)]
     monitor = LabelSimilarityMonitor(thresholds=thresholds(*alerts))
     run = trainer(callbacks=[monitor], max_epochs=5)
     model, validation = Toy(NUM_LABELS), loader(60, num_labels=NUM_LABELS)
@@ -251,7 +251,7 @@ def test_runs_of_their_own_take_no_part_in_what_a_fit_counts(feed: Callable[[Sta
         run.fit(model, loader(num_labels=NUM_LABELS), validation)
         run.validate(model, validation, verbose=False)
     assert run.global_step == 12
-    alone, patient = "gap_behaviour is 0.7, above 0.65 (warn)", "gap_behaviour is 0.7, above 0.6, for 2 reports in a row (stop)"
+    alone, patient = "gap_behavior is 0.7, above 0.65 (warn)", "gap_behavior is 0.7, above 0.6, for 2 reports in a row (stop)"
     wanted = [(0, alone), (5, alone), (11, patient), (12, alone)]
     assert said == [f"alert of cossim_val at step {step}: {text}" for step, text in wanted]
 
@@ -259,7 +259,7 @@ def test_runs_of_their_own_take_no_part_in_what_a_fit_counts(feed: Callable[[Sta
 def test_every_test_run_raises(feed: Callable[[Stage, Sequence[Value]], None]) -> None:
     """However often one monitor is used."""
     feed("test", [0.7] * 3)
-    monitor = LabelSimilarityMonitor(thresholds=thresholds(Alert("gap_behaviour", "test", above=0.6, action="raise")))
+    monitor = LabelSimilarityMonitor(thresholds=thresholds(Alert("gap_behavior", "test", above=0.6, action="raise")))
     for _ in range(3):
         with heard(), pytest.raises(AlertRaised):
             trainer(callbacks=[monitor]).test(Toy(NUM_LABELS), loader(60, num_labels=NUM_LABELS), verbose=False)
@@ -271,7 +271,7 @@ def test_a_fit_that_was_stopped_stops_again_after_a_resume(
 ) -> None:
     """As EarlyStopping would; what was only told is not told again while it lasts."""
     feed("val", [0.7] * 9)
-    alert = Alert("gap_behaviour", above=0.6, patience=2, action=action)
+    alert = Alert("gap_behavior", above=0.6, patience=2, action=action)
     save = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
     with heard():
         fit(LabelSimilarityMonitor(thresholds=thresholds(alert)), callbacks=[save], enable_checkpointing=True)
@@ -281,7 +281,7 @@ def test_a_fit_that_was_stopped_stops_again_after_a_resume(
     with heard() as said:
         run.fit(Toy(NUM_LABELS), *data, ckpt_path=str(tmp_path / "epoch=1.ckpt"))
     assert run.global_step == (18 if action == "stop" else 36)
-    text = "alert of cossim_val at step 17: gap_behaviour is 0.7, above 0.6, for 2 reports in a row (stop)"
+    text = "alert of cossim_val at step 17: gap_behavior is 0.7, above 0.6, for 2 reports in a row (stop)"
     assert said == ([text] if action == "stop" else [])
 
 
@@ -289,7 +289,7 @@ def test_counts_begin_anew_with_another_fit_and_go_on_after_a_resume(
     tmp_path: Path, feed: Callable[[Stage, Sequence[Value]], None]
 ) -> None:
     """Two breaches before a checkpoint and one after it are three in a row; before another fit they are not."""
-    alert = Alert("gap_behaviour", above=0.6, patience=3)
+    alert = Alert("gap_behavior", above=0.6, patience=3)
     feed("val", [0.7] * 8)
     save = ModelCheckpoint(tmp_path, save_top_k=-1, filename="{epoch}")
     monitor = LabelSimilarityMonitor(thresholds=thresholds(alert))
@@ -308,7 +308,7 @@ def test_counts_begin_anew_with_another_fit_and_go_on_after_a_resume(
             loader(60, num_labels=NUM_LABELS),
             ckpt_path=str(tmp_path / "epoch=1.ckpt"),
         )
-    assert said == ["alert of cossim_val at step 17: gap_behaviour is 0.7, above 0.6, for 3 reports in a row (warn)"]
+    assert said == ["alert of cossim_val at step 17: gap_behavior is 0.7, above 0.6, for 3 reports in a row (warn)"]
 
 
 # Where it can be seen
@@ -317,7 +317,7 @@ def test_counts_begin_anew_with_another_fit_and_go_on_after_a_resume(
 def test_an_alert_stands_among_the_texts_of_tensorboard(tmp_path: Path, feed: Callable[[Stage, Sequence[Value]], None]) -> None:
     """At its step, behind the logger's prefix as the curves are; a logger without texts is no error."""
     feed("train", [0.5, 0.7, 0.7, 0.5, 0.7, 0.5])
-    alert = Alert("gap_behaviour", "train", above=0.6, action="warn")
+    alert = Alert("gap_behavior", "train", above=0.6, action="warn")
     monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=thresholds(alert, min_inputs=1), display=ALWAYS)
     loggers = [TensorBoardLogger(tmp_path, name=None, version="", prefix="mine"), MemoryLogger()]
     with heard():
@@ -326,9 +326,9 @@ def test_an_alert_stands_among_the_texts_of_tensorboard(tmp_path: Path, feed: Ca
     events.Reload()
     (tag,) = (tag for tag in events.Tags()["tensors"] if "alerts" in tag)
     assert tag == "mine-cossim_train/alerts/text_summary"
-    assert "mine-cossim_train/gap_behaviour" in events.Tags()["scalars"]
+    assert "mine-cossim_train/gap_behavior" in events.Tags()["scalars"]
     texts = {event.step: event.tensor_proto.string_val[0].decode() for event in events.Tensors(tag)}
-    assert texts == dict.fromkeys([1, 4], r"* gap\_behaviour is 0.7, above 0.6 \(warn\)")
+    assert texts == dict.fromkeys([1, 4], r"* gap\_behavior is 0.7, above 0.6 \(warn\)")
 
 
 def test_a_logger_that_takes_no_more_texts_costs_them_only(feed: Callable[[Stage, Sequence[Value]], None]) -> None:
@@ -342,15 +342,15 @@ def test_a_logger_that_takes_no_more_texts_costs_them_only(feed: Callable[[Stage
         experiment = Writer()
 
     feed("train", [0.5, 0.7, 0.5, 0.7, 0.5, 0.5])
-    alert = Alert("gap_behaviour", "train", above=0.6)
+    alert = Alert("gap_behavior", "train", above=0.6)
     monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=thresholds(alert, min_inputs=1), display=ALWAYS)
     logger = Full()
     with heard() as said:
         fit(monitor, max_epochs=1, logger=logger)
     gone = "Full gets no more texts in this run, reports go on in `last_report`, after OSError: disk full"
-    texts = [f"alert of cossim_train at step {step}: gap_behaviour is 0.7, above 0.6 (warn)" for step in (1, 3)]
+    texts = [f"alert of cossim_train at step {step}: gap_behavior is 0.7, above 0.6 (warn)" for step in (1, 3)]
     assert said == [gone, *texts]
-    assert sorted(logger.curve("cossim_train/gap_behaviour")) == [0, 1, 2, 3, 4, 5]
+    assert sorted(logger.curve("cossim_train/gap_behavior")) == [0, 1, 2, 3, 4, 5]
 
 
 # What other callbacks watch
@@ -362,8 +362,8 @@ def test_early_stopping_and_checkpoints_act_at_the_epoch_that_the_series_says(
 ) -> None:
     """Also when the first two reports have no value, or no verdict: best in epoch 3, two worse ones, the end after epoch 5."""
     feed("val", [undefined, undefined, 0.7, 0.6, 0.65, 0.66, 0.1, 0.1])
-    stop = EarlyStopping("cossim_val/gap_behaviour", mode="min", patience=2)
-    save = ModelCheckpoint(tmp_path, monitor="cossim_val/gap_behaviour", mode="min", filename="{epoch}")
+    stop = EarlyStopping("cossim_val/gap_behavior", mode="min", patience=2)
+    save = ModelCheckpoint(tmp_path, monitor="cossim_val/gap_behavior", mode="min", filename="{epoch}")
     seen: list[dict[str, float]] = []
 
     class Watcher(pl.Callback):
@@ -377,7 +377,7 @@ def test_early_stopping_and_checkpoints_act_at_the_epoch_that_the_series_says(
     assert run.current_epoch == 6
     assert Path(save.best_model_path).name == "epoch=3.ckpt"
     before = 1.0 if undefined != "no verdict" else 0.9
-    assert [keys["cossim_val/gap_behaviour"] for keys in seen] == pytest.approx([before, before, 0.7, 0.6, 0.65, 0.66])
+    assert [keys["cossim_val/gap_behavior"] for keys in seen] == pytest.approx([before, before, 0.7, 0.6, 0.65, 0.66])
     assert all(set(keys) == {f"cossim_val/{name}" for name in scalars("softmax")} for keys in seen)
     assert not any(math.isnan(value) for keys in seen for value in keys.values())
 
@@ -388,7 +388,7 @@ def test_values_of_another_fit_are_not_watched(feed: Callable[[Stage, Sequence[V
     monitor = LabelSimilarityMonitor(thresholds=thresholds())
     fit(monitor)
     run, _ = fit(monitor)
-    assert run.callback_metrics["cossim_val/gap_behaviour"] == 1
+    assert run.callback_metrics["cossim_val/gap_behavior"] == 1
 
 
 def test_the_same_with_a_head_that_has_nothing_to_say_at_first(tmp_path: Path) -> None:
@@ -408,13 +408,13 @@ def test_the_same_with_a_head_that_has_nothing_to_say_at_first(tmp_path: Path) -
             return torch.optim.SGD(self.parameters(), lr=0.3)
 
     logger = MemoryLogger()
-    stop = EarlyStopping("cossim_val/gap_behaviour", mode="min", patience=2)
-    save = ModelCheckpoint(tmp_path, monitor="cossim_val/gap_behaviour", mode="min", filename="{epoch}")
+    stop = EarlyStopping("cossim_val/gap_behavior", mode="min", patience=2)
+    save = ModelCheckpoint(tmp_path, monitor="cossim_val/gap_behavior", mode="min", filename="{epoch}")
     run = trainer(callbacks=[LabelSimilarityMonitor(), stop, save], logger=logger, max_epochs=40, enable_checkpointing=True)
     pl.seed_everything(0, verbose=False)
     with pytest.warns(UserWarning, match="undefined: explained_raw_cosine"):
         run.fit(Late(NUM_LABELS), loader(num_labels=NUM_LABELS), loader(60, num_labels=NUM_LABELS, seed=2))
-    curve = logger.curve("cossim_val/gap_behaviour")
+    curve = logger.curve("cossim_val/gap_behavior")
     values = [curve.get(step, 1.0) for step in sorted(logger.curve("val_loss"))]
     assert [step for step in sorted(logger.curve("val_loss")) if step not in curve] == [5, 11]
     best, worse = math.inf, 0

@@ -312,7 +312,7 @@ def test_the_example_runs_and_what_it_saves_runs_again() -> None:
         assert "val at step 759: 600 inputs, 45 pairs of labels" in ran.stdout
         assert "Flagged: 1 stranger, 0 look-alikes" in ran.stdout
         assert re.search(r"^one +eight .* stranger$", ran.stdout, flags=re.MULTILINE)
-        alert = r"alert of cossim_val at step \d+: gap_behaviour is 0\.\d+, above 0\.6, for 3 reports in a row \(warn\)"
+        alert = r"alert of cossim_val at step \d+: gap_behavior is 0\.\d+, above 0\.6, for 3 reports in a row \(warn\)"
         assert len(re.findall(alert, ran.stderr)) >= 1
     assert Path("lightning_logs/cli/version_1").is_dir()
 
@@ -320,5 +320,5 @@ def test_the_example_runs_and_what_it_saves_runs_again() -> None:
 def test_the_thresholds_of_the_example_are_all_right(capsys: pytest.CaptureFixture[str]) -> None:
     """They are the defaults, with two alerts."""
     given = Thresholds.from_yaml(EXAMPLES / "thresholds.yaml")
-    assert [alert.scalar for alert in given.alerts] == ["gap_behaviour", "common_mode_ratio"]
+    assert [alert.scalar for alert in given.alerts] == ["gap_behavior", "common_mode_ratio"]
     assert given == Thresholds(alerts=given.alerts)

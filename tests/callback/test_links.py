@@ -1,4 +1,4 @@
-"""Soft-capped and cosine heads from end to end: trained, watched, analysed; which rungs there are, which not, and why.
+"""Soft-capped and cosine heads from end to end: trained, watched, analyzed; which rungs there are, which not, and why.
 
 Shapes: K labels, D embedding dimensions, N inputs.
 """
@@ -101,7 +101,7 @@ def test_every_number_is_that_of_the_formulas(fitted: Fitted) -> None:
     pair = np.triu_indices(K, 1)
     raw, correlation, overlap = (wanted[rung] for rung in ("raw_cosine", "logit_correlation", "overlap"))
     assert report.scalars["gap_geometry"] == pytest.approx(np.abs(raw - correlation)[pair].mean(), abs=1e-4)
-    assert report.scalars["gap_behaviour"] == pytest.approx(1 - reference.explained_overlap(raw, overlap), abs=1e-3)
+    assert report.scalars["gap_behavior"] == pytest.approx(1 - reference.explained_overlap(raw, overlap), abs=1e-3)
     if report.link == "cosine":  # what its name says
         log_odds = np.array([[np.var(z[:, i] - z[:, j]) for j in range(K)] for i in range(K)])
         np.testing.assert_allclose(report.matrix("log_odds_variance"), log_odds, rtol=1e-3, atol=1e-4)
@@ -130,7 +130,7 @@ def test_pages_and_tab_have_what_the_report_has(fitted: Fitted) -> None:
     tags = found.Tags()
     curves = {tag.removeprefix("cossim_val/") for tag in tags["scalars"] if tag.startswith("cossim_val/")}
     assert curves <= {*scalars(link)}
-    assert {"explained_raw_cosine", "gap_geometry", "gap_behaviour", "overlap_mean"} <= curves
+    assert {"explained_raw_cosine", "gap_geometry", "gap_behavior", "overlap_mean"} <= curves
     assert not any("centered" in tag for kind in ("scalars", "images", "tensors") for tag in tags[kind])
     page = found.Tensors("cossim_val_pairs/strangers_and_lookalikes/text_summary")[-1].tensor_proto.string_val[0].decode()
     assert f"No centered cosine, translation gap and common mode: {WHY[link]}{NOTE[link]}." in page
@@ -294,7 +294,7 @@ def test_a_cap_beside_another_one_in_the_configuration_is_told() -> None:
         assert told == ([] if cap == 2 else [f"LabelSimilarityMonitor: {text}"])
 
 
-# A scale that is learnt
+# A scale that is learned
 
 
 class Learning(Faces):
@@ -308,12 +308,12 @@ class Learning(Faces):
 @pytest.mark.parametrize(
     "labels", [LabelSelection(), LabelSelection(max_tracked=4, labels_per_input=5)], ids=["whole", "vocabulary"]
 )
-def test_a_learnt_scale_is_that_of_the_moment(labels: LabelSelection) -> None:
+def test_a_learned_scale_is_that_of_the_moment(labels: LabelSelection) -> None:
     pl.seed_everything(0, verbose=False)
     model, monitor = Learning(K), LabelSimilarityMonitor(link="cosine", labels=labels, thresholds=FEW)
     trainer(callbacks=[monitor], max_epochs=4).fit(model, loader(256, num_labels=K), loader(128, num_labels=K))
     scale = model.head.get_parameter("s").item()
-    assert abs(scale - 4) > 0.2, "it has learnt"
+    assert abs(scale - 4) > 0.2, "it has learned"
     W, f, z = (tensor.double().numpy() for tensor in validated(model.eval()))
     report = monitor.last_report["val"]
     np.testing.assert_allclose(report.matrix("overlap"), reference.bhattacharyya(reference.softmax(z)), atol=1e-5)

@@ -144,15 +144,15 @@ class TestTouchesNothing:
         assert ours(record) == [f"LabelSimilarityMonitor: {text}"]
         assert sorted(good.curve("cossim_val/overlap_mean")) == [5, 11]
         assert monitor.last_report["train"].step == 11
-        assert "cossim_val/gap_behaviour" in run.callback_metrics
+        assert "cossim_val/gap_behavior" in run.callback_metrics
 
     def test_keys_that_others_watch_stay_when_the_monitor_is_switched_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """EarlyStopping on a key of ours does not end the run for want of it."""
         monkeypatch.setattr(HeadWatch, "look", lambda *args: 1 / 0)
         with pytest.warns(UserWarning):
-            run = fit(Toy(), LabelSimilarityMonitor(), callbacks=[EarlyStopping("cossim_val/gap_behaviour", patience=9)])
+            run = fit(Toy(), LabelSimilarityMonitor(), callbacks=[EarlyStopping("cossim_val/gap_behavior", patience=9)])
         assert run.global_step == 12
-        assert run.callback_metrics["cossim_val/gap_behaviour"] == 1
+        assert run.callback_metrics["cossim_val/gap_behavior"] == 1
 
     def test_what_was_told_is_told_again_in_the_next_fit(self) -> None:
         monitor = LabelSimilarityMonitor()
@@ -198,7 +198,7 @@ class TestTouchesNothing:
         (hook,) = head._forward_hooks.values()
         assert (hook.__self__.armed, hook.__self__.call) == (False, None)
 
-    def test_weights_that_are_normalised_at_the_start_of_a_step_are_no_obstacle(self) -> None:
+    def test_weights_that_are_normalized_at_the_start_of_a_step_are_no_obstacle(self) -> None:
         """As prototypes often are: the weights are those of the call."""
 
         class Normalised(Toy):
@@ -256,7 +256,7 @@ class TestReports:
             np.testing.assert_allclose(report.matrix(rung).numpy(), matrix, rtol=1e-4, atol=1e-5, err_msg=rung)
         explained = reference.explained_overlap(wanted["centered_cosine"], wanted["overlap"])
         assert report.scalars["explained_centered_cosine"] == pytest.approx(explained, abs=1e-4)
-        assert report.scalars["gap_behaviour"] == pytest.approx(1 - explained, abs=1e-4)
+        assert report.scalars["gap_behavior"] == pytest.approx(1 - explained, abs=1e-4)
 
     def test_training_report_pools_its_window_under_the_weights_of_its_last_batch(self) -> None:
         """Four batches of 16 make 64 inputs; the cosines are those of the weights that the last of them ran with."""
@@ -341,7 +341,7 @@ class TestReports:
         assert "label " in str(monitor.last_report["val"])
 
     @pytest.mark.parametrize(("neighbors", "searches"), [("never", 0), ("fit_end", 1), ("validation", 2)])
-    def test_a_vocabulary_is_reported_on_and_its_neighbours_are_looked_for_when_that_is_wanted(
+    def test_a_vocabulary_is_reported_on_and_its_neighbors_are_looked_for_when_that_is_wanted(
         self, neighbors: Literal["never", "fit_end", "validation"], searches: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Curves come as for a few labels; the last report has the pairs whose rows are most alike, and is judged again."""
@@ -375,14 +375,14 @@ class TestReports:
         assert sorted(logger.curve("cossim_train/overlap_mean")) == [1, 3, 5, 7, 9, 11]
         assert len(logger.curve("cossim_val/overlap_mean")) == 2
 
-    def test_without_validation_neighbours_are_looked_for_among_what_training_showed(self) -> None:
+    def test_without_validation_neighbors_are_looked_for_among_what_training_showed(self) -> None:
         monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5), schedule=Schedule(2, 2), thresholds=FEW)
         run = trainer(callbacks=[monitor], limit_val_batches=0)
         run.fit(Toy(), loader())
         assert monitor.last_report.keys() == {"train"}
         assert monitor.last_report["train"].flags
 
-    def test_a_validation_by_itself_has_neighbours(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_validation_by_itself_has_neighbors(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(vocabulary_summary, "_NUM_PAIRS", 5)
         monkeypatch.setattr(vocabulary_summary, "_NUM_COMMON", 4)
         monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5))
@@ -394,7 +394,7 @@ class TestReports:
         monkeypatch.setattr(HeadWatch, "seconds_of_search", lambda self, stage: 42.4)
         with caplog.at_level(logging.INFO):
             fit(Toy(), LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5), thresholds=FEW))
-        text = 'looking for the nearest neighbours of 8 labels, about 42 s; `Schedule(neighbors="never")` leaves it out'
+        text = 'looking for the nearest neighbors of 8 labels, about 42 s; `Schedule(neighbors="never")` leaves it out'
         assert sum(text in message for message in caplog.messages) == 1
 
     def test_head_that_is_never_called_leaves_the_rungs_of_the_weights(self) -> None:
@@ -564,20 +564,20 @@ class TestScalars:
     def test_every_logger_gets_them_and_none_is_no_error(self, tmp_path: Path) -> None:
         first, second = MemoryLogger(), CSVLogger(tmp_path)
         fit(Toy(), LabelSimilarityMonitor(), logger=[first, second])
-        assert "cossim_val/gap_behaviour" in Path(second.log_dir, "metrics.csv").read_text(encoding="utf-8")
-        assert first.curve("cossim_val/gap_behaviour")
+        assert "cossim_val/gap_behavior" in Path(second.log_dir, "metrics.csv").read_text(encoding="utf-8")
+        assert first.curve("cossim_val/gap_behavior")
         fit(Toy(), LabelSimilarityMonitor(), logger=False)
         fit(Toy(), LabelSimilarityMonitor(), fast_dev_run=True)
 
     def test_name_goes_into_the_tags(self) -> None:
         logger = MemoryLogger()
         fit(Toy(), LabelSimilarityMonitor(name="aux"), logger=logger)
-        assert logger.curve("cossim_aux_val/gap_behaviour")
+        assert logger.curve("cossim_aux_val/gap_behavior")
 
     def test_other_callbacks_can_watch_validation_scalars(self, tmp_path: Path) -> None:
         """EarlyStopping and ModelCheckpoint act on a key of ours, from the first validation on."""
         stop = EarlyStopping("cossim_val/overlap_mean", mode="max", patience=1)
-        save = ModelCheckpoint(tmp_path, monitor="cossim_val/gap_behaviour")
+        save = ModelCheckpoint(tmp_path, monitor="cossim_val/gap_behavior")
         logger = MemoryLogger()
         run = fit(
             Toy(), LabelSimilarityMonitor(), callbacks=[stop, save], logger=logger, max_epochs=30, enable_checkpointing=True
@@ -585,7 +585,7 @@ class TestScalars:
         curve = list(logger.curve("cossim_val/overlap_mean").values())
         falls = next(i for i, (before, after) in enumerate(pairwise(curve), 1) if after <= before)
         assert run.current_epoch == falls + 1
-        best = min(logger.curve("cossim_val/gap_behaviour").values())
+        best = min(logger.curve("cossim_val/gap_behavior").values())
         assert save.best_model_score is not None
         assert save.best_model_score.item() == pytest.approx(best)
 
@@ -593,22 +593,22 @@ class TestScalars:
         """Four labels have six pairs, too few: no curve, said once, and a key that EarlyStopping survives."""
         logger = MemoryLogger()
         monitor = LabelSimilarityMonitor()
-        run = trainer(callbacks=[monitor, EarlyStopping("cossim_val/gap_behaviour", patience=9)], logger=logger)
+        run = trainer(callbacks=[monitor, EarlyStopping("cossim_val/gap_behavior", patience=9)], logger=logger)
         with pytest.warns(UserWarning) as record:
             run.fit(Toy(4), loader(num_labels=4), loader(60, num_labels=4))
         text = (
             "LabelSimilarityMonitor: cossim_val: undefined: explained_raw_cosine, explained_centered_cosine, "
-            "explained_logit_correlation, explained_log_odds_variance, gap_behaviour, reliability (6 pairs of labels, at least "
+            "explained_logit_correlation, explained_log_odds_variance, gap_behavior, reliability (6 pairs of labels, at least "
             "10 are needed). Loggers get nothing; callbacks that watch them see the last value, or 1 for gaps and 0 for others."
         )
         assert ours(record) == [text]
-        assert not logger.curve("cossim_val/gap_behaviour")
+        assert not logger.curve("cossim_val/gap_behavior")
         watched = {key.removeprefix("cossim_val/"): value for key, value in run.callback_metrics.items() if "cossim" in key}
         assert set(watched) == set(SCALARS)
-        assert watched["gap_behaviour"] == 1
+        assert watched["gap_behavior"] == 1
         assert watched["explained_raw_cosine"] == 0
         assert all(torch.isfinite(value) for value in watched.values())
-        assert "gap_behaviour" in GAPS
+        assert "gap_behavior" in GAPS
 
 
 class TestSetup:
@@ -796,5 +796,5 @@ class TestState:
         other = LabelSimilarityMonitor()
         other.load_state_dict(state)
         for one in (monitor, other):
-            one._reporter._publisher.watched["cossim_val"]["gap_behaviour"] = 7.0
+            one._reporter._publisher.watched["cossim_val"]["gap_behavior"] = 7.0
         assert state == before

@@ -213,12 +213,12 @@ def fitted(rank: int = 0, num_processes: int = 1, *, watch: bool = True) -> dict
 
 
 SERIES = [0.5, 0.7, 0.7, 0.5, 0.7, 0.7, 0.7, 0.7]
-"""What the first process sees of `gap_behaviour`, batch by batch; the others see something else."""
+"""What the first process sees of `gap_behavior`, batch by batch; the others see something else."""
 
 
 def alerted(action: Literal["stop", "raise"], rank: int = 0, num_processes: int = 1) -> dict[str, Any]:
     """How a fit ends whose alert acts at the third breach in a row, in processes that do not see the same."""
-    alert = Alert("gap_behaviour", "train", above=0.6, patience=3, action=action)
+    alert = Alert("gap_behavior", "train", above=0.6, patience=3, action=action)
     thresholds = Thresholds(min_inputs=0, min_reliability=0, alerts=[alert])
     monitor = LabelSimilarityMonitor(
         schedule=Schedule(train_every_n_steps=1, train_batches=1), thresholds=thresholds, display=ALWAYS
@@ -229,7 +229,7 @@ def alerted(action: Literal["stop", "raise"], rank: int = 0, num_processes: int 
         real(self, stage, processes)
         report = report_of()
         value = next(seen) if stage == "train" else 0.1 + rank
-        return replace(report, scalars={**report.scalars, "gap_behaviour": value})
+        return replace(report, scalars={**report.scalars, "gap_behavior": value})
 
     run = trainer(
         callbacks=[monitor],
@@ -270,7 +270,7 @@ OF_VOCABULARIES: Final[dict[str, tuple[Any, str, int]]] = {
     "sums of a vocabulary": (VocabularyWindow, "_block_sums", 1),
     "memory for a vocabulary": (Processes, "_copies", 0),
     "the report on a vocabulary": (VocabularySummary, "report", 1),
-    "neighbours": (VocabularySummary, "nearest", 0),
+    "neighbors": (VocabularySummary, "nearest", 0),
     "how long that will take": (HeadWatch, "seconds_of_search", 0),
     "a summary that is put away": (VocabularySummary, "at_rest", 0),
 }
@@ -547,14 +547,14 @@ def test_processes_that_see_different_things_end_together(processes: list[dict[s
     What other callbacks watch is the first one's, too, to the last digit.
     """
     (wanted, *others) = (process[action] for process in processes)
-    text = f"gap_behaviour is 0.7, above 0.6, for 3 reports in a row ({action})"
+    text = f"gap_behavior is 0.7, above 0.6, for 3 reports in a row ({action})"
     said = f"alert of cossim_train at step 6: {text}"
     assert wanted["told"] == [f"LabelSimilarityMonitor: {said}"]
     assert wanted["reports"]["train"][:2] == (6, (text,))
     assert wanted["global_step"] == 7
     assert wanted["error"] == (said if action == "raise" else "")
     if action == "stop":  # Lightning clears them with every epoch, and an error comes before the next validation
-        assert wanted["metrics"]["cossim_val/gap_behaviour"] == pytest.approx(0.1)
+        assert wanted["metrics"]["cossim_val/gap_behavior"] == pytest.approx(0.1)
     for found in others:
         assert found["told"] == []
         assert found == {**wanted, "told": []}
@@ -571,7 +571,7 @@ def test_a_fault_in_one_process_ends_the_monitor_in_all(processes: list[dict[str
         assert all(torch.equal(one, other) for one, other in zip(found["weights"], unwatched["weights"], strict=True))
         assert [told for told in found["told"] if "switched off" in told] == ([text] if rank == 0 else [])
         assert found["hooks"] == 0
-        assert "cossim_val/gap_behaviour" in found["keys"]
+        assert "cossim_val/gap_behavior" in found["keys"]
 
 
 def test_processes_that_lightning_starts_bring_the_scalars_back() -> None:

@@ -43,11 +43,9 @@ class Slip:
 
 
 SLIPS = [
+    Slip("an unknown key", "color: 1", f"unknown key `color`. {KNOWN}", python=False, parser=("color", "does not accept option")),
     Slip(
-        "an unknown key", "colour: 1", f"unknown key `colour`. {KNOWN}", python=False, parser=("colour", "does not accept option")
-    ),
-    Slip(
-        "a misspelt key",
+        "a misspelled key",
         "strangr: 0.2",
         "unknown key `strangr`. Did you mean `stranger`?",
         python=False,
@@ -95,8 +93,8 @@ SLIPS = [
     ),
     Slip(
         "no list of alerts",
-        "alerts: gap_behaviour",
-        "Expected `alerts` to be a list of alerts, got 'gap_behaviour'.",
+        "alerts: gap_behavior",
+        "Expected `alerts` to be a list of alerts, got 'gap_behavior'.",
         python=False,
         parser=("alerts", "Sequence"),
     ),
@@ -124,8 +122,8 @@ SLIPS = [
     Slip(
         "an unknown scalar",
         "alerts: [{scalar: gap_behavior, above: 1}]",
-        f"Expected `scalar` to be one of {SCALARS}, got 'gap_behavior'. Did you mean `gap_behaviour`?",
-        parser=("scalar", "'gap_behaviour'"),
+        f"Expected `scalar` to be one of {SCALARS}, got 'gap_behavior'. Did you mean `gap_behavior`?",
+        parser=("scalar", "'gap_behavior'"),
     ),
     Slip(
         "an unknown action",

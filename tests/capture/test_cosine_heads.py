@@ -170,7 +170,7 @@ def test_an_output_of_another_size_is_told() -> None:
 
 
 @pytest.mark.parametrize("scale", [0.0, -3.0, math.nan])
-def test_a_learnt_scale_may_be_anything(scale: float) -> None:
+def test_a_learned_scale_may_be_anything(scale: float) -> None:
     """Logits are those of the model; what cosines alone tell stays as it is."""
     module = attributed(ArcFace(8, 5, s=1.0), s=nn.Parameter(torch.tensor(scale)))
     head = Head("head", module.eval(), "its path", Response("cosine", None, 1.0), scale_name="s")

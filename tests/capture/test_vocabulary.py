@@ -241,7 +241,7 @@ def test_a_window_that_saw_nothing_reports_on_the_weights() -> None:
     assert report.num_inputs == 0
     torch.testing.assert_close(report.matrix("raw_cosine"), whole_report(head, [seen_of(head, inputs_of())]).matrix("raw_cosine"))
     assert report.rungs["overlap"].isnan().all()
-    assert report.undefined["gap_behaviour"] == "no inputs"
+    assert report.undefined["gap_behavior"] == "no inputs"
 
 
 def test_an_observation_without_logits_adds_nothing_but_the_weights() -> None:
@@ -382,7 +382,7 @@ def test_the_pairs_that_overlap_most_are_in_the_sample() -> None:
 
 @pytest.mark.usefixtures("small_strata")
 @pytest.mark.parametrize("link", ["softmax", "sigmoid"])
-def test_with_neighbours_the_pairs_whose_rows_are_most_alike_are_in_the_sample(link: str) -> None:
+def test_with_neighbors_the_pairs_whose_rows_are_most_alike_are_in_the_sample(link: str) -> None:
     head = head_of(MANY)
     summary = summary_of(head, [seen_of(head, inputs_of(500))], {"link": link}, ignore=[7])
     shares: list[float] = []

@@ -88,7 +88,7 @@ class Capped(nn.Module):
 
 
 class Faces(nn.Module):
-    """A network with such a head, as recognisers of faces have it."""
+    """A network with such a head, as recognizers of faces have it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -263,13 +263,13 @@ HEADS: Final[list[Cell]] = [
         module=WithMargins,
     ),
     Cell(
-        'a linear layer normalised by hand, with `link="cosine"` and `embeddings_from=`',
+        'a linear layer normalized by hand, with `link="cosine"` and `embeddings_from=`',
         NormalizedByHand,
         outcome="every rung but the centered",
         settings={"link": "cosine", "link_scale": 8.0, "head": "model.fc", "embeddings_from": "model.body"},
     ),
-    Cell("quantised by torch", packed, outcome="refused", says="its weight is quantised (Linear). Leave the head out"),
-    Cell("quantised into bytes", lambda: mlp(Bytes()), outcome="refused", says="its weight is quantised (torch.uint8)."),
+    Cell("quantized by torch", packed, outcome="refused", says="its weight is quantized (Linear). Leave the head out"),
+    Cell("quantized into bytes", lambda: mlp(Bytes()), outcome="refused", says="its weight is quantized (torch.uint8)."),
 ]
 
 
@@ -449,5 +449,5 @@ THIRD_PARTY: Final[list[Cell]] = [
     Cell("LoRA on the head, with a bias of its own", adapted_mlp),
     Cell("DoRA on the head", dora, **HF),
     Cell("LoRA, the head in `modules_to_save`", saved, **HF),
-    Cell("quantised by torchao", torchao_net, outcome="refused", says="its weight is quantised"),
+    Cell("quantized by torchao", torchao_net, outcome="refused", says="its weight is quantized"),
 ]

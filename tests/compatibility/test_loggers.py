@@ -15,7 +15,7 @@ from lightning_cossim.loggers.tags import scalars
 from tests.compatibility.cells import EVERY_BATCH
 from tests.toys import ALWAYS, FEW, Toy, loader, trainer
 
-KEY = "cossim_val/gap_behaviour"
+KEY = "cossim_val/gap_behavior"
 
 
 def fit(logger: Any) -> LabelSimilarityMonitor:
@@ -30,7 +30,7 @@ def fit(logger: Any) -> LabelSimilarityMonitor:
 
 
 def last(monitor: LabelSimilarityMonitor) -> float:
-    return monitor.last_report["val"].scalars["gap_behaviour"]
+    return monitor.last_report["val"].scalars["gap_behavior"]
 
 
 def events(folder: Path) -> EventAccumulator:

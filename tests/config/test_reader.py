@@ -14,7 +14,7 @@ min_mass: .5
 min_inputs: 1000
 min_reliability: 1
 alerts:
-  - {scalar: gap_behaviour, stage: val, above: 6e-1, patience: 3, action: stop}
+  - {scalar: gap_behavior, stage: val, above: 6e-1, patience: 3, action: stop}
   - scalar: reliability
     stage: train
     below: -1
@@ -24,7 +24,7 @@ KNOWN = "Known are stranger, lookalike, min_mass, min_inputs, min_reliability, a
 KEYS = "keys of thresholds (stranger, lookalike, min_mass, min_inputs, min_reliability, alerts)"
 SCALARS = (
     "explained_raw_cosine, explained_centered_cosine, explained_logit_correlation, explained_log_odds_variance, gap_translation, "
-    "gap_geometry, gap_behaviour, reliability, share_lookalikes, share_strangers, overlap_mean, common_mode_ratio"
+    "gap_geometry, gap_behavior, reliability, share_lookalikes, share_strangers, overlap_mean, common_mode_ratio"
 )
 
 
@@ -48,7 +48,7 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
         min_inputs=1000,
         min_reliability=1,
         alerts=[
-            Alert("gap_behaviour", "val", above=0.6, patience=3, action="stop"),
+            Alert("gap_behavior", "val", above=0.6, patience=3, action="stop"),
             Alert("reliability", "train", below=-1),
         ],
     )
@@ -64,7 +64,7 @@ def test_what_is_not_there_has_its_default(tmp_path: Path) -> None:
     ("text", "wanted"),
     [
         ("min_mass: 0\nstrangr: 1\n", "t.yaml:2: unknown key `strangr`. Did you mean `stranger`?"),
-        ("colour: 1\n", f"t.yaml:1: unknown key `colour`. {KNOWN}"),
+        ("color: 1\n", f"t.yaml:1: unknown key `color`. {KNOWN}"),
         ("stranger: 0.1\nmin_mass: 0\nstranger: 0.2\n", "t.yaml:3: key `stranger` stands twice, first in line 1. Remove one."),
         ("stranger: high\n", "t.yaml:1: Expected `stranger` to be a number from 0 to 1, got 'high'."),
         ("stranger: '0.1'\n", "t.yaml:1: Expected `stranger` to be a number from 0 to 1, got '0.1'."),
@@ -84,12 +84,12 @@ def test_what_is_not_there_has_its_default(tmp_path: Path) -> None:
         ("stranger: 0.1\n\tmin_mass: 0\n", "t.yaml:2: expected YAML, got found character '\\t' that cannot start any token."),
         ("stranger: [0.1\n", "t.yaml:2: expected YAML, got expected ',' or ']', but got '<stream end>'."),
         ("stranger: !!python/none 1\n", "t.yaml:1: expected plain YAML, got could not determine a constructor for the tag"),
-        ("alerts: gap_behaviour\n", "t.yaml:1: Expected `alerts` to be a list of alerts, got 'gap_behaviour'."),
-        ("alerts: [gap_behaviour]\n", "t.yaml:1: expected keys of alert (scalar, stage, above, below, patience, action), got "),
+        ("alerts: gap_behavior\n", "t.yaml:1: Expected `alerts` to be a list of alerts, got 'gap_behavior'."),
+        ("alerts: [gap_behavior]\n", "t.yaml:1: expected keys of alert (scalar, stage, above, below, patience, action), got "),
         ("alerts:\n  - {above: 1}\n", "t.yaml:2: expected `scalar`, got alert without it."),
         (
             "alerts:\n  - {scalar: gap_behavior, above: 1}\n",
-            f"t.yaml:2: Expected `scalar` to be one of {SCALARS}, got 'gap_behavior'. Did you mean `gap_behaviour`?",
+            f"t.yaml:2: Expected `scalar` to be one of {SCALARS}, got 'gap_behavior'. Did you mean `gap_behavior`?",
         ),
         (
             "alerts:\n  - scalar: reliability\n    below: 0.5\n    action: halt\n",

@@ -109,7 +109,7 @@ def test_expected_overlap_rises_with_similarity_and_its_gaps_sum_to_zero(given_p
 
 
 def test_one_stranger_and_one_look_alike_keep_their_gaps() -> None:
-    """A pair far above its neighbours in similarity has a positive gap, one far below a negative one, the rest hardly any."""
+    """A pair far above its neighbors in similarity has a positive gap, one far below a negative one, the rest hardly any."""
     s = np.linspace(-0.9, 0.9, 45)
     o = np.linspace(0.0, 0.4, 45)
     o[10], o[35] = 0.9, 0.01
@@ -159,7 +159,7 @@ def test_a_monotone_step_is_explained_wholly_too() -> None:
 
 
 def test_levels_of_the_fit_that_are_equal_count_once() -> None:
-    """Neighbouring blocks with one mean are one level: here 0, 1/2 and 1, so m = 3 of n = 15."""
+    """Neighboring blocks with one mean are one level: here 0, 1/2 and 1, so m = 3 of n = 15."""
     s = np.arange(15) / 16
     o = np.repeat([0.0, 0.25, 0.75, 0.25, 0.75, 1.0], [4, 2, 2, 2, 2, 3])
     o[4:12] = [0.75, 0.25, 0.75, 0.25, 0.5, 0.5, 0.75, 0.25]

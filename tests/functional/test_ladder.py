@@ -111,7 +111,7 @@ def test_rungs_are_float32_unless_the_head_is_float64(dtype: torch.dtype) -> Non
         np.testing.assert_allclose(rungs[name], wanted, rtol=0, atol=1e-6 * np.abs(wanted).max(), err_msg=name)
 
 
-def test_near_initialisation_log_odds_variance_explains_the_overlap() -> None:
+def test_near_initialization_log_odds_variance_explains_the_overlap() -> None:
     """THEORY §3: BC is about exp(-V/8) for small logits of Gaussian embeddings."""
     W, f = generic(6, 4) * 0.1, generic(20_000, 4, seed=1)
     overlap = probability_overlap((f @ W.T).softmax(dim=1))

@@ -1,4 +1,4 @@
-"""Nearest neighbours: those that the whole matrix of cosines has, found without it."""
+"""Nearest neighbors: those that the whole matrix of cosines has, found without it."""
 
 from itertools import pairwise
 
@@ -114,6 +114,6 @@ def test_a_search_that_is_short_is_not_estimated(monkeypatch: pytest.MonkeyPatch
     assert 0 < seconds_of_search(generic(50)) < 60
 
 
-def test_there_is_at_least_one_neighbour() -> None:
+def test_there_is_at_least_one_neighbor() -> None:
     with pytest.raises(InputError, match="Expected `k` to be at least 1, got 0"):
         nearest_neighbors(generic(4), k=0)

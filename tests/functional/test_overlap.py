@@ -90,7 +90,7 @@ def test_it_brackets_the_overlap_coefficient(head: Head) -> None:
     assert (1 - np.sqrt(1 - bc**2) <= ovl + 1e-7).all()
 
 
-def test_every_profile_is_normalised_by_its_own_mass() -> None:
+def test_every_profile_is_normalized_by_its_own_mass() -> None:
     """A label a thousand times rarer, with the same profile, overlaps fully; one that shares no input, not at all."""
     common = torch.tensor([0.5, 0.25, 0.0])
     probs = torch.stack([common, common / 1000, torch.tensor([0.0, 0.0, 1.0])], dim=1)

@@ -73,10 +73,10 @@ def test_the_share_explained_counts_pairs_by_what_they_stand_for() -> None:
     assert comparison.explained.value.item() == pytest.approx(1 - unexplained * 59 / (60 - levels), abs=1e-9)
 
 
-def test_a_sample_does_not_tell_neighbours() -> None:
+def test_a_sample_does_not_tell_neighbors() -> None:
     value, why, _ = Comparison(generic(60), generic(60, seed=1), sample()).neighbor_jaccard(1)
     assert value.isnan()
-    assert why == "a sample of the pairs does not tell a label's neighbours"
+    assert why == "a sample of the pairs does not tell a label's neighbors"
 
 
 def test_standard_errors_are_the_spread_over_samples() -> None:

@@ -78,7 +78,7 @@ def top_pairs() -> Any:
 
 
 def shared_neighbors() -> float:
-    """Of five nearest each, by similarity and by overlap; nobody is a neighbour of itself."""
+    """Of five nearest each, by similarity and by overlap; nobody is a neighbor of itself."""
     sets = []
     for similarity in (ONE.s, ONE.o):
         distance = np.clip(1 - similarity, 0, None)

@@ -1,4 +1,4 @@
-"""Agreement where it matters most: the pairs that overlap most, and every label's nearest neighbours; and how reliable it is."""
+"""Agreement where it matters most: the pairs that overlap most, and every label's nearest neighbors; and how reliable it is."""
 
 import math
 import re
@@ -77,20 +77,20 @@ class TestTopPairAuroc:
 
 class TestNeighborJaccard:
     @given(rng=seeds, levels=st.sampled_from([None, 3, 30]), k=st.sampled_from([1, 3, 5]))
-    def test_is_the_overlap_of_two_neighbourhoods(self, rng: np.random.Generator, levels: int | None, k: int) -> None:
+    def test_is_the_overlap_of_two_neighborhoods(self, rng: np.random.Generator, levels: int | None, k: int) -> None:
         s, o = symmetric(22, rng, levels), symmetric(22, rng, levels)
         value = neighbor_jaccard(s, o, k=k).item()
         assert value == pytest.approx(reference.neighbor_jaccard(s.numpy(), o.numpy(), k), abs=1e-12)
 
     @pytest.mark.parametrize("k", [2, 5])
-    def test_neighbours_at_random_agree_by_chance(self, k: int) -> None:
+    def test_neighbors_at_random_agree_by_chance(self, k: int) -> None:
         """Up to the curvature of E / (2k - E), the chance level is what random matrices give."""
         rng = np.random.default_rng(0)
         values = [neighbor_jaccard(symmetric(40, rng), symmetric(40, rng), k=k).item() for _ in range(60)]
         assert np.mean(values) == pytest.approx(neighbor_jaccard_chance(40, k=k), abs=0.02)
 
     def test_ties_share_the_seats(self) -> None:
-        """A similarity that knows one neighbour of five: the other four seats go to all others alike."""
+        """A similarity that knows one neighbor of five: the other four seats go to all others alike."""
         o = torch.zeros(21, 21, dtype=torch.float64)
         s = torch.zeros(21, 21, dtype=torch.float64)
         for i in range(21):
@@ -104,11 +104,11 @@ class TestNeighborJaccard:
         assert value == pytest.approx(wanted, abs=1e-12)
 
     @pytest.mark.parametrize(("num_labels", "defined"), [(20, False), (21, True)])
-    def test_needs_four_times_as_many_labels_as_neighbours(self, num_labels: int, defined: bool) -> None:
+    def test_needs_four_times_as_many_labels_as_neighbors(self, num_labels: int, defined: bool) -> None:
         rng = np.random.default_rng(0)
         assert neighbor_jaccard(symmetric(num_labels, rng), symmetric(num_labels, rng)).isfinite().item() is defined
 
-    def test_labels_without_neighbours_do_not_count(self) -> None:
+    def test_labels_without_neighbors_do_not_count(self) -> None:
         """A label whose pairs are all unknown leaves the value of the others as it is."""
         rng = np.random.default_rng(0)
         s, o = symmetric(25, rng), symmetric(25, rng)
@@ -117,7 +117,7 @@ class TestNeighborJaccard:
         assert neighbor_jaccard(s, o).item() == part.item()
 
     def test_k_out_of_range(self) -> None:
-        text = "Expected `k` to be at least 1, got 0. It counts the neighbours of a label."
+        text = "Expected `k` to be at least 1, got 0. It counts the neighbors of a label."
         with pytest.raises(InputError, match=re.escape(text)):
             neighbor_jaccard(torch.eye(3), torch.eye(3), k=0)
 

@@ -57,7 +57,7 @@ def of(num_labels: int = 12, names: Sequence[str] | None = None) -> GapReport:
 
 
 def test_heatmaps_are_of_the_cosine_the_overlap_and_the_gap() -> None:
-    """350 pixels wide, at most as high, in colour."""
+    """350 pixels wide, at most as high, in color."""
     drawn = dict(heatmaps(of(), range(12)))
     assert sorted(drawn) == HEATMAPS
     for pixels in (*drawn.values(), scatter(of(), OPEN)):
@@ -155,10 +155,10 @@ def test_of_very_many_labels_the_most_probable_are_drawn() -> None:
     ("shown", "of_all", "compared", "note"),
     [
         (20, 20, 20, ""),
-        (20, 20, 19, "grey: not compared"),
+        (20, 20, 19, "gray: not compared"),
         (21, 21, 21, "21 labels, 1 in 2 named"),
         (100, 256, 100, "100 of 256 labels, 1 in 5 named"),
-        (100, 256, 90, "100 of 256 labels, 1 in 5 named, grey: not compared"),
+        (100, 256, 90, "100 of 256 labels, 1 in 5 named, gray: not compared"),
     ],
 )
 def test_a_heatmap_says_what_it_leaves_out(shown: int, of_all: int, compared: int, note: str) -> None:
@@ -224,7 +224,7 @@ def test_tensorboard_gets_every_page_after_every_validation(tmp_path: Path, name
     wanted = {f"{group}_heatmap/{what}" for what in HEATMAPS} | {f"{group}_histogram/{what}" for what in HEATMAPS}
     wanted |= {f"{group}_scatter/centered_cosine", f"{group}_pairs/strangers_and_lookalikes"}
     assert steps(events) == {tag: [5, 11] for tag in wanted}
-    assert f"{group}/gap_behaviour" in events.Tags()["scalars"]
+    assert f"{group}/gap_behavior" in events.Tags()["scalars"]
     picture = events.Images(f"{group}_heatmap/gap")[0]
     assert Image.open(io.BytesIO(picture.encoded_image_string)).size == (picture.width, picture.height)
 
@@ -309,7 +309,7 @@ def test_other_loggers_get_what_they_can_take(tmp_path: Path) -> None:
     assert [row[:2] for row in rows[:12]] == [
         [pair.label, pair.other] for pair in monitor.last_report["val"].pairs("strangers", top=12)
     ]
-    assert "cossim_val/gap_behaviour" in Path(plain.log_dir, "metrics.csv").read_text(encoding="utf-8")
+    assert "cossim_val/gap_behavior" in Path(plain.log_dir, "metrics.csv").read_text(encoding="utf-8")
 
 
 def test_nothing_is_drawn_for_loggers_that_cannot_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,7 +394,7 @@ def test_pictures_come_when_they_fit_into_their_share_and_at_the_end(
     events = events_of(tmp_path)
     epochs = [6 * epoch + 5 for epoch in drawn]
     assert steps(events)["cossim_val_heatmap/gap"] == steps(events)["cossim_val_pairs/strangers_and_lookalikes"] == epochs
-    assert [event.step for event in events.Scalars("cossim_val/gap_behaviour")] == [6 * epoch + 5 for epoch in range(8)]
+    assert [event.step for event in events.Scalars("cossim_val/gap_behavior")] == [6 * epoch + 5 for epoch in range(8)]
 
 
 @pytest.mark.parametrize(
@@ -545,10 +545,10 @@ def test_each_loader_has_reports_of_its_own_where_that_is_wanted(tmp_path: Path)
     }
     found = steps(events_of(tmp_path))
     for end in ends:
-        assert sorted(curves.curve(f"cossim_val/gap_behaviour{end}")) == [5, 11]
-        assert f"cossim_val/gap_behaviour{end}" in run.callback_metrics
+        assert sorted(curves.curve(f"cossim_val/gap_behavior{end}")) == [5, 11]
+        assert f"cossim_val/gap_behavior{end}" in run.callback_metrics
         assert found[f"cossim_val_heatmap/gap{end}"] == found[f"cossim_val_pairs/strangers_and_lookalikes{end}"] == [5, 11]
-    assert not curves.curve("cossim_val/gap_behaviour")
+    assert not curves.curve("cossim_val/gap_behavior")
     assert "data loader 1, at step 11: 40 inputs" in str(monitor.last_report["val/dataloader_idx_1"])
     whole = ours()
     several(whole, MemoryLogger())
@@ -587,7 +587,7 @@ def test_every_loader_s_keys_stay_when_the_monitor_is_switched_off(monkeypatch: 
     with pytest.warns(UserWarning, match="switched off"):
         run = several(ours(display=PER_LOADER), MemoryLogger())
     for end in ("/dataloader_idx_0", "/dataloader_idx_1"):
-        assert run.callback_metrics[f"cossim_val/gap_behaviour{end}"] == 1
+        assert run.callback_metrics[f"cossim_val/gap_behavior{end}"] == 1
 
 
 # The projector

@@ -23,7 +23,7 @@ class Notebook:
 def test_every_logger_gets_the_defined_scalars_of_the_group_at_the_step() -> None:
     """One call each; an undefined value is not there at all."""
     loggers = [Notebook(), Notebook()]
-    log_scalars(loggers, "cossim_val", {"gap_behaviour": math.nan, "overlap_mean": 0.25, "common_mode_ratio": 0.0}, 7)
+    log_scalars(loggers, "cossim_val", {"gap_behavior": math.nan, "overlap_mean": 0.25, "common_mode_ratio": 0.0}, 7)
     assert [logger.entries for logger in loggers] == [
         [(7, {"cossim_val/overlap_mean": 0.25, "cossim_val/common_mode_ratio": 0.0})]
     ] * 2
@@ -44,11 +44,11 @@ def test_an_old_value_is_not_logged_in_the_place_of_an_undefined_one() -> None:
 def test_scalars_that_never_were_defined_are_1_for_gaps_and_0_for_the_others() -> None:
     """A gap of 1 and a share of 0 are the worst: nothing that watches them takes them for a success."""
     seen = watchable(dict.fromkeys(SCALARS, math.nan), {})
-    assert {name for name, value in seen.items() if value == 1} == {"gap_translation", "gap_geometry", "gap_behaviour"}
+    assert {name for name, value in seen.items() if value == 1} == {"gap_translation", "gap_geometry", "gap_behavior"}
     assert {name for name, value in seen.items() if value == 0} == set(SCALARS) - {
         "gap_translation",
         "gap_geometry",
-        "gap_behaviour",
+        "gap_behavior",
     }
 
 
@@ -62,7 +62,7 @@ def test_scalars_that_never_were_defined_are_1_for_gaps_and_0_for_the_others() -
         ([0.0, math.nan], 0.0),
     ],
 )
-@pytest.mark.parametrize("name", ["gap_behaviour", "overlap_mean"])
+@pytest.mark.parametrize("name", ["gap_behavior", "overlap_mean"])
 def test_an_undefined_scalar_keeps_its_last_value(name: str, history: list[float], last: float) -> None:
     before: Mapping[str, float] = {}
     for value in history:
@@ -71,4 +71,4 @@ def test_an_undefined_scalar_keeps_its_last_value(name: str, history: list[float
 
 
 def test_keys_stay_the_same_whatever_came_before() -> None:
-    assert list(watchable({"overlap_mean": math.nan}, {"gap_behaviour": 0.5})) == ["overlap_mean"]
+    assert list(watchable({"overlap_mean": math.nan}, {"gap_behavior": 0.5})) == ["overlap_mean"]

@@ -137,8 +137,8 @@ def test_json_is_json() -> None:
     (report,) = reports(3, 1)
     whole = json.loads(as_json(step_of(report, LOW, index=1, time=0.0)), parse_constant=pytest.fail)
     assert whole["pairs"][0]["gap"] is None
-    assert whole["scalars"]["gap_behaviour"] is None
-    assert "gap_behaviour" in whole["undefined"]
+    assert whole["scalars"]["gap_behavior"] is None
+    assert "gap_behavior" in whole["undefined"]
     assert (whole["stage"], whole["step"]) == ("val", 10)
 
 

@@ -8,7 +8,7 @@ from lightning_cossim.loggers.tags import EXPLAINED, GAPS, SCALARS, SHARES, grou
 from lightning_cossim.metrics import SimilarityGap
 
 DESIGN = """explained_raw_cosine explained_centered_cosine explained_logit_correlation explained_log_odds_variance gap_translation
-gap_geometry gap_behaviour reliability share_lookalikes share_strangers overlap_mean common_mode_ratio overhead_fraction"""
+gap_geometry gap_behavior reliability share_lookalikes share_strangers overlap_mean common_mode_ratio overhead_fraction"""
 
 
 def test_scalars_are_those_of_the_design_in_its_order() -> None:

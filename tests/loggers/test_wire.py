@@ -90,7 +90,7 @@ def test_the_header_is_json_without_nan() -> None:
     header, _ = apart(pack(step(3)))  # too few pairs for any statistic
     read = json.loads(header, parse_constant=pytest.fail)
     assert read["version"] == 1
-    assert read["scalars"]["gap_behaviour"] is None
+    assert read["scalars"]["gap_behavior"] is None
 
 
 def apart(blob: bytes) -> tuple[bytes, bytes]:

@@ -78,7 +78,7 @@ def heatmap(**settings: Any) -> Any:
 
 
 def test_a_heatmap_shows_the_values_with_zero_in_the_middle() -> None:
-    """The diagonal is left out; colours reach as far as the values, and as far below zero as above."""
+    """The diagonal is left out; colors reach as far as the values, and as far below zero as above."""
     image = heatmap().images[0]
     wanted = updated("Label-centered cosine").compute().numpy().astype(float)
     np.fill_diagonal(wanted, np.nan)

@@ -121,7 +121,7 @@ def test_nothing_is_centered_under_a_sigmoid(seed: int) -> None:
     pair = np.triu_indices(K, 1)
     explained = reference.explained_overlap(raw, overlap)
     assert report.scalars["gap_geometry"] == pytest.approx(np.abs(raw - correlation)[pair].mean(), abs=1e-5)
-    assert report.scalars["gap_behaviour"] == pytest.approx(1 - explained, abs=1e-3)
+    assert report.scalars["gap_behavior"] == pytest.approx(1 - explained, abs=1e-3)
     np.testing.assert_allclose(report.matrix("expected_overlap"), reference.expected_overlap(raw, overlap), atol=1e-4)
     assert not set(report.scalars) & CENTERED
 
@@ -168,7 +168,7 @@ def test_one_logit_is_a_sigmoid_head_without_pairs() -> None:
 
 
 def test_agreements_of_many_labels_are_those_of_the_formulas() -> None:
-    """Retrieval of the twentieth of the pairs that overlap most, and of five neighbours, with what chance would give."""
+    """Retrieval of the twentieth of the pairs that overlap most, and of five neighbors, with what chance would give."""
     W, f = head(30), embeddings(400)
     metric = SimilarityGap(30, D, min_probability=0)
     metric.update(W, f @ W.T, f)
@@ -188,7 +188,7 @@ def test_agreements_that_few_labels_do_not_allow_have_their_own_reason() -> None
     metric.update(head(), embeddings() @ head().T, embeddings())
     report = metric.report()
     assert report.undefined["top_pair_auroc_raw_cosine"] == "0.05 of 21 pairs are 2, at least 20 are needed"
-    assert report.undefined["neighbor_jaccard_raw_cosine"] == "7 labels, at least 21 are needed for 5 neighbours"
+    assert report.undefined["neighbor_jaccard_raw_cosine"] == "7 labels, at least 21 are needed for 5 neighbors"
     assert math.isnan(report.neighbor_jaccard_chance)
     assert report.to_dict()["neighbor_jaccard"]["chance"] is None
 
@@ -272,7 +272,7 @@ def test_many_rows_are_not_all_listed() -> None:
     assert text == "rows of the head that are not finite are left out: 0, 3, 6, 9, 12, 15, 18, 21 and 12 more"
 
 
-# What a model has learnt
+# What a model has learned
 
 
 def test_known_co_occurrence_is_found_by_the_ladder() -> None:

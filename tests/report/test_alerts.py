@@ -36,12 +36,12 @@ def acts(values: Sequence[float], alert: Alert) -> list[int]:
     ],
 )
 def test_an_alert_acts_when_its_patience_ends(values: list[float], patience: int, wanted: list[int]) -> None:
-    assert acts(values, Alert("gap_behaviour", above=0.6, below=0.2, patience=patience)) == wanted
+    assert acts(values, Alert("gap_behavior", above=0.6, below=0.2, patience=patience)) == wanted
 
 
 def test_a_report_without_a_verdict_keeps_the_count() -> None:
     """As one in which the scalar is undefined, or one of another stage."""
-    alert = Alert("gap_behaviour", above=0.6, patience=2)
+    alert = Alert("gap_behavior", above=0.6, patience=2)
     thresholds = replace(OPEN, min_inputs=1, alerts=[alert])
     high = with_value(report_of(), 0.7)
     unseen, other = replace(high, num_inputs=0), replace(with_value(high, 0.1), stage="train")
@@ -53,7 +53,7 @@ def test_a_report_without_a_verdict_keeps_the_count() -> None:
 
 def test_every_alert_has_its_own_count() -> None:
     """Also two that are equal."""
-    alerts = [Alert("gap_behaviour", above=0.6), Alert("gap_behaviour", above=0.6, patience=2), Alert("gap_behaviour", above=0.6)]
+    alerts = [Alert("gap_behavior", above=0.6), Alert("gap_behavior", above=0.6, patience=2), Alert("gap_behavior", above=0.6)]
     counter = AlertCounter(Thresholds(alerts=alerts))
     assert [breach.alert for breach in counter.observe([0.7] * 3, 0)] == [alerts[0], alerts[2]]
     assert [breach.alert for breach in counter.observe([0.7] * 3, 1)] == [alerts[1]]
@@ -64,7 +64,7 @@ def test_every_alert_has_its_own_count() -> None:
 
 def test_counts_go_on_where_a_run_left_them() -> None:
     """Each with its alert: one that is new or has changed begins anew, wherever it stands."""
-    patient, other = Alert("gap_behaviour", above=0.6, patience=3), Alert("reliability", below=np.float32(0.25))  # type: ignore[arg-type]
+    patient, other = Alert("gap_behavior", above=0.6, patience=3), Alert("reliability", below=np.float32(0.25))  # type: ignore[arg-type]
     before = AlertCounter(Thresholds(alerts=[patient, other, patient]))
     before.counts = [2, 5, 1]
     state = before.state()
@@ -93,7 +93,7 @@ def test_counts_are_builtins() -> None:
 @pytest.mark.parametrize(
     ("alert", "value", "text"),
     [
-        (Alert("gap_behaviour", above=0.6), 0.71234, "gap_behaviour is 0.7123, above 0.6 (warn)"),
+        (Alert("gap_behavior", above=0.6), 0.71234, "gap_behavior is 0.7123, above 0.6 (warn)"),
         (Alert("reliability", below=0.5, action="raise"), 0.25, "reliability is 0.25, below 0.5 (raise)"),
         (
             Alert("overlap_mean", above=0.5, below=1e-4, patience=3, action="stop"),

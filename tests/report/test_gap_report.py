@@ -66,7 +66,7 @@ def without_label(run: Run, label: int) -> Run:
 # The slow computation, from THEORY §3-5
 
 
-def normalised(gram: Array) -> Array:
+def normalized(gram: Array) -> Array:
     """A Gram matrix to cosines."""
     length = np.sqrt(np.diag(gram))
     cosines: Array = gram / np.outer(length, length)
@@ -81,11 +81,11 @@ def slow_ladder(run: Run, live: Sequence[int]) -> dict[str, Array]:
     probs /= probs.sum(axis=1, keepdims=True)
     variance = np.array([[np.var((f @ W.T)[:, i] - (f @ W.T)[:, j]) for j in range(len(W))] for i in range(len(W))])
     return {
-        "raw_cosine": normalised(W @ W.T),
-        "centered_cosine": normalised(centered @ centered.T),
-        "logit_correlation": normalised(centered @ covariance @ centered.T),
+        "raw_cosine": normalized(W @ W.T),
+        "centered_cosine": normalized(centered @ centered.T),
+        "logit_correlation": normalized(centered @ covariance @ centered.T),
         "log_odds_variance": variance,
-        "overlap": normalised(np.sqrt(probs).T @ np.sqrt(probs)),
+        "overlap": normalized(np.sqrt(probs).T @ np.sqrt(probs)),
         "probs": probs,
     }
 
@@ -123,7 +123,7 @@ def slow_scalars(run: Run, *, live: Sequence[int], kept: Sequence[int]) -> dict[
         "reliability": reference.reliability(first, second),
         "gap_translation": float(abs(rung["raw_cosine"] - rung["centered_cosine"]).mean()),
         "gap_geometry": float(abs(rung["centered_cosine"] - rung["logit_correlation"]).mean()),
-        "gap_behaviour": 1 - scalars["explained_centered_cosine"],
+        "gap_behavior": 1 - scalars["explained_centered_cosine"],
         "overlap_mean": float(rung["overlap"].mean()),
         "common_mode_ratio": float(np.linalg.norm(W.mean(axis=0)) / np.sqrt(((W - W.mean(axis=0)) ** 2).sum(axis=1).mean())),
     }
@@ -353,14 +353,14 @@ def test_four_labels_are_too_few_for_gaps() -> None:
     assert report.pairs("strangers") == report.pairs("lookalikes") == []
     assert report.gap.isnan().all()
     assert {name: math.isnan(value) for name, value in report.scalars.items()} == {
-        name: name.startswith("explained_") or name in {"gap_behaviour", "reliability"} for name in report.scalars
+        name: name.startswith("explained_") or name in {"gap_behavior", "reliability"} for name in report.scalars
     }
     assert {name: why for name, why in report.undefined.items() if name in report.scalars} == {
         "explained_raw_cosine": TOO_FEW,
         "explained_centered_cosine": TOO_FEW,
         "explained_logit_correlation": TOO_FEW,
         "explained_log_odds_variance": TOO_FEW,
-        "gap_behaviour": TOO_FEW,
+        "gap_behavior": TOO_FEW,
         "reliability": TOO_FEW,
     }
     assert all(math.isnan(value) for value in report.rank_agreement.values())

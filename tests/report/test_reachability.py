@@ -45,7 +45,7 @@ def corners(W: Tensor) -> set[int]:
     return set(torch.cat([(W.double() @ part).argmax(dim=0) for part in directions.split(50_000, dim=1)]).tolist())  # type: ignore[no-untyped-call]
 
 
-def neighbours(W: Tensor) -> set[tuple[int, int]]:
+def neighbors(W: Tensor) -> set[tuple[int, int]]:
     """The pairs that are the two most likely labels in one of a million directions."""
     angle = torch.linspace(0, 2 * math.pi, 1_000_001, dtype=torch.float64)[:-1]
     found: set[tuple[int, int]] = set()
@@ -119,7 +119,7 @@ def test_flagged_pairs_have_a_verdict() -> None:
     """In tables, frames and JSON, in words; others have none."""
     model, monitor = fit("fit_end")
     report = monitor.last_report["val"]
-    together = neighbours(model.head.weight.detach())
+    together = neighbors(model.head.weight.detach())
     pairs = report.pairs()
     assert {pair.flag for pair in pairs} == {"stranger", "look-alike", None}
     for pair in pairs:

@@ -33,7 +33,7 @@ def report_of(num_labels: int = K, num_inputs: int = 400, improbable: Sequence[i
     return replace(metric.report(), stage="val", step=7)
 
 
-def with_value(report: GapReport, value: float, scalar: str = "gap_behaviour", step: int = 0) -> GapReport:
+def with_value(report: GapReport, value: float, scalar: str = "gap_behavior", step: int = 0) -> GapReport:
     return replace(report, scalars={**report.scalars, scalar: value}, step=step)
 
 
@@ -92,7 +92,7 @@ def test_without_a_verdict_nothing_is_flagged_and_no_alert_is_breached(
     report: GapReport, thresholds: Thresholds, why: str
 ) -> None:
     """Too few inputs, too few pairs, too little reliability: shares are unknown, with the reason."""
-    thresholds = replace(thresholds, stranger=0, lookalike=0, alerts=[Alert("gap_behaviour", above=-9)])
+    thresholds = replace(thresholds, stranger=0, lookalike=0, alerts=[Alert("gap_behavior", above=-9)])
     assert no_verdict(report, thresholds) == why
     assert not any(flags.any() for flags in judged(report, thresholds).flags.values())
     assert math.isnan(judged(report, thresholds).scalars["share_lookalikes"])
@@ -114,14 +114,14 @@ def test_the_gates_open_at_their_values(num_labels: int, num_inputs: int, why: s
 @pytest.mark.parametrize(
     ("alert", "value", "breached"),
     [
-        (Alert("gap_behaviour", above=0.6), 0.61, True),
-        (Alert("gap_behaviour", above=0.6), 0.6, False),
-        (Alert("gap_behaviour", below=0.2), 0.19, True),
-        (Alert("gap_behaviour", below=0.2), 0.2, False),
-        (Alert("gap_behaviour", below=0.2, above=0.6), 0.4, False),
-        (Alert("gap_behaviour", below=0.2, above=0.6), 0.7, True),
-        (Alert("gap_behaviour", below=0.2, above=0.6), 0.1, True),
-        (Alert("gap_behaviour", above=0.6), math.nan, False),
+        (Alert("gap_behavior", above=0.6), 0.61, True),
+        (Alert("gap_behavior", above=0.6), 0.6, False),
+        (Alert("gap_behavior", below=0.2), 0.19, True),
+        (Alert("gap_behavior", below=0.2), 0.2, False),
+        (Alert("gap_behavior", below=0.2, above=0.6), 0.4, False),
+        (Alert("gap_behavior", below=0.2, above=0.6), 0.7, True),
+        (Alert("gap_behavior", below=0.2, above=0.6), 0.1, True),
+        (Alert("gap_behavior", above=0.6), math.nan, False),
     ],
 )
 def test_a_breach_is_outside_the_bounds(alert: Alert, value: float, *, breached: bool) -> None:
@@ -131,7 +131,7 @@ def test_a_breach_is_outside_the_bounds(alert: Alert, value: float, *, breached:
 
 
 def test_an_alert_looks_at_its_own_stage() -> None:
-    alerts = [Alert("gap_behaviour", stage, above=-9) for stage in ("train", "val", "test")]
+    alerts = [Alert("gap_behavior", stage, above=-9) for stage in ("train", "val", "test")]
     thresholds = replace(OPEN, alerts=alerts)
     for stage in ("train", "val", "test"):
         (breach,) = evaluate(replace(report_of(), stage=stage), thresholds)
@@ -270,11 +270,11 @@ def test_without_flags_there_is_no_column_of_them() -> None:
 
 
 def test_alerts_are_printed_and_exported() -> None:
-    report = replace(judged(report_of(), OPEN), alerts=("gap_behaviour is 0.71, above 0.6 (warn)",))
-    assert str(report).splitlines()[2] == "Alert: gap_behaviour is 0.71, above 0.6 (warn)."
+    report = replace(judged(report_of(), OPEN), alerts=("gap_behavior is 0.71, above 0.6 (warn)",))
+    assert str(report).splitlines()[2] == "Alert: gap_behavior is 0.71, above 0.6 (warn)."
     record = report.to_dict()
     assert json.loads(json.dumps(record, allow_nan=False)) == record
-    assert record["alerts"] == ["gap_behaviour is 0.71, above 0.6 (warn)"]
+    assert record["alerts"] == ["gap_behavior is 0.71, above 0.6 (warn)"]
     flags = [pair["flag"] for pair in record["pairs"]]
     assert flags == [pair.flag for pair in report.pairs()]
     assert {*flags} == {"stranger", "look-alike", None}

@@ -68,7 +68,7 @@ def test_every_report_is_a_step(tmp_path: Path) -> None:
     assert (last.stage, last.step, last.num_inputs) == ("val", report.step, report.num_inputs)
     gap = last.values["overlap"] - last.values["expected_overlap"]
     torch.testing.assert_close(torch.from_numpy(gap), report.gap.double(), atol=1e-4, rtol=0, equal_nan=True)
-    assert last.scalars["gap_behaviour"] == pytest.approx(report.scalars["gap_behaviour"])
+    assert last.scalars["gap_behavior"] == pytest.approx(report.scalars["gap_behavior"])
 
 
 def test_a_prefix_and_a_name_are_in_the_tag(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_failure_costs_the_tab_alone(tmp_path: Path, broken: str) -> None:
 
 
 def test_the_last_step_of_a_vocabulary_has_its_look_alikes(tmp_path: Path) -> None:
-    """Neighbours are looked for at the end of the fit; a step is written once, so the last one waits for them."""
+    """Neighbors are looked for at the end of the fit; a step is written once, so the last one waits for them."""
     torch.manual_seed(0)
     monitor = LabelSimilarityMonitor(
         labels=LabelSelection(max_tracked=12, targets_key="labels"),
@@ -177,7 +177,7 @@ def test_the_last_step_of_a_vocabulary_has_its_look_alikes(tmp_path: Path) -> No
 
 def test_an_alert_that_ends_the_run_is_in_the_tab(tmp_path: Path) -> None:
     """The report that raised it is what people look for."""
-    thresholds = replace(FEW, alerts=[Alert("gap_behaviour", above=-10.0, action="raise")], min_reliability=0.0)
+    thresholds = replace(FEW, alerts=[Alert("gap_behavior", above=-10.0, action="raise")], min_reliability=0.0)
     monitor = LabelSimilarityMonitor(schedule=EVERY_STEP, thresholds=thresholds, display=ALWAYS)
     logger = TensorBoardLogger(tmp_path, name=None, version="")
     torch.manual_seed(0)

@@ -2,7 +2,7 @@ r"""Many small linear programs at once, by an interior-point method: a direction
 
 For one question, with the labels asked for on one side and some rivals on the other, in variables f, s, u and t:
 
-    maximise t with z_c - u >= t for the labels, u - z_k >= t for the rivals, z = rows f + bias s, |f_d| <= 1, 0 <= s <= 1
+    maximize t with z_c - u >= t for the labels, u - z_k >= t for the rivals, z = rows f + bias s, |f_d| <= 1, 0 <= s <= 1
 
 A direction with t > 0 sets them apart. Where there is none, the multipliers of the rows are the two mixtures that stand at one
 place. Both sides start feasible, every step is one product and one factorisation for each question (Mehrotra's predictor and

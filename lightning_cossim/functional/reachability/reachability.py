@@ -63,7 +63,7 @@ def label_reachability(
     leave these out of the head.
 
     Unchanged by a translation of all rows or biases, by one scale for all, and by every invertible linear map of the embeddings.
-    For a sigmoid head it speaks of the ranking only; for a cosine head pass the normalised rows.
+    For a sigmoid head it speaks of the ranking only; for a cosine head pass the normalized rows.
 
     Args:
         unembedding: (K, D), one row a label, any floating dtype.

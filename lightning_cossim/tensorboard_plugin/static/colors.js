@@ -1,4 +1,4 @@
-// Colours that the colour-blind tell apart, for a light and for a dark page. Zero is the middle, and as pale as the page.
+// Colors that the color-blind tell apart, for a light and for a dark page. Zero is the middle, and as pale as the page.
 
 const THEMES = {
   light: {
@@ -41,7 +41,7 @@ function channels(hex) {
   return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 }
 
-/** Colour at a place from 0 to 1 along some stops. */
+/** Color at a place from 0 to 1 along some stops. */
 export function along(stops, place) {
   const at = Math.min(Math.max(place, 0), 1) * (stops.length - 1);
   const before = Math.min(Math.floor(at), stops.length - 2);
@@ -52,7 +52,7 @@ export function along(stops, place) {
 /** Root of a size, sign kept: small values are told apart, and all steps share one scale. */
 export const spread = (value) => Math.sign(value) * Math.sqrt(Math.abs(value));
 
-/** What a heatmap colours by: place of a value from 0 to 1, and the values that its legend names. */
+/** What a heatmap colors by: place of a value from 0 to 1, and the values that its legend names. */
 export const SCALES = {
   cosine: { stops: "diverging", place: (value) => (value + 1) / 2, marks: [-1, -0.5, 0, 0.5, 1] },
   overlap: { stops: "sequential", place: spread, marks: [0, 0.1, 0.3, 1] },

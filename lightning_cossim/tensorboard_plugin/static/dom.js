@@ -28,7 +28,7 @@ export function focused(root) {
   };
 }
 
-/** A labelled choice; `options` are [value, text] or { label, options } for a group. */
+/** A labeled choice; `options` are [value, text] or { label, options } for a group. */
 export function choice(label, options, value, onchange) {
   const select = element("select", { "aria-label": label, onchange: () => onchange(select.value) });
   for (const [one, text] of options) select.append(element("option", { value: one }, text));

@@ -35,7 +35,7 @@ export class Heatmaps {
     this.maps.forEach((map) => map.take(step, order));
     this.draw();
     const some = !order.length ? "no labels to show" : order.length < step.num_labels ? `the ${order.length} most probable of ${step.num_labels.toLocaleString("en")} labels at the last step` : `${order.length} labels`;
-    this.note.textContent = `${some}, those that overlap beside one another · ▲ stranger ▼ look-alike · grey: not compared`;
+    this.note.textContent = `${some}, those that overlap beside one another · ▲ stranger ▼ look-alike · gray: not compared`;
   }
 
   get window() {
@@ -196,7 +196,7 @@ class Map_ {
       context.textAlign = at < 0.05 ? "left" : at > 0.95 ? "right" : "center";
       context.fillText(String(mark).replace("-", "−"), left + at * size, 21);
     }
-    this.legend.setAttribute("aria-label", `Colours from ${marks[0]} to ${marks.at(-1)}`);
+    this.legend.setAttribute("aria-label", `Colors from ${marks[0]} to ${marks.at(-1)}`);
   }
 
   /** The two labels under the pointer, as places in the order. */

@@ -196,7 +196,7 @@ class App {
     return !pair || step === first ? pair : step.pairFrom(first, pair);
   }
 
-  /** The selected pair and the pinned ones, each with a colour and a dash of its own. */
+  /** The selected pair and the pinned ones, each with a color and a dash of its own. */
   get pairs() {
     const { pair, pins } = this.state;
     const colors = theme().lines;
