@@ -110,7 +110,8 @@ def print_pairs(title: str, pairs: Iterable[Pair], top: int = 8) -> None:
     print(f"\n{title}\n{'':4}{'':16}{'':16}{'cosine':>8}{'overlap':>9}{'expected':>10}")
     plain = (pair for pair in pairs if pair.label.isalpha() and pair.other.isalpha())
     for pair in itertools.islice(plain, top):
-        numbers = f"{pair.centered_cosine:+8.2f}{pair.overlap:9.2f}{pair.expected_overlap:10.2f}"
+        cosine = pair.similarities["centered_cosine"]
+        numbers = f"{cosine:+8.2f}{pair.overlap:9.2f}{pair.expected_overlap:10.2f}"
         print(f"{'':4}{pair.label:16}{pair.other:16}{numbers}")
 
 

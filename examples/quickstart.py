@@ -1,11 +1,11 @@
-"""Train a small classifier on handwritten digits, and see where cosine similarity and probabilities part.
+"""Train a small classifier on handwritten digits, and see where cosine similarity disagrees with the probabilities.
 
 Needs `pip install 'lightning-cossim[demo]'`, no download, half a minute on a CPU:
 
     python examples/quickstart.py
 
-The same as `lightning-cossim demo`, from any folder. Its code is in `lightning_cossim/demo.py`: a LightningModule, a Trainer with
-the callback, and `print(monitor.last_report["val"])`.
+The same as `lightning-cossim demo`, from any folder. Its code is in `lightning_cossim/analysis/demo.py`: a LightningModule, a
+Trainer with the callback, and `print(monitor.last_report["val"])`.
 """
 
 import argparse

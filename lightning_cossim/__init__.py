@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_cossim.analysis.analyze import analyze
+    from lightning_cossim.analysis.compare import compare
     from lightning_cossim.callback.monitor import LabelSimilarityMonitor
     from lightning_cossim.config.settings import Display, LabelSelection, Schedule
-    from lightning_cossim.config.thresholds import Alert, Breach, Thresholds
-    from lightning_cossim.errors import AlertRaised, LabelSimilarityError
+    from lightning_cossim.config.thresholds import Alert, Thresholds
+    from lightning_cossim.errors import AlertError, LabelSimilarityError
     from lightning_cossim.report import GapReport
+    from lightning_cossim.report.alerts import Breach
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Alert",
-    "AlertRaised",
+    "AlertError",
     "Breach",
     "Display",
     "GapReport",
@@ -29,12 +31,13 @@ __all__ = [
     "Thresholds",
     "__version__",
     "analyze",
+    "compare",
 ]
 
 _HOME = {
     "Alert": "config.thresholds",
-    "AlertRaised": "errors",
-    "Breach": "config.thresholds",
+    "AlertError": "errors",
+    "Breach": "report.alerts",
     "Display": "config.settings",
     "GapReport": "report",
     "LabelSelection": "config.settings",
@@ -43,6 +46,7 @@ _HOME = {
     "Schedule": "config.settings",
     "Thresholds": "config.thresholds",
     "analyze": "analysis.analyze",
+    "compare": "analysis.compare",
 }
 
 

@@ -1,24 +1,32 @@
-"""What the package raises, and the one form in which it says so.
+"""Every exception of the package, and the one form of its messages.
 
     LabelSimilarityError
-    ├── InputError   (ValueError)  a tensor or an argument that the mathematics cannot use
-    ├── ConfigError  (ValueError)  a setting that is out of range, misspelled or at odds with the model
-    ├── HeadError    (ValueError)  the final linear layer is missing, ambiguous or not one we can read
-    ├── FailedTogether             what one of several processes could not do, raised on all of them
-    └── AlertRaised                a threshold was breached whose alert has `action: raise`
+    ├── InputError       (ValueError)  a tensor or an argument that the mathematics cannot use
+    ├── ConfigError      (ValueError)  a setting that is out of range, misspelled or at odds with the model
+    ├── HeadError        (ValueError)  the final linear layer is missing, ambiguous or not readable
+    ├── CheckpointError  (ValueError)  a file that does not hold what is wanted
+    ├── DistributedError               work of one of several processes failed; raised on all of them
+    └── AlertError                     an alert with `action: raise` acts
 
 Every message is one line: what was expected, what came, what to do.
 """
 
+import difflib
+from collections.abc import Iterable, Sequence
+
 __all__ = [
-    "AlertRaised",
+    "AlertError",
+    "CheckpointError",
     "ConfigError",
-    "FailedTogether",
+    "DistributedError",
     "HeadError",
     "InputError",
     "LabelSimilarityError",
+    "did_you_mean",
     "expected",
     "in_one_line",
+    "near_names",
+    "wrong_choice",
 ]
 
 
@@ -43,12 +51,16 @@ class HeadError(LabelSimilarityError, ValueError):
     """The final linear layer is missing, ambiguous or not one we can read."""
 
 
-class FailedTogether(LabelSimilarityError):  # noqa: N818 - it says on every process what happened on one
-    """One of several processes could not do its part, so none goes on: its text is that of the first that failed."""
+class CheckpointError(LabelSimilarityError, ValueError):
+    """A file that does not hold what is wanted: one line with the file, what was expected, what came and what to do."""
 
 
-class AlertRaised(LabelSimilarityError):  # noqa: N818 - it is what the user asked for, not a mistake
-    """A threshold was breached whose alert has `action: raise`; the report stands in the monitor's `last_report`."""
+class DistributedError(LabelSimilarityError):
+    """Work of one of several processes failed, so none goes on. The text is that of the first process that failed."""
+
+
+class AlertError(LabelSimilarityError):
+    """An alert with `action: raise` acts. The monitor's `last_report` holds the report."""
 
 
 def expected(argument: str, wanted: str, got: object, remedy: str = "") -> str:
@@ -69,3 +81,36 @@ def in_one_line(error: BaseException) -> str:
         'ValueError: not this'
     """
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def near_names(name: object, known: Iterable[str], *, most: int = 3) -> list[str]:
+    """The known names that are spelled most like a name, the nearest first.
+
+    Example:
+        >>> near_names("model.fd", ["model.fc", "model.conv", "loss"])
+        ['model.fc', 'model.conv']
+    """
+    return difflib.get_close_matches(str(name), list(known), n=most, cutoff=0.4)
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """A question for the known name that is nearest; empty if none is near.
+
+    Example:
+        >>> did_you_mean("lookalke", ["stranger", "lookalike"])
+        'Did you mean `lookalike`?'
+    """
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"Did you mean `{near[0]}`?" if near else ""
+
+
+def wrong_choice(argument: str, value: object, known: Sequence[str]) -> str:
+    """The text of an error for a value that is none of the known words.
+
+    Example:
+        >>> wrong_choice("link", "softmaxx", ["softmax", "sigmoid"])
+        "Expected `link` to be 'softmax' or 'sigmoid', got 'softmaxx'. Did you mean `softmax`?"
+    """
+    *some, last = map(repr, known)
+    words = f"{', '.join(some)} or {last}" if some else last
+    return expected(argument, f"to be {words}", repr(value), did_you_mean(value, known) if isinstance(value, str) else "")

@@ -8,7 +8,8 @@ import pytest
 
 from lightning_cossim import Thresholds
 from lightning_cossim.analysis.cli import main
-from lightning_cossim.functional.ladder import RUNGS, SIMILARITIES
+from lightning_cossim.functional.ladder import RUNGS
+from lightning_cossim.functional.similarities import SIMILARITIES
 from lightning_cossim.loggers.tags import EXPLAINED, SCALARS
 
 ROOT = Path(__file__).parent.parent

@@ -1,6 +1,7 @@
 """Small models, data and loggers that the tests of the monitor share."""
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -11,6 +12,9 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from typing_extensions import override
 
 from lightning_cossim import Display, GapReport, Thresholds
+from lightning_cossim.report import Context, Extras, Verdict, WindowKey
+from lightning_cossim.report.pair_table import PairTable
+from lightning_cossim.report.statistics import Numbers
 
 NUM_LABELS, EMBEDDING_DIM, INPUT_DIM = 8, 5, 6
 FEW = Thresholds(min_inputs=0)
@@ -20,6 +24,39 @@ ALWAYS = Display(max_overhead=None)
 
 Batch = list[Tensor]
 Loader = DataLoader[tuple[Tensor, ...]]
+
+
+def altered(report: GapReport, **changes: Any) -> GapReport:
+    """A report that never was: some fields of its parts have other values, `stage` and `dataloader_idx` those of its window.
+
+    `names` may be those of the labels compared, (L,), instead of those of the whole head. Changes of `scalars` go to the part
+    that has the scalar.
+    """
+    window = {key: changes.pop(key) for key in WindowKey._fields if key in changes}
+    if window:
+        changes["window"] = report.window._replace(**window)
+    if "names" in changes:
+        of_rows = {row: name for row, name in zip(report.labels, changes["names"], strict=False)}
+        num_rows = max(len(changes["names"]), max(report.labels, default=-1) + 1)
+        changes["names"] = tuple(of_rows.get(row, str(row)) for row in range(num_rows))
+    scalars = changes.pop("scalars", None)
+    if scalars is not None:
+        changes["shares"] = {key: scalars[key] for key in report.verdict.shares}
+        changes["overhead_fraction"] = scalars.get("overhead_fraction")
+        changes["numbers"] = replace(
+            report.statistics.numbers,
+            scalars={key: value for key, value in scalars.items() if key not in {*report.verdict.shares, "overhead_fraction"}},
+        )
+
+    def part(kind: Any, old: Any) -> Any:
+        mine = {field.name: changes.pop(field.name) for field in fields(kind) if field.name in changes}
+        return replace(old, **mine) if mine else old
+
+    statistics = part(type(report.statistics), report.statistics)
+    statistics = replace(statistics, table=part(PairTable, statistics.table), numbers=part(Numbers, statistics.numbers))
+    made = GapReport(statistics, part(Context, report.context), part(Verdict, report.verdict), part(Extras, report.extras))
+    assert not changes, f"no part has {', '.join(changes)}"
+    return made
 
 
 def attributed(module: nn.Module, **attributes: Any) -> nn.Module:

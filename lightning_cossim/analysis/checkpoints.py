@@ -3,7 +3,6 @@
 Lightning checkpoints, state dicts, safetensors (one file, or many with their index) and NumPy's `.npy` and `.npz`.
 """
 
-import difflib
 import json
 import pickle
 import warnings
@@ -19,20 +18,16 @@ import torch
 from torch import Tensor
 
 from lightning_cossim.capture.find import USUAL_NAMES
-from lightning_cossim.errors import LabelSimilarityError
+from lightning_cossim.capture.head import Weights
+from lightning_cossim.errors import CheckpointError, near_names
+from lightning_cossim.functional.links import Response
 
-__all__ = ["CheckpointError", "SavedHead", "read_array", "read_head", "read_names"]
+__all__ = ["SavedHead", "read_array", "read_head"]
 
 _T = TypeVar("_T")
 _KINDS: Final = ".ckpt, .pt, .pth, .bin, .safetensors, .safetensors.index.json, .npy, .npz"
-
-
 _EITHER: Final = ("W", "kernel")
 """What cosine heads call their weight besides `weight`, in rows or in columns."""
-
-
-class CheckpointError(LabelSimilarityError, ValueError):
-    """A file that does not hold what is wanted: one line with the file, what was expected, what came and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +42,11 @@ class SavedHead:
     """(K,)."""
     step: int
     """The optimizer step that a Lightning checkpoint tells, else 0."""
+
+    def weights(self, response: Response) -> Weights:
+        """What a head computes with under a link; one of cosines has no bias."""
+        bias = None if self.bias is None or response.link == "cosine" else self.bias.to(self.unembedding)
+        return Weights(self.unembedding, bias, response)
 
 
 @dataclass(frozen=True)
@@ -109,22 +109,6 @@ def read_array(path: str | PathLike[str], what: str, width: int, of: str) -> Ten
         wanted = f"{what} of shape (N, {width}), one column for each {of}"
         raise CheckpointError(f"{path}: expected {wanted}, got {tuple(values.shape)}.")
     return values
-
-
-def read_names(path: str | PathLike[str], num_labels: int) -> tuple[str, ...]:
-    """The names of the labels, one a line.
-
-    Raises:
-        CheckpointError: the file cannot be read, or has more or fewer lines than there are labels.
-    """
-    path = Path(path)
-    try:
-        names = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: expected a readable file of names, one a line, got {_reason(error)}.") from None
-    if len(names) != num_labels:
-        raise CheckpointError(f"{path}: expected a name for each of {num_labels} labels, one a line, got {len(names)}.")
-    return tuple(names)
 
 
 def _opened(path: Path) -> _Saved:
@@ -242,7 +226,7 @@ def _weight_name(path: Path, saved: _Saved, head: str | None) -> str:
         if found:
             return found[0]
         known = [*saved.names, *map(_layer, saved.names)]
-        near = difflib.get_close_matches(head, known, n=3, cutoff=0.4) or list(saved.names[-3:])
+        near = near_names(head, known) or list(saved.names[-3:])
         raise CheckpointError(f"{path}: expected the weight of {head!r}, got no such name. Near: {_some(dict.fromkeys(near))}.")
     if len(saved.names) == 1:
         return saved.names[0]
@@ -259,7 +243,7 @@ def _bias_name(path: Path, saved: _Saved, weight: str, bias: str | None) -> str 
         return None
     if bias is not None:
         if bias not in saved.names:
-            near = difflib.get_close_matches(bias, saved.names, n=3, cutoff=0.4)
+            near = near_names(bias, saved.names)
             raise CheckpointError(f"{path}: expected a bias named {bias!r}, got no such name. Near: {_some(near) or 'nothing'}.")
         return bias
     beside = f"{weight.removesuffix('weight')}bias"

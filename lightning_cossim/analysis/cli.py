@@ -9,29 +9,39 @@ lightning-cossim demo                      train a small classifier, and show wh
 
 import argparse
 import functools
-import math
 import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import docstring_parser
 
-from lightning_cossim.config.thresholds import Alert, Thresholds, evaluate, no_verdict
+from lightning_cossim.config.settings import Display, LabelSelection
+from lightning_cossim.config.thresholds import Alert, Thresholds
 from lightning_cossim.errors import ConfigError, LabelSimilarityError, expected
 from lightning_cossim.functional.ladder import LADDERS
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.overlap import OverlapKind
 from lightning_cossim.report import GapReport
-from lightning_cossim.report.alerts import in_words
-from lightning_cossim.report.tables import text_table
+from lightning_cossim.report.alerts import evaluate, in_words
 
 __all__ = ["commented_default", "main"]
 
 _WIDTH = 100
-_ANALYZE = "The rungs of the weights always; with --logits overlaps and gaps too, with --embeddings all of them."
+_ANALYZE = "The similarities of the weights always; with --logits overlaps and gaps too, with --embeddings all of them."
+_SELECTION: Final[tuple[tuple[str, type[int] | type[float], str], ...]] = (
+    ("min_probability", float, "leave labels out that are less probable than this share of 1/K"),
+    ("max_tracked", int, "compare all pairs of up to this many labels, a sample of the pairs above it"),
+    ("labels_per_input", int, "above it, keep this many labels of each input"),
+)
+"""Options that are fields of `LabelSelection`."""
+_SETTINGS: Final = (
+    *("head", "bias", "names", "ignore", "min_probability", "max_tracked", "labels_per_input", "neighbors", "transposed"),
+    *("link", "link_cap", "link_scale", "overlap", "overlap_threshold", "overlap_k"),
+)
+"""Options that `analyze` takes as they are."""
 _EXAMPLE = """\
 # alerts:
 #   - scalar: gap_behavior
@@ -52,10 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     analysis = commands.add_parser("analyze", help="report on the head of a trained model", description=_ANALYZE)
     _add_head(analysis, "checkpoint")
     analysis.add_argument("--out", metavar="FOLDER", help="write the report as Markdown, JSON, CSV, and for TensorBoard")
-    fails = "exit with 1 if an alert of these thresholds is breached; where there are none, if a pair is flagged"
+    analysis.add_argument("--thresholds", metavar="YAML", help="flag pairs by these thresholds; default those of `config`")
+    fails = "the same, and exit with 1 if one of their alerts is breached or, where there are none, if a pair is flagged"
     analysis.add_argument("--fail-on", metavar="YAML", help=fails)
     reaches = "decide which labels any input can make the most likely one"
     analysis.add_argument("--reachability", action="store_true", help=reaches)
+    rows = f"rows of the written tables of pairs, either way; default {Display.max_pairs}"
+    analysis.add_argument("--max-pairs", metavar="NUMBER", type=int, default=Display.max_pairs, help=rows)
     analysis.set_defaults(run=_analyze)
     compare = commands.add_parser("compare", help="say what has moved between two checkpoints")
     _add_head(compare, "before", "after")
@@ -83,10 +96,19 @@ def _add_head(parser: argparse.ArgumentParser, *checkpoints: str) -> None:
     files: dict[str, Any] = {"metavar": "FILE"} if len(checkpoints) == 1 else {"metavar": ("BEFORE", "AFTER"), "nargs": 2}
     parser.add_argument("--logits", **files, help="the model's logits (N, K), a file for each checkpoint")
     parser.add_argument("--embeddings", **files, help="what goes into the head (N, D), a file for each checkpoint")
-    parser.add_argument("--labels", metavar="FILE", help="names of the labels, one a line")
+    parser.add_argument("--names", metavar="FILE", help="names of the labels, one a line")
     without = "labels that do not count, by their rows"
     parser.add_argument("--ignore", metavar="LABEL", type=int, nargs="+", default=(), help=without)
+    for option, kind, text in _SELECTION:
+        default = getattr(LabelSelection, option)
+        flag = f"--{option.replace('_', '-')}"
+        parser.add_argument(flag, metavar="NUMBER", type=kind, default=default, help=f"{text}; default {default:g}")
+    parser.add_argument(
+        "--no-neighbors", dest="neighbors", action="store_false", help="of very many labels: no search for the most alike"
+    )
     parser.add_argument("--overlap", choices=get_args(OverlapKind), default="bhattacharyya", help="which probability overlap")
+    parser.add_argument("--overlap-threshold", metavar="NUMBER", type=float, help="of the overlap coactivation; default 0.1")
+    parser.add_argument("--overlap-k", metavar="NUMBER", type=int, help="of the overlap topk; default from 2 to 5, by the labels")
     parser.add_argument("--link", choices=get_args(Link), default="softmax", help="from the head to probabilities")
     parser.add_argument(
         "--link-cap", metavar="NUMBER", type=float, help="of the link softcap: the number that no logit gets beyond"
@@ -102,22 +124,26 @@ def _config(given: argparse.Namespace) -> int:
 
 
 def _analyze(given: argparse.Namespace) -> int:
-    from lightning_cossim.analysis.analyze import write_analysis
+    from lightning_cossim.analysis.write import write_analysis
 
-    thresholds = Thresholds() if given.fail_on is None else Thresholds.from_yaml(given.fail_on)
+    if given.fail_on is not None and given.thresholds is not None:
+        raise ConfigError(expected("--thresholds", "or `--fail-on`", "both", "`--fail-on` flags by its thresholds too."))
+    file = given.thresholds if given.fail_on is None else given.fail_on
+    thresholds = Thresholds() if file is None else Thresholds.from_yaml(file)
+    display = Display(max_pairs=given.max_pairs)
     ladder = LADDERS[given.link]
     for alert in thresholds.alerts:
         if alert.scalar in ladder.absent:
             absent = f"{alert.scalar}, which means nothing under {given.link}: {ladder.why_uncentered}"
-            raise ConfigError(f"{given.fail_on}: expected alerts on scalars that the head has, got {absent}.")
+            raise ConfigError(f"{file}: expected alerts on scalars that the head has, got {absent}.")
     report = _report(given, given.checkpoint, thresholds, None, reachability=given.reachability)
     print(report)
     if given.out is not None:
-        for path in write_analysis(report, given.out, thresholds, warn=functools.partial(print, file=sys.stderr)):
+        for path in write_analysis(report, given.out, display=display, warn=functools.partial(print, file=sys.stderr)):
             print(f"wrote {path}")
     if given.fail_on is None:
         return 0
-    why = no_verdict(report, thresholds)
+    why = report.verdict.why_none
     if why is not None:
         raise ConfigError(f"{given.checkpoint}: expected inputs that allow a verdict, got {why}: nothing was judged.")
     reasons = [in_words(breach) for breach in evaluate(report, thresholds)]
@@ -129,18 +155,9 @@ def _analyze(given: argparse.Namespace) -> int:
 
 
 def _compare(given: argparse.Namespace) -> int:
-    from lightning_cossim.analysis.analyze import compared
+    from lightning_cossim.analysis.compare import compare
 
-    before, after = (_report(given, path, Thresholds(), number) for number, path in enumerate((given.before, given.after)))
-    names = [name for name in before.scalars if name in after.scalars]
-    scalars = [[name, "", *(_signed(report.scalars[name]).lstrip("+") for report in (before, after))] for name in names]
-    print(text_table(["scalar", "", "before", "after"], scalars))
-    drift, moved = compared(before, after)
-    print(f"\nRankings: cosines between differences of the most probable labels have changed by {_signed(drift)} on average.\n")
-    columns = {before.ladder.cosine: "cosine", "overlap": "overlap", "gap": "gap"}
-    rows = [[one.label, one.other, *(_signed(of[name]) for name in columns for of in (one.before, one.after))] for one in moved]
-    heads = [f"{name} {when}" for name in columns.values() for when in ("before", "after")]
-    print("The pairs that moved most\n" + text_table(["label", "other", *heads], rows))
+    print(compare(*(_report(given, path, Thresholds(), number) for number, path in enumerate((given.before, given.after)))))
     return 0
 
 
@@ -153,20 +170,13 @@ def _demo(given: argparse.Namespace) -> int:
     return 0
 
 
-def _signed(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:+.3f}"
-
-
 def _report(
     given: argparse.Namespace, path: str, thresholds: Thresholds, number: int | None, *, reachability: bool = False
 ) -> GapReport:
     """Of the only checkpoint, or of one of several, each of which has files of its own."""
     from lightning_cossim.analysis.analyze import analyze
 
-    settings = {
-        name: getattr(given, name)
-        for name in ("head", "bias", "labels", "ignore", "link", "link_cap", "link_scale", "transposed", "overlap")
-    }
+    settings = {name: getattr(given, name) for name in _SETTINGS}
     for name in ("logits", "embeddings"):
         files = getattr(given, name)
         settings[name] = files if number is None or files is None else files[number]

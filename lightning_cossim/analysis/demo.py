@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset, random_split
 from typing_extensions import override
 
 from lightning_cossim.callback.monitor import LabelSimilarityMonitor
-from lightning_cossim.config.settings import Display, LabelSelection
+from lightning_cossim.config.settings import Display
 from lightning_cossim.errors import LabelSimilarityError
 from lightning_cossim.report import GapReport
 
@@ -83,7 +83,7 @@ def main(epochs: int = 20, folder: str = "lightning_logs") -> GapReport:
     pl.seed_everything(0, verbose=False)
     training, validation = digits()
     # Of so short a training nothing has to be saved: all pictures come, after every epoch.
-    monitor = LabelSimilarityMonitor(labels=LabelSelection(names=DIGITS), display=Display(max_overhead=None))
+    monitor = LabelSimilarityMonitor(labels=DIGITS, display=Display(max_overhead=None))
     logger = TensorBoardLogger(folder, name="quickstart")
     trainer = pl.Trainer(max_epochs=epochs, accelerator="cpu", callbacks=[monitor], logger=logger, enable_progress_bar=False)
     trainer.fit(Classifier(), training, validation)

@@ -1,17 +1,19 @@
 """What the monitor's arguments have to be: slips are told when it is made, before any training."""
 
 import math
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any, get_args
 
 from lightning_cossim.config.checks import Restriction, check_number
 from lightning_cossim.config.settings import Display, LabelSelection, Schedule
-from lightning_cossim.config.thresholds import MIN_PAIRS, Alert, Thresholds, ThresholdsFile
+from lightning_cossim.config.thresholds import Alert, Thresholds, ThresholdsFile
 from lightning_cossim.errors import ConfigError, expected
 from lightning_cossim.functional.inputs import check_one_of
 from lightning_cossim.functional.links import Link, Response
 from lightning_cossim.functional.overlap import OverlapKind
-from lightning_cossim.loggers.tags import scalars
+from lightning_cossim.functional.scalars import scalars
+from lightning_cossim.report.verdicts import MIN_PAIRS
 
 __all__ = ["check_arguments", "chosen_thresholds", "idle_alerts"]
 
@@ -31,7 +33,12 @@ def check_arguments(arguments: dict[str, Any]) -> None:
         if value == "" or not (value is None or isinstance(value, str) or callable(value)):
             got = repr(value) if value == "" else type(value).__name__
             raise ConfigError(expected(argument, "to be a dotted path, a function or None", got), argument)
-    kinds = {"labels": LabelSelection, "schedule": Schedule, "thresholds": Thresholds, "display": Display}
+    labels = arguments["labels"]
+    if not isinstance(labels, LabelSelection) and (isinstance(labels, str) or not isinstance(labels, Sequence)):
+        got = repr(labels) if isinstance(labels, str) else type(labels).__name__
+        wanted = "to be a list of names or a LabelSelection"
+        raise ConfigError(expected("labels", wanted, got, "Names in a file: LabelSelection(names=path)."), "labels")
+    kinds = {"schedule": Schedule, "thresholds": Thresholds, "display": Display}
     for argument, kind in kinds.items():
         if not isinstance(arguments[argument], kind):
             article = "" if kind is Thresholds else "a "

@@ -5,15 +5,14 @@ Shapes: K labels, D embedding dimensions, N inputs; everything in float64.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Final
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_cossim.capture.collector import Glance
-from lightning_cossim.errors import InputError, expected
+from lightning_cossim.capture.collector import ObservedHead
+from lightning_cossim.errors import InputError, expected, near_names
 from lightning_cossim.functional.centering import witness_translation
 from lightning_cossim.functional.cosine import label_cosine_similarity
 from lightning_cossim.functional.links import Link
@@ -65,7 +64,7 @@ class Audit:
 
 
 def audit_of(
-    watched: Glance | None, link: Link, reports: Iterable[GapReport], label: int | str | None, other: int | str | None
+    watched: ObservedHead | None, link: Link, reports: Iterable[GapReport], label: int | str | None, other: int | str | None
 ) -> Audit:
     """The audit of a head that was watched.
 
@@ -143,7 +142,7 @@ def row_of(label: int | str, names: Sequence[str], argument: str) -> int:
     if isinstance(label, str):
         rows = [row for row, name in enumerate(names) if name == label]
         if len(rows) != 1:
-            near = ", ".join(map(repr, get_close_matches(label, names, n=3)))
+            near = ", ".join(map(repr, near_names(label, names)))
             remedy = f"Near: {near}." if near and not rows else "Pass its row." if rows else ""
             raise InputError(expected(argument, "to be the name of one label", f"{label!r}, of {len(rows)}", remedy))
         return rows[0]

@@ -1,49 +1,49 @@
-"""Voice: what is said to the user in a run, warnings and much else once."""
+"""Messages: logs and warns in the monitor's name, each warning at most once a run."""
 
 import logging
 from collections.abc import Callable
 
-__all__ = ["Voice"]
+__all__ = ["Messages"]
 
 _logger = logging.getLogger(__name__)
 
 
-class Voice:
-    """Says things, each beginning with who speaks.
+class Messages:
+    """Hands messages on, each beginning with who speaks.
 
     Args:
-        inform: says something, on one of several processes.
-        warn: warns of something, in the same way.
+        inform: logs a line, on one of several processes.
+        warn: warns, in the same way.
     """
 
     def __init__(self, inform: Callable[[str], None], warn: Callable[[str], None]) -> None:
         self._inform, self._warn = inform, warn
-        self._said: set[str] = set()
+        self._sent: set[str] = set()
 
     def start_run(self) -> None:
-        """Everything may be said again."""
-        self._said.clear()
+        """Every message may come again."""
+        self._sent.clear()
 
     def inform(self, text: str) -> None:
-        """Say something, as often as it comes."""
+        """Log a line, as often as it comes."""
         self._inform(f"LabelSimilarityMonitor: {text}")
 
     def inform_once(self, text: str) -> None:
-        """Say something, once in a run."""
+        """Log a line, at most once a run."""
         if self._is_new(text):
             self.inform(text)
 
     def warn(self, text: str) -> None:
-        """Warn of something, once in a run."""
+        """Warn, at most once a run."""
         if not self._is_new(text):
             return
         text = f"LabelSimilarityMonitor: {text}"
         try:
             self._warn(text)
-        except Warning:  # the user turned warnings into errors; what we have to say must not end the run all the same
+        except Warning:  # the user turned warnings into errors; ours must not end the run all the same
             _logger.warning(text)
 
     def _is_new(self, text: str) -> bool:
-        is_new = text not in self._said
-        self._said.add(text)
+        is_new = text not in self._sent
+        self._sent.add(text)
         return is_new

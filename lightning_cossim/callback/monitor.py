@@ -1,16 +1,15 @@
 """LabelSimilarityMonitor: the hooks. The only module that imports Lightning.
 
-A hook decides whether anything is due and hands on: `WindowClock` knows when, `HeadWatch` sees and adds up, `Reporter` shows.
-What goes wrong in one ends the monitor, never the run; where several processes train, on all of them at the same report.
+A hook decides whether anything is due and hands on: `WindowClock` knows when, `Collector` sees and adds up, `ReportQueue` shows.
+A failure in one ends the monitor, never the run; where several processes train, on all of them at the same report.
 """
 
 import contextlib
 import functools
 import logging
 import math
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, Concatenate, ParamSpec
+from collections.abc import Callable, Sequence
+from typing import Any, Concatenate, Final, ParamSpec
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
@@ -20,29 +19,35 @@ from typing_extensions import override
 
 from lightning_cossim.callback.arguments import check_arguments, chosen_thresholds, idle_alerts
 from lightning_cossim.callback.audit import Audit, audit_of
-from lightning_cossim.callback.deferred import Afterthoughts
-from lightning_cossim.callback.messages import Voice
-from lightning_cossim.callback.report_queue import Reporter
+from lightning_cossim.callback.deferred import Deferred
+from lightning_cossim.callback.messages import Messages
+from lightning_cossim.callback.report_queue import ReportQueue
 from lightning_cossim.callback.schedule import StepCounter, WindowClock, batches_of_fit
 from lightning_cossim.callback.session import Session
-from lightning_cossim.capture.collector import Glance, HeadWatch
+from lightning_cossim.capture.collector import Collector, ObservedHead
 from lightning_cossim.capture.distributed import Processes
 from lightning_cossim.capture.find import find_head
 from lightning_cossim.capture.model_config import odd_in, probabilities_in_words, with_response
 from lightning_cossim.capture.taps import Source, in_words
 from lightning_cossim.config.settings import Display, LabelSelection, Schedule
-from lightning_cossim.config.thresholds import Thresholds, ThresholdsFile, judged
+from lightning_cossim.config.thresholds import Thresholds, ThresholdsFile
 from lightning_cossim.config.types import Number, WholeFrom2
-from lightning_cossim.errors import AlertRaised, ConfigError, FailedTogether, expected, in_one_line
+from lightning_cossim.errors import AlertError, ConfigError, DistributedError, expected, in_one_line
 from lightning_cossim.functional.links import Link
-from lightning_cossim.functional.overlap import Overlap, OverlapKind
-from lightning_cossim.loggers.tags import group, suffix
-from lightning_cossim.report import GapReport
+from lightning_cossim.functional.overlap import OVERLAP_ARGUMENTS, Overlap, OverlapKind
+from lightning_cossim.loggers.pages import Pages
+from lightning_cossim.loggers.publisher import Publisher
+from lightning_cossim.loggers.tags import group, window_tag
+from lightning_cossim.report import Context, GapReport, WindowKey
+from lightning_cossim.report.alerts import AlertBook, Breach, alert_values
+from lightning_cossim.report.alerts import in_words as breach_in_words
+from lightning_cossim.report.verdicts import judge
 
 __all__ = ["LabelSimilarityMonitor"]
 
 _logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
+_TRAIN: Final = WindowKey("train")
 
 
 def _harmless(
@@ -58,7 +63,7 @@ def _harmless(
         session.overhead.enter()
         try:
             hook(self, session, *args, **kwargs)
-        except AlertRaised:  # what the user asked for
+        except AlertError:  # what the user asked for
             raise
         except Exception as error:
             _logger.debug("The failure that ends the monitor:", exc_info=True)
@@ -104,7 +109,7 @@ class LabelSimilarityMonitor(Callback):
         logits_from: where the model changes its logits after the head in a way that `link` does not say (a scale): dotted path of
             the module whose output is or holds the final ones, or a function that gets them from the LightningModule after its
             forward pass.
-        labels: which labels are looked at and what they are called.
+        labels: a name for every row of the head, in order; or a `LabelSelection`, which also says which labels count.
         schedule: when it looks and how much it looks at.
         thresholds: from which gap on a pair is flagged, and which alerts there are.
         thresholds_file: a YAML file with the thresholds instead, as `lightning-cossim config` prints one; in the configuration of
@@ -118,11 +123,11 @@ class LabelSimilarityMonitor(Callback):
         HeadError: at the start of the fit: no final linear layer is found, or several that are equally good.
         ConfigError: an argument of the wrong type, thresholds that are wrong or given twice; at the start of the fit: labels or
             names that do not fit the head, or two monitors of one name.
-        AlertRaised: in training, validation or test: an alert with `action="raise"` acts.
+        AlertError: in training, validation or test: an alert with `action="raise"` acts.
 
     Example:
-        >>> from lightning_cossim import LabelSelection, LabelSimilarityMonitor
-        >>> monitor = LabelSimilarityMonitor(labels=LabelSelection(names=["cat", "dog", "horse"]))
+        >>> from lightning_cossim import LabelSimilarityMonitor
+        >>> monitor = LabelSimilarityMonitor(labels=["cat", "dog", "horse"])
 
         Pass it as `Trainer(callbacks=[monitor])`; after the fit, `print(monitor.last_report["val"])`.
     """
@@ -130,6 +135,7 @@ class LabelSimilarityMonitor(Callback):
     def __init__(
         self,
         head: str | None = None,
+        *,
         link: Link = "softmax",
         overlap: OverlapKind = "bhattacharyya",
         overlap_threshold: Number | None = None,
@@ -138,7 +144,7 @@ class LabelSimilarityMonitor(Callback):
         link_scale: Number | None = None,
         embeddings_from: Source | None = None,
         logits_from: Source | None = None,
-        labels: LabelSelection = LabelSelection(),
+        labels: LabelSelection | Sequence[str] = LabelSelection(),
         schedule: Schedule = Schedule(),
         thresholds: Thresholds = Thresholds(),
         thresholds_file: ThresholdsFile | None = None,
@@ -150,19 +156,20 @@ class LabelSimilarityMonitor(Callback):
         self.overlap_threshold, self.overlap_k = overlap_threshold, overlap_k
         self.link_cap, self.link_scale = link_cap, link_scale
         self.embeddings_from, self.logits_from = embeddings_from, logits_from
-        self.labels, self.schedule, self.display, self.name = labels, schedule, display, name
+        self.labels = labels if isinstance(labels, LabelSelection) else LabelSelection(names=labels)
+        self.schedule, self.display, self.name = schedule, display, name
         self.thresholds = chosen_thresholds(thresholds, thresholds_file)
         """Those that hold, wherever they were given."""
         self._state_key = self._generate_state_key(head=head, name=name)  # Lightning asks for it at every hook
-        self._voice = Voice(_inform, _warn)
-        self._reporter = Reporter(link, self.thresholds, display, name, warn=self._voice.warn, inform=self._voice.inform)
-        self._afterthoughts = Afterthoughts(schedule, labels.ignore, self._reporter, self._voice)
-        self._reporter.waits = self._afterthoughts.are_due_for
-        self.last_report: dict[str, GapReport] = self._reporter.last_report
-        """The last report of each stage: "train", "val", "test"; of one of several loaders, "val/dataloader_idx_0"."""
+        self._messages = Messages(_inform, _warn)
+        self._deferred = Deferred(schedule, self.labels.ignore, self._messages)
+        self._alerts = AlertBook(self.thresholds)
+        pages = Pages(display, name, lacks_glyphs=self._warn_of_glyphs)
+        self._publisher = Publisher(link, name, pages, warn=self._messages.warn, inform=self._messages.inform)
+        self._queue = ReportQueue(self._publisher, has_tab=display.tab, is_due_at_end=self._deferred.is_due_for)
         self._session: Session | None = None
-        self._watched: Glance | None = None
-        """What the last session watched."""
+        self._observed: ObservedHead | None = None
+        """What the last session observed."""
         self._steps = StepCounter()
         self._clock = WindowClock(schedule.train_every_n_steps, schedule.train_batches, self.thresholds.min_inputs)
         self._batches_of_fit, self._batches_started = math.inf, 0
@@ -178,7 +185,8 @@ class LabelSimilarityMonitor(Callback):
     def on_train_start(self, session: Session, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._steps.start_fit(trainer.global_step, len(trainer.optimizers)):  # another fit than the last one
             self._clock.start_fit(self._steps.step)
-            self._reporter.start_fit()
+            self._alerts.start_fit()
+            self._publisher.start_fit()
         self._clock.drop_window(self._steps.step)
         step, accumulate = self._steps.step, trainer.accumulate_grad_batches
         self._batches_started = step * accumulate
@@ -195,10 +203,10 @@ class LabelSimilarityMonitor(Callback):
     @_harmless
     def on_train_end(self, session: Session, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._steps.finish_fit(trainer.global_step, manual=not pl_module.automatic_optimization)
-        self._afterthoughts.follow_fit(session, trainer)
-        self._reporter.draw(trainer, session.budget, at_the_end=True)
+        self._queue.replace(self._deferred.after_fit(session, trainer, self._queue.of_run()))
+        self._queue.draw(trainer, session.budget, at_the_end=True)
         if self.display.projector:
-            self._reporter.project(trainer, session.watch.head.unembedding)
+            self._queue.project(trainer, session.collector.head.unembedding)
 
     @override
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -211,7 +219,7 @@ class LabelSimilarityMonitor(Callback):
 
     @_harmless
     def _record_rest(self, session: Session, trainer: pl.Trainer) -> None:
-        self._reporter.record(trainer, session.budget, at_the_end=True)
+        self._queue.record(trainer, session.budget, at_the_end=True)
 
     # Training: a step that is not due passes through the first hook only
 
@@ -228,7 +236,7 @@ class LabelSimilarityMonitor(Callback):
                 session.budget.begin("window")
             if self._clock.is_optional and not self._clock.decide(stays=session.affords_window()):
                 return
-            session.alone(lambda: session.watch.begin_batch("train", batch, step))
+            session.alone(lambda: self._begin_train_batch(session, batch, step))
 
     @override
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
@@ -242,21 +250,26 @@ class LabelSimilarityMonitor(Callback):
         if self._clock.batches_left:
             self._end_train_batch(trainer)
 
+    def _begin_train_batch(self, session: Session, batch: Any, step: int) -> None:
+        if not session.collector.is_open(_TRAIN):
+            session.collector.open(_TRAIN, step)
+        session.collector.begin_batch(_TRAIN, batch)
+
     @_harmless
     def _look_at_train_batch(self, session: Session) -> None:
-        session.look("train")
+        session.look(_TRAIN)
 
     @_harmless
     def _end_train_batch(self, session: Session, trainer: pl.Trainer) -> None:
-        session.end_batch("train")
+        session.end_batch(_TRAIN)
         if self._clock.is_new and not self._clock.fix_length(self._inputs_of_all(session)):
-            session.watch.drop("train")
+            session.collector.drop(_TRAIN)
         elif self._clock.finish_batch():
-            self._report(session, trainer, "train")
+            self._report(session, trainer, [_TRAIN])
             session.budget.finish("window")
-            self._reporter.record(trainer, session.budget)
+            self._queue.record(trainer, session.budget)
             if not trainer.enable_validation:
-                self._reporter.draw(trainer, session.budget)
+                self._queue.draw(trainer, session.budget)
 
     # Validation and test
 
@@ -290,7 +303,7 @@ class LabelSimilarityMonitor(Callback):
         if self._reports_on(trainer, "val"):
             self._end_run(trainer, "val", at_the_end=trainer.state.fn != "fit")
             if self._session is None:  # switched off; who watches a key must find it all the same
-                self._reporter.publish_nothing(trainer, self._loaders(trainer, "val"))
+                self._publisher.publish_nothing(self._windows(trainer, "val"), trainer.callback_metrics)
 
     @override
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -337,13 +350,12 @@ class LabelSimilarityMonitor(Callback):
     @_harmless
     def _open(self, session: Session, trainer: pl.Trainer, stage: str) -> None:
         session.budget.begin("validation")
-        for dataloader_idx in self._loaders(trainer, stage):
-            window = f"{stage}{suffix(dataloader_idx)}"
-            session.alone(functools.partial(session.watch.open, window, self._steps.step))
+        for key in self._windows(trainer, stage):
+            session.alone(functools.partial(session.collector.open, key, self._steps.step))
 
     @_harmless
     def _begin_batch(self, session: Session, trainer: pl.Trainer, stage: str, batch: Any, dataloader_idx: int) -> None:
-        session.alone(lambda: session.watch.begin_batch(self._window(trainer, stage, dataloader_idx), batch))
+        session.alone(lambda: session.collector.begin_batch(self._window(trainer, stage, dataloader_idx), batch))
 
     @_harmless
     def _end_batch(self, session: Session, trainer: pl.Trainer, stage: str, dataloader_idx: int) -> None:
@@ -351,40 +363,38 @@ class LabelSimilarityMonitor(Callback):
 
     @_harmless
     def _end_run(self, session: Session, trainer: pl.Trainer, stage: str, *, at_the_end: bool) -> None:
-        self._report(session, trainer, stage)
-        self._afterthoughts.follow_run(session, trainer, ends=at_the_end)
+        self._report(session, trainer, self._windows(trainer, stage))
+        self._queue.replace(self._deferred.after_run(session, trainer, self._queue.of_run(), ends=at_the_end))
         session.budget.finish("validation")
-        self._reporter.draw(trainer, session.budget, at_the_end=at_the_end)
+        self._queue.draw(trainer, session.budget, at_the_end=at_the_end)
 
-    # State: builtins only, equal on all processes
+    # State: builtins only, equal on all processes; each owner has its own
 
     @property
     @override
     def state_key(self) -> str:
         return self._state_key
 
+    @property
+    def _owners(self) -> dict[str, Any]:
+        return {"steps": self._steps, "clock": self._clock, "alerts": self._alerts, "publisher": self._publisher}
+
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "step": self._steps.step,
-            "global_step": self._steps.global_step,
-            "in_batch": self._steps.in_batch,
-            "next_due": self._clock.next_due,
-            "inputs_per_batch": self._clock.inputs_per_batch,
-            "inputs_of_last": self._clock.inputs_of_last,
-            **self._reporter.state_dict(),
-        }
+        return {name: owner.state_dict() for name, owner in self._owners.items()}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        state = {**self.state_dict(), **state_dict}  # an older version may have saved less
-        self._steps.step, self._steps.global_step = state["step"], state["global_step"]
-        self._steps.in_batch = state["in_batch"]
-        self._clock.next_due = state["next_due"]
-        self._clock.inputs_per_batch, self._clock.inputs_of_last = state["inputs_per_batch"], state["inputs_of_last"]
-        self._reporter.load_state_dict(state)
+        for name, owner in self._owners.items():
+            if name in state_dict:  # another version may have saved less
+                owner.load_state_dict(state_dict[name])
 
     # For the user, after a run or in it
+
+    @property
+    def last_report(self) -> dict[str, GapReport]:
+        """The last report of each stage: "train", "val", "test"; of one of several loaders, "val/dataloader_idx_0"."""
+        return {str(key): report for key, report in self._queue.last.items()}
 
     def audit(self, label: int | str | None = None, other: int | str | None = None) -> Audit:
         """The paper's point on the head that was watched last: one vector added to all rows of a copy makes the raw cosine of two
@@ -404,16 +414,17 @@ class LabelSimilarityMonitor(Callback):
 
         Source: Nielsen, arXiv 2603.29488, Lemmas 2.2 and 2.3.
         """
-        watched = self._watched if self._session is None else self._session.watch.glance()
-        return audit_of(watched, self.link, self.last_report.values(), label, other)
+        observed = self._observed if self._session is None else self._session.collector.observed()
+        return audit_of(observed, self.link, self._queue.last.values(), label, other)
 
     # What the hooks call
 
     def _attach(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the head and put the hook on it. What the user configured wrongly is raised here, before anything runs."""
         self._detach()
-        self._reporter.start_run()
-        self._voice.start_run()
+        self._queue.start_run()
+        self._publisher.start_run()
+        self._messages.start_run()
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         if any(isinstance(other, LabelSimilarityMonitor) and other.name == self.name for other in callbacks if other is not self):
             remedy = "Give each monitor a `name=`, which goes into its tags."
@@ -421,9 +432,14 @@ class LabelSimilarityMonitor(Callback):
         head = find_head(pl_module, self.head, is_called=self.embeddings_from is None, has_cosines=self.link == "cosine")
         head = with_response(pl_module, head, self.link, link_cap=self.link_cap, link_scale=self.link_scale)
         overlap = Overlap.of(
-            head.num_labels, kind=self.overlap, link=self.link, threshold=self.overlap_threshold, k=self.overlap_k
+            head.num_labels,
+            kind=self.overlap,
+            link=self.link,
+            threshold=self.overlap_threshold,
+            k=self.overlap_k,
+            arguments=OVERLAP_ARGUMENTS,
         )
-        watch = HeadWatch(
+        collector = Collector(
             head,
             labels=self.labels,
             overlap=overlap,
@@ -431,42 +447,44 @@ class LabelSimilarityMonitor(Callback):
             model=pl_module,
             embeddings_from=self.embeddings_from,
             logits_from=self.logits_from,
-            summarize=self._afterthoughts.summarized(trainer),
-            warn=self._voice.warn,
+            summarize=self._deferred.summarized(trainer),
+            warn=self._messages.warn,
         )
         processes = Processes(trainer.strategy, trainer.world_size, trainer.global_rank)
-        self._session = Session(watch, processes, self.display.max_overhead)
+        self._session = Session(collector, processes, self.display.max_overhead)
         odd = odd_in(pl_module, head.response, sees_final=self.logits_from is not None)
         if odd is not None:
-            self._voice.warn(odd)
+            self._messages.warn(odd)
         for text in idle_alerts(self.thresholds, self.link, self.schedule, head.num_labels):
-            self._voice.warn(text)
+            self._messages.warn(text)
 
     def _detach(self) -> None:
         if self._session is not None:
             session, self._session = self._session, None
             session.end()
             with contextlib.suppress(Exception):  # what ended the run may have left the device unusable
-                self._watched = session.watch.glance()
+                self._observed = session.collector.observed()
 
     def _fail(self, session: Session, error: Exception) -> None:
         """Something went wrong: end the monitor. Not while other processes go on, and would wait for this one's next report."""
-        if session.processes.num > 1 and not isinstance(error, FailedTogether):
+        if session.processes.num > 1 and not isinstance(error, DistributedError):
             session.fail(error)
             return
         self._detach()
-        what = str(error) if isinstance(error, FailedTogether) else in_one_line(error)
-        self._voice.warn(f"switched off, training goes on without it, after {what}")
+        what = str(error) if isinstance(error, DistributedError) else in_one_line(error)
+        self._messages.warn(f"switched off, training goes on without it, after {what}")
 
-    def _loaders(self, trainer: pl.Trainer, stage: str) -> list[int | None]:
-        """The loaders of a validation or test run that have reports of their own; None: all have one together."""
+    def _windows(self, trainer: pl.Trainer, stage: str) -> list[WindowKey]:
+        """The windows of a validation or test run: one for each of its loaders, or one for all of them together."""
         num_batches = trainer.num_test_batches if stage == "test" else trainer.num_val_batches
-        return list(range(len(num_batches))) if self.display.per_dataloader and len(num_batches) > 1 else [None]
+        if self.display.per_dataloader and len(num_batches) > 1:
+            return [WindowKey(stage, dataloader_idx) for dataloader_idx in range(len(num_batches))]
+        return [WindowKey(stage)]
 
-    def _window(self, trainer: pl.Trainer, stage: str, dataloader_idx: int) -> str:
+    def _window(self, trainer: pl.Trainer, stage: str, dataloader_idx: int) -> WindowKey:
         """The window that a batch of a validation or test run is in."""
-        alone = self._loaders(trainer, stage) == [None]
-        return stage if alone else f"{stage}{suffix(dataloader_idx)}"
+        windows = self._windows(trainer, stage)
+        return windows[dataloader_idx] if len(windows) > 1 else windows[0]
 
     def _batches_done(self, trainer: pl.Trainer, batch_idx: int) -> int:
         per_epoch = trainer.num_training_batches
@@ -474,28 +492,47 @@ class LabelSimilarityMonitor(Callback):
             return self._batches_started
         return trainer.current_epoch * int(per_epoch) + batch_idx
 
-    def _report(self, session: Session, trainer: pl.Trainer, stage: str) -> None:
-        """Report on every open window of a stage."""
+    def _report(self, session: Session, trainer: pl.Trainer, windows: Sequence[WindowKey]) -> None:
+        """Report on those of some windows that are open."""
         session.check()
-        for dataloader_idx in [None] if stage == "train" else self._loaders(trainer, stage):
-            window = f"{stage}{suffix(dataloader_idx)}"
-            if not session.watch.is_open(window):
-                continue
-            report = session.watch.close(window, session.processes)
-            scalars = {**report.scalars, "overhead_fraction": session.overhead.share(window)}
-            where: dict[str, Any] = {"stage": stage, "step": self._steps.step, "dataloader_idx": dataloader_idx}
-            report = replace(report, scalars=scalars, **where)
-            report = session.processes.together(functools.partial(judged, report, self.thresholds))
-            self._reporter.publish(trainer, session.processes, report)
+        for key in windows:
+            if session.collector.is_open(key):
+                self._report_on(session, trainer, key)
+
+    def _report_on(self, session: Session, trainer: pl.Trainer, key: WindowKey) -> None:
+        """Make a report, each part by its owner, and hand it on."""
+        statistics, extras = session.close(key)
+        took = session.processes.from_first(session.overhead.share(str(key)))
+        context = Context(key, self._steps.step, session.collector.names, took)
+        verdict = session.processes.from_first(session.processes.together(lambda: judge(statistics, self.thresholds)))
+        values = alert_values({**statistics.numbers.scalars, **verdict.shares}, verdict, key.stage)
+        acting = self._alerts.observe(key, values, context.step, counts=trainer.state.fn == "fit")
+        report = GapReport(statistics, context, verdict.with_alerts(tuple(map(breach_in_words, acting))), extras)
+        self._queue.add(trainer, report)
+        self._act(trainer, f"{window_tag(key, self.name)} at step {context.step}", acting)
+
+    def _act(self, trainer: pl.Trainer, where: str, acting: Sequence[Breach]) -> None:
+        """Do what alerts are there for."""
+        texts = [f"alert of {where}: {breach_in_words(breach)}" for breach in acting]
+        for text in texts:
+            self._messages.warn(text)
+        actions = [breach.alert.action for breach in acting]
+        if "stop" in actions:
+            trainer.should_stop = True
+        if "raise" in actions:
+            raise AlertError(texts[actions.index("raise")])
+
+    def _warn_of_glyphs(self) -> None:
+        self._messages.warn("some names have characters that the font of pictures lacks: boxes stand in their place")
 
     def _inputs_of_all(self, session: Session) -> int:
         """What the window of this training has been shown by all processes."""
-        return sum(session.processes.each(session.watch.num_looked_at.get("train", 0)))
+        return sum(session.processes.each(session.collector.num_looked_at.get(_TRAIN, 0)))
 
     def _announce(self, session: Session, what_next: str) -> None:
         tags = group("*", self.name)
         output = "its own output" if self.logits_from is None else f"what {in_words(self.logits_from)} gives"
         output = f"what it makes of {in_words(self.embeddings_from)}" if self.embeddings_from and not self.logits_from else output
-        head, is_final = session.watch.head, self.logits_from is not None
+        head, is_final = session.collector.head, self.logits_from is not None
         probabilities = probabilities_in_words(head, output, is_final=is_final)
-        self._voice.inform(f"watching {head}; {probabilities}; {what_next}; tags {tags}")
+        self._messages.inform(f"watching {head}; {probabilities}; {what_next}; tags {tags}")

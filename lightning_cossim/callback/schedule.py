@@ -1,7 +1,8 @@
 """When a training window opens and closes, and the x of the loggers' curves: all counting, no Lightning."""
 
 import math
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 __all__ = ["StepCounter", "WindowClock", "batches_of_fit"]
 
@@ -117,6 +118,15 @@ class WindowClock:
         """Another fit than the last one: nothing is known of its batches, and a window is due at once."""
         self.next_due, self.inputs_per_batch, self.inputs_of_last = step, None, 1
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a fit that goes on needs, in builtins."""
+        return {"next_due": self.next_due, "inputs_per_batch": self.inputs_per_batch, "inputs_of_last": self.inputs_of_last}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.next_due = state["next_due"]
+        self.inputs_per_batch, self.inputs_of_last = state["inputs_per_batch"], state["inputs_of_last"]
+
     def _opens(self, step: int, done: int) -> bool:
         if self.is_curious:
             return True
@@ -175,6 +185,14 @@ class StepCounter:
         """The last batch is done: what comes now stands one further."""
         self.start_batch(global_step, manual=manual)
         self.in_batch = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a fit that goes on needs, in builtins."""
+        return {"step": self.step, "global_step": self.global_step, "in_batch": self.in_batch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.step, self.global_step, self.in_batch = state["step"], state["global_step"], state["in_batch"]
 
 
 def batches_of_fit(batches_per_epoch: float, max_epochs: int | None, max_steps: int, accumulate: int) -> float:

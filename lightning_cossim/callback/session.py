@@ -1,10 +1,11 @@
-"""Session: a head under observation from the start of a run to its end, what that costs, and what went wrong in it."""
+"""Session: a head under observation from the start of a run to its end, what that costs, and what failed in it."""
 
 from collections.abc import Callable
 
 from lightning_cossim.callback.budget import Budget, Overhead
-from lightning_cossim.capture.collector import HeadWatch
+from lightning_cossim.capture.collector import Collector
 from lightning_cossim.capture.distributed import Processes
+from lightning_cossim.report import Extras, Statistics, WindowKey
 
 __all__ = ["Session"]
 
@@ -13,21 +14,21 @@ class Session:
     """What lives while a head is watched.
 
     Args:
-        watch: the head.
+        collector: of the head.
         processes: those that train together.
         max_overhead: share of the time for work that may wait; None: nothing waits.
     """
 
-    def __init__(self, watch: HeadWatch, processes: Processes, max_overhead: float | None) -> None:
-        self.watch, self.processes, self.max_overhead = watch, processes, max_overhead
+    def __init__(self, collector: Collector, processes: Processes, max_overhead: float | None) -> None:
+        self.collector, self.processes, self.max_overhead = collector, processes, max_overhead
         self.overhead = Overhead()
         self.budget = Budget(self.overhead, max_overhead)
-        self._is_sharded = watch.head.is_sharded
+        self._is_sharded = collector.head.is_sharded
         self.failure: Exception | None = None
-        """What this process could not do since the last report, while others may wait for it there."""
+        """What failed on this process since the last report, while others may wait for it there."""
 
     def alone(self, work: Callable[[], None]) -> None:
-        """Do what no other process waits for. Where there are others, a failure is kept for `check`; what comes after is left."""
+        """Run rank-local work. Where there are other processes, a failure is kept for `check`; later work is skipped."""
         if self.failure is not None:
             return
         try:
@@ -40,29 +41,37 @@ class Session:
     def fail(self, error: Exception) -> None:
         """Keep a failure until the others can hear of it, and nothing of what was at hand when it happened."""
         self.failure = self.failure or error.with_traceback(None)
-        self.watch.disarm()
+        self.collector.disarm()
 
-    def look(self, window: str) -> None:
+    def look(self, key: WindowKey) -> None:
         """Look at what the head showed. Of a sharded head, every process has to call it, at the same time."""
-        weights = self.watch.head.gathered()
-        self.alone(lambda: self.watch.look(window, weights))
+        weights = self.collector.head.gathered()
+        self.alone(lambda: self.collector.look(key, weights))
 
-    def end_batch(self, window: str) -> None:
+    def end_batch(self, key: WindowKey) -> None:
         """Look at what was not looked at yet, and at no more until the next batch. The same holds.
 
         In training a sharded head is looked at before the backward pass or not at all: nobody could tell if it has changed since.
         """
-        if self._is_sharded and window == "train":
-            self.alone(self.watch.disarm)
+        if self._is_sharded and key.stage == "train":
+            self.alone(self.collector.disarm)
             return
-        weights = self.watch.head.gathered()
-        self.alone(lambda: self.watch.end_batch(window, weights))
+        weights = self.collector.head.gathered()
+        self.alone(lambda: self.collector.end_batch(key, weights))
+
+    def close(self, key: WindowKey) -> tuple[Statistics, Extras]:
+        """End a window: what it says, the same on all processes. Every process has to call it, at the same time.
+
+        Raises:
+            DistributedError: one of them could not do its part.
+        """
+        return self.collector.close(key, self.processes)
 
     def check(self) -> None:
         """Go on only if no process has failed. Every process has to call it, at the same time.
 
         Raises:
-            FailedTogether: one of them has.
+            DistributedError: one of them has.
         """
         self.processes.together(self._raise_failure)
 
@@ -72,7 +81,7 @@ class Session:
 
     def end(self) -> None:
         """Let go of the head; a second call does nothing."""
-        self.watch.detach()
+        self.collector.detach()
 
     def _raise_failure(self) -> None:
         if self.failure is not None:

@@ -1,26 +1,29 @@
-"""Explanation: holds the logits that were seen against what a head's weights make of its embeddings.
+"""Consistency: are these the model's logits? Compares logits that were seen with what a head's weights make of its embeddings.
 
-Where they agree, embeddings tell of the logits, and logits may be worked out where they cannot be seen; where they do not, the
-user is told, and what would be false is left out.
+Where they agree, embeddings tell about the logits, and logits may be worked out where they cannot be seen. Where they do not, the
+user is warned, and what would be false is left out. A model at work and a trained model's files are checked by the same code.
 
 Shapes: K labels, D embedding dimensions, N inputs; `f_ND` embeddings, `z_NK` logits.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lightning_cossim.capture.head import Head, Observation, Weights
+from lightning_cossim.capture.head import Observation, Weights
 from lightning_cossim.capture.layers import is_adapted
-from lightning_cossim.functional.links import PLAIN
+from lightning_cossim.functional.links import PLAIN, Response
 
-__all__ = ["Explanation", "agree", "is_rounded", "multiple_of_cosines"]
+__all__ = ["Consistency", "agree", "multiple_of_cosines"]
 
 CHECKED: Final = 64
 """Inputs on which logits are held against weights."""
+_BATCH: Final = 1024
+"""Rows of files that are read at a time."""
 _HALF: Final = {torch.float16, torch.bfloat16}
 _SAME_COSINE: Final = 1e-2
 """Cosines in half precision are no finer; a margin, or another head, is far coarser."""
@@ -30,20 +33,33 @@ _ENOUGH: Final = 4
 _LEFT_OUT = "logit_correlation and log_odds_variance would be false and are left out"
 
 
-class Explanation:
-    """What is known of whether a head's weights explain its model's logits.
+class Consistency:
+    """What is known of whether a head's weights give its model's logits.
 
     Args:
-        head: the head.
-        is_final: whether the logits seen are given as the model's final ones, rather than what the head gives out.
+        response: from the weights to the model's logits.
+        final: in words, who gives the logits that are seen, where they are the model's final ones; None: the head gives them.
+        module: the head's, where there is one at work.
     """
 
-    def __init__(self, head: Head, *, is_final: bool) -> None:
-        self.head, self.is_final = head, is_final
+    def __init__(self, response: Response, *, final: str | None, module: nn.Module | None = None) -> None:
+        self._link, self._final, self._module = response.link, final, module
         self._explained: dict[bool, bool] = {}
         """Whether weights explain the logits, in training and in evaluation, as far as that could be checked."""
         self._is_unchecked = True
         self._caps_itself = False
+
+    @property
+    def _is_final(self) -> bool:
+        return self._final is not None
+
+    @property
+    def _training(self) -> bool:
+        return self._module is not None and self._module.training
+
+    @property
+    def _is_adapted(self) -> bool:
+        return self._module is not None and is_adapted(self._module)
 
     def check_again(self) -> None:
         """Hold the next logits against the weights once more: what did not show when training began may show now."""
@@ -68,12 +84,27 @@ class Explanation:
         """
         if weights.response.link == "cosine":
             seen = self._read_cosines(weights, f_ND, z_NK)
-        elif self.is_final or self._is_capped(weights, f_ND, z_NK, in_half=in_half):
-            seen = self._read(weights, f_ND, z_NK, was_written=was_written and not self.is_final, in_half=in_half)
+        elif self._is_final or self._is_capped(weights, f_ND, z_NK, in_half=in_half):
+            seen = self._read(weights, f_ND, z_NK, was_written=was_written and not self._is_final, in_half=in_half)
         else:  # linear as yet
             seen = self._read(replace(weights, response=PLAIN), f_ND, z_NK, was_written=was_written, in_half=in_half)
             seen = replace(seen, logits=None if seen.logits is None else weights.response.of_output(seen.logits))
         return replace(seen, bias=weights.bias, response=weights.response)
+
+    def read_rows(self, weights: Weights, f_ND: Tensor | None, z_NK: Tensor | None) -> Iterator[Observation]:
+        """What all the rows of a trained model's files show, a batch at a time, as a head at work would show it.
+
+        Args:
+            weights: of the model.
+            f_ND: embeddings, if there are any.
+            z_NK: its final logits, if there are any.
+        """
+        yield Observation(weights.unembedding, bias=weights.bias, response=weights.response)
+        num_inputs = max(0 if rows is None else len(rows) for rows in (f_ND, z_NK))
+        in_half = z_NK is not None and is_rounded(z_NK[:CHECKED])
+        for start in range(0, num_inputs, _BATCH):
+            f_BD, z_BK = (None if rows is None else rows[start : start + _BATCH] for rows in (f_ND, z_NK))
+            yield self.read(weights, f_BD, z_BK, was_written=False, in_half=in_half)
 
     def _is_capped(self, weights: Weights, f_ND: Tensor | None, z_NK: Tensor | None, *, in_half: bool) -> bool:
         """Whether a head caps its logits itself, and so shows the final ones."""
@@ -93,7 +124,7 @@ class Explanation:
         # Written into is not yet changed: what a compiled graph gives out may have been written from within.
         if was_written and not agree_in_part(weights, f_ND, z_NK):
             return self._worked_out(weights, f_ND)
-        problem, training = None, self.head.module.training
+        problem, training = None, self._training
         if self._is_unchecked or training not in self._explained:
             problem = self._mismatch(weights, f_ND[:CHECKED], z_NK[:CHECKED], in_half=in_half)
         explained = self._explained.get(training) is not False
@@ -102,7 +133,7 @@ class Explanation:
     def _worked_out(self, weights: Weights, f_ND: Tensor) -> Observation:
         """Where something behind the head wrote into its output: the logits that its weights give."""
         problem, known = None, {*self._explained.values()}
-        explained = self._explained.get(self.head.module.training, True in known or None)
+        explained = self._explained.get(self._training, True in known or None)
         if explained is False:
             problem = "its weights do not explain its output, which is then changed in place: its logits cannot be seen"
             return Observation(weights.unembedding, problem=problem)
@@ -113,15 +144,15 @@ class Explanation:
         return Observation(weights.unembedding, weights.logits(f_ND), f_ND, problem=problem)
 
     def _mismatch(self, weights: Weights, f_ND: Tensor, z_NK: Tensor, *, in_half: bool) -> str | None:
-        error, training = largest_error(weights, f_ND, z_NK), self.head.module.training
+        error, training = largest_error(weights, f_ND, z_NK), self._training
         if error is None:
             return None
         self._is_unchecked = False
         self._explained[training] = agree(weights, f_ND, z_NK, in_half=in_half)
         if self._explained[training]:
             return None
-        output = "what `logits_from` gives" if self.is_final else "its output"
-        is_capped = self.head.response.link == "softcap" and not self.is_final
+        output = self._final or "its output"
+        is_capped = self._link == "softcap" and not self._is_final
         believed = "; overlaps are those of its output, capped" if is_capped else ""
         return (
             f"{output} differs from `{weights.response.formula}` by up to {error:.3g} ({self._likely(training=training)}); "
@@ -129,10 +160,10 @@ class Explanation:
         )
 
     def _likely(self, *, training: bool) -> str:
-        if not self.is_final:
+        if not self._is_final:
             likely = "an adapter that is not merged, a parametrization or another hook are likely"
-            return f"{likely}; in training, an adapter's dropout too" if training and is_adapted(self.head.module) else likely
-        if self.head.response.link == "softcap":
+            return f"{likely}; in training, an adapter's dropout too" if training and self._is_adapted else likely
+        if self._link == "softcap":
             return "another cap or a scale after it are likely"
         return "soft-capping (then pass `link='softcap'`) or a scale after the head are likely"
 
@@ -141,10 +172,10 @@ class Explanation:
         if f_ND is None:
             return Observation(weights.unembedding, z_NK)
         problem = None
-        if z_NK is not None and (self._is_unchecked or self.head.module.training not in self._explained):
+        if z_NK is not None and (self._is_unchecked or self._training not in self._explained):
             problem = self._unlike_cosines(weights, f_ND[:CHECKED], z_NK[:CHECKED])
         if False in self._explained.values():
-            return Observation(weights.unembedding, z_NK if self.is_final else None, problem=problem)
+            return Observation(weights.unembedding, z_NK if self._is_final else None, problem=problem)
         return Observation(weights.unembedding, weights.logits(f_ND), f_ND, problem=problem)
 
     def _unlike_cosines(self, weights: Weights, f_ND: Tensor, z_NK: Tensor) -> str | None:
@@ -153,19 +184,19 @@ class Explanation:
         if multiple is None:
             return None
         output, left_out = "its output", "only its weights are compared"
-        if self.is_final:
-            output, left_out = "what `logits_from` gives", _LEFT_OUT
+        if self._is_final:
+            output, left_out = self._final or output, _LEFT_OUT
         is_scale = is_same_scale(multiple, scale)
         # A head may leave the scale to the loss, and give the cosines alone.
-        is_explained = is_scale or (multiple > 0 and not self.is_final)
-        self._is_unchecked, self._explained[self.head.module.training] = False, is_explained
+        is_explained = is_scale or (multiple > 0 and not self._is_final)
+        self._is_unchecked, self._explained[self._training] = False, is_explained
         if is_scale or (is_explained and is_same_scale(multiple, 1)):
             return None
         if multiple <= 0:
             likely = "several rows a label, or a head that is none of cosines are likely"
-            likely += "" if self.is_final else "; if something behind it makes them cosines, pass `embeddings_from=`"
+            likely += "" if self._is_final else "; if something behind it makes them cosines, pass `embeddings_from=`"
             return f"{output} is no multiple of the cosines of embeddings and rows ({likely}); {left_out}"
-        believed = f"; {left_out}" if self.is_final else ": probabilities are those of the latter"
+        believed = f"; {left_out}" if self._is_final else ": probabilities are those of the latter"
         return f"{output} is {multiple:.4g} times the cosines, and `link_scale` is {scale:g}{believed}"
 
 
@@ -202,8 +233,9 @@ def largest_error(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> float | None:
 
 
 def is_rounded(z_NK: Tensor) -> bool:
-    """Whether logits, whatever their dtype, have no more digits than half precision holds."""
-    return any(torch.equal(z_NK, z_NK.to(half).to(z_NK.dtype)) for half in _HALF)
+    """Whether logits, whatever their dtype, have no more digits than half precision holds; what is not finite does not count."""
+    known = z_NK[z_NK.isfinite()]
+    return any(torch.equal(known, known.to(half).to(known.dtype)) for half in _HALF)
 
 
 def multiple_of_cosines(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> float | None:

@@ -4,12 +4,13 @@ Shapes: K labels, D embedding dimensions. Known by what they have: `weight`, as 
 """
 
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+
+from lightning_cossim.functional.inputs import is_number
 
 __all__ = [
     "embedding_in",
@@ -133,4 +134,4 @@ def _sizes(module: Any, *names: str) -> set[int]:
 def _is_number(value: Any) -> bool:
     if isinstance(value, Tensor):
         return value.numel() == 1 and value.dtype != torch.bool
-    return isinstance(value, Real) and not isinstance(value, bool)
+    return is_number(value)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from lightning_cossim.errors import FailedTogether, in_one_line
+from lightning_cossim.errors import DistributedError, in_one_line
 
 __all__ = ["ALONE", "Processes"]
 
@@ -44,7 +44,7 @@ class Processes:
         """The sums of tensors that every process has, of the same shapes and dtypes, on the device where they are added up.
 
         Raises:
-            FailedTogether: a process has no memory for them.
+            DistributedError: a process has no memory for them.
         """
         if self.num == 1:
             return list(tensors)
@@ -54,11 +54,20 @@ class Processes:
         """What the first process has."""
         return value if self.num == 1 else self._from(0, value)
 
+    def on_first(self, work: Callable[[], T]) -> T:
+        """What the first process's work gives, on all of them: for work that takes long. The others wait.
+
+        Raises:
+            DistributedError: the work failed.
+        """
+        result = self.together(lambda: work() if self.rank == 0 else None)
+        return self.from_first(result)  # type: ignore[return-value]  # the first has it
+
     def together(self, work: Callable[[], T]) -> T:
         """What this process's work gives, once all have done theirs. The work itself must not wait for other processes.
 
         Raises:
-            FailedTogether: the work of one failed; on all of them, with the text of the first that did.
+            DistributedError: the work of one failed; on all of them, with the text of the first that did.
         """
         if self.num == 1:
             return work()
@@ -70,7 +79,7 @@ class Processes:
         ranks = self.where(holds=failure is not None)
         if ranks:
             text = self._from(ranks[0], None if failure is None else in_one_line(failure))
-            raise FailedTogether(f"{text} (in process {ranks[0]} of {self.num})") from failure
+            raise DistributedError(f"{text} (in process {ranks[0]} of {self.num})") from failure
         return result
 
     def _copies(self, tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -3,7 +3,6 @@
 Shapes: K labels, D embedding dimensions.
 """
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +12,7 @@ from torch import nn
 from lightning_cossim.capture import layers
 from lightning_cossim.capture.cosine_heads import holds_rows, name_of_scale
 from lightning_cossim.capture.head import Head, shape_in_words
-from lightning_cossim.errors import HeadError
+from lightning_cossim.errors import HeadError, near_names
 
 __all__ = ["GETTERS", "USUAL_NAMES", "find_head"]
 
@@ -158,6 +157,6 @@ def _no_such_layer(modules: Mapping[str, nn.Module], path: str, kinds: _Kinds) -
         ("Such modules", "a linear layer or of rows of its own") if kinds.has_cosines else ("Linear layers", "a linear layer")
     )
     got = f"{path!r}, a {type(modules[path]).__name__}" if path in modules else f"{path!r}, which is not there"
-    near = difflib.get_close_matches(path, possible, n=3, cutoff=0.4) or possible[-3:]
+    near = near_names(path, possible) or possible[-3:]
     remedy = f"{what}: {', '.join(map(repr, near))}." if near else "The model has no linear layer."
     return f"Expected `head` to be the dotted path of {layer}, got {got}. {remedy}"

@@ -14,7 +14,7 @@ from typing_extensions import override
 from lightning_cossim.capture import layers
 from lightning_cossim.functional.links import PLAIN, Response
 
-__all__ = ["Head", "Observation", "Weights", "num_writes", "shape_in_words"]
+__all__ = ["Head", "HeadSpec", "Observation", "Weights", "num_writes", "shape_in_words"]
 
 
 def num_writes(value: Any) -> int:
@@ -33,9 +33,30 @@ class Weights:
     response: Response = PLAIN
     """From these to logits."""
 
+    @property
+    def spec(self) -> "HeadSpec":
+        """The sizes that they have."""
+        weight = self.unembedding
+        num_labels, embedding_dim = weight.shape
+        return HeadSpec(num_labels, embedding_dim, weight.dtype, weight.device, self.response)
+
     def logits(self, embedding: Tensor) -> Tensor:
         """The model's logits (N, K) of embeddings (N, D), in float32 or better."""
         return self.response.logits(embedding, self.unembedding, self.bias)
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """The sizes of a head, and where its weight lies: what a window is built from."""
+
+    num_labels: int
+    """K."""
+    embedding_dim: int
+    """D."""
+    dtype: torch.dtype
+    device: torch.device
+    response: Response = PLAIN
+    """From its weights to the model's logits."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +115,11 @@ class Head:
     def device(self) -> torch.device:
         """Of the weight."""
         return self._parameter.device
+
+    @property
+    def spec(self) -> HeadSpec:
+        """Its sizes, without a look at the weights."""
+        return HeadSpec(self.num_labels, self.embedding_dim, self.dtype, self.device, self.response)
 
     @property
     def _parameter(self) -> Tensor:

@@ -1,13 +1,13 @@
 """How a model's logits come about: what the user says of it, and what the model's own settings say."""
 
 from dataclasses import replace
-from numbers import Real
 
 from torch import nn
 
 from lightning_cossim.capture.cosine_heads import name_of_scale
 from lightning_cossim.capture.head import Head
 from lightning_cossim.capture.layers import number_in
+from lightning_cossim.functional.inputs import is_number
 from lightning_cossim.functional.links import Link, Response
 
 __all__ = ["odd_in", "probabilities_in_words", "with_response"]
@@ -85,6 +85,6 @@ def _settings(model: nn.Module) -> dict[str, float]:
         config = getattr(part, "config", None)
         for setting, idle in _IDLE.items():
             value = getattr(config, setting, idle)
-            if isinstance(value, Real) and not isinstance(value, bool) and value != idle:
+            if is_number(value) and value != idle:
                 found.setdefault(setting, float(value))
     return found

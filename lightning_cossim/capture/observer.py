@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_cossim.capture.consistency import Explanation
+from lightning_cossim.capture.consistency import Consistency
 from lightning_cossim.capture.cosine_heads import embedding_in, holds_rows, why_turned
 from lightning_cossim.capture.head import Head, Observation, Weights, num_writes
 from lightning_cossim.capture.layers import is_linear
@@ -51,7 +51,8 @@ class HeadObserver:
         self._taps = [self._first] if self._logits is None else [self._first, self._logits]
         self._logits_axis: int | None = None
         """The dimension of labels in what `logits_from` gives, counted from the back; None until one of them was plain."""
-        self._explanation = Explanation(head, is_final=self._logits is not None)
+        final = None if self._logits is None else "what `logits_from` gives"
+        self._consistency = Consistency(head.response, final=final, module=head.module)
 
     @property
     def is_armed(self) -> bool:
@@ -60,17 +61,20 @@ class HeadObserver:
 
     def check_again(self) -> None:
         """Hold the next logits against the weights once more: what did not show when training began may show now."""
-        self._explanation.check_again()
+        self._consistency.check_again()
 
     @property
     def explains(self) -> bool:
         """Whether the weights give the logits, as far as is known."""
-        return self._explanation.explains
+        return self._consistency.explains
 
     def arm(self) -> None:
         """The next call counts. Of a cosine head in training, final logits do not: there are margins in them."""
         for tap in self._taps:
-            tap.armed = not (tap is self._logits and self._has_cosines and self.head.module.training)
+            if tap is self._logits and self._has_cosines and self.head.module.training:
+                tap.disarm()
+            else:
+                tap.arm()
 
     def disarm(self) -> None:
         """See nothing until armed again, and forget what was seen."""
@@ -115,7 +119,7 @@ class HeadObserver:
         f_ND = None if f is None else take_rows(f.detach(), self.head.axis, index)
         z_NK = None if z is None else take_rows(z.detach(), axis, index)
         in_half = any(tap.in_half for tap in self._taps)
-        seen = self._explanation.read(weights, f_ND, z_NK, was_written=num_writes(z) > 0, in_half=in_half)
+        seen = self._consistency.read(weights, f_ND, z_NK, was_written=num_writes(z) > 0, in_half=in_half)
         return replace(seen, groups=groups_of(shape, index), problem=seen.problem or problem)
 
     def _seen(self, call: Any, logits: Any) -> tuple[Any, Any]:

@@ -1,6 +1,5 @@
 """Where logits and embeddings come from: the calls of a module, or a function of the user's."""
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,9 +10,9 @@ from typing_extensions import override
 
 from lightning_cossim.capture.head import num_writes
 from lightning_cossim.capture.layers import plain_name
-from lightning_cossim.errors import HeadError, expected
+from lightning_cossim.errors import HeadError, did_you_mean, expected
 
-__all__ = ["Asked", "Call", "Source", "Tap", "first_input", "in_words", "taps_of", "tensor_in"]
+__all__ = ["Call", "FunctionTap", "Source", "Tap", "first_input", "in_words", "taps_of", "tensor_in"]
 
 Call = tuple[tuple[Any, ...], dict[str, Any], Any]
 """Arguments, arguments by name, and output."""
@@ -66,6 +65,10 @@ class Tap:
         """A copy of the model, a saved one too, takes its hooks along: those of a copy see nothing, and hold nothing."""
         return {**self.__dict__, "armed": False, "call": None, "_count": _nothing}
 
+    def arm(self) -> None:
+        """The next call counts."""
+        self.armed = True
+
     def disarm(self) -> None:
         """See nothing until armed again, and forget what was seen."""
         self.armed, self.call = False, None
@@ -101,7 +104,7 @@ def _copied(output: Tensor) -> Any:
         return NoRoomForACopy()
 
 
-class Asked:
+class FunctionTap:
     """The answers of a user's function, in the form of a tap."""
 
     def __init__(self, ask: Callable[[Any], Any], model: nn.Module) -> None:
@@ -115,6 +118,10 @@ class Asked:
         """The answer of now, in the place of an output."""
         answer = self._ask(self._model) if self.armed else None
         return None if answer is None else ((), {}, answer)
+
+    def arm(self) -> None:
+        """The next call counts."""
+        self.armed = True
 
     def disarm(self) -> None:
         """Not to be asked until armed again."""
@@ -133,13 +140,12 @@ def module_of(model: nn.Module, path: str, argument: str) -> nn.Module:
     """
     modules: dict[str, nn.Module] = {plain_name(name): module for name, module in model.named_modules(remove_duplicate=False)}
     if plain_name(path) not in modules:
-        near = difflib.get_close_matches(path, modules, n=1)
-        remedy = f"Did you mean {near[0]!r}?" if near else ""
-        raise HeadError(expected(argument, "to be the dotted path of a module", f"{path!r}, which is not there", remedy))
+        got = f"{path!r}, which is not there"
+        raise HeadError(expected(argument, "to be the dotted path of a module", got, did_you_mean(path, modules)))
     return modules[plain_name(path)]
 
 
-def taps_of(model: nn.Module, **sources: Source | None) -> "list[Tap | Asked | None]":
+def taps_of(model: nn.Module, **sources: Source | None) -> "list[Tap | FunctionTap | None]":
     """What tells of each source, by the name of its argument; None where there is none. Hooks are there only if all are.
 
     Raises:
@@ -147,7 +153,11 @@ def taps_of(model: nn.Module, **sources: Source | None) -> "list[Tap | Asked | N
     """
     modules = {name: module_of(model, source, name) for name, source in sources.items() if isinstance(source, str)}
     return [
-        Tap(modules[name]) if name in modules else None if source is None or isinstance(source, str) else Asked(source, model)
+        Tap(modules[name])
+        if name in modules
+        else None
+        if source is None or isinstance(source, str)
+        else FunctionTap(source, model)
         for name, source in sources.items()
     ]
 

@@ -19,11 +19,12 @@ from lightning_cossim.functional.logit_geometry import EmbeddingMoments, embeddi
 from lightning_cossim.functional.neighbors import Neighbors, nearest_neighbors
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.functional.pairs import Pairs
+from lightning_cossim.functional.rankings import rankings_of
 from lightning_cossim.functional.sampled.pair_overlap import sums_of_pairs
 from lightning_cossim.functional.sampled.sparse_overlap import SparseOverlap, SparseProfiles
 from lightning_cossim.functional.sampled.stratified import stratified_pairs
-from lightning_cossim.report import GapReport
-from lightning_cossim.report.gap_report import kept_labels
+from lightning_cossim.report import Statistics
+from lightning_cossim.report.pair_table import PairTable, kept_labels
 from lightning_cossim.report.remarks import remarks
 
 __all__ = ["VocabularySummary"]
@@ -83,8 +84,8 @@ class VocabularySummary:
         counted_K[list(self.selection.ignore)] = False
         return nearest_neighbors(self.unembedding.to(device), centered=centered, live=counted_K, progress=progress)
 
-    def report(self, neighbors: Neighbors | None = None) -> GapReport:
-        """The report on a sample of the pairs; with neighbors, those whose rows are most alike are among them."""
+    def statistics(self, neighbors: Neighbors | None = None) -> Statistics:
+        """The statistics of a sample of the pairs; with neighbors, those whose rows are most alike are among them."""
         half_N, W_KD = self.half.cpu(), self.response.rows(self.unembedding)
         num_inputs = int((half_N >= 0).sum())
         counted_K = torch.ones(len(W_KD), dtype=torch.bool)
@@ -109,26 +110,27 @@ class VocabularySummary:
             self.overlap.overlap_of(sums_P, own_K[pairs.row], own_K[pairs.column])
             for sums_P, own_K in zip([sums_2P.sum(dim=0), *sums_2P], [own_2K.sum(dim=0), *own_2K], strict=True)
         )
-        place_K = torch.zeros(len(W_KD), dtype=torch.int64)
-        place_K[labels] = torch.arange(len(labels))
         looked_at = labels[mean_probs_K[labels].nan_to_num(0).argsort(descending=True, stable=True)[:_NUM_LOOKED_AT]]
-        return GapReport.from_rungs(
-            {rung: similarity_P.float().cpu() for rung, similarity_P in rungs.items()},
+        table = PairTable.of(
+            {key: similarity_P.float().cpu() for key, similarity_P in rungs.items()},
             link=self.overlap.link,
-            pairs=Pairs(place_K[pairs.row], place_K[pairs.column], pairs.weight),
-            halves=(halves[0].float(), halves[1].float()),
+            pairs=pairs.among(labels),
             labels=labels,
             live=live_K.cpu(),
+            kept=kept_K,
             mean_probs=mean_probs_K,
-            mass=(sums_2P.sum(dim=0) / num_inputs).float(),
+            sums=sums_2P.sum(dim=0),
             num_inputs=num_inputs,
             num_skipped=self.num_skipped,
-            common_mode_ratio=common_mode_ratio(W_KD, live=live_K).item(),
-            min_probability=self.selection.min_probability,
-            remarks=self._remarks(looked_at, counted_K, live_K, num_inputs),
             sampling=sampling,
             overlap_error=error_P.nan_to_num(0).float(),
-            unembedding=W_KD,
+        )
+        return Statistics.of(
+            table,
+            (halves[0].float(), halves[1].float()),
+            common_mode_ratio=common_mode_ratio(W_KD, live=live_K).item(),
+            remarks=self._remarks(looked_at, counted_K, live_K, num_inputs),
+            rankings=rankings_of(W_KD, mean_probs_K, kept_K),
         )
 
     def _overlaps(self, pairs: Pairs, whole: SparseOverlap, half_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,14 +4,16 @@ Nothing here grows with the square of the number of labels, and nothing without 
 of the head, D embedding dimensions, N inputs, m labels kept of each; B inputs that are worked on at a time.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from lightning_cossim.capture.distributed import Processes
-from lightning_cossim.capture.head import Head, Observation
+from lightning_cossim.capture.head import HeadSpec, Observation, Weights
 from lightning_cossim.capture.vocabulary_summary import VocabularySummary
+from lightning_cossim.capture.window import Collected
 from lightning_cossim.config.settings import LabelSelection
 from lightning_cossim.functional.halves import split_halves
 from lightning_cossim.functional.links import Response
@@ -25,12 +27,12 @@ __all__ = ["VocabularyWindow"]
 _MAX_INPUTS: Final = 2**14
 _MAX_NUMBERS: Final = 2**26
 """Inputs that a process keeps in a window, and numbers of their embeddings."""
-_NUM_BLOCKS: Final = 16
+_NUM_CHUNKS: Final = 16
 _NUM_LOGITS: Final = 2**24
 """Logits that are worked on at a time."""
 
 
-class _Block:
+class _Chunk:
     """What is kept of some inputs that follow one another, and sums over all of their labels."""
 
     def __init__(self, num_labels: int, device: torch.device, dtype: torch.dtype) -> None:
@@ -46,43 +48,60 @@ class _Block:
         """Of either half, the sums of squared profile values."""
         self.probs = torch.zeros(num_labels, device=device, dtype=dtype)
 
+    def add(self, profiles: SparseProfiles, h_BK: Tensor, probs_K: Tensor, half_B: Tensor) -> None:
+        """Add some inputs: the profiles kept of them, and what the sums over all labels take from their whole profiles.
+
+        Args:
+            profiles: (B, m).
+            h_BK: the whole profiles; they are written into.
+            probs_K: the sums of their probabilities.
+            half_B: 0 or 1, -1 for an input that does not count.
+        """
+        self.profiles.append(SparseProfiles(profiles.labels.cpu(), profiles.values.cpu()))
+        self.halves.append(half_B.cpu())
+        self.probs += probs_K.to(self.probs)
+        is_of_half_2B = torch.stack([half_B == half for half in (0, 1)]).to(h_BK.dtype)
+        with full_precision(h_BK):
+            self.own += (is_of_half_2B @ h_BK.square_()).to(self.own)
+        self.num_inputs += len(half_B)
+        self.num_skipped += int((half_B < 0).sum())
+
 
 class VocabularyWindow:
     """Gathers observations of a head with very many labels, and sums them up.
 
     Of each input the `labels_per_input` most likely labels are kept, of at most 16 384 inputs: where more come, every second
-    block of them is dropped, and from then on every second batch left out, as often as it takes: an even sample. Several
-    processes keep about as many together, a block each at least.
+    chunk of them is dropped, and from then on every second batch left out, as often as it takes: an even sample. Several
+    processes keep about as many together, a chunk each at least.
 
     Args:
-        head: the head.
-        selection: which labels are looked at.
+        spec: sizes of the head.
+        selection: which labels are compared.
         overlap: which probability overlap.
         seed: of whatever is drawn at random in this window: an interrupted run that goes on draws the same.
     """
 
-    def __init__(self, head: Head, selection: LabelSelection, overlap: Overlap, seed: int = 0) -> None:
-        self.head, self.selection, self.overlap, self.seed = head, selection, overlap, seed
-        # A generator of our own: the user's random numbers stay as they are.
+    def __init__(self, spec: HeadSpec, selection: LabelSelection, overlap: Overlap, seed: int = 0) -> None:
+        self._spec, self._selection, self._overlap, self._seed = spec, selection, overlap, seed
         self.generator = torch.Generator().manual_seed(seed)
         self._snapshot: Tensor | None = None
         self._bias: Tensor | None = None
-        self._response = head.response
+        self._response = spec.response
         self._is_exact = not overlap.counts_inputs
         """Whether embeddings are kept, from which the weights give all probabilities: as long as these are the same weights.
 
         What is counted loses nothing without them: an input has few labels above a threshold, or among the first.
         """
-        self._per_block = max(1, min(_MAX_INPUTS, _MAX_NUMBERS // head.embedding_dim) // _NUM_BLOCKS)
-        self._dtype = working_dtype(torch.empty(0, device=head.device))
-        self._moments = EmbeddingMoments(*(torch.zeros(size, device=head.device, dtype=self._dtype) for size in self._sizes))
-        self._blocks: list[_Block] = []
+        self._per_chunk = max(1, min(_MAX_INPUTS, _MAX_NUMBERS // spec.embedding_dim) // _NUM_CHUNKS)
+        self._dtype = working_dtype(torch.empty(0, device=spec.device))
+        self._moments = EmbeddingMoments(*(torch.zeros(size, device=spec.device, dtype=self._dtype) for size in self._sizes))
+        self._chunks: list[_Chunk] = []
         self._stride, self._batches = 1, 0
         self._num_groups = 0
 
     @property
     def _sizes(self) -> tuple[tuple[int, ...], ...]:
-        return (), (self.head.embedding_dim,), (self.head.embedding_dim, self.head.embedding_dim)
+        return (), (self._spec.embedding_dim,), (self._spec.embedding_dim, self._spec.embedding_dim)
 
     def wants_batch(self) -> bool:
         """Whether the batch that begins is looked at."""
@@ -98,40 +117,32 @@ class VocabularyWindow:
             self._keep_no_embeddings()
         half_N, first = self._halves_of_groups(seen.groups), 0
         while first < len(seen.logits):
-            block = self._block()
-            size = min(max(1, _NUM_LOGITS // self.head.num_labels), self._per_block - block.num_inputs)
+            chunk = self._chunk()
+            size = min(max(1, _NUM_LOGITS // self._spec.num_labels), self._per_chunk - chunk.num_inputs)
             part = slice(first, first + size)
             embedding = None if seen.embedding is None else seen.embedding[part]
-            self._add(block, seen.logits[part], embedding, None if half_N is None else half_N[part])
+            self._add(chunk, seen.logits[part], embedding, None if half_N is None else half_N[part])
             first += size
 
-    def _add(self, block: _Block, logits: Tensor, embedding: Tensor | None, half_B: Tensor | None) -> None:
-        log_p_BK = self.overlap.log_probabilities(logits)
+    def _add(self, chunk: _Chunk, logits: Tensor, embedding: Tensor | None, half_B: Tensor | None) -> None:
+        log_p_BK = self._overlap.log_probabilities(logits)
         if embedding is not None:
             log_p_BK.masked_fill_(~embedding.to(log_p_BK.device).isfinite().all(dim=1, keepdim=True), torch.nan)
         least_B, most_B = log_p_BK.aminmax(dim=1)
         normalizer_B = (logits.detach().amax(dim=1) - most_B).to(torch.float32)
         if least_B.isneginf().any():  # something behind the head has ruled labels out, of which the weights know nothing
             self._keep_no_embeddings()
-        h_BK, probs_K, counts_B = self.overlap.profiles(log_p_BK)
+        h_BK, probs_K, counts_B = self._overlap.profiles(log_p_BK)
         if half_B is None:
             half_B, num = split_halves(counts_B, start=self._num_groups)
             self._num_groups += int(num)
         half_B = half_B.to(h_BK.device).masked_fill(~counts_B, -1)
-        profiles = sparse_profiles(h_BK, num_kept=self.selection.labels_per_input)
-        block.profiles.append(SparseProfiles(profiles.labels.cpu(), profiles.values.cpu()))
-        block.halves.append(half_B.cpu())
+        chunk.add(sparse_profiles(h_BK, num_kept=self._selection.labels_per_input), h_BK, probs_K, half_B)
         if self._is_exact and embedding is not None:
-            block.embeddings.append(embedding.detach().to("cpu", copy=True))
-            block.normalizers.append(normalizer_B.cpu())
-        block.probs += probs_K.to(block.probs)
-        is_of_half_2B = torch.stack([half_B == half for half in (0, 1)]).to(h_BK.dtype)
-        with full_precision(h_BK):
-            block.own += (is_of_half_2B @ h_BK.square_()).to(block.own)
-        block.num_inputs += len(logits)
-        block.num_skipped += int((~counts_B).sum())
+            chunk.embeddings.append(embedding.detach().to("cpu", copy=True))
+            chunk.normalizers.append(normalizer_B.cpu())
         if embedding is not None:
-            inputs = self.head.response.inputs(embedding)
+            inputs = self._spec.response.inputs(embedding)
             batch = embedding_moments(inputs, seen=counts_B.to(embedding.device))
             self._moments = EmbeddingMoments(*(one + other.to(one) for one, other in zip(self._moments, batch, strict=True)))
 
@@ -158,55 +169,51 @@ class VocabularyWindow:
     def _keep_no_embeddings(self) -> None:
         """The weights have changed, or do not explain the logits: embeddings would not give the probabilities seen."""
         self._is_exact = False
-        for block in self._blocks:
-            block.embeddings.clear()
-            block.normalizers.clear()
+        for chunk in self._chunks:
+            chunk.embeddings.clear()
+            chunk.normalizers.clear()
 
-    def _block(self) -> _Block:
-        """The block that inputs are added to."""
-        if not self._blocks or self._blocks[-1].num_inputs >= self._per_block:
-            if len(self._blocks) == _NUM_BLOCKS:
+    def _chunk(self) -> _Chunk:
+        """The chunk that inputs are added to."""
+        if not self._chunks or self._chunks[-1].num_inputs >= self._per_chunk:
+            if len(self._chunks) == _NUM_CHUNKS:
                 self._thin()
-            self._blocks.append(_Block(self.head.num_labels, self.head.device, self._dtype))
-        return self._blocks[-1]
+            self._chunks.append(_Chunk(self._spec.num_labels, self._spec.device, self._dtype))
+        return self._chunks[-1]
 
     def _thin(self) -> None:
-        """Drop one of every two blocks, and look at every second batch from now on.
+        """Drop one of every two chunks, and look at every second batch from now on.
 
-        Now the second of the two, now the first: blocks of one sequence each are of one half of the inputs, by turns.
+        Now the second of the two, now the first: chunks of one sequence each are of one half of the inputs, by turns.
         """
-        self._blocks = [block for number, block in enumerate(self._blocks) if number % 4 in {0, 3}]
+        self._chunks = [chunk for number, chunk in enumerate(self._chunks) if number % 4 in {0, 3}]
         self._stride *= 2
 
-    def close(self, processes: Processes) -> "VocabularySummary":
-        """What all processes saw: every one of them has to call it.
-
-        Raises:
-            FailedTogether: one of several processes could not do its part.
-        """
-        weights, seen_by = self.head.gathered(), processes.where(holds=self._snapshot is not None)
+    def close(self, processes: Processes, weights: Callable[[], Weights]) -> Collected:
+        """What all processes collected; see `Window`."""
+        seen_by = processes.where(holds=self._snapshot is not None)
         for _ in range(max(processes.each(self._stride)).bit_length() - self._stride.bit_length()):
             self._thin()
-        while max(processes.each(len(self._blocks))) * processes.num > max(_NUM_BLOCKS, processes.num):
+        while max(processes.each(len(self._chunks))) * processes.num > max(_NUM_CHUNKS, processes.num):
             self._thin()
         has_snapshot = processes.rank == (seen_by[0] if seen_by else 0)
         is_exact = len(processes.where(holds=self._is_exact)) == processes.num
-        num_rows = processes.each(sum(len(half_B) for block in self._blocks for half_B in block.halves))
-        num_skipped = sum(processes.each(sum(block.num_skipped for block in self._blocks)))
+        num_rows = processes.each(sum(len(half_B) for chunk in self._chunks for half_B in chunk.halves))
+        num_skipped = sum(processes.each(sum(chunk.num_skipped for chunk in self._chunks)))
 
         def to_sum() -> list[Tensor]:
             if self._snapshot is None:  # this process saw nothing; the weights still have their say
-                now = weights or self.head.weights
+                now = weights()
                 self._take_snapshot(now.unembedding, now.bias, now.response)
-            return [*self._snapshots(mine=has_snapshot), *self._moments, *self._block_sums()]
+            return [*self._snapshots(mine=has_snapshot), *self._moments, *self._chunk_sums()]
 
         totals = iter(processes.sums(processes.together(to_sum)))
         rows = processes.together(lambda: self._rows_among(num_rows, processes.rank, with_embeddings=is_exact))
         kept = iter([self._of_all(one, processes) for one in rows])
-        return VocabularySummary(
-            self.overlap,
-            self.selection,
-            self.seed,
+        summary = VocabularySummary(
+            self._overlap,
+            self._selection,
+            self._seed,
             response=self._response,
             unembedding=next(totals),
             bias=None if self._bias is None else next(totals),
@@ -219,6 +226,7 @@ class VocabularyWindow:
             normalizer=next(kept) if is_exact else None,
             num_skipped=num_skipped,
         )
+        return Collected(summary.statistics, summary)
 
     @staticmethod
     def _of_all(rows: Tensor, processes: Processes) -> Tensor:
@@ -232,26 +240,26 @@ class VocabularyWindow:
         kept = [self._snapshot] if self._bias is None else [self._snapshot, self._bias]
         return kept if mine else [torch.zeros_like(one) for one in kept]
 
-    def _block_sums(self) -> tuple[Tensor, Tensor]:
-        blocks = self._blocks or [_Block(self.head.num_labels, self.head.device, self._dtype)]
-        own_2K, probs_K = blocks[0].own.clone(), blocks[0].probs.clone()
-        for block in blocks[1:]:
-            own_2K += block.own
-            probs_K += block.probs
+    def _chunk_sums(self) -> tuple[Tensor, Tensor]:
+        chunks = self._chunks or [_Chunk(self._spec.num_labels, self._spec.device, self._dtype)]
+        own_2K, probs_K = chunks[0].own.clone(), chunks[0].probs.clone()
+        for chunk in chunks[1:]:
+            own_2K += chunk.own
+            probs_K += chunk.probs
         return own_2K, probs_K
 
     def _rows_among(self, num_rows: list[int], rank: int, *, with_embeddings: bool) -> list[Tensor]:
         """Halves, labels, values, and if wanted embeddings and normalizers, of all processes: zero where others have theirs."""
-        profiles = [profiles for block in self._blocks for profiles in block.profiles]
+        profiles = [profiles for chunk in self._chunks for profiles in chunk.profiles]
         kept = [
-            (torch.int8, (), [half_B for block in self._blocks for half_B in block.halves]),
+            (torch.int8, (), [half_B for chunk in self._chunks for half_B in chunk.halves]),
             (torch.int32, self._width, [one.labels for one in profiles]),
             (torch.float32, self._width, [one.values for one in profiles]),
         ]
         if with_embeddings:
-            embeddings = [f_BD for block in self._blocks for f_BD in block.embeddings]
-            kept.append((self.head.dtype, (self.head.embedding_dim,), embeddings))
-            kept.append((torch.float32, (), [one for block in self._blocks for one in block.normalizers]))
+            embeddings = [f_BD for chunk in self._chunks for f_BD in chunk.embeddings]
+            kept.append((self._spec.dtype, (self._spec.embedding_dim,), embeddings))
+            kept.append((torch.float32, (), [one for chunk in self._chunks for one in chunk.normalizers]))
         first = sum(num_rows[:rank])
         found = []
         for dtype, width, parts in kept:
@@ -263,7 +271,7 @@ class VocabularyWindow:
 
     @property
     def _width(self) -> tuple[int]:
-        return (min(self.selection.labels_per_input, self.head.num_labels),)
+        return (min(self._selection.labels_per_input, self._spec.num_labels),)
 
 
 def _is_same(one: Tensor | None, other: Tensor | None) -> bool:

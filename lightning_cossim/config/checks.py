@@ -1,17 +1,17 @@
 """What settings ask of their values, each check once: `ConfigError` with the field, what was expected and what came."""
 
-import difflib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 from typing_extensions import override
 
-from lightning_cossim.errors import ConfigError, expected
+from lightning_cossim.errors import ConfigError, expected, wrong_choice
+from lightning_cossim.functional.inputs import is_number
 
-__all__ = ["Restriction", "check_bool", "check_number", "check_word", "near"]
+__all__ = ["Restriction", "check_bool", "check_number", "check_word"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Restriction:
 
     def allows(self, value: object) -> bool:
         """Whether a value is such a number."""
-        if not isinstance(value, Integral if self.base is int else Real) or isinstance(value, bool):
+        if not is_number(value) or (self.base is int and not isinstance(value, Integral)):
             return False
         try:
             number = float(value)
@@ -57,11 +57,4 @@ def check_word(value: object, field: str, known: Iterable[str]) -> None:
     """Raise unless `value` is one of the known words; the nearest is named."""
     words = list(known)
     if not isinstance(value, str) or value not in words:
-        wanted = f"to be one of {', '.join(words)}"
-        raise ConfigError(expected(field, wanted, repr(value), near(value, words)), field)
-
-
-def near(value: object, known: Iterable[str]) -> str:
-    """A question for the known word that is nearest, if any is near."""
-    words = difflib.get_close_matches(str(value), list(known), n=1)
-    return f"Did you mean `{words[0]}`?" if words else ""
+        raise ConfigError(wrong_choice(field, value, words), field)

@@ -11,9 +11,8 @@ from typing import Any, Final, TypeVar, get_args, get_type_hints
 
 import yaml
 
-from lightning_cossim.config.checks import near
 from lightning_cossim.config.types import number_of
-from lightning_cossim.errors import ConfigError
+from lightning_cossim.errors import ConfigError, did_you_mean
 
 __all__ = ["parse_dataclass", "read_dataclass"]
 
@@ -73,7 +72,9 @@ class _Reader:
                 raise self._error(key, f"expected {_keys_of(kind)}, got a key of several parts")
             name = _one_line(key.value)
             if name not in known:
-                raise self._error(key, f"unknown key `{name}`. {near(name, known) or 'Known are ' + ', '.join(known) + '.'}")
+                raise self._error(
+                    key, f"unknown key `{name}`. {did_you_mean(name, known) or 'Known are ' + ', '.join(known) + '.'}"
+                )
             if name in lines:
                 raise self._error(key, f"key `{name}` stands twice, first in line {lines[name].start_mark.line + 1}. Remove one")
             lines[name] = key

@@ -154,9 +154,11 @@ class LabelSelection:
         """
         if self.names is None:
             return tuple(map(str, range(num_labels)))
+        is_file = isinstance(self.names, str | PathLike)
         names = _lines(Path(self.names)) if isinstance(self.names, str | PathLike) else list(self.names)
         if len(names) != num_labels:
-            raise ConfigError(expected("names", f"to name the {num_labels} rows of the head", f"{len(names)} names"))
+            got = f"{len(names)} names" + (f" in {self.names}, one a line" if is_file else "")
+            raise ConfigError(expected("names", f"to name the {num_labels} rows of the head", got))
         return tuple(names)
 
 

@@ -1,55 +1,24 @@
-"""Thresholds: from which gap on a pair is flagged, and which scalars of a report raise an alert.
+"""Thresholds: from which gap on a pair is flagged, and which scalars of a report raise an alert."""
 
-Everything here is pure and looks at one report; how often in a row an alert has been breached is counted in `alerts`.
-"""
-
-import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
-
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from lightning_cossim.config.reader import read_dataclass
 from lightning_cossim.config.types import NonNegative, Number, UnitInterval, WholeFrom0, WholeFrom1, check_fields, file_type
 from lightning_cossim.errors import ConfigError, expected
-from lightning_cossim.report import GapReport, Side
+from lightning_cossim.functional.scalars import alert_scalars
 
-__all__ = [
-    "MIN_PAIRS",
-    "Alert",
-    "Breach",
-    "Scalar",
-    "Thresholds",
-    "ThresholdsFile",
-    "alert_values",
-    "evaluate",
-    "judged",
-    "no_verdict",
-]
+__all__ = ["Action", "Alert", "Scalar", "Stage", "Thresholds", "ThresholdsFile"]
 
-Scalar = Literal[
-    "explained_raw_cosine",
-    "explained_centered_cosine",
-    "explained_logit_correlation",
-    "explained_log_odds_variance",
-    "gap_translation",
-    "gap_geometry",
-    "gap_behavior",
-    "reliability",
-    "share_lookalikes",
-    "share_strangers",
-    "overlap_mean",
-    "common_mode_ratio",
-]
+if TYPE_CHECKING:
+    Scalar: TypeAlias = str
+else:
+    Scalar = Literal[alert_scalars()]
 """What an alert may watch: every tag but the monitor's own cost."""
 Stage = Literal["train", "val", "test"]
 Action = Literal["warn", "stop", "raise"]
-
-MIN_PAIRS: Final = 45
-"""Of fewer pairs the shares scatter too widely for a verdict (THEORY §5)."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +33,7 @@ class Alert:
         above: breached above this value.
         below: breached below this value.
         patience: reports in a row that breach it before it acts, at least 1; it acts again after a recovery.
-        action: warn, stop the fit, or raise `AlertRaised`.
+        action: warn, stop the fit, or raise `AlertError`.
 
     Raises:
         ConfigError: a value is of the wrong type or out of range, the bounds are crossed, or there is none.
@@ -135,76 +104,3 @@ if TYPE_CHECKING:
     ThresholdsFile: TypeAlias = str | os.PathLike[str]
 else:
     ThresholdsFile = file_type("YAML file of thresholds", Thresholds.from_yaml)
-
-
-@dataclass(frozen=True)
-class Breach:
-    """A report in which an alert was breached."""
-
-    alert: Alert
-    step: int
-    """The x of the loggers' curves."""
-    value: float
-    """Of the scalar."""
-
-
-def no_verdict(report: GapReport, thresholds: Thresholds) -> str | None:
-    """Why this report does not allow a verdict on its pairs, or None if it does."""
-    if report.num_inputs < thresholds.min_inputs:
-        return f"{report.num_inputs} inputs, verdicts need {thresholds.min_inputs}"
-    if report.num_pairs < MIN_PAIRS:
-        return f"{report.num_pairs} pair{'s' * (report.num_pairs != 1)} of labels, verdicts need {MIN_PAIRS}"
-    if not report.reliability >= thresholds.min_reliability:
-        return f"reliability {report.reliability:.2f}, verdicts need {thresholds.min_reliability:g}"
-    return None
-
-
-def judged(report: GapReport, thresholds: Thresholds) -> GapReport:
-    """The report with its flags, and with `share_strangers` and `share_lookalikes` of the eligible pairs.
-
-    Where there is no verdict nothing is flagged, and the shares are NaN with the reason in `undefined`.
-    """
-    eligible_P, why = _eligible(report, thresholds), no_verdict(report, thresholds)
-    weight_P = torch.ones(eligible_P.shape) if report.compared.weight is None else report.compared.weight
-    num_eligible = float(weight_P[eligible_P].sum())
-    if why is None and not num_eligible:
-        why = "no pair has the mass"
-    # An overlap that may be larger than what was seen of it is no sign that there is little.
-    may_be_P = 0.0 if report.overlap_error is None else report.overlap_error
-    beyond: dict[Side, Tensor] = {
-        "strangers": report.gap > thresholds.stranger,
-        "lookalikes": report.gap + may_be_P < -thresholds.lookalike,
-    }
-    flags = {side: torch.zeros_like(eligible_P) if why else beyond_P & eligible_P for side, beyond_P in beyond.items()}
-    shares = {
-        f"share_{side}": math.nan if why else float(weight_P[flags_P].sum()) / num_eligible for side, flags_P in flags.items()
-    }
-    undefined = dict.fromkeys(shares, why) if why else {}
-    return replace(report, flags=flags, scalars={**report.scalars, **shares}, undefined={**report.undefined, **undefined})
-
-
-def evaluate(report: GapReport, thresholds: Thresholds) -> list[Breach]:
-    """The alerts that one report breaches, whatever came before; none where there is no verdict or the value is undefined.
-
-    Alerts of another stage do not count; a report that no training made has no stage, and every alert counts.
-    """
-    values = alert_values(judged(report, thresholds), thresholds)
-    return [
-        Breach(alert, report.step, value)
-        for alert, value in zip(thresholds.alerts, values, strict=True)
-        if alert.is_breached_by(value)
-    ]
-
-
-def alert_values(report: GapReport, thresholds: Thresholds) -> list[float]:
-    """What every alert sees of a report: the value of its scalar, NaN where that or a verdict is missing, or at another stage."""
-    if not thresholds.alerts or no_verdict(report, thresholds) is not None:
-        return [math.nan] * len(thresholds.alerts)
-    values = judged(report, thresholds).scalars
-    return [values.get(alert.scalar, math.nan) if report.stage in ("", alert.stage) else math.nan for alert in thresholds.alerts]
-
-
-def _eligible(report: GapReport, thresholds: Thresholds) -> Tensor:
-    """Boolean (P,): pairs with a gap and with mass on both sides."""
-    massive_L = report.mean_probs >= thresholds.min_mass / max(report.num_live, 1)
-    return report.gap.isfinite() & massive_L[report.compared.row] & massive_L[report.compared.column]

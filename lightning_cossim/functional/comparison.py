@@ -53,14 +53,15 @@ class Comparison:
     def __init__(self, similarity: Tensor, overlap: Tensor, pairs: Pairs, beside: "Comparison | None" = None) -> None:
         self._like = overlap.new_empty((), dtype=result_dtype(overlap))
         self._all, self._s_is_known, self._o_is_known = pairs, similarity.isfinite().cpu(), overlap.isfinite().cpu()
-        self._counts_P = self._s_is_known & self._o_is_known
-        self.pairs = pairs[self._counts_P]
+        self.counts_P = self._s_is_known & self._o_is_known
+        """Whether a pair counts."""
+        self.pairs = pairs[self.counts_P]
         """Those that count."""
-        self._s_P = similarity.detach().cpu()[self._counts_P].double().round(decimals=_DECIMALS)
-        self.o_P = overlap.detach().cpu()[self._counts_P].double()
+        self._s_P = similarity.detach().cpu()[self.counts_P].double().round(decimals=_DECIMALS)
+        self.o_P = overlap.detach().cpu()[self.counts_P].double()
         """Their overlaps."""
         self._w_P = torch.ones_like(self.o_P) if self.pairs.weight is None else self.pairs.weight
-        same = beside is not None and torch.equal(beside._counts_P, self._counts_P) and torch.equal(beside.o_P, self.o_P)  # noqa: SLF001 - its own
+        same = beside is not None and torch.equal(beside.counts_P, self.counts_P) and torch.equal(beside.o_P, self.o_P)
         self._seats_by_k: dict[int, Tensor] = {}
         self._beside = beside if same else None
 
@@ -81,9 +82,9 @@ class Comparison:
     @property
     def expected(self) -> Tensor:
         """`expected_overlap`, (P,) for all pairs, NaN for those that do not count."""
-        expected_P = self._like.new_full(self._counts_P.shape, torch.nan, device="cpu")
+        expected_P = self._like.new_full(self.counts_P.shape, torch.nan, device="cpu")
         if self.undefined is None:
-            expected_P[self._counts_P] = self._fit[0].to(expected_P)
+            expected_P[self.counts_P] = self._fit[0].to(expected_P)
         return expected_P.to(self._like)
 
     @property
@@ -159,9 +160,8 @@ class Comparison:
     def _labels(self) -> tuple[Tensor, Tensor, Tensor]:
         """The labels of the pairs that count, and where among them the two labels of each pair are."""
         labels = self.pairs.labels
-        place = torch.empty(int(labels[-1]) + 1, dtype=torch.int64)
-        place[labels] = torch.arange(len(labels))
-        return labels, place[self.pairs.row], place[self.pairs.column]
+        among = self.pairs.among(labels)
+        return labels, among.row, among.column
 
     @cached_property
     def overlap_ranks(self) -> Tensor:

@@ -4,11 +4,13 @@ K labels, D embedding dimensions, N inputs; `live_K` is a boolean mask over labe
 """
 
 from collections.abc import Sequence
+from numbers import Real
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
 
-from lightning_cossim.errors import InputError, expected
+from lightning_cossim.errors import InputError, expected, wrong_choice
 
 __all__ = [
     "check_groups",
@@ -19,6 +21,7 @@ __all__ = [
     "check_same_labels",
     "check_unembedding",
     "check_width",
+    "is_number",
     "label_index",
     "live_labels",
 ]
@@ -82,8 +85,17 @@ def check_same_labels(similarity: Tensor, overlap: Tensor) -> None:
 def check_one_of(value: str, argument: str, known: tuple[str, ...]) -> None:
     """Raise unless `value` is one of the known words."""
     if value not in known:
-        *some, last = map(repr, known)
-        raise InputError(expected(argument, f"to be {', '.join(some)} or {last}", repr(value)))
+        raise InputError(wrong_choice(argument, value, known))
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a real number; a boolean is not.
+
+    Example:
+        >>> is_number(0.5), is_number(True)
+        (True, False)
+    """
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def check_rows(tensor: Tensor, argument: str, shape: str, wanted: tuple[int | None, int | None]) -> None:
@@ -103,7 +115,7 @@ def check_groups(groups: Tensor | None, num_inputs: int) -> None:
         raise InputError(expected("groups", f"to be an integer tensor of shape ({num_inputs},)", got, "One id an input."))
 
 
-def label_index(labels: Sequence[int] | Tensor | None, num_labels: int, argument: str = "labels") -> Tensor:
+def label_index(labels: Sequence[int] | Tensor | None, num_labels: int, argument: str = "label_subset") -> Tensor:
     """Labels as an index (L,), default all. Raises `InputError` on labels out of range or repeated."""
     if num_labels < 1:
         raise InputError(expected("num_labels", "to be at least 1", num_labels, "Pass the number of rows of the head's weight."))

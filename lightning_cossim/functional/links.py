@@ -5,14 +5,13 @@ Shapes: K labels, D embedding dimensions, N inputs; `W_KD` unembedding, `b_K` bi
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import Final, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from lightning_cossim.errors import InputError, expected
-from lightning_cossim.functional.inputs import check_one_of
+from lightning_cossim.functional.inputs import check_one_of, is_number
 from lightning_cossim.functional.precision import full_precision, result_dtype, working_dtype
 
 __all__ = ["PLAIN", "Link", "Response", "unit_rows"]
@@ -45,8 +44,7 @@ class Response:
         for argument, value, its_link in (("link_cap", link_cap, "softcap"), ("link_scale", link_scale, "cosine")):
             if value is not None and link != its_link:
                 raise InputError(expected(argument, f"only with link {its_link!r}", f"{value} with {link!r}"))
-            is_number = isinstance(value, Real) and not isinstance(value, bool)
-            if value is not None and not (is_number and 0 < value < math.inf):
+            if value is not None and not (is_number(value) and 0 < value < math.inf):
                 raise InputError(expected(argument, "to be a positive number", repr(value)))
         return cls(link, *(None if number is None else float(number) for number in (link_cap, link_scale)))
 

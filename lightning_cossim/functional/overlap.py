@@ -19,7 +19,7 @@ from lightning_cossim.functional.inputs import check_matrix, check_one_of
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.precision import full_precision, result_dtype
 
-__all__ = ["Overlap", "OverlapKind", "Profiles", "add_products", "log_probabilities", "probability_overlap"]
+__all__ = ["OVERLAP_ARGUMENTS", "Overlap", "OverlapKind", "Profiles", "add_products", "log_probabilities", "probability_overlap"]
 
 OverlapKind = Literal["bhattacharyya", "product", "coactivation", "topk"]
 
@@ -148,6 +148,10 @@ def _sum_of_squares(profiles: Tensor) -> Tensor:
     return sums_K
 
 
+OVERLAP_ARGUMENTS: Final = ("overlap", "overlap_threshold", "overlap_k")
+"""What whoever has other thresholds too calls an overlap's kind, threshold and k."""
+
+
 @dataclass(frozen=True)
 class Overlap:
     """A probability overlap, decided upon: what is summed over inputs, and what is made of the sums."""
@@ -166,24 +170,35 @@ class Overlap:
         link: Link = "softmax",
         threshold: float | None = None,
         k: int | None = None,
+        arguments: tuple[str, str, str] = ("kind", "threshold", "k"),
     ) -> "Overlap":
-        """The overlap of `num_labels` labels, defaults filled in. Raises `InputError` on what is unknown or out of range."""
-        check_one_of(kind, "kind", get_args(OverlapKind))
+        """The overlap of `num_labels` labels, defaults filled in. Raises `InputError` on what is unknown or out of range.
+
+        Args:
+            num_labels: K.
+            kind: which overlap.
+            link: from logits to probabilities.
+            threshold: of "coactivation".
+            k: of "topk".
+            arguments: what the caller calls kind, threshold and k, for errors.
+        """
+        of_kind, of_threshold, of_k = arguments
+        check_one_of(kind, of_kind, get_args(OverlapKind))
         check_one_of(link, "link", get_args(Link))
-        for argument, value, its_kind in (("threshold", threshold, "coactivation"), ("k", k, "topk")):
+        for argument, value, its_kind in ((of_threshold, threshold, "coactivation"), (of_k, k, "topk")):
             if value is not None and kind != its_kind:
-                raise InputError(expected(argument, f"only with kind {its_kind!r}", f"{value} with {kind!r}"))
+                raise InputError(expected(argument, f"only with {of_kind} {its_kind!r}", f"{value} with {kind!r}"))
         if kind == "coactivation":
             threshold = _THRESHOLD if threshold is None else threshold
             highest, why = (1, "") if link == "sigmoid" else (0.5, "Two probabilities of a softmax cannot both be above it.")
             if not 0 < threshold < highest:
-                raise InputError(expected("threshold", f"to be above 0 and below {highest}", threshold, why))
+                raise InputError(expected(of_threshold, f"to be above 0 and below {highest}", threshold, why))
         if kind == "topk":
             if num_labels < 3:
-                raise InputError(expected("kind", "to be another than 'topk' for fewer than 3 labels", f"{num_labels} labels"))
+                raise InputError(expected(of_kind, "to be another than 'topk' for fewer than 3 labels", f"{num_labels} labels"))
             k = max(2, min(5, num_labels // 5)) if k is None else k
             if not 2 <= k < num_labels:
-                raise InputError(expected("k", f"to be from 2 to {num_labels - 1}", k, "Fewer than all labels, more than one."))
+                raise InputError(expected(of_k, f"to be from 2 to {num_labels - 1}", k, "Fewer than all labels, more than one."))
         return cls(kind, link, threshold, k)
 
     @property

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Pairs"]
+__all__ = ["Pairs", "inverse_index"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +37,11 @@ class Pairs:
         """The labels that are in a pair, ascending."""
         return torch.cat([self.row, self.column]).bincount().nonzero().flatten()
 
+    def among(self, labels: Tensor) -> "Pairs":
+        """The same pairs by the places that their labels have in `labels` (L,)."""
+        place = inverse_index(labels, int(labels.max()) + 1 if len(labels) else 0)
+        return Pairs(place[self.row], place[self.column], self.weight)
+
     def values(self, matrix: Tensor) -> Tensor:
         """Their entries (P,) in a matrix (L, L), in the upper triangle if rows come before columns."""
         return matrix[self.row.to(matrix.device), self.column.to(matrix.device)]
@@ -48,3 +53,15 @@ class Pairs:
         matrix_LL[self.row, self.column] = values
         matrix_LL[self.column, self.row] = values
         return matrix_LL
+
+
+def inverse_index(labels: Tensor, num_labels: int) -> Tensor:
+    """The place (K,) that each of K labels has in `labels` (L,), -1 for a label that is not there.
+
+    Example:
+        >>> inverse_index(torch.tensor([2, 0]), 4)
+        tensor([ 1, -1,  0, -1])
+    """
+    place = torch.full((num_labels,), -1, dtype=torch.int64)
+    place[labels] = torch.arange(len(labels))
+    return place

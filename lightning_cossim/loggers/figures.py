@@ -14,7 +14,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
-from lightning_cossim.config.thresholds import Thresholds, no_verdict
+from lightning_cossim.functional.similarities import GAP, QUANTITIES
 from lightning_cossim.report import GapReport, Pair
 from lightning_cossim.report.plots import MAX_NAMES, draw_image, shown_names
 from lightning_cossim.report.tables import shortened
@@ -36,12 +36,6 @@ _NAMED: Final = 3
 """Flagged pairs of either side that a scatter names."""
 _STRANGERS, _LOOKALIKES = "#d55e00", "#0072b2"
 """Orange and blue of Okabe and Ito, which the color-blind tell apart; their marks differ too."""
-_TITLES: Final = {
-    "raw_cosine": "Raw cosine",
-    "centered_cosine": "Label-centered cosine",
-    "overlap": "Probability overlap",
-    "gap": "Gap: overlap minus expected",
-}
 
 
 def label_order(report: GapReport, most: int = MAX_LABELS) -> list[int]:
@@ -79,12 +73,17 @@ def heatmaps(report: GapReport, order: Sequence[int]) -> Iterator[tuple[str, Pix
     for name in (cosine, "overlap", "gap"):
         matrix = report.matrix(name, index)
         if matrix.isfinite().any():
-            yield name, _pixels(partial(_heatmap, matrix=matrix, names=names, title=_TITLES[name], note=note))
+            yield name, _pixels(partial(_heatmap, matrix=matrix, names=names, title=_title(name), note=note))
 
 
-def scatter(report: GapReport, thresholds: Thresholds) -> Pixels:
-    """Every pair: similarity (x) against overlap (y), what is usual for its similarity, and the band of the thresholds."""
-    return _pixels(partial(_scatter, report=report, thresholds=thresholds))
+def scatter(report: GapReport) -> Pixels:
+    """Every pair: similarity (x) against overlap (y), what is expected for its similarity, and the band of the thresholds."""
+    return _pixels(partial(_scatter, report=report))
+
+
+def _title(key: str) -> str:
+    """Over a heatmap."""
+    return "Gap: overlap minus expected" if key == GAP.key else QUANTITIES[key].title
 
 
 def _pixels(draw: Callable[["Figure"], None]) -> Pixels:
@@ -154,7 +153,7 @@ def _width(figure: "Figure", text: str, size: float) -> float:
     return float(extent.width) / _DPI
 
 
-def _scatter(figure: "Figure", report: GapReport, thresholds: Thresholds) -> None:
+def _scatter(figure: "Figure", report: GapReport) -> None:
     cosine = report.ladder.cosine
     s_P, o_P, e_P = report.rungs[cosine], report.rungs["overlap"], report.expected_overlap
     known = s_P.isfinite() & o_P.isfinite()
@@ -164,16 +163,16 @@ def _scatter(figure: "Figure", report: GapReport, thresholds: Thresholds) -> Non
         axes.hexbin(s, o, gridsize=45, bins="log", cmap="Greys", mincnt=1, linewidths=0.1)
     else:
         axes.plot(s, o, ".", color="0.45", markersize=6 if len(s) < 500 else 3, alpha=0.8 if len(s) < 500 else 0.5, zorder=2)
-    why = no_verdict(report, thresholds)
+    thresholds, why = report.verdict.thresholds, report.verdict.why_none
     if np.isfinite(e).any():
         order = np.argsort(s)
-        axes.plot(s[order], e[order], color="0", linewidth=1.2, label="usual for this cosine", zorder=3)
-        if why is None:
+        axes.plot(s[order], e[order], color="0", linewidth=1.2, label="expected for this cosine", zorder=3)
+        if thresholds is not None and why is None:
             low, high = e[order] - thresholds.lookalike, e[order] + thresholds.stranger
             axes.fill_between(s[order], np.maximum(low, 0), high, color="0.9", linewidth=0, label="not flagged", zorder=0)
     if report.flags:
         _draw_flagged(axes, report, cosine)
-    axes.set_xlabel(f"{_TITLES[cosine].lower()}{' (a sample of the pairs)' if report.sampling else ''}", fontsize=9)
+    axes.set_xlabel(f"{_title(cosine).lower()}{' (a sample of the pairs)' if report.sampling else ''}", fontsize=9)
     axes.set_ylabel("probability overlap", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.set_ylim(bottom=-0.02 * max(1e-3, float(o.max(initial=0))))
@@ -193,12 +192,12 @@ def _draw_flagged(axes: "Axes", report: GapReport, cosine: str) -> None:
     for side, (mark, color, title) in marks.items():
         pairs = [pair for pair in report.pairs(side, top=int(report.flags[side].sum())) if pair.flag]
         if pairs:
-            x, y = [getattr(pair, cosine) for pair in pairs], [pair.overlap for pair in pairs]
+            x, y = [pair.similarities[cosine] for pair in pairs], [pair.overlap for pair in pairs]
             size = 6 if len(pairs) <= 50 else 4 if len(pairs) <= 500 else 2
             label = f"{len(pairs)} {title if len(pairs) > 1 else title[:-1]}"
             axes.plot(x, y, mark, color=color, markersize=size, markeredgewidth=0, label=label, zorder=4)
         for pair in pairs[:_NAMED]:
-            _name(axes, pair, getattr(pair, cosine), color, places)
+            _name(axes, pair, pair.similarities[cosine], color, places)
 
 
 def _name(axes: "Axes", pair: Pair, x: float, color: str, places: list[float]) -> None:

@@ -2,16 +2,16 @@
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from functools import partial
 from typing import Any, Final, Literal
 
 from lightning_cossim.config.settings import Display
-from lightning_cossim.config.thresholds import Thresholds
 from lightning_cossim.loggers import writers
 from lightning_cossim.loggers.figures import MAX_LABELS, heatmaps, label_order, scatter
-from lightning_cossim.loggers.tags import picture_group, suffix
-from lightning_cossim.report import GapReport, Pair, as_page
+from lightning_cossim.loggers.tags import picture_group
+from lightning_cossim.report import GapReport
+from lightning_cossim.report.export import columns_of, record_of
+from lightning_cossim.report.text import as_page
 
 __all__ = ["VIEWS", "Pages", "View", "Write"]
 
@@ -29,15 +29,26 @@ class Pages:
 
     Args:
         display: which views, and how long tables are.
-        thresholds: the reports are judged by.
         name: goes into the tags.
         lacks_glyphs: told when names hold characters that the font does not have.
     """
 
-    def __init__(self, display: Display, thresholds: Thresholds, name: str | None, lacks_glyphs: Callable[[], None]) -> None:
-        self.display, self.thresholds, self.name, self._lacks_glyphs = display, thresholds, name, lacks_glyphs
-        self.order: list[int] | None = None
+    def __init__(self, display: Display, name: str | None, lacks_glyphs: Callable[[], None]) -> None:
+        self.display, self.name, self._lacks_glyphs = display, name, lacks_glyphs
+        self._order: list[int] | None = None
         """Labels of the head that heatmaps show, in their order; None before the first."""
+
+    def start_fit(self) -> None:
+        """A fit begins that does not go on where the last one ended: its heatmaps may have another order."""
+        self._order = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a run that goes on needs, in builtins."""
+        return {"order": self._order}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._order = state["order"]
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -60,12 +71,12 @@ class Pages:
         return writes
 
     def _tag(self, report: GapReport, kind: str, what: str) -> str:
-        return f"{picture_group(report.stage, kind, self.name)}/{what}{suffix(report.dataloader_idx)}"
+        return f"{picture_group(report.stage, kind, self.name)}/{what}{report.window.suffix}"
 
     def _heatmaps(self, report: GapReport) -> Iterator[Write]:
         place = {label: index for index, label in enumerate(report.labels)}
-        self.order = self._order_for(report)
-        for what, pixels in heatmaps(report, [place[label] for label in self.order]):
+        self._order = self._order_for(report)
+        for what, pixels in heatmaps(report, [place[label] for label in self._order]):
             tag = self._tag(report, "heatmap", what)
             yield partial(writers.write_image, tag=tag, pixels=pixels, step=report.step)
 
@@ -75,7 +86,7 @@ class Pages:
         Of a sample of the pairs, the labels shown change little by little: those that come in stand last, until a third of all
         are new, and then all are put in order anew.
         """
-        order = self.order or []
+        order = self._order or []
         if not report.sampling:
             if {*order} <= {*report.labels} and len(order) == min(len(report.labels), MAX_LABELS):
                 return order
@@ -87,13 +98,13 @@ class Pages:
     def _scatter(self, report: GapReport) -> Iterator[Write]:
         if report.num_pairs:
             tag = self._tag(report, "scatter", report.ladder.cosine)
-            yield partial(writers.write_image, tag=tag, pixels=scatter(report, self.thresholds), step=report.step)
+            yield partial(writers.write_image, tag=tag, pixels=scatter(report), step=report.step)
 
     def _tables(self, report: GapReport) -> Iterator[Write]:
         top = self.display.max_pairs
-        columns = [field.name for field in fields(Pair) if field.name not in report.absent]
+        columns = columns_of(report)
         pairs = [*report.pairs("strangers", top=top), *report.pairs("lookalikes", top=top)] or report.pairs(top=top)
-        rows = [[getattr(pair, column) for column in columns] for pair in pairs]
+        rows = [list(record_of(report, pair).values()) for pair in pairs]
         tag = self._tag(report, "pairs", "strangers_and_lookalikes")
         markdown = as_page(report, top)
         yield partial(writers.write_table, tag=tag, markdown=markdown, columns=columns, rows=rows, step=report.step)

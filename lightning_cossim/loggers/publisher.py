@@ -13,10 +13,11 @@ from torch import Tensor
 
 from lightning_cossim.errors import in_one_line
 from lightning_cossim.functional.links import Link
+from lightning_cossim.functional.scalars import SHARES, scalars
 from lightning_cossim.loggers.pages import Pages, Write
 from lightning_cossim.loggers.recorder import Recorder
 from lightning_cossim.loggers.tab import as_csv, as_json, step_of
-from lightning_cossim.loggers.tags import GAPS, SHARES, group, picture_group, scalars, suffix
+from lightning_cossim.loggers.tags import GAPS, group, picture_group, window_tag
 from lightning_cossim.loggers.writers import (
     log_folder,
     shows_pictures,
@@ -27,7 +28,7 @@ from lightning_cossim.loggers.writers import (
     write_layout,
     write_projection,
 )
-from lightning_cossim.report import GapReport
+from lightning_cossim.report import GapReport, WindowKey
 
 __all__ = ["Publisher", "ScalarLogger", "log_scalars", "watchable"]
 
@@ -55,28 +56,44 @@ class Publisher:
     def __init__(
         self, link: Link, name: str | None, pages: Pages, *, warn: Callable[[str], None], inform: Callable[[str], None]
     ) -> None:
-        self.link, self.name, self.pages, self._warn, self._inform = link, name, pages, warn, inform
-        self.recorder = Recorder(pages.thresholds, name)
-        self.watched: dict[str, dict[str, float]] = {}
+        self.link, self.name, self._pages, self._warn, self._inform = link, name, pages, warn, inform
+        self._recorder = Recorder(name)
+        self._watched: dict[str, dict[str, float]] = {}
         """Group to the values that other callbacks last saw."""
         self._failed: list[tuple[ScalarLogger | None, str]] = []
         """Logger, None for all of them, and what it gets no more."""
         self._arranged: list[ScalarLogger] = []
         self._told: set[str] = set()
 
-    def start(self) -> None:
-        """A run begins: loggers that failed in an earlier one get another chance, and what was told is told again."""
+    def start_run(self) -> None:
+        """A run begins: loggers that failed in an earlier one get another chance, and messages may come again."""
         self._failed.clear()
         self._told.clear()
         self._arranged.clear()
 
+    def start_fit(self) -> None:
+        """A fit begins that does not go on where the last one ended."""
+        self._watched.clear()
+        self._pages.start_fit()
+        self._recorder.start_fit()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a run that goes on needs, in builtins."""
+        watched = {tags: dict(values) for tags, values in self._watched.items()}
+        return {"watched": watched, "pages": self._pages.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._watched = {tags: dict(values) for tags, values in state["watched"].items()}
+        self._pages.load_state_dict(state["pages"])
+
     def publish(self, report: GapReport, loggers: Iterable[ScalarLogger], watched: MutableMapping[str, Tensor]) -> None:
         """Write a report to the loggers and, if it is of a validation run, into the metrics that other callbacks watch."""
-        tags, end = group(report.stage, self.name), suffix(report.dataloader_idx)
+        tags, end = group(report.stage, self.name), report.window.suffix
         values = {name: report.scalars[name] for name in scalars(self.link)}
-        self._tell_of_undefined(f"{tags}{end}", report)
+        self._warn_of_undefined(window_tag(report.window, self.name), report)
         if report.stage == "val":
-            self._offer(end, values, watched)
+            self._offer(report.window, values, watched)
         for logger in loggers:
             self._write(logger, "scalars", partial(log_scalars, [logger], tags, values, report.step, end))
             if report.alerts:
@@ -97,9 +114,8 @@ class Publisher:
                 )
 
     def _record(self, report: GapReport, logger: ScalarLogger) -> None:
-        if not self.recorder.record(report, logger):
-            tags = f"{group(report.stage, self.name)}{suffix(report.dataloader_idx)}"
-            where = f"step {report.step} of {tags}"
+        if not self._recorder.record(report, logger):
+            where = f"step {report.step} of {window_tag(report.window, self.name)}"
             if where not in self._told:
                 self._told.add(where)
                 self._inform(f"{where}, or a later one, is in TensorBoard's tab already, which this report therefore is not")
@@ -115,8 +131,8 @@ class Publisher:
         if log_folder(logger) is None:
             return
         if not texts:  # the same for all
-            name = re.sub(r"[^\w.-]", "_", f"{group(report.stage, self.name)}{suffix(report.dataloader_idx)}")
-            step = step_of(report, self.pages.thresholds, index=0, time=time())
+            name = re.sub(r"[^\w.-]", "_", window_tag(report.window, self.name))
+            step = step_of(report, index=0, time=time())
             texts.update({f"{name}.csv": as_csv(step), f"{name}.json": as_json(step)})
         write_files(logger, texts)
 
@@ -128,11 +144,11 @@ class Publisher:
                 self._arranged.append(logger)
                 groups = [group(stage, self.name) for stage in ("val", "train")]
                 self._write(logger, "layout", partial(write_layout, logger, groups, scalars(self.link)))
-        for view in self.pages.views if showing else ():
+        for view in self._pages.views if showing else ():
             if (None, view) in self._failed:
                 continue
             try:
-                drawn = self.pages.draw(view, report)
+                drawn = self._pages.draw(view, report)
             except Exception as error:
                 _logger.debug("The failure that ended a view:", exc_info=True)
                 self._fail(None, view, f"there are no more {view} in this run", error)
@@ -146,15 +162,15 @@ class Publisher:
         for logger in loggers:
             self._write(logger, "projections", partial(write_projection, logger, tag, rows, report.names, report.step))
 
-    def publish_nothing(self, watched: MutableMapping[str, Tensor], loaders: Iterable[int | None] = (None,)) -> None:
+    def publish_nothing(self, windows: Iterable[WindowKey], watched: MutableMapping[str, Tensor]) -> None:
         """For a validation run without a report: other callbacks find their keys all the same."""
-        for dataloader_idx in loaders:
-            self._offer(suffix(dataloader_idx), dict.fromkeys(scalars(self.link), math.nan), watched)
+        for window in windows:
+            self._offer(window, dict.fromkeys(scalars(self.link), math.nan), watched)
 
-    def _offer(self, end: str, values: dict[str, float], watched: MutableMapping[str, Tensor]) -> None:
-        tags = group("val", self.name)
-        self.watched[f"{tags}{end}"] = watchable(values, self.watched.get(f"{tags}{end}", {}))
-        watched.update({f"{tags}/{name}{end}": torch.tensor(value) for name, value in self.watched[f"{tags}{end}"].items()})
+    def _offer(self, window: WindowKey, values: dict[str, float], watched: MutableMapping[str, Tensor]) -> None:
+        tags, key = group(window.stage, self.name), window_tag(window, self.name)
+        self._watched[key] = watchable(values, self._watched.get(key, {}))
+        watched.update({f"{tags}/{name}{window.suffix}": torch.tensor(value) for name, value in self._watched[key].items()})
 
     def _asked(self, logger: ScalarLogger, question: Callable[[ScalarLogger], bool], what: str) -> bool:
         """What a logger answers; to be asked may be the first thing that makes it open a file."""
@@ -182,7 +198,7 @@ class Publisher:
         cause = error.__cause__ or error  # Lightning's loggers have a guess of their own at what went wrong
         self._warn(f"{gone}, reports go on in `last_report`, after {in_one_line(cause)}")
 
-    def _tell_of_undefined(self, tags: str, report: GapReport) -> None:
+    def _warn_of_undefined(self, tags: str, report: GapReport) -> None:
         """What has no value is told once for every scalar, with the reason; that there is no verdict once for every stage."""
         by_reason: dict[str, list[str]] = {}
         for name, why in report.undefined.items():

@@ -15,11 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_cossim.config.thresholds import Thresholds
-from lightning_cossim.functional.ladder import TOWARDS_ALIKE
-from lightning_cossim.functional.pairs import Pairs
+from lightning_cossim.functional.pairs import Pairs, inverse_index
+from lightning_cossim.functional.similarities import QUANTITIES
 from lightning_cossim.loggers.figures import label_order
-from lightning_cossim.loggers.tags import SHARES
 from lightning_cossim.loggers.wire import FLAGS, MAX_BYTES, Step
 from lightning_cossim.report import GapReport, Side
 from lightning_cossim.report.pair import REACHES
@@ -45,16 +43,17 @@ _OF_A_LABEL: Final = 28
 _ROOM_FOR_TEXTS: Final = 20_000
 """Bytes of a header besides its labels."""
 _DIGITS: Final = 6
+_THRESHOLDS: Final = ("stranger", "lookalike", "min_mass", "min_reliability")
+"""What a view needs to know of them."""
 _LOTS: Final = 2**20
 _NUMBERS: Final[Mapping[Side, int]] = {"strangers": FLAGS.index("stranger"), "lookalikes": FLAGS.index("look-alike")}
 
 
-def step_of(report: GapReport, thresholds: Thresholds, *, index: int, time: float) -> Step:
+def step_of(report: GapReport, *, index: int, time: float) -> Step:
     """What the tab shows of a report.
 
     Args:
         report: judged already.
-        thresholds: by which.
         index: how many steps of its stage there are with this one.
         time: seconds since 1970.
     """
@@ -63,10 +62,9 @@ def step_of(report: GapReport, thresholds: Thresholds, *, index: int, time: floa
     for side, number in _NUMBERS.items():
         if side in report.flags:
             flag[report.flags[side][shown.pairs]] = number
-    place_L = torch.full((len(report.labels),), -1)
-    place_L[shown.labels] = torch.arange(len(shown.labels))
+    place_L = inverse_index(shown.labels, len(report.labels))
     order = place_L[torch.tensor(label_order(report, shown.together), dtype=torch.int64)]
-    error = report.overlap_error
+    error, thresholds = report.overlap_error, report.verdict.thresholds
     return Step(
         stage=report.stage,
         step=report.step,
@@ -79,8 +77,9 @@ def step_of(report: GapReport, thresholds: Thresholds, *, index: int, time: floa
         num_pairs=report.num_pairs,
         chosen=shown.how,
         overlap_error=0.0 if error is None or not error.numel() else float(error.max()),
-        verdict=report.undefined.get(SHARES[0], ""),
-        thresholds={name: getattr(thresholds, name) for name in ("stranger", "lookalike", "min_mass", "min_reliability")},
+        verdict=report.verdict.why_none or "",
+        thresholds={} if thresholds is None else {name: getattr(thresholds, name) for name in _THRESHOLDS},
+        quantities=_quantities(report),
         scalars=report.scalars,
         undefined=report.undefined,
         remarks=[shortened(remark, _LONGEST_TEXT) for remark in (absent_in_words(report), *report.remarks.values()) if remark],
@@ -97,6 +96,23 @@ def step_of(report: GapReport, thresholds: Thresholds, *, index: int, time: floa
         flag=flag.numpy(),
         reach=(torch.zeros_like(flag) if report.reach is None else report.reach[shown.pairs]).numpy(),
     )
+
+
+def _quantities(report: GapReport) -> list[dict[str, Any]]:
+    """What the numbers of a pair are called and mean under the report's link: the rows of the table of similarities."""
+    shown = (*report.ladder.rungs, "expected_overlap", "gap")
+    return [
+        {
+            "key": row.key,
+            "title": row.title,
+            "column": row.column,
+            "low": row.low,
+            "high": row.high,
+            "direction": row.direction,
+            "about": row.explained(report.link),
+        }
+        for row in map(QUANTITIES.__getitem__, shown)
+    ]
 
 
 @dataclass(frozen=True)
@@ -135,7 +151,7 @@ def _by_importance(report: GapReport, probable: Tensor) -> Tensor:
     compared = report.compared
     gap = report.gap
     first = [_top(gap), _top(-gap)]
-    first += [_top(TOWARDS_ALIKE.get(rung, 1) * values) for rung, values in report.rungs.items()]
+    first += [_top(QUANTITIES[rung].direction * values) for rung, values in report.rungs.items()]
     is_probable = torch.zeros(len(report.labels), dtype=torch.bool)
     is_probable[probable] = True
     first.append((is_probable[compared.row] & is_probable[compared.column]).nonzero().flatten())

@@ -2,44 +2,14 @@
 
 from typing import Final
 
-from lightning_cossim.functional.ladder import LADDERS
-from lightning_cossim.functional.links import Link
+from lightning_cossim.functional.scalars import scalars
+from lightning_cossim.report.context import WindowKey
 
-__all__ = ["EXPLAINED", "GAPS", "SCALARS", "SHARES", "group", "picture_group", "scalars", "suffix"]
-
-SHARES: Final = ("share_lookalikes", "share_strangers")
-"""Flagged pairs as a share of the eligible ones."""
-
-
-def scalars(link: Link) -> tuple[str, ...]:
-    """The tags of a link, without their group: where nothing is centered, what centering would tell is absent.
-
-    Example:
-        >>> set(scalars("softmax")) - set(scalars("sigmoid")) == {
-        ...     "explained_centered_cosine", "gap_translation", "common_mode_ratio"
-        ... }
-        True
-    """
-    ladder = LADDERS[link]
-    origin = ("common_mode_ratio",) if "gap_translation" in ladder.gaps else ()
-    explained = (f"explained_{rung}" for rung in ladder.similarities)
-    gaps = (*ladder.gaps, "gap_behavior")
-    return (*explained, *gaps, "reliability", *SHARES, "overlap_mean", *origin, "overhead_fraction")
-
+__all__ = ["EXPLAINED", "GAPS", "SCALARS", "group", "picture_group", "window_tag"]
 
 SCALARS: Final = scalars("softmax")
 EXPLAINED: Final = tuple(name for name in SCALARS if name.startswith("explained_"))
 GAPS: Final = tuple(name for name in SCALARS if name.startswith("gap_"))
-
-
-def suffix(dataloader_idx: int | None) -> str:
-    """What tags of one of several validation or test loaders end in, as Lightning's own do.
-
-    Example:
-        >>> suffix(1), suffix(None)
-        ('/dataloader_idx_1', '')
-    """
-    return "" if dataloader_idx is None else f"/dataloader_idx_{dataloader_idx}"
 
 
 def picture_group(stage: str, kind: str, name: str | None = None) -> str:
@@ -60,3 +30,13 @@ def group(stage: str, name: str | None = None) -> str:
         ('cossim_val', 'cossim_aux_train')
     """
     return f"cossim_{stage}" if name is None else f"cossim_{name}_{stage}"
+
+
+def window_tag(window: WindowKey, name: str | None = None) -> str:
+    """The tag of a window as a whole: its group and, where each of several data loaders has reports, which of them.
+
+    Example:
+        >>> window_tag(WindowKey("val", 1))
+        'cossim_val/dataloader_idx_1'
+    """
+    return f"{group(window.stage, name)}{window.suffix}"

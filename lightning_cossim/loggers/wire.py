@@ -3,11 +3,12 @@
 A step is one blob, since TensorBoard's reader takes some forty milliseconds for each, and needs no other step to be understood:
 
 * four bytes, little-endian: the length of the header;
-* the **header**, JSON in UTF-8, whose keys are the fields of `Step` and `version`, `blocks`;
-* the **body**, one array of P entries after another, little-endian, as `blocks` names them, `{"name", "type", "low", "high"}`:
+* the **header**, JSON in UTF-8, whose keys are the fields of `Step` and `version`, `columns`;
+* the **body**, one array of P entries after another, little-endian, as `columns` names them, `{"name", "type", "low", "high"}`:
   `pair` (uint32, first label times number of labels plus second; missing where all pairs are there, row by row of the upper
-  triangle), one uint16 block for every rung and for `expected_overlap`, `flag` (uint8: 1 stranger, 2 look-alike, else 0), and
-  `reach`, if it was asked for (uint8: 1 no input brings out both labels on top, 2 one does, 3 undecided, else 0).
+  triangle), one uint16 column for every similarity, for `overlap` and for `expected_overlap`, `flag` (uint8: 1 stranger,
+  2 look-alike, else 0), and `reach`, if it was asked for (uint8: 1 no input brings out both labels on top, 2 one does, 3
+  undecided, else 0).
 
 A uint16 q stands for `low + q / 65534 * (high - low)`, and 65535 for what is not known. Shapes: L labels, P pairs.
 """
@@ -24,7 +25,8 @@ __all__ = ["FLAGS", "MAX_BYTES", "PLUGIN", "UNKNOWN", "VERSION", "Step", "pack",
 
 PLUGIN: Final = "lightning_cossim"
 """What TensorBoard knows the tab by."""
-VERSION: Final = 1
+VERSION: Final = 2
+"""Version 1 called columns `blocks` and had no `quantities`."""
 MAX_BYTES: Final = 200_000
 """Of a step: TensorBoard's writer takes a quarter of a second for a megabyte, and the training waits."""
 UNKNOWN: Final = 65535
@@ -60,6 +62,8 @@ class Step:
     """By how much overlaps may be larger, at the most."""
     verdict: str
     """Why no pair is flagged, in words; empty where pairs are judged."""
+    quantities: Sequence[Mapping[str, Any]]
+    """The numbers of a pair, each with `key`, `title`, `column`, `low`, `high` (None: no bound), `direction` and `about`."""
     thresholds: Mapping[str, float]
     scalars: Mapping[str, float]
     """NaN where undefined."""
@@ -93,22 +97,22 @@ _HEADER: Final = tuple(field.name for field in fields(Step) if field.name not in
 def pack(step: Step) -> bytes:
     """The blob of a step."""
     num_labels = len(step.names)
-    blocks: list[dict[str, Any]] = []
+    columns: list[dict[str, Any]] = []
     arrays = []
     row, column = np.triu_indices(num_labels, 1)
     if not (np.array_equal(step.row, row) and np.array_equal(step.column, column)):
-        blocks.append({"name": "pair", "type": "uint32"})
+        columns.append({"name": "pair", "type": "uint32"})
         arrays.append((step.row.astype("<u4") * num_labels + step.column).astype("<u4"))
     for name, values in step.values.items():
         low, high = _range(values)
-        blocks.append({"name": name, "type": "uint16", "low": low, "high": high})
+        columns.append({"name": name, "type": "uint16", "low": low, "high": high})
         arrays.append(_quantized(values, low, high))
-    blocks.append({"name": "flag", "type": "uint8"})
+    columns.append({"name": "flag", "type": "uint8"})
     arrays.append(step.flag.astype("u1"))
     if step.reach.any():
-        blocks.append({"name": "reach", "type": "uint8"})
+        columns.append({"name": "reach", "type": "uint8"})
         arrays.append(step.reach.astype("u1"))
-    header = {"version": VERSION, **{name: _plain(getattr(step, name)) for name in _HEADER}, "blocks": blocks}
+    header = {"version": VERSION, **{name: _plain(getattr(step, name)) for name in _HEADER}, "columns": columns}
     text = json.dumps(header, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
     return b"".join([len(text).to_bytes(4, "little"), text, *(array.tobytes() for array in arrays)])
 
@@ -124,26 +128,24 @@ def unpack(blob: bytes) -> Step:
     if header["version"] > VERSION:
         raise ValueError(f"Expected `version` to be at most {VERSION}, got {header['version']}. Upgrade lightning-cossim.")
     widths = {"uint32": 4, "uint16": 2, "uint8": 1}
-    blocks = header["blocks"]
-    width = sum(widths[block["type"]] for block in blocks)
+    columns = header["columns"] if "columns" in header else header["blocks"]
+    width = sum(widths[one["type"]] for one in columns)
     num_pairs, rest = divmod(len(body), width)
     if rest:
         raise ValueError(f"Expected the body to be {width} bytes for each pair, got {len(body)} bytes.")
     arrays, offset = {}, 0
-    for block in blocks:
-        dtype = np.dtype(block["type"]).newbyteorder("<")
-        arrays[block["name"]] = np.frombuffer(body, dtype, num_pairs, offset)
+    for one in columns:
+        dtype = np.dtype(one["type"]).newbyteorder("<")
+        arrays[one["name"]] = np.frombuffer(body, dtype, num_pairs, offset)
         offset += dtype.itemsize * num_pairs
     num_labels = len(header["names"])
     pair = arrays.get("pair")
     row, column = np.triu_indices(num_labels, 1) if pair is None else np.divmod(pair, num_labels)
     if len(row) != num_pairs:
         raise ValueError(f"Expected the body to hold {len(row)} pairs of {num_labels} labels, got {num_pairs}.")
-    values = {
-        block["name"]: _real(arrays[block["name"]], block["low"], block["high"]) for block in blocks if block["type"] == "uint16"
-    }
+    values = {one["name"]: _real(arrays[one["name"]], one["low"], one["high"]) for one in columns if one["type"] == "uint16"}
     reach = arrays.get("reach", np.zeros(num_pairs, dtype=np.uint8))
-    known = {name: header[name] for name in _HEADER}
+    known = {"quantities": [], **{name: header[name] for name in _HEADER if name != "quantities" or name in header}}
     known["scalars"] = {name: math.nan if value is None else value for name, value in header["scalars"].items()}
     return Step(**known, row=row, column=column, values=values, flag=arrays["flag"], reach=reach)
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_cossim.loggers.tags import SHARES
+from lightning_cossim.functional.scalars import SHARES
 from lightning_cossim.loggers.wire import PLUGIN, Step, pack
 from lightning_cossim.report.tables import as_markdown_text, printable
 

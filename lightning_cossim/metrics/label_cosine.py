@@ -8,14 +8,42 @@ from typing_extensions import override
 
 from lightning_cossim.functional.cosine import label_cosine_similarity
 from lightning_cossim.functional.inputs import check_unembedding
-from lightning_cossim.functional.symmetries import Symmetry, symmetries_of_weights
+from lightning_cossim.functional.invariances import symmetries_of_weights
+from lightning_cossim.functional.symmetries import Symmetry
 from lightning_cossim.metrics.snapshot import first_seen, gather_snapshots, taken
 from lightning_cossim.metrics.state import SummedMetric
 
-__all__ = ["LabelCosineSimilarity"]
+__all__ = ["LabelCosineSimilarity", "WeightSimilarity"]
 
 
-class LabelCosineSimilarity(SummedMetric):
+class WeightSimilarity(SummedMetric):
+    """State of the metrics that see the weights alone: a snapshot (K, D), the last one seen.
+
+    A subclass names its `quantity`, a key of the table of similarities, and computes it.
+    """
+
+    full_state_update = True
+
+    unembedding: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"dist_sync_fn": gather_snapshots, **kwargs})
+        self.add_state("unembedding", torch.empty(0, 0), dist_reduce_fx=first_seen)
+
+    @property
+    @override
+    def invariances(self) -> frozenset[Symmetry]:
+        """What the table of similarities says leaves it unchanged."""
+        return symmetries_of_weights(self.quantity)
+
+    @override
+    def update(self, unembedding: Tensor) -> None:
+        """Take the snapshot of the unembedding (K, D) that `compute` is about."""
+        check_unembedding(unembedding)
+        self.unembedding = taken(unembedding)
+
+
+class LabelCosineSimilarity(WeightSimilarity):
     r"""Cosines between label representations, label-centered (default) or raw.
 
     :math:`\cos(i, j) = \tilde g_i^\top \tilde g_j / (\|\tilde g_i\| \|\tilde g_j\|)`; see
@@ -42,27 +70,10 @@ class LabelCosineSimilarity(SummedMetric):
     Source: Nielsen, arXiv 2603.29488, section 3.
     """
 
-    full_state_update = True
-
-    unembedding: Tensor
-
     def __init__(self, centered: bool = True, **kwargs: Any) -> None:
-        super().__init__(**{"dist_sync_fn": gather_snapshots, **kwargs})
+        super().__init__(**kwargs)
         self.centered = centered
-        self.plot_title = "Label-centered cosine" if centered else "Raw cosine"
-        self.add_state("unembedding", torch.empty(0, 0), dist_reduce_fx=first_seen)
-
-    @property
-    @override
-    def invariances(self) -> frozenset[Symmetry]:
-        """Translations of all rows, if centered; their lengths, if not."""
-        return symmetries_of_weights("centered_cosine" if self.centered else "raw_cosine")
-
-    @override
-    def update(self, unembedding: Tensor) -> None:
-        """Take the snapshot of the unembedding (K, D) that `compute` is about."""
-        check_unembedding(unembedding)
-        self.unembedding = taken(unembedding)
+        self.quantity = "centered_cosine" if centered else "raw_cosine"
 
     @override
     def compute(self) -> Tensor:

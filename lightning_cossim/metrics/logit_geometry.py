@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.inputs import check_rows
+from lightning_cossim.functional.invariances import symmetries_of_weights
 from lightning_cossim.functional.logit_geometry import (
     EmbeddingMoments,
     embedding_covariance,
@@ -18,7 +19,7 @@ from lightning_cossim.functional.logit_geometry import (
     log_odds_variance,
     logit_correlation,
 )
-from lightning_cossim.functional.symmetries import Symmetry, symmetries_of_weights
+from lightning_cossim.functional.symmetries import Symmetry
 from lightning_cossim.metrics.snapshot import first_seen, gather_snapshots, taken, unseen
 from lightning_cossim.metrics.state import SummedMetric, add_to
 
@@ -90,7 +91,7 @@ class LogitCorrelation(EmbeddingGeometry):
                 [-1., -1.,  1.]])
     """
 
-    plot_title = "Logit correlation"
+    quantity = "logit_correlation"
 
     @property
     @override
@@ -136,7 +137,7 @@ class LogOddsVariance(EmbeddingGeometry):
                 [4., 0.]])
     """
 
-    plot_title = "Log-odds variance"
+    quantity = "log_odds_variance"
 
     @property
     @override

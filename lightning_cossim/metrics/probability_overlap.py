@@ -8,9 +8,11 @@ from torch import Tensor
 from typing_extensions import override
 
 from lightning_cossim.functional.inputs import check_rows, label_index
+from lightning_cossim.functional.invariances import symmetries_of_overlap
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.overlap import Overlap, OverlapKind, add_products
-from lightning_cossim.functional.symmetries import Symmetry, symmetries_of_overlap
+from lightning_cossim.functional.similarities import OVERLAP
+from lightning_cossim.functional.symmetries import Symmetry
 from lightning_cossim.metrics.state import SummedMetric, add_to, writable
 
 __all__ = ["ProbabilityOverlap"]
@@ -31,7 +33,7 @@ class ProbabilityOverlap(SummedMetric):
         kind: which overlap: "bhattacharyya", "product", "coactivation" or "topk".
         link: from logits to probabilities: "softmax", or "sigmoid" for labels that do not exclude one another. Under "softcap"
             and "cosine", logits are to be the final ones, capped or scaled, and the rest is as under "softmax".
-        labels: (L,), the labels whose pairs are looked at; default all. The softmax still runs over all K.
+        label_subset: (L,), the rows of the head whose pairs are compared; default all. The softmax still runs over all K.
         threshold: for "coactivation", above 0 and, unless under a sigmoid, below 0.5; default 0.1.
         k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
         kwargs: as for every `torchmetrics.Metric`.
@@ -53,7 +55,7 @@ class ProbabilityOverlap(SummedMetric):
     """
 
     full_state_update = False
-    plot_title = "Probability overlap"
+    quantity = OVERLAP.key
 
     joint: Tensor
     prob_sum: Tensor
@@ -64,14 +66,14 @@ class ProbabilityOverlap(SummedMetric):
         num_labels: int,
         kind: OverlapKind = "bhattacharyya",
         link: Link = "softmax",
-        labels: Sequence[int] | Tensor | None = None,
+        label_subset: Sequence[int] | Tensor | None = None,
         threshold: float | None = None,
         k: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.num_labels = num_labels
-        self.labels, self._looks_at_all = label_index(labels, num_labels), labels is None
+        self.labels, self._looks_at_all = label_index(label_subset, num_labels), label_subset is None
         self.overlap = Overlap.of(num_labels, kind=kind, link=link, threshold=threshold, k=k)
         joint = torch.zeros(len(self.labels), len(self.labels), dtype=self.overlap.joint_dtype)
         self.add_state("joint", joint, dist_reduce_fx="sum")

@@ -11,14 +11,17 @@ from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.centering import common_mode_ratio
 from lightning_cossim.functional.halves import split_halves
 from lightning_cossim.functional.inputs import check_groups, check_rows, label_index, live_labels
+from lightning_cossim.functional.invariances import symmetries_of_ladder
 from lightning_cossim.functional.ladder import weight_rungs
 from lightning_cossim.functional.links import Link, Response
-from lightning_cossim.functional.overlap import Overlap, OverlapKind, add_products
+from lightning_cossim.functional.overlap import OVERLAP_ARGUMENTS, Overlap, OverlapKind, add_products
 from lightning_cossim.functional.pairs import Pairs
-from lightning_cossim.functional.symmetries import Symmetry, symmetries_of_ladder
+from lightning_cossim.functional.rankings import rankings_of
+from lightning_cossim.functional.symmetries import Symmetry
 from lightning_cossim.metrics.logit_geometry import EmbeddingGeometry
 from lightning_cossim.metrics.state import add_to, writable
-from lightning_cossim.report import GapReport
+from lightning_cossim.report import GapReport, Statistics
+from lightning_cossim.report.pair_table import PairTable, kept_labels
 from lightning_cossim.report.plots import axes_for, draw_bars
 from lightning_cossim.report.remarks import remarks
 
@@ -57,14 +60,14 @@ class SimilarityGap(EmbeddingGeometry):
     Args:
         num_labels: K, at least 1.
         embedding_dim: D, at least 1.
-        kind: which overlap: "bhattacharyya", "product", "coactivation" or "topk".
+        overlap: which overlap: "bhattacharyya", "product", "coactivation" or "topk".
         link: from the head to probabilities: "softmax", "softcap" (logits bent by a tanh), "cosine" (ArcFace and its like), or
             "sigmoid" for labels that do not exclude one another.
-        labels: (L,), the labels whose pairs are looked at; default all. Softmax and mean row still run over all.
+        label_subset: (L,), the rows of the head whose pairs are compared; default all. Softmax and mean row still run over all.
         ignore: labels that do not count at all: neither for the mean row nor in pairs.
         min_probability: share of 1/K_live from which labels are kept, at least 0.
-        threshold: for "coactivation", above 0 and, unless under a sigmoid, below 0.5; default 0.1.
-        k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
+        overlap_threshold: for "coactivation", above 0 and, unless under a sigmoid, below 0.5; default 0.1.
+        overlap_k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
         link_scale: of a cosine head, what its cosines are multiplied with; needed with embeddings.
         kwargs: as for every `torchmetrics.Metric`.
 
@@ -96,24 +99,26 @@ class SimilarityGap(EmbeddingGeometry):
         self,
         num_labels: int,
         embedding_dim: int,
-        kind: OverlapKind = "bhattacharyya",
+        overlap: OverlapKind = "bhattacharyya",
         link: Link = "softmax",
-        labels: Sequence[int] | Tensor | None = None,
+        label_subset: Sequence[int] | Tensor | None = None,
         ignore: Sequence[int] = (),
         min_probability: float = 0.01,
-        threshold: float | None = None,
-        k: int | None = None,
+        overlap_threshold: float | None = None,
+        overlap_k: int | None = None,
         link_scale: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_labels, embedding_dim, **kwargs)
-        self.overlap = Overlap.of(num_labels, kind=kind, link=link, threshold=threshold, k=k)
+        self.overlap = Overlap.of(
+            num_labels, kind=overlap, link=link, threshold=overlap_threshold, k=overlap_k, arguments=OVERLAP_ARGUMENTS
+        )
         self.response = Response.of(link, link_scale=link_scale)
         """From embeddings and rows to logits; a scale that is learned may be replaced by that of another moment."""
         self.min_probability = min_probability
         if not min_probability >= 0:
             raise InputError(expected("min_probability", "to be at least 0", min_probability, "It is a share of 1/K_live."))
-        self.labels, self._looks_at_all = label_index(labels, num_labels), labels is None
+        self.labels, self._looks_at_all = label_index(label_subset, num_labels), label_subset is None
         self.counted = torch.ones(num_labels, dtype=torch.bool)
         if ignore:
             self.counted[label_index(sorted(set(ignore)), num_labels, "ignore")] = False
@@ -158,6 +163,15 @@ class SimilarityGap(EmbeddingGeometry):
         if embedding is not None:
             self._add_moments(self.response.inputs(embedding), seen=seen_N)
 
+    def use_response(self, response: Response | None) -> None:
+        """Go on with another scale, where that is learned; None: the same. The link stays."""
+        self.response = response or self.response
+
+    def load_sums(self, states: Mapping[str, Tensor]) -> None:
+        """Take sums over several processes in place of this one's."""
+        for name, state in states.items():
+            setattr(self, name, state.to(self.device))
+
     def _check_scale(self) -> None:
         """Log-odds are of logits, which are scaled; a soft-capped head's are taken before the cap."""
         if self.response.lacks == "link_scale":
@@ -179,63 +193,72 @@ class SimilarityGap(EmbeddingGeometry):
     @override
     def compute(self) -> dict[str, Tensor]:
         """Scalars by tag, NaN where undefined (`report().undefined` says why)."""
-        self._report = self._build_report()
-        return {tag: torch.tensor(value, device=self.device) for tag, value in self._report.scalars.items()}
+        self._statistics = self._measured()
+        return {tag: torch.tensor(value, device=self.device) for tag, value in self._statistics.numbers.scalars.items()}
 
     @override
     def plot(  # type: ignore[override]
-        self, val: Mapping[str, Tensor] | None = None, ax: "Axes | None" = None, labels: Sequence[str] | None = None
+        self, val: Mapping[str, Tensor] | None = None, ax: "Axes | None" = None, names: Sequence[str] | None = None
     ) -> tuple["Figure", "Axes"]:
         """Bars of the shares of the overlap that each similarity explains.
 
         Args:
             val: scalars as `compute` or `forward` return them; default what `compute` returns now.
             ax: what to draw on; default a new figure of pyplot.
-            labels: the names of the bars; default those of the similarities.
+            names: the names of the bars; default those of the similarities.
 
         Raises:
             InputError: there are more or fewer names than bars.
         """
         scalars = self.compute() if val is None else val
         bars = {tag.removeprefix("explained_"): value for tag, value in scalars.items() if tag.startswith("explained_")}
-        names = list(bars) if labels is None else list(labels)
-        if len(names) != len(bars):
-            raise InputError(expected("labels", f"to name the {len(bars)} bars", f"{len(names)} names"))
+        shown = list(bars) if names is None else list(names)
+        if len(shown) != len(bars):
+            raise InputError(expected("names", f"to name the {len(bars)} bars", f"{len(shown)} names"))
         figure, ax = axes_for(ax)
-        shares = {name: float(value) for name, value in zip(names, bars.values(), strict=True)}
+        shares = {name: float(value) for name, value in zip(shown, bars.values(), strict=True)}
         draw_bars(ax, shares, title="Share of the probability overlap that each similarity explains")
         return figure, ax
 
+    def statistics(self) -> Statistics:
+        """What `compute` returns and all it comes from: the table of pairs, the numbers and the reasons."""
+        self.compute()
+        return self._statistics
+
     def report(self) -> GapReport:
         """The `GapReport` of what `compute` returns: with the matrices, the pairs and the reasons."""
-        self.compute()
-        return self._report
+        return GapReport(self.statistics())
 
-    def _build_report(self) -> GapReport:
+    def _measured(self) -> Statistics:
         W_KD, link = self.response.rows(self.unembedding), self.overlap.link
         labels, counted_K = self.labels.to(W_KD.device), self.counted.to(W_KD.device)
         live_K = live_labels(W_KD, counted_K)
-        rungs = weight_rungs(W_KD, labels=labels, embedding_covariance=self._covariance(), live=live_K, link=link)
+        rungs = weight_rungs(W_KD, label_subset=labels, embedding_covariance=self._covariance(), live=live_K, link=link)
         joint_LL = self.joint.sum(dim=0)
         rungs["overlap"] = self.overlap.finish(joint_LL)
         num_inputs, num_skipped = int(self.num_inputs), int(self.num_skipped)
+        mean_probs_K = (self.prob_sum / self.num_inputs).cpu()
+        kept_K = kept_labels(mean_probs_K, live=live_K.cpu(), num_inputs=num_inputs, min_probability=self.min_probability)
         pairs = Pairs.of_all(len(self.labels))
         first, second = (pairs.values(self.overlap.finish(half_LL)).cpu() for half_LL in self.joint)
-        return GapReport.from_rungs(
-            {rung: pairs.values(similarity_LL).cpu() for rung, similarity_LL in rungs.items()},
+        table = PairTable.of(
+            {key: pairs.values(similarity_LL).cpu() for key, similarity_LL in rungs.items()},
             link=link,
             pairs=pairs,
-            halves=(first, second),
             labels=self.labels,
             live=live_K.cpu(),
-            mean_probs=(self.prob_sum / self.num_inputs).cpu(),
-            mass=(pairs.values(joint_LL) / self.num_inputs).cpu(),
+            kept=kept_K,
+            mean_probs=mean_probs_K,
+            sums=pairs.values(joint_LL).cpu(),
             num_inputs=num_inputs,
             num_skipped=num_skipped,
+        )
+        return Statistics.of(
+            table,
+            (first, second),
             common_mode_ratio=common_mode_ratio(W_KD, live=live_K).item(),
-            min_probability=self.min_probability,
             remarks=self._remarks(live_K, num_inputs, num_skipped),
-            unembedding=W_KD,
+            rankings=rankings_of(W_KD, mean_probs_K, kept_K),
         )
 
     def _remarks(self, live_K: Tensor, num_inputs: int, num_skipped: int) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.precision import has_float64
+from lightning_cossim.functional.similarities import QUANTITIES
 from lightning_cossim.functional.symmetries import Symmetry
 from lightning_cossim.report.plots import axes_for, draw_heatmap
 
@@ -32,8 +33,13 @@ class SummedMetric(Metric):
 
     is_differentiable = False
     higher_is_better = None
-    plot_title = ""
-    """Of a plot."""
+    quantity: str = ""
+    """Its key in the table of similarities, where it is one number a pair."""
+
+    @property
+    def plot_title(self) -> str:
+        """Over its plot."""
+        return QUANTITIES[self.quantity].title if self.quantity else ""
 
     @property
     @abstractmethod
@@ -42,14 +48,14 @@ class SummedMetric(Metric):
 
     @override
     def plot(
-        self, val: Tensor | None = None, ax: "Axes | None" = None, labels: Sequence[str] | None = None
+        self, val: Tensor | None = None, ax: "Axes | None" = None, names: Sequence[str] | None = None
     ) -> tuple["Figure", "Axes"]:
         """A heatmap of the value, red above zero and blue below.
 
         Args:
             val: (L, L), as `compute` or `forward` return it; default what `compute` returns now.
             ax: what to draw on; default a new figure of pyplot.
-            labels: (L,), the names of the labels; default their numbers.
+            names: (L,), what the labels are called; default their numbers.
 
         Raises:
             InputError: `val` is no square matrix, or there are more or fewer names than it has rows.
@@ -58,11 +64,11 @@ class SummedMetric(Metric):
         if not isinstance(matrix, Tensor) or matrix.ndim != 2 or len(matrix) != matrix.shape[1]:
             got = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
             raise InputError(expected("val", "of shape (L, L)", got, "Pass what `compute` returns."))
-        names = list(map(str, range(len(matrix)))) if labels is None else list(labels)
-        if len(names) != len(matrix):
-            raise InputError(expected("labels", f"to name the {len(matrix)} rows", f"{len(names)} names"))
+        shown = list(map(str, range(len(matrix)))) if names is None else list(names)
+        if len(shown) != len(matrix):
+            raise InputError(expected("names", f"to name the {len(matrix)} rows", f"{len(shown)} names"))
         figure, ax = axes_for(ax)
-        figure.colorbar(draw_heatmap(ax, matrix, names, title=self.plot_title), ax=ax)
+        figure.colorbar(draw_heatmap(ax, matrix, shown, title=self.plot_title), ax=ax)
         return figure, ax
 
     @override

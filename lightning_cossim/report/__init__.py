@@ -1,7 +1,10 @@
 """GapReport: what one snapshot of a head says about its labels, in numbers that no longer change."""
 
-from lightning_cossim.report.gap_report import GapReport, Side
-from lightning_cossim.report.pair import Pair
-from lightning_cossim.report.text import as_page
+from lightning_cossim.report.context import Context, WindowKey
+from lightning_cossim.report.extras import Extras
+from lightning_cossim.report.gap_report import GapReport
+from lightning_cossim.report.pair import Pair, Side
+from lightning_cossim.report.statistics import Statistics
+from lightning_cossim.report.verdicts import Verdict
 
-__all__ = ["GapReport", "Pair", "Side", "as_page"]
+__all__ = ["Context", "Extras", "GapReport", "Pair", "Side", "Statistics", "Verdict", "WindowKey"]

@@ -1,13 +1,27 @@
-"""AlertCounter: how often in a row a threshold was breached, and when that makes an alert act."""
+"""Alerts: which scalars of a report leave their bounds, how often in a row they did, and when that makes an alert act."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from lightning_cossim.config.thresholds import Breach, Thresholds
+from lightning_cossim.config.thresholds import Alert, Thresholds
+from lightning_cossim.report.context import WindowKey
+from lightning_cossim.report.data import ReportData
+from lightning_cossim.report.verdicts import Verdict, judge
 
-__all__ = ["AlertCounter", "in_words"]
+__all__ = ["AlertBook", "AlertCounter", "Breach", "alert_values", "evaluate", "in_words"]
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A report in which an alert was breached."""
+
+    alert: Alert
+    step: int
+    """The x of the loggers' curves."""
+    value: float
+    """Of the scalar."""
 
 
 class AlertCounter:
@@ -29,10 +43,6 @@ class AlertCounter:
                 acting.append(Breach(alert, step, value))
         return acting
 
-    def restart(self) -> None:
-        """Nothing has been breached yet."""
-        self.counts = [0] * len(self.counts)
-
     def state(self) -> list[dict[str, Any]]:
         """The counts as builtins, each with the alert that it belongs to."""
         return [{**asdict(alert), "count": count} for alert, count in zip(self.thresholds.alerts, self.counts, strict=True)]
@@ -51,11 +61,78 @@ class AlertCounter:
                 self.counts[number] = same["count"] if alert.action == "warn" else min(same["count"], alert.patience - 1)
 
 
+class AlertBook:
+    """Counts the breaches of every window of a fit."""
+
+    def __init__(self, thresholds: Thresholds) -> None:
+        self.thresholds = thresholds
+        self._counters: dict[WindowKey, AlertCounter] = {}
+
+    def start_fit(self) -> None:
+        """A fit begins that does not go on where the last one ended."""
+        self._counters.clear()
+
+    def observe(self, window: WindowKey, values: Sequence[float], step: int, *, counts: bool) -> list[Breach]:
+        """The alerts that act at a report.
+
+        Args:
+            window: of the report.
+            values: what each alert sees of it.
+            step: of the report.
+            counts: whether it takes part in what a fit counts; a run of its own makes one report, and does not.
+        """
+        counter = AlertCounter(self.thresholds)
+        counter = self._counters.setdefault(window, counter) if counts else counter
+        return counter.observe(values, step)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """The counts as builtins."""
+        return [{**window._asdict(), "counts": counter.state()} for window, counter in self._counters.items()]
+
+    def load_state_dict(self, state: Iterable[Mapping[str, Any]]) -> None:
+        """Go on with the counts of a run that was saved."""
+        for saved in state:
+            counter = AlertCounter(self.thresholds)
+            counter.restore(saved["counts"])
+            self._counters[WindowKey(saved["stage"], saved["dataloader_idx"])] = counter
+
+
+def alert_values(scalars: Mapping[str, float], verdict: Verdict, stage: str) -> list[float]:
+    """What every alert of the verdict's thresholds sees of a report.
+
+    Args:
+        scalars: of the report, the shares of the verdict among them.
+        verdict: on its pairs; without one, no alert sees anything.
+        stage: of the report; empty where no training made it: every alert counts.
+
+    Returns:
+        One value an alert, NaN where it sees nothing: no verdict, another stage, an undefined scalar.
+    """
+    alerts = () if verdict.thresholds is None else verdict.thresholds.alerts
+    if verdict.why_none is not None:
+        return [math.nan] * len(alerts)
+    return [scalars.get(alert.scalar, math.nan) if stage in ("", alert.stage) else math.nan for alert in alerts]
+
+
+def evaluate(report: ReportData, thresholds: Thresholds) -> list[Breach]:
+    """The alerts that one report breaches, whatever came before; none without a verdict or where the value is undefined.
+
+    Alerts of another stage do not count. A report that no training made has no stage, and every alert counts.
+    """
+    is_judged = report.verdict.thresholds == thresholds
+    verdict = report.verdict if is_judged else judge(report.statistics, thresholds)
+    values = alert_values({**report.scalars, **verdict.shares}, verdict, report.stage)
+    return [
+        Breach(alert, report.step, value)
+        for alert, value in zip(thresholds.alerts, values, strict=True)
+        if alert.is_breached_by(value)
+    ]
+
+
 def in_words(breach: Breach) -> str:
     """What was breached and what comes of it, for people.
 
     Example:
-        >>> from lightning_cossim.config.thresholds import Alert
         >>> in_words(Breach(Alert("gap_behavior", above=0.6, patience=3, action="stop"), step=759, value=0.71))
         'gap_behavior is 0.71, above 0.6, for 3 reports in a row (stop)'
     """

@@ -2,22 +2,20 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from lightning_cossim.errors import LabelSimilarityError
+from lightning_cossim.report.data import ReportData
 from lightning_cossim.report.pair import Pair
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lightning_cossim.report.gap_report import GapReport
-
-__all__ = ["as_dict", "as_frame"]
+__all__ = ["as_dict", "as_frame", "columns_of", "record_of"]
 
 
-def as_dict(report: "GapReport") -> dict[str, Any]:
-    """Everything; what is undefined is None, and a rung that the link does not have is absent."""
+def as_dict(report: ReportData) -> dict[str, Any]:
+    """Everything; what is undefined is None, and a similarity that the link lacks is absent."""
     labels = zip(report.labels, report.names, report.mean_probs.tolist(), report.kept.tolist(), strict=True)
     return {
         "stage": report.stage,
@@ -34,7 +32,7 @@ def as_dict(report: "GapReport") -> dict[str, Any]:
         "rank_agreement": _without_nan(report.rank_agreement),
         "top_pair_auroc": _without_nan(report.top_pair_auroc),
         "neighbor_jaccard": _without_nan({**report.neighbor_jaccard, "chance": report.neighbor_jaccard_chance}),
-        "undefined": dict(report.undefined),
+        "undefined": report.undefined,
         "absent": report.why_absent,
         "remarks": dict(report.remarks),
         "alerts": list(report.alerts),
@@ -45,22 +43,29 @@ def as_dict(report: "GapReport") -> dict[str, Any]:
             _without_nan({"label": label, "name": name, "mean_prob": mean_prob, "kept": kept})
             for label, name, mean_prob, kept in labels
         ],
-        "pairs": [_without_nan(_fields(report, pair)) for pair in report.pairs()],
+        "pairs": [_without_nan(record_of(report, pair)) for pair in report.pairs()],
     }
 
 
-def as_frame(report: "GapReport") -> "pd.DataFrame":
+def as_frame(report: ReportData) -> "pd.DataFrame":
     """All pairs that count, one row a pair; raises `LabelSimilarityError` without pandas."""
     try:
         import pandas as pd
     except ModuleNotFoundError:
         raise LabelSimilarityError("`to_pandas` needs pandas: pip install 'lightning-cossim[pandas]'.") from None
-    columns = [field.name for field in fields(Pair) if field.name not in report.absent]
-    return pd.DataFrame([_fields(report, pair) for pair in report.pairs()], columns=columns)
+    return pd.DataFrame([record_of(report, pair) for pair in report.pairs()], columns=columns_of(report))
 
 
-def _fields(report: "GapReport", pair: Pair) -> dict[str, Any]:
-    return {name: value for name, value in asdict(pair).items() if name not in report.absent}
+def columns_of(report: ReportData) -> list[str]:
+    """The columns of a table of pairs."""
+    numbers = (*report.ladder.similarities, "overlap", "expected_overlap", "gap", "mass")
+    return [name for name in ("label", "other", *numbers, "flag", "on_top") if name not in report.absent]
+
+
+def record_of(report: ReportData, pair: Pair) -> dict[str, Any]:
+    """One pair, column to value."""
+    record = {"label": pair.label, "other": pair.other, **pair.numbers, "flag": pair.flag, "on_top": pair.on_top}
+    return {name: value for name, value in record.items() if name not in report.absent}
 
 
 def _without_nan(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,46 +1,21 @@
 """A report in words and tables, for a terminal and for Markdown."""
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from lightning_cossim.functional.similarities import QUANTITIES
+from lightning_cossim.report.data import ReportData
+from lightning_cossim.report.pair import Pair, Side
 from lightning_cossim.report.tables import as_markdown_text, markdown_table, shortened, text_table
-
-if TYPE_CHECKING:
-    from lightning_cossim.report.gap_report import GapReport, Side
-    from lightning_cossim.report.pair import Pair
 
 __all__ = ["absent_in_words", "as_markdown", "as_page", "as_text"]
 
-_HEADINGS: Final[dict["Side", str]] = {
+_HEADINGS: Final[dict[Side, str]] = {
     "strangers": "Towards strangers: more overlap than pairs with their cosine usually have",
     "lookalikes": "Towards look-alikes: less overlap than pairs with their cosine usually have",
 }
-_COLUMNS: Final = {
-    "label": "label",
-    "other": "other",
-    "gap": "gap",
-    "overlap": "overlap",
-    "expected_overlap": "expected",
-    "raw_cosine": "raw cos",
-    "centered_cosine": "centered cos",
-    "logit_correlation": "logit corr",
-    "log_odds_variance": "log-odds var",
-    "mass": "mass",
-    "flag": "flag",
-    "on_top": "on top",
-}
-"""Field of a pair to the heading of its column."""
-_NARROW: Final = {
-    "gap": "gap",
-    "overlap": "overlap",
-    "expected_overlap": "usual",
-    "raw_cosine": "raw",
-    "centered_cosine": "centered",
-    "logit_correlation": "logits",
-    "log_odds_variance": "log-odds",
-}
-"""The same for a page that has little room."""
-_FORMS: Final = {"raw_cosine": "+.2f", "centered_cosine": "+.2f", "logit_correlation": "+.2f", "log_odds_variance": ".3g"}
+_MARKS: Final = {"flag": "flag", "on_top": "on top"}
+"""Columns of words, and their headings."""
 
 _NAMED: Final = 20
 """Labels that no input can bring out on top."""
@@ -48,35 +23,35 @@ _TELLING: Final = 0.005
 """An uncertainty of overlaps that shows in a table."""
 
 
-def as_markdown(report: "GapReport", top: int) -> str:
+def as_markdown(report: ReportData, top: int) -> str:
     """The pairs furthest from expectation as Markdown tables, `top` rows each way."""
     columns = _columns(report)
     tables = [(title, [[_cell(pair, field) for field in columns] for pair in pairs]) for title, pairs in _sides(report, top)]
     return "\n\n".join(f"**{title}**\n\n{markdown_table(list(columns.values()), rows)}" for title, rows in tables)
 
 
-def as_page(report: "GapReport", top: int) -> str:
+def as_page(report: ReportData, top: int) -> str:
     """What was seen, and the pairs furthest from expectation, `top` each way, as Markdown for a page of TensorBoard.
 
     Flagged pairs are bold, long names cut, columns few: TensorBoard breaks wide tables within words.
     """
-    fields = [field for field in _NARROW if field not in report.absent]
+    fields = ["gap", "overlap", "expected_overlap", *report.ladder.similarities]
     shown = []
     for title, pairs in _sides(report, top):
         names = [f"{shortened(pair.label)} / {shortened(pair.other)}" for pair in pairs]
         rows = [[name, *(_cell(pair, field) for field in fields)] for name, pair in zip(names, pairs, strict=True)]
         bold = {number for number, pair in enumerate(pairs) if pair.flag}
-        shown.append(f"**{title}**\n\n{markdown_table(['pair', *(_NARROW[field] for field in fields)], rows, bold)}")
+        shown.append(f"**{title}**\n\n{markdown_table(['pair', *(QUANTITIES[field].short for field in fields)], rows, bold)}")
     flagged = [f"{line} (bold)." if "Flagged" in line else f"{line}." for line in _flagged(report)]
     alerts = [f"Alert: {as_markdown_text(alert)}." for alert in report.alerts]
     reached = [f"{as_markdown_text(line)}." for line in _reached(report)]
-    cosines = " and ".join(f"*{_NARROW[field]}*" for field in ("raw_cosine", "centered_cosine") if field in fields)
-    legend = f"*gap* = overlap minus *usual*, the overlap of pairs with this cosine; {cosines}: cosine{'s' * (' ' in cosines)}"
+    cosines = " and ".join(f"*{QUANTITIES[field].short}*" for field in ("raw_cosine", "centered_cosine") if field in fields)
+    legend = f"*gap* = overlap minus *expected*, the overlap of pairs with this cosine; {cosines}: cosine{'s' * (' ' in cosines)}"
     sampled = [f"{line}." for line in (*_sampled(report), absent_in_words(report)) if line]
     return "\n\n".join([" ".join([f"{_seen(report)}.", *flagged]), *sampled, *alerts, *reached, *shown, f"{legend}."])
 
 
-def as_text(report: "GapReport", top: int) -> str:
+def as_text(report: ReportData, top: int) -> str:
     """What was seen, the shares explained, what is odd, and `top` pairs each way."""
     explained = {rung: _number(report.scalars[f"explained_{rung}"], ".2f") for rung in report.ladder.similarities}
     shares = "\n".join(f"  {rung:<18}{share:>6}" for rung, share in explained.items())
@@ -96,7 +71,7 @@ def as_text(report: "GapReport", top: int) -> str:
     )
 
 
-def absent_in_words(report: "GapReport") -> str:
+def absent_in_words(report: ReportData) -> str:
     """What the link makes meaningless, and why; empty where it is nothing."""
     if not report.ladder.absent:
         return ""
@@ -104,7 +79,7 @@ def absent_in_words(report: "GapReport") -> str:
     return f"{absent}. {report.ladder.note}" if report.ladder.note else absent
 
 
-def _flagged(report: "GapReport") -> list[str]:
+def _flagged(report: ReportData) -> list[str]:
     """A line on how many pairs are flagged, or why none is; no line where no thresholds were applied."""
     if not report.flags:
         return []
@@ -115,7 +90,7 @@ def _flagged(report: "GapReport") -> list[str]:
     return [f"Flagged: {_counted(strangers, 'stranger')}, {_counted(lookalikes, 'look-alike')}"]
 
 
-def _reached(report: "GapReport") -> list[str]:
+def _reached(report: ReportData) -> list[str]:
     """A line on the labels that no input can bring out on top, if that was asked for."""
     if report.unreachable is None:
         return []
@@ -128,7 +103,7 @@ def _reached(report: "GapReport") -> list[str]:
     return [f"{counted} that no input can make the most likely one: {names}{more}{undecided}"]
 
 
-def _drifted(report: "GapReport") -> list[str]:
+def _drifted(report: ReportData) -> list[str]:
     """A line on how far rankings have moved, from the second report on."""
     if report.rankings is None or math.isnan(report.ranking_drift):
         return []
@@ -140,14 +115,15 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _columns(report: "GapReport") -> dict[str, str]:
+def _columns(report: ReportData) -> dict[str, str]:
     """Field to heading of the columns that a table has."""
     shown = any(flags_P.any() for flags_P in report.flags.values())
-    left_out = report.absent if shown else report.absent | {"flag", "on_top"}
-    return {field: heading for field, heading in _COLUMNS.items() if field not in left_out}
+    numbers = ("gap", "overlap", "expected_overlap", *report.ladder.similarities, "mass")
+    headings = {"label": "label", "other": "other", **{key: QUANTITIES[key].column for key in numbers}}
+    return headings | {field: heading for field, heading in _MARKS.items() if shown and field not in report.absent}
 
 
-def _seen(report: "GapReport") -> str:
+def _seen(report: ReportData) -> str:
     """What a report is about."""
     loader = "" if report.dataloader_idx is None else f", data loader {report.dataloader_idx},"
     where = f"{report.stage}{loader} at step {report.step}: " if report.stage else ""
@@ -155,7 +131,7 @@ def _seen(report: "GapReport") -> str:
     return f"{where}{report.num_inputs} inputs, {report.num_pairs} pairs of labels, reliability {reliability}"
 
 
-def _sampled(report: "GapReport") -> list[str]:
+def _sampled(report: ReportData) -> list[str]:
     """A line on the pairs that were looked at, if they are a sample, and one on overlaps that may be larger."""
     lines = []
     if report.sampling:
@@ -173,7 +149,7 @@ def _sampled(report: "GapReport") -> list[str]:
     return lines
 
 
-def _sides(report: "GapReport", top: int) -> list[tuple[str, list["Pair"]]]:
+def _sides(report: ReportData, top: int) -> list[tuple[str, list[Pair]]]:
     """A title and its pairs, for either side; for all where gaps are unknown."""
     if report.gap.isfinite().any():
         return [(title, report.pairs(side, top=top)) for side, title in _HEADINGS.items()]
@@ -182,13 +158,11 @@ def _sides(report: "GapReport", top: int) -> list[tuple[str, list["Pair"]]]:
     return [(f"Pairs by {by}; what to expect of their cosine is unknown ({why})", report.pairs(top=top))]
 
 
-def _cell(pair: "Pair", field: str) -> str:
-    value = getattr(pair, field)
-    if value is None or isinstance(value, str):
-        return value or ""
-    if field in _FORMS:
-        return _number(value, _FORMS[field])
-    return _small(value, "+" if field == "gap" else "")
+def _cell(pair: Pair, field: str) -> str:
+    if field not in QUANTITIES:
+        return getattr(pair, field) or ""
+    value, form = pair.numbers[field], QUANTITIES[field].form
+    return _small(value, form) if form in {"", "+"} else _number(value, form)
 
 
 def _small(value: float, sign: str = "") -> str:

@@ -24,9 +24,9 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from torchmetrics.functional import pairwise_cosine_similarity
 from typing_extensions import override
 
-from lightning_cossim import LabelSelection, LabelSimilarityMonitor, Schedule
+from lightning_cossim import GapReport, LabelSelection, LabelSimilarityMonitor, Schedule
 from lightning_cossim.capture.distributed import ALONE
-from lightning_cossim.capture.head import Head, Observation
+from lightning_cossim.capture.head import Head, Observation, Weights
 from lightning_cossim.capture.vocabulary_window import VocabularyWindow
 from lightning_cossim.functional import nearest_neighbors
 from lightning_cossim.functional.overlap import Overlap
@@ -147,9 +147,9 @@ def decoder_embeddings(folder: Path) -> Tensor:
 def size_of(window: VocabularyWindow) -> int:
     """Bytes of all that a window keeps."""
     kept = [window._snapshot, *window._moments]
-    for block in window._blocks:
-        profiles = [part for one in block.profiles for part in one]
-        kept += [block.own, block.probs, *profiles, *block.halves, *block.embeddings, *block.normalizers]
+    for chunk in window._chunks:
+        profiles = [part for one in chunk.profiles for part in one]
+        kept += [chunk.own, chunk.probs, *profiles, *chunk.halves, *chunk.embeddings, *chunk.normalizers]
     return sum(one.numel() * one.element_size() for one in kept if one is not None)
 
 
@@ -159,8 +159,8 @@ def vocabulary_report(num_labels: int, embedding_dim: int, num_inputs: int, fold
     layer = nn.Linear(embedding_dim, num_labels, bias=False)
     layer.weight.data = random(num_labels, embedding_dim) if folder is None else decoder_embeddings(folder)
     rows = layer.weight.detach()
-    head = Head("head", layer, "its path")
-    window = VocabularyWindow(head, LabelSelection(), Overlap.of(num_labels))
+    weights = Weights(rows, None)
+    window = VocabularyWindow(weights.spec, LabelSelection(), Overlap.of(num_labels))
     generator, spent = torch.Generator().manual_seed(1), 0.0
     scale = 24 / rows.square().sum(dim=1).mean()  # logits that make a few labels of an input likely
     for _ in range(num_inputs // BATCH):
@@ -171,9 +171,9 @@ def vocabulary_report(num_labels: int, embedding_dim: int, num_inputs: int, fold
         with torch.no_grad():
             seen = Observation(rows, layer(embedding), embedding)
         spent += seconds(lambda: window.add(seen))  # noqa: B023
-    summary = window.close(ALONE)
-    reports: list[Any] = []
-    took = seconds(lambda: reports.append(summary.report()))
+    collected = window.close(ALONE, lambda: weights)
+    reports: list[GapReport] = []
+    took = seconds(lambda: reports.append(GapReport(collected.statistics())))
     (report,) = reports
     return (
         f"{num_labels} x {embedding_dim}, {num_inputs} inputs: adding {spent:.1f} s, report {took:.1f} s on "
@@ -353,7 +353,7 @@ def curves() -> None:
     sizes, times = [1000, 8000, 50_257, 262_144], []
     for num_labels in sizes:
         layer = nn.Linear(64, num_labels, bias=False)
-        window = VocabularyWindow(Head("head", layer, ""), LabelSelection(), Overlap.of(num_labels))
+        window = VocabularyWindow(Head("head", layer, "").spec, LabelSelection(), Overlap.of(num_labels))
         embedding = random(256, 64)
         logits = layer(embedding).detach()
         seen = Observation(layer.weight.detach(), logits, embedding)

@@ -10,7 +10,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,8 +19,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lightning_cossim import GapReport
 from lightning_cossim.loggers.recorder import Recorder
-from tests.tensorboard_plugin.events import LOW, reports, write
+from tests.tensorboard_plugin.events import reports, write
 from tests.tensorboard_plugin.served import tensorboard
+from tests.toys import altered
 
 ROUNDS = 15
 
@@ -38,12 +38,12 @@ def cost_of_a_step(report: GapReport, folder: Path) -> tuple[float, float, int]:
     """Milliseconds that the call takes, milliseconds that the writer's thread takes of a loop beside it, and bytes."""
     writer = SummaryWriter(str(folder))
     logger: Any = SimpleNamespace(experiment=writer)
-    recorder = Recorder(LOW, None)
+    recorder = Recorder(None)
     calls, taken, window = [], [], 0.5
     for number in range(ROUNDS):
         alone = counted(window)
         began = time.perf_counter()
-        recorder.record(replace(report, step=number), logger)
+        recorder.record(altered(report, step=number), logger)
         calls.append(1e3 * (time.perf_counter() - began))
         beside = counted(window)
         again = counted(window)

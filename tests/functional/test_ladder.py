@@ -1,5 +1,6 @@
 """The ladder as a whole: its rungs, computed together, and the mean gaps between them."""
 
+from dataclasses import FrozenInstanceError, replace
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -11,8 +12,9 @@ from torch import Tensor
 
 from lightning_cossim.functional import explained_overlap, probability_overlap
 from lightning_cossim.functional.comparison import mean_over_pairs
-from lightning_cossim.functional.ladder import RUNGS, SIMILARITIES, TOWARDS_ALIKE, pair_rungs, weight_rungs
+from lightning_cossim.functional.ladder import RUNGS, pair_rungs, weight_rungs
 from lightning_cossim.functional.pairs import Pairs
+from lightning_cossim.functional.similarities import SIMILARITIES, HeadRows
 from tests import reference, strategies
 from tests.strategies import Array
 
@@ -39,8 +41,8 @@ def wanted_rungs(W: Array, S: Array, live: strategies.Array | None = None) -> di
 def test_the_ladder_has_five_rungs_in_this_order() -> None:
     """THEORY §3; of the similarities only log-odds variance is small for labels that are alike."""
     assert RUNGS == ("raw_cosine", "centered_cosine", "logit_correlation", "log_odds_variance", "overlap")
-    assert RUNGS[:-1] == SIMILARITIES
-    assert dict(TOWARDS_ALIKE) == {
+    assert RUNGS[:-1] == tuple(SIMILARITIES)
+    assert {key: row.direction for key, row in SIMILARITIES.items()} == {
         "raw_cosine": 1,
         "centered_cosine": 1,
         "logit_correlation": 1,
@@ -48,9 +50,23 @@ def test_the_ladder_has_five_rungs_in_this_order() -> None:
     }
 
 
-def test_the_ladder_cannot_be_written_to() -> None:
+def test_the_table_of_similarities_cannot_be_written_to() -> None:
     with pytest.raises(TypeError):
-        TOWARDS_ALIKE["raw_cosine"] = -1  # type: ignore[index]
+        SIMILARITIES["raw_cosine"] = SIMILARITIES["centered_cosine"]  # type: ignore[index]
+    with pytest.raises(FrozenInstanceError):
+        SIMILARITIES["raw_cosine"].direction = -1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("key", SIMILARITIES)
+@given(head=strategies.heads(scale=1))
+def test_a_similarity_without_a_form_for_pairs_is_read_off_matrices(key: str, head: strategies.Head) -> None:
+    """Whoever adds a similarity writes one function: what a vocabulary's pairs get from it is what all pairs get."""
+    W, S = torch.from_numpy(head.W), torch.from_numpy(reference.covariance(head.f))
+    live = torch.ones(len(W), dtype=torch.bool)
+    pairs = Pairs.of_all(len(W))
+    rows = HeadRows(W, torch.arange(len(W)), S, live, is_centered=True)
+    row = replace(SIMILARITIES[key], pairwise=None)
+    np.testing.assert_array_equal(row.of_pairs(None, rows, pairs), pairs.values(row.matrix(rows)))  # type: ignore[arg-type]
 
 
 @given(head=strategies.heads())
@@ -58,11 +74,11 @@ def test_over_all_labels_the_rungs_are_those_of_the_formulas(head: strategies.He
     W, S = head.W, reference.covariance(head.f)
     rungs = weight_rungs(
         torch.from_numpy(W),
-        labels=torch.arange(len(W)),
+        label_subset=torch.arange(len(W)),
         embedding_covariance=torch.from_numpy(S),
         live=torch.ones(len(W), dtype=torch.bool),
     )
-    assert tuple(rungs) == SIMILARITIES
+    assert tuple(rungs) == tuple(SIMILARITIES)
     for name, wanted in wanted_rungs(W, S).items():
         np.testing.assert_allclose(rungs[name], wanted, rtol=0, atol=1e-9 * np.abs(wanted).max(), err_msg=name)
 
@@ -77,7 +93,7 @@ def test_chosen_labels_are_seen_against_the_mean_of_all_live_ones(data: st.DataO
     labels = np.array([others[0], 0, *others[1:]])
     rungs = weight_rungs(
         torch.from_numpy(W),
-        labels=torch.from_numpy(labels),
+        label_subset=torch.from_numpy(labels),
         embedding_covariance=torch.from_numpy(S),
         live=torch.from_numpy(live),
     )
@@ -89,7 +105,7 @@ def test_chosen_labels_are_seen_against_the_mean_of_all_live_ones(data: st.DataO
 def test_without_embeddings_only_the_cosines_are_known() -> None:
     """A covariance of NaN: rungs 3 and 3' say nothing about any pair."""
     W, every = generic(5, 3), torch.ones(5, dtype=torch.bool)
-    rungs = weight_rungs(W, labels=torch.arange(5), embedding_covariance=torch.full((3, 3), NAN), live=every)
+    rungs = weight_rungs(W, label_subset=torch.arange(5), embedding_covariance=torch.full((3, 3), NAN), live=every)
     off_diagonal = ~torch.eye(5, dtype=torch.bool)
     assert {name: rung[off_diagonal].isnan().all().item() for name, rung in rungs.items()} == {
         "raw_cosine": False,
@@ -104,7 +120,7 @@ def test_rungs_are_float32_unless_the_head_is_float64(dtype: torch.dtype) -> Non
     """And halves with a large common mode lose nothing on the way."""
     W, S = (generic(6, 3) + 50).to(dtype), reference.covariance(generic(30, 3, seed=1).numpy())
     rungs = weight_rungs(
-        W, labels=torch.arange(6), embedding_covariance=torch.from_numpy(S), live=torch.ones(6, dtype=torch.bool)
+        W, label_subset=torch.arange(6), embedding_covariance=torch.from_numpy(S), live=torch.ones(6, dtype=torch.bool)
     )
     for name, wanted in wanted_rungs(W.double().numpy(), S).items():
         assert rungs[name].dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
@@ -129,7 +145,7 @@ def test_rungs_of_some_pairs_are_those_of_the_matrices(data: st.DataObject) -> N
     live = torch.arange(len(W)) != 2
     all_pairs = Pairs.of_all(len(W))
     some = all_pairs[torch.from_numpy(data.draw(strategies.generators()).permutation(len(all_pairs)))]
-    whole = weight_rungs(W, labels=torch.arange(len(W)), embedding_covariance=S, live=live)
+    whole = weight_rungs(W, label_subset=torch.arange(len(W)), embedding_covariance=S, live=live)
     for name, found in pair_rungs(W, pairs=some, embedding_covariance=S, live=live).items():
         wanted = some.values(whole[name])
         torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9, equal_nan=True, msg=name)
@@ -176,8 +192,8 @@ def test_each_gap_is_what_one_ambiguity_did() -> None:
     """No translation gap where rows are centered, no geometry gap where embeddings are isotropic; else there is one."""
 
     def gaps(W: Tensor, S: Tensor) -> list[float]:
-        rungs = weight_rungs(W, labels=torch.arange(6), embedding_covariance=S, live=torch.ones(6, dtype=torch.bool))
-        return [mean_gap(rungs[lower], rungs[upper]).item() for lower, upper in pairwise(SIMILARITIES[:3])]
+        rungs = weight_rungs(W, label_subset=torch.arange(6), embedding_covariance=S, live=torch.ones(6, dtype=torch.bool))
+        return [mean_gap(rungs[lower], rungs[upper]).item() for lower, upper in pairwise([*SIMILARITIES][:3])]
 
     W = generic(6, 3)
     centered, isotropic, stretched = W - W.mean(dim=0), torch.eye(3), torch.diag(torch.tensor([9.0, 1.0, 0.1]))

@@ -60,7 +60,7 @@ METRICS: dict[str, tuple[Callable[[], Metric], tuple[str, ...]]] = {
     "coactivation": (lambda: ProbabilityOverlap(K, kind="coactivation", threshold=0.2), ("logits",)),
     "topk": (lambda: ProbabilityOverlap(K, kind="topk", k=3), ("logits",)),
     "gap under a sigmoid": (lambda: SimilarityGap(K, D, link="sigmoid"), ("unembedding", "logits", "embedding")),
-    "gap of counts": (lambda: SimilarityGap(K, D, kind="topk"), ("unembedding", "logits", "embedding")),
+    "gap of counts": (lambda: SimilarityGap(K, D, overlap="topk"), ("unembedding", "logits", "embedding")),
 }
 every_metric = pytest.mark.parametrize("name", METRICS)
 
@@ -231,11 +231,11 @@ def test_tracked_labels_see_the_whole_softmax(labels: list[int] | Tensor) -> Non
     """With `labels` the result is that part of the whole matrix: softmax and mean row still run over all labels."""
     given = inputs()
     index = torch.as_tensor(labels)
-    part, whole = ProbabilityOverlap(K, labels=labels), ProbabilityOverlap(K)
+    part, whole = ProbabilityOverlap(K, label_subset=labels), ProbabilityOverlap(K)
     for metric in (part, whole):
         metric.update(given["logits"])
     assert_same(part.compute(), whole.compute()[index][:, index], 1e-6)
-    gap_part, gap_whole = SimilarityGap(K, D, labels=labels), SimilarityGap(K, D)
+    gap_part, gap_whole = SimilarityGap(K, D, label_subset=labels), SimilarityGap(K, D)
     for gap in (gap_part, gap_whole):
         gap.update(**given)
     for rung, matrix in matrices(gap_part.report()).items():
@@ -283,12 +283,13 @@ def test_without_embeddings_the_rungs_that_need_them_are_nan() -> None:
             "Expected `num_labels` to be at least 1, got 0. Pass the number of rows of the head's weight.",
         ),
         (
-            lambda: ProbabilityOverlap(K, labels=[1, 1]),
-            "Expected `labels` to be different labels from 0 to 6, got [1, 1]. Pass the indices of rows of the head's weight.",
+            lambda: ProbabilityOverlap(K, label_subset=[1, 1]),
+            "Expected `label_subset` to be different labels from 0 to 6, got [1, 1]. Pass the indices of rows of the head's "
+            "weight.",
         ),
         (
-            lambda: ProbabilityOverlap(K, labels=torch.tensor([])),
-            "Expected `labels` to be different labels from 0 to 6, got []. Pass the indices of rows of the head's weight.",
+            lambda: ProbabilityOverlap(K, label_subset=torch.tensor([])),
+            "Expected `label_subset` to be different labels from 0 to 6, got []. Pass the indices of rows of the head's weight.",
         ),
         (
             lambda: SimilarityGap(K, D, ignore=[7]),
@@ -307,8 +308,8 @@ def test_without_embeddings_the_rungs_that_need_them_are_nan() -> None:
             "Expected `groups` to be an integer tensor of shape (3,), got torch.int64 of shape (2,). One id an input.",
         ),
         (
-            lambda: SimilarityGap(2, D, kind="topk"),
-            "Expected `kind` to be another than 'topk' for fewer than 3 labels, got 2 labels.",
+            lambda: SimilarityGap(2, D, overlap="topk"),
+            "Expected `overlap` to be another than 'topk' for fewer than 3 labels, got 2 labels.",
         ),
         (
             lambda: SimilarityGap(K, D, min_probability=-1),

@@ -98,7 +98,7 @@ def test_what_is_never_negative_begins_at_zero() -> None:
 
 def test_names_show_as_the_text_they_are() -> None:
     """On one line, shortened, and no mathematics of matplotlib's."""
-    ax = heatmap(labels=NAMES)
+    ax = heatmap(names=NAMES)
     for axis in (ax.xaxis, ax.yaxis):
         texts = axis.get_ticklabels()
         assert [text.get_text() for text in texts] == ["cat", "dog", "$x^2$", "a b", "<b>", "a name that i…"]
@@ -107,7 +107,7 @@ def test_names_show_as_the_text_they_are() -> None:
 
 def test_of_many_labels_every_so_many_is_named() -> None:
     matrix = torch.rand(47, 47)
-    _, ax = LabelCosineSimilarity().plot(matrix, labels=[f"label {number}" for number in range(47)])
+    _, ax = LabelCosineSimilarity().plot(matrix, names=[f"label {number}" for number in range(47)])
     names = [text.get_text() for text in ax.get_yticklabels()]
     assert names == [f"label {number}" for number in range(0, 47, 3)]
 
@@ -140,7 +140,7 @@ def test_bars_have_their_values_beside_them() -> None:
 
 def test_what_is_undefined_has_no_bar() -> None:
     _, ax = SimilarityGap(K, D).plot(
-        {"explained_raw_cosine": torch.tensor(torch.nan), "reliability": torch.tensor(1.0)}, labels=["raw"]
+        {"explained_raw_cosine": torch.tensor(torch.nan), "reliability": torch.tensor(1.0)}, names=["raw"]
     )
     assert [text.get_text() for text in ax.texts] == ["undefined"]
     assert [text.get_text() for text in ax.get_yticklabels()] == ["raw"]
@@ -152,8 +152,8 @@ def test_what_is_undefined_has_no_bar() -> None:
         ("Raw cosine", {"val": torch.zeros(3)}, "Expected `val` of shape (L, L), got (3,). Pass what `compute` returns."),
         ("Raw cosine", {"val": torch.zeros(2, 3)}, "Expected `val` of shape (L, L), got (2, 3). Pass what `compute` returns."),
         ("Raw cosine", {"val": {}}, "Expected `val` of shape (L, L), got dict. Pass what `compute` returns."),
-        ("Raw cosine", {"labels": ["a"]}, "Expected `labels` to name the 6 rows, got 1 names."),
-        (list(METRICS)[-1], {"labels": ["a"]}, "Expected `labels` to name the 4 bars, got 1 names."),
+        ("Raw cosine", {"names": ["a"]}, "Expected `names` to name the 6 rows, got 1 names."),
+        (list(METRICS)[-1], {"names": ["a"]}, "Expected `names` to name the 4 bars, got 1 names."),
     ],
 )
 def test_what_cannot_be_plotted_is_told(title: str, arguments: dict[str, Any], text: str) -> None:

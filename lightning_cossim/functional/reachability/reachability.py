@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.inputs import check_matrix, check_pairs, live_labels
+from lightning_cossim.functional.pairs import inverse_index
 from lightning_cossim.functional.precision import full_precision, working_dtype
 from lightning_cossim.functional.reachability.answers import Answers, Means, Verdict
 from lightning_cossim.functional.reachability.certificates import Certificate
@@ -48,7 +49,7 @@ def label_reachability(
     unembedding: Tensor,
     *,
     bias: Tensor | None = None,
-    labels: Tensor | None = None,
+    label_subset: Tensor | None = None,
     embeddings: Tensor | None = None,
     time_limit: float | None = None,
     progress: Callable[[float], None] | None = None,
@@ -68,8 +69,8 @@ def label_reachability(
     Args:
         unembedding: (K, D), one row a label, any floating dtype.
         bias: (K,), floating; default none.
-        labels: (P,), integer, those to decide; default all live ones. Rows or biases that are not finite do not count: such a
-            label is nobody's rival and cannot be asked for.
+        label_subset: (P,), integer, the labels to decide; default all live ones. A label whose row or bias is not finite does not
+            count: it is nobody's rival and cannot be asked for.
         embeddings: (N, D), inputs of the head that were seen: what they rank first is reachable.
         time_limit: in seconds; what is not decided then is undecided. Steps that have begun are ended first.
         progress: is told the share that is decided, from 0 to 1.
@@ -91,13 +92,13 @@ def label_reachability(
     Source: Grivas, Bogoychev, Lopez, Low-rank softmax can have unargmaxable classes (2022); THEORY §6.
     """
     live_K = _live(unembedding, bias)
-    if labels is None:
-        labels = live_K.nonzero().flatten()
-    elif labels.ndim != 1 or not _is_whole(labels):
-        got = f"{labels.dtype} of shape {tuple(labels.shape)}"
-        raise InputError(expected("labels", "to be an integer tensor of shape (P,)", got))
-    _check_live("labels", labels, live_K)
-    return _reachability(unembedding, bias, live_K, labels, embeddings, time_limit, progress)
+    if label_subset is None:
+        label_subset = live_K.nonzero().flatten()
+    elif label_subset.ndim != 1 or not _is_whole(label_subset):
+        got = f"{label_subset.dtype} of shape {tuple(label_subset.shape)}"
+        raise InputError(expected("label_subset", "to be an integer tensor of shape (P,)", got))
+    _check_live("label_subset", label_subset, live_K)
+    return _reachability(unembedding, bias, live_K, label_subset, embeddings, time_limit, progress)
 
 
 def pair_reachability(
@@ -171,8 +172,7 @@ def _reachability(
     index = live_K.nonzero().flatten().cpu()
     W_KD = unembedding.detach().cpu()[index].double()
     b_K = torch.zeros(len(index), dtype=torch.float64) if bias is None else bias.detach().cpu()[index].double()
-    place_K = torch.full((len(live_K),), -1)
-    place_K[index] = torch.arange(len(index))
+    place_K = inverse_index(index, len(live_K))
     own_PT = place_K[labels.cpu()].reshape(len(labels), 1 if labels.ndim == 1 else 2)
     with full_precision(W_KD):
         answers = Answers(ScaledHead.of(W_KD, b_K), own_PT, time_limit=time_limit, progress=progress)

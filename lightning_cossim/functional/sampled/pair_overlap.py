@@ -45,9 +45,8 @@ def sums_of_pairs(
         half: (N,), 0 or 1, -1 for inputs that do not count.
     """
     labels, device = pairs.labels, unembedding.device
-    place_K = torch.zeros(len(unembedding), dtype=torch.int64)
-    place_K[labels] = torch.arange(len(labels))
-    row, column, labels = (index.to(device) for index in (place_K[pairs.row], place_K[pairs.column], labels))
+    among = pairs.among(labels)
+    row, column, labels = (index.to(device) for index in (among.row, among.column, labels))
     W_LD = unembedding[labels].to(result_dtype(unembedding))
     b_L = None if bias is None else bias[labels].to(W_LD)
     sums_2P, own_2L = torch.zeros(2, len(pairs), dtype=torch.float64), torch.zeros(2, len(labels), dtype=torch.float64)

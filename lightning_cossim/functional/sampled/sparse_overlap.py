@@ -93,9 +93,8 @@ class SparseOverlap:
     def sums(self, pairs: Pairs) -> Tensor:
         """(P,), float64: the sums of products over the inputs that have kept both labels."""
         labels = pairs.labels
-        place_K = torch.zeros(self.num_labels, dtype=torch.int64)
-        place_K[labels] = torch.arange(len(labels))
-        row_P, column_P = place_K[pairs.row].numpy(), place_K[pairs.column].numpy()
+        among = pairs.among(labels)
+        row_P, column_P = among.row.numpy(), among.column.numpy()
         h_NL = self._h_NK[:, labels.numpy()]
         h_LN = h_NL.T.tocsr()
         sums_P = np.zeros(len(pairs))

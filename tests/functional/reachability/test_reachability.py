@@ -390,14 +390,14 @@ def test_rows_and_biases_that_are_not_finite_are_left_out(bad: float) -> None:
     assert result.labels.tolist() == [1, 2, 3, 4]
     assert result.verdicts == ["yes", "yes", "yes", "no"]
     with pytest.raises(InputError, match="to hold live labels, got label 5, whose row or bias is not finite"):
-        label_reachability(W, bias=b, labels=torch.tensor([1, 5]))
+        label_reachability(W, bias=b, label_subset=torch.tensor([1, 5]))
     with pytest.raises(InputError, match="to hold live labels, got label 0"):
         pair_reachability(W, bias=b, pairs=torch.tensor([[1, 0]]))
 
 
 def test_no_live_label_and_no_question_is_no_error() -> None:
     assert label_reachability(torch.full((3, 2), torch.nan), bias=torch.ones(3)).verdicts == []
-    assert label_reachability(SQUARE, labels=torch.tensor([], dtype=torch.int64)).verdicts == []
+    assert label_reachability(SQUARE, label_subset=torch.tensor([], dtype=torch.int64)).verdicts == []
     assert pair_reachability(SQUARE, pairs=torch.zeros(0, 2, dtype=torch.int64)).verdicts == []
 
 
@@ -543,13 +543,16 @@ def test_programs_that_do_not_end_are_left(monkeypatch: pytest.MonkeyPatch) -> N
             {"bias": torch.zeros(4, dtype=torch.int64)},
             "Expected `bias` to be a floating-point tensor of shape (4,), got torch.int64",
         ),
-        ({"labels": torch.zeros(2)}, "Expected `labels` to be an integer tensor of shape (P,), got torch.float32 of shape (2,)."),
         (
-            {"labels": torch.tensor([[0]])},
-            "Expected `labels` to be an integer tensor of shape (P,), got torch.int64 of shape (1, 1).",
+            {"label_subset": torch.zeros(2)},
+            "Expected `label_subset` to be an integer tensor of shape (P,), got torch.float32 of shape (2,).",
         ),
-        ({"labels": torch.tensor([0, 4])}, "Expected `labels` to hold labels from 0 to 3, got 0 to 4."),
-        ({"labels": torch.tensor([-1])}, "Expected `labels` to hold labels from 0 to 3, got -1 to -1."),
+        (
+            {"label_subset": torch.tensor([[0]])},
+            "Expected `label_subset` to be an integer tensor of shape (P,), got torch.int64 of shape (1, 1).",
+        ),
+        ({"label_subset": torch.tensor([0, 4])}, "Expected `label_subset` to hold labels from 0 to 3, got 0 to 4."),
+        ({"label_subset": torch.tensor([-1])}, "Expected `label_subset` to hold labels from 0 to 3, got -1 to -1."),
         ({"embeddings": torch.zeros(5, 3)}, "Expected `embeddings` of shape (N, 2), got (5, 3). Pass what goes into the head."),
         ({"embeddings": torch.zeros(5)}, "Expected `embeddings` of shape (N, 2), got (5,)."),
         ({"time_limit": -1}, "Expected `time_limit` to be at least 0, got -1. It is in seconds."),

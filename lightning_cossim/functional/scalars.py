@@ -1,0 +1,32 @@
+"""The names of a report's scalars: they follow from the similarities that mean something under a link."""
+
+from typing import Final
+
+from lightning_cossim.functional.ladder import LADDERS
+from lightning_cossim.functional.links import Link
+
+__all__ = ["SHARES", "alert_scalars", "scalars"]
+
+SHARES: Final = ("share_lookalikes", "share_strangers")
+"""Flagged pairs as a share of the eligible ones."""
+_OVERHEAD: Final = "overhead_fraction"
+
+
+def scalars(link: Link) -> tuple[str, ...]:
+    """The tags of a link, without their group. Where rows are not centered, what centering would tell is absent.
+
+    Example:
+        >>> set(scalars("softmax")) - set(scalars("sigmoid")) == {
+        ...     "explained_centered_cosine", "gap_translation", "common_mode_ratio"
+        ... }
+        True
+    """
+    ladder = LADDERS[link]
+    origin = ("common_mode_ratio",) if ladder.is_centered else ()
+    explained = (f"explained_{key}" for key in ladder.similarities)
+    return (*explained, *ladder.gaps, "gap_behavior", "reliability", *SHARES, "overlap_mean", *origin, _OVERHEAD)
+
+
+def alert_scalars() -> tuple[str, ...]:
+    """What an alert may watch: every scalar but the monitor's own cost."""
+    return tuple(name for name in scalars("softmax") if name != _OVERHEAD)
