@@ -24,24 +24,22 @@ from lightning_cossim.callback.messages import Messages
 from lightning_cossim.callback.report_queue import ReportQueue
 from lightning_cossim.callback.schedule import StepCounter, WindowClock, batches_of_fit
 from lightning_cossim.callback.session import Session
-from lightning_cossim.capture.collector import Collector, ObservedHead
+from lightning_cossim.capture.collector import ObservedHead
 from lightning_cossim.capture.distributed import Processes
-from lightning_cossim.capture.find import find_head
-from lightning_cossim.capture.model_config import odd_in, probabilities_in_words, with_response
-from lightning_cossim.capture.taps import Source, in_words
+from lightning_cossim.capture.head_settings import HeadSettings
+from lightning_cossim.capture.taps import Source
 from lightning_cossim.config.settings import Display, LabelSelection, Schedule
 from lightning_cossim.config.thresholds import Thresholds, ThresholdsFile
 from lightning_cossim.config.types import Number, WholeFrom2
 from lightning_cossim.errors import AlertError, ConfigError, DistributedError, expected, in_one_line
 from lightning_cossim.functional.links import Link
-from lightning_cossim.functional.overlap import OVERLAP_ARGUMENTS, Overlap, OverlapKind
+from lightning_cossim.functional.overlap import OverlapKind
 from lightning_cossim.loggers.pages import Pages
 from lightning_cossim.loggers.publisher import Publisher
 from lightning_cossim.loggers.tags import group, window_tag
-from lightning_cossim.report import Context, GapReport, WindowKey
-from lightning_cossim.report.alerts import AlertBook, Breach, alert_values
+from lightning_cossim.report import GapReport, WindowKey
+from lightning_cossim.report.alerts import AlertBook, Breach
 from lightning_cossim.report.alerts import in_words as breach_in_words
-from lightning_cossim.report.verdicts import judge
 
 __all__ = ["LabelSimilarityMonitor"]
 
@@ -156,6 +154,17 @@ class LabelSimilarityMonitor(Callback):
         self.overlap_threshold, self.overlap_k = overlap_threshold, overlap_k
         self.link_cap, self.link_scale = link_cap, link_scale
         self.embeddings_from, self.logits_from = embeddings_from, logits_from
+        self._settings = HeadSettings(
+            head=head,
+            link=link,
+            link_cap=link_cap,
+            link_scale=link_scale,
+            overlap=overlap,
+            overlap_threshold=overlap_threshold,
+            overlap_k=overlap_k,
+            embeddings_from=embeddings_from,
+            logits_from=logits_from,
+        )
         self.labels = labels if isinstance(labels, LabelSelection) else LabelSelection(names=labels)
         self.schedule, self.display, self.name = schedule, display, name
         self.thresholds = chosen_thresholds(thresholds, thresholds_file)
@@ -385,9 +394,11 @@ class LabelSimilarityMonitor(Callback):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if not self._owners.keys() <= state_dict.keys():
+            self._messages.inform("the checkpoint is of another version: counts of alerts and the schedule begin anew")
+            return
         for name, owner in self._owners.items():
-            if name in state_dict:  # another version may have saved less
-                owner.load_state_dict(state_dict[name])
+            owner.load_state_dict(state_dict[name])
 
     # For the user, after a run or in it
 
@@ -429,33 +440,16 @@ class LabelSimilarityMonitor(Callback):
         if any(isinstance(other, LabelSimilarityMonitor) and other.name == self.name for other in callbacks if other is not self):
             remedy = "Give each monitor a `name=`, which goes into its tags."
             raise ConfigError(expected("name", "to be different for every monitor of a Trainer", repr(self.name), remedy))
-        head = find_head(pl_module, self.head, is_called=self.embeddings_from is None, has_cosines=self.link == "cosine")
-        head = with_response(pl_module, head, self.link, link_cap=self.link_cap, link_scale=self.link_scale)
-        overlap = Overlap.of(
-            head.num_labels,
-            kind=self.overlap,
-            link=self.link,
-            threshold=self.overlap_threshold,
-            k=self.overlap_k,
-            arguments=OVERLAP_ARGUMENTS,
-        )
-        collector = Collector(
-            head,
+        collector = self._settings.collector(
+            pl_module,
             labels=self.labels,
-            overlap=overlap,
             max_inputs=self.schedule.max_inputs_per_batch,
-            model=pl_module,
-            embeddings_from=self.embeddings_from,
-            logits_from=self.logits_from,
             summarize=self._deferred.summarized(trainer),
             warn=self._messages.warn,
         )
         processes = Processes(trainer.strategy, trainer.world_size, trainer.global_rank)
         self._session = Session(collector, processes, self.display.max_overhead)
-        odd = odd_in(pl_module, head.response, sees_final=self.logits_from is not None)
-        if odd is not None:
-            self._messages.warn(odd)
-        for text in idle_alerts(self.thresholds, self.link, self.schedule, head.num_labels):
+        for text in idle_alerts(self.thresholds, self.link, self.schedule, collector.head.num_labels):
             self._messages.warn(text)
 
     def _detach(self) -> None:
@@ -501,15 +495,9 @@ class LabelSimilarityMonitor(Callback):
 
     def _report_on(self, session: Session, trainer: pl.Trainer, key: WindowKey) -> None:
         """Make a report, each part by its owner, and hand it on."""
-        statistics, extras = session.close(key)
-        took = session.processes.from_first(session.overhead.share(str(key)))
-        context = Context(key, self._steps.step, session.collector.names, took)
-        verdict = session.processes.from_first(session.processes.together(lambda: judge(statistics, self.thresholds)))
-        values = alert_values({**statistics.numbers.scalars, **verdict.shares}, verdict, key.stage)
-        acting = self._alerts.observe(key, values, context.step, counts=trainer.state.fn == "fit")
-        report = GapReport(statistics, context, verdict.with_alerts(tuple(map(breach_in_words, acting))), extras)
+        report, acting = session.report(key, self._steps.step, self.thresholds, self._alerts, counts=trainer.state.fn == "fit")
         self._queue.add(trainer, report)
-        self._act(trainer, f"{window_tag(key, self.name)} at step {context.step}", acting)
+        self._act(trainer, f"{window_tag(key, self.name)} at step {report.step}", acting)
 
     def _act(self, trainer: pl.Trainer, where: str, acting: Sequence[Breach]) -> None:
         """Do what alerts are there for."""
@@ -530,9 +518,5 @@ class LabelSimilarityMonitor(Callback):
         return sum(session.processes.each(session.collector.num_looked_at.get(_TRAIN, 0)))
 
     def _announce(self, session: Session, what_next: str) -> None:
-        tags = group("*", self.name)
-        output = "its own output" if self.logits_from is None else f"what {in_words(self.logits_from)} gives"
-        output = f"what it makes of {in_words(self.embeddings_from)}" if self.embeddings_from and not self.logits_from else output
-        head, is_final = session.collector.head, self.logits_from is not None
-        probabilities = probabilities_in_words(head, output, is_final=is_final)
-        self._messages.inform(f"watching {head}; {probabilities}; {what_next}; tags {tags}")
+        what = self._settings.describe(session.collector.head)
+        self._messages.inform(f"watching {what}; {what_next}; tags {group('*', self.name)}")

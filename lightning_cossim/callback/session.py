@@ -5,7 +5,10 @@ from collections.abc import Callable
 from lightning_cossim.callback.budget import Budget, Overhead
 from lightning_cossim.capture.collector import Collector
 from lightning_cossim.capture.distributed import Processes
-from lightning_cossim.report import Extras, Statistics, WindowKey
+from lightning_cossim.config.thresholds import Thresholds
+from lightning_cossim.report import Context, GapReport, WindowKey
+from lightning_cossim.report.alerts import AlertBook, Breach, alert_values, in_words
+from lightning_cossim.report.verdicts import judge
 
 __all__ = ["Session"]
 
@@ -59,13 +62,30 @@ class Session:
         weights = self.collector.head.gathered()
         self.alone(lambda: self.collector.end_batch(key, weights))
 
-    def close(self, key: WindowKey) -> tuple[Statistics, Extras]:
-        """End a window: what it says, the same on all processes. Every process has to call it, at the same time.
+    def report(
+        self, key: WindowKey, step: int, thresholds: Thresholds, alerts: AlertBook, *, counts: bool
+    ) -> tuple[GapReport, list[Breach]]:
+        """End a window and report on it, each part by its owner. Every process has to call it, at the same time.
+
+        Args:
+            key: of the window.
+            step: of the report.
+            thresholds: it is judged by.
+            alerts: count its breaches.
+            counts: whether it takes part in what a fit counts.
+
+        Returns:
+            The report, and the alerts that act at it: the same on all processes.
 
         Raises:
             DistributedError: one of them could not do its part.
         """
-        return self.collector.close(key, self.processes)
+        statistics, extras = self.collector.close(key, self.processes)
+        context = Context(key, step, self.collector.names, self.processes.from_first(self.overhead.share(str(key))))
+        verdict = self.processes.from_first(self.processes.together(lambda: judge(statistics, thresholds)))
+        values = alert_values({**statistics.numbers.scalars, **verdict.shares}, verdict, key.stage)
+        acting = alerts.observe(key, values, step, counts=counts)
+        return GapReport(statistics, context, verdict.with_alerts(tuple(map(in_words, acting))), extras), acting
 
     def check(self) -> None:
         """Go on only if no process has failed. Every process has to call it, at the same time.

@@ -32,7 +32,7 @@ MAX_PAIRS: Final = 10_000
 MAX_NAMES: Final = 2_000
 """Labels of the pairs chosen."""
 _TOP: Final = 500
-"""Pairs of either end of the gaps, and of the like end of every rung."""
+"""Pairs of either end of the gaps, and of the alike end of every similarity."""
 _TOGETHER: Final = 60
 """The most probable labels, all of whose pairs are shown: a heatmap needs them."""
 _LONGEST: Final = 48
@@ -106,13 +106,18 @@ def _quantities(report: GapReport) -> list[dict[str, Any]]:
             "key": row.key,
             "title": row.title,
             "column": row.column,
-            "low": row.low,
-            "high": row.high,
+            "low": _bound(row.low),
+            "high": _bound(row.high),
             "direction": row.direction,
-            "about": row.explained(report.link),
+            "about": list(row.explained(report.link)),
         }
         for row in map(QUANTITIES.__getitem__, shown)
     ]
+
+
+def _bound(value: float) -> float | None:
+    """Of a range; None where there is none."""
+    return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,7 @@ def _shown(report: GapReport) -> _Shown:
     compared = report.compared[pairs]
     how = (
         f"{len(pairs)} of {report.num_pairs} pairs: the {_TOP} with the largest gaps either way, the {_TOP} most alike by every "
-        f"rung, all of the {len(probable)} most probable labels, flagged ones, and others at random"
+        f"similarity, all of the {len(probable)} most probable labels, flagged ones, and others at random"
     )
     how += f", out of a sample ({report.sampling})" if report.sampling else ""
     return _Shown(pairs, compared.labels, len(probable), how)

@@ -50,7 +50,7 @@ class Step:
     """Seconds since 1970."""
     link: str
     cosine: str
-    """The rung that gaps refer to."""
+    """The similarity that gaps refer to."""
     num_labels: int
     """Live ones of the head."""
     num_inputs: int
@@ -83,7 +83,7 @@ class Step:
     column: Integers
     """(P,), of the second."""
     values: Mapping[str, Floats]
-    """Rung, or "expected_overlap", to (P,); NaN where not known."""
+    """Similarity, "overlap" or "expected_overlap", to (P,); NaN where not known."""
     flag: Integers
     """(P,), place in `FLAGS`."""
     reach: Integers

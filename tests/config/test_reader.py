@@ -23,8 +23,9 @@ alerts:
 KNOWN = "Known are stranger, lookalike, min_mass, min_inputs, min_reliability, alerts."
 KEYS = "keys of thresholds (stranger, lookalike, min_mass, min_inputs, min_reliability, alerts)"
 SCALARS = (
-    "explained_raw_cosine, explained_centered_cosine, explained_logit_correlation, explained_log_odds_variance, gap_translation, "
-    "gap_geometry, gap_behavior, reliability, share_lookalikes, share_strangers, overlap_mean, common_mode_ratio"
+    "'explained_raw_cosine', 'explained_centered_cosine', 'explained_logit_correlation', 'explained_log_odds_variance', "
+    "'gap_translation', 'gap_geometry', 'gap_behavior', 'reliability', 'share_lookalikes', 'share_strangers', 'overlap_mean' or "
+    "'common_mode_ratio'"
 )
 
 
@@ -88,16 +89,16 @@ def test_what_is_not_there_has_its_default(tmp_path: Path) -> None:
         ("alerts: [gap_behavior]\n", "t.yaml:1: expected keys of alert (scalar, stage, above, below, patience, action), got "),
         ("alerts:\n  - {above: 1}\n", "t.yaml:2: expected `scalar`, got alert without it."),
         (
-            "alerts:\n  - {scalar: gap_behavior, above: 1}\n",
-            f"t.yaml:2: Expected `scalar` to be one of {SCALARS}, got 'gap_behavior'. Did you mean `gap_behavior`?",
+            "alerts:\n  - {scalar: gap_behaviors, above: 1}\n",
+            f"t.yaml:2: Expected `scalar` to be {SCALARS}, got 'gap_behaviors'. Did you mean `gap_behavior`?",
         ),
         (
             "alerts:\n  - scalar: reliability\n    below: 0.5\n    action: halt\n",
-            "t.yaml:4: Expected `action` to be one of warn, stop, raise, got 'halt'.",
+            "t.yaml:4: Expected `action` to be 'warn', 'stop' or 'raise', got 'halt'.",
         ),
         (
             "alerts:\n  - {scalar: reliability, below: 0.5, stage: validation}\n",
-            "t.yaml:2: Expected `stage` to be one of train, val, test, got 'validation'.",
+            "t.yaml:2: Expected `stage` to be 'train', 'val' or 'test', got 'validation'.",
         ),
         (
             "alerts:\n- {scalar: reliability, below: 0.5, patience: -2}\n",

@@ -158,9 +158,9 @@ def test_names_from_a_file(tmp_path: Path, separator: str, end: str) -> None:
 def test_there_are_as_many_names_as_rows(tmp_path: Path, names: list[str], got: str) -> None:
     path = tmp_path / "names.txt"
     path.write_text("\n".join(names), encoding="utf-8")
-    text = f"Expected `names` to name the 3 rows of the head, got {got}."
-    for given in (names, str(path)):
-        assert refused(LabelSelection(names=given).read_names, num_labels=3) == text
+    text = f"Expected `names` to name the 3 rows of the head, got {got}"
+    assert refused(LabelSelection(names=names).read_names, num_labels=3) == f"{text}."
+    assert refused(LabelSelection(names=str(path)).read_names, num_labels=3) == f"{text} in {path}, one a line."
 
 
 def test_a_file_of_names_that_is_missing(tmp_path: Path) -> None:

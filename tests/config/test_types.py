@@ -119,7 +119,7 @@ def test_none_is_allowed_where_the_type_says_so() -> None:
 def test_words_and_switches_are_checked_too() -> None:
     words = settings_of(Literal["warn", "stop"])
     assert words("stop").value == "stop"
-    with pytest.raises(ConfigError, match=r"one of warn, stop, got .stopp.\. Did you mean `stop`\?"):
+    with pytest.raises(ConfigError, match=r"to be 'warn' or 'stop', got 'stopp'\. Did you mean `stop`\?"):
         words("stopp")
     with pytest.raises(ConfigError, match="Expected `value` to be true or false, got 1"):
         settings_of(bool)(1)

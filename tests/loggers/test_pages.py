@@ -16,20 +16,20 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from matplotlib.figure import Figure
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 from typing_extensions import override
 
 from lightning_cossim import Alert, Display, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
-from lightning_cossim.config.thresholds import judged
+from lightning_cossim.functional.scalars import scalars
 from lightning_cossim.loggers import figures
 from lightning_cossim.loggers.figures import heatmaps, label_order, scatter
 from lightning_cossim.loggers.pages import VIEWS, Pages, View
-from lightning_cossim.loggers.tags import scalars
 from lightning_cossim.report import GapReport
 from tests.report.test_verdicts import OPEN, report_of
-from tests.toys import ALWAYS, MemoryLogger, Toy, loader, trainer
+from tests.toys import ALWAYS, MemoryLogger, Toy, altered, loader, trainer
 
 HOSTILE = [
     "a|b",
@@ -49,8 +49,8 @@ HEATMAPS = ["centered_cosine", "gap", "overlap"]
 
 
 def of(num_labels: int = 12, names: Sequence[str] | None = None) -> GapReport:
-    report = judged(report_of(num_labels), OPEN)
-    return report if names is None else replace(report, names=tuple(names))
+    report = report_of(num_labels).judged(OPEN)
+    return report if names is None else altered(report, names=tuple(names))
 
 
 # Pictures
@@ -60,7 +60,7 @@ def test_heatmaps_are_of_the_cosine_the_overlap_and_the_gap() -> None:
     """350 pixels wide, at most as high, in color."""
     drawn = dict(heatmaps(of(), range(12)))
     assert sorted(drawn) == HEATMAPS
-    for pixels in (*drawn.values(), scatter(of(), OPEN)):
+    for pixels in (*drawn.values(), scatter(of())):
         height, width, channels = pixels.shape
         assert (width, channels, pixels.dtype.name) == (350, 3, "uint8")
         assert 200 <= height <= 350
@@ -68,18 +68,18 @@ def test_heatmaps_are_of_the_cosine_the_overlap_and_the_gap() -> None:
 
 
 def test_a_report_without_gaps_has_the_heatmap_of_its_weights() -> None:
-    unseen = replace(of(), rungs={**of().rungs, "overlap": torch.full((66,), math.nan)})
+    unseen = altered(of(), rungs={**of().rungs, "overlap": torch.full((66,), math.nan)})
     assert [name for name, _ in heatmaps(unseen, range(12))] == ["centered_cosine"]
 
 
 @pytest.mark.parametrize("num_labels", [1, 2, 3, 9, 12, 20, 21, 40])
 def test_any_number_of_labels_can_be_drawn(num_labels: int) -> None:
     """Also those without a verdict, whose title says so."""
-    report = judged(report_of(num_labels), Thresholds())
+    report = report_of(num_labels).judged(Thresholds())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         list(heatmaps(report, label_order(report)))
-        scatter(report, Thresholds())
+        scatter(report)
 
 
 @pytest.mark.parametrize("side", ["left", "below"])
@@ -95,7 +95,7 @@ def test_names_fit_into_the_picture(side: str) -> None:
 def test_hostile_names_are_drawn_as_text() -> None:
     """No mathematics, no line breaks; what the font lacks is told once."""
     told: list[str] = []
-    pages = Pages(Display(), OPEN, None, lambda: told.append("lacks"))
+    pages = Pages(Display(), None, lambda: told.append("lacks"))
     for view in VIEWS:
         assert pages.draw(view, of(names=HOSTILE)) or view == "histograms"
     assert {*told} == {"lacks"}  # by heatmaps, and by a scatter that names such a pair; the monitor says it once
@@ -111,7 +111,7 @@ def test_names_in_a_scatter_stay_within_it(monkeypatch: pytest.MonkeyPatch) -> N
         drawn.append((axes, axes.texts[-1]))
 
     monkeypatch.setattr(figures, "_name", name)
-    scatter(of(names=["M" * 60] * 12), OPEN)
+    scatter(of(names=["M" * 60] * 12))
     assert drawn
     for axes, text in drawn:
         frame, extent = axes.get_window_extent(), text.get_window_extent()
@@ -120,9 +120,27 @@ def test_names_in_a_scatter_stay_within_it(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_scatter_of_very_many_pairs_shows_their_density(monkeypatch: pytest.MonkeyPatch) -> None:
-    sparse = scatter(of(40), OPEN)
+    sparse = scatter(of(40))
     monkeypatch.setattr(figures, "_DENSE", 100)
-    assert not np.array_equal(scatter(of(40), OPEN), sparse)
+    assert not np.array_equal(scatter(of(40)), sparse)
+
+
+def test_a_scatter_is_of_the_thresholds_that_the_report_was_judged_by() -> None:
+    """A band of what is not flagged, only where there is a verdict; without one the title says why."""
+
+    def said(report: GapReport) -> tuple[list[str], list[str]]:
+        figure = Figure()
+        figures._scatter(figure, report)
+        return [text.get_text() for legend in figure.legends for text in legend.get_texts()], [
+            text.get_text() for text in figure.texts
+        ]
+
+    judged = report_of().judged(OPEN)
+    counts = [f"{int(judged.flags['strangers'].sum())} strangers", f"{int(judged.flags['lookalikes'].sum())} look-alikes"]
+    assert said(judged) == (["expected for this cosine", "not flagged", *counts], ["Cosine against behavior"])
+    assert said(report_of()) == (["expected for this cosine"], ["Cosine against behavior"])
+    without = report_of(num_inputs=100).judged(Thresholds())
+    assert said(without) == (["expected for this cosine"], ["No verdict: 100 inputs, verdicts need 256"])
 
 
 def test_labels_that_overlap_stand_together() -> None:
@@ -133,7 +151,7 @@ def test_labels_that_overlap_stand_together() -> None:
     overlap[6] = overlap[:, 6] = math.nan
     report = report_of(7)
     kept = torch.tensor([True] * 6 + [False])
-    order = label_order(replace(report, kept=kept, rungs={**report.rungs, "overlap": report.compared.values(overlap)}))
+    order = label_order(altered(report, kept=kept, rungs={**report.rungs, "overlap": report.compared.values(overlap)}))
     assert {frozenset(order[:3]), frozenset(order[3:6])} == {frozenset([0, 2, 4]), frozenset([1, 3, 5])}
     assert order[6] == 6
 
@@ -144,9 +162,9 @@ def test_of_very_many_labels_the_most_probable_are_drawn() -> None:
     probs = torch.linspace(1, 2, 130)[torch.randperm(130, generator=torch.Generator().manual_seed(0))]
     kept = torch.ones(130, dtype=torch.bool)
     kept[probs.argmax()] = False
-    order = label_order(replace(report, mean_probs=probs, kept=kept))
+    order = label_order(altered(report, mean_probs=probs, kept=kept))
     assert sorted(order) == sorted((probs * kept).argsort(descending=True)[:100].tolist())
-    few = label_order(replace(report, mean_probs=probs, kept=torch.arange(130) < 30))
+    few = label_order(altered(report, mean_probs=probs, kept=torch.arange(130) < 30))
     assert sorted(few[:30]) == list(range(30))
     assert len(few) == 100
 
@@ -174,7 +192,7 @@ def test_the_order_of_the_first_report_stays(monkeypatch: pytest.MonkeyPatch) ->
         return iter(())
 
     monkeypatch.setattr("lightning_cossim.loggers.pages.heatmaps", spy)
-    pages = Pages(Display(), OPEN, None, lambda: None)
+    pages = Pages(Display(), None, lambda: None)
     for report in (report_of(seed=1), report_of(seed=2), report_of(9, seed=3), report_of(130, seed=4), report_of(130, seed=5)):
         pages.draw("heatmaps", report)
     assert seen[0] == seen[1] != list(range(12))
@@ -576,14 +594,12 @@ def test_alerts_count_for_each_loader() -> None:
         ("cossim_val/dataloader_idx_0", "11"),
         ("cossim_val/dataloader_idx_1", "11"),
     ]
-    assert {key: counts[0]["count"] for key, counts in monitor.state_dict()["alerts"].items() if "val" in key} == {
-        "val/dataloader_idx_0": 2,
-        "val/dataloader_idx_1": 2,
-    }
+    counted = {(one["stage"], one["dataloader_idx"]): one["counts"][0]["count"] for one in monitor.state_dict()["alerts"]}
+    assert {key: count for key, count in counted.items() if "val" in key} == {("val", 0): 2, ("val", 1): 2}
 
 
 def test_every_loader_s_keys_stay_when_the_monitor_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightning_cossim.capture.collector.HeadWatch.look", lambda *args: 1 / 0)
+    monkeypatch.setattr("lightning_cossim.capture.collector.Collector.look", lambda *args: 1 / 0)
     with pytest.warns(UserWarning, match="switched off"):
         run = several(ours(display=PER_LOADER), MemoryLogger())
     for end in ("/dataloader_idx_0", "/dataloader_idx_1"):
@@ -615,11 +631,11 @@ def test_without_being_wanted_there_is_no_projection(tmp_path: Path) -> None:
 def test_state_keeps_the_order_of_the_heatmaps(tmp_path: Path) -> None:
     monitor = ours()
     fit(monitor, TensorBoardLogger(tmp_path, name=None, version=""))
-    order = monitor.state_dict()["order"]
+    order = monitor.state_dict()["publisher"]["pages"]["order"]
     assert sorted(order) == list(range(20))
     other = ours()
     other.load_state_dict(monitor.state_dict())
-    assert other._reporter._pages.order == order
+    assert other._publisher._pages._order == order
 
 
 def test_every_scalar_of_the_layout_is_one_of_ours() -> None:

@@ -3,19 +3,23 @@
 import csv
 import json
 import math
-from dataclasses import replace
 from io import StringIO
 from itertools import combinations
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
 from lightning_cossim import GapReport
+from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.pairs import Pairs
+from lightning_cossim.functional.similarities import QUANTITIES
 from lightning_cossim.loggers.tab import MAX_PAIRS, as_csv, as_json, step_of
 from lightning_cossim.loggers.wire import Step
-from tests.tensorboard_plugin.events import HOSTILE, LOW, reports
+from lightning_cossim.metrics import SimilarityGap
+from tests.tensorboard_plugin.events import HOSTILE, reports
+from tests.toys import altered
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +29,7 @@ def large() -> GapReport:
 
 
 def shown(report: GapReport) -> set[tuple[int, int]]:
-    return pairs_of(step_of(report, LOW, index=1, time=0.0))
+    return pairs_of(step_of(report, index=1, time=0.0))
 
 
 def pairs_of(step: Step) -> set[tuple[int, int]]:
@@ -41,7 +45,7 @@ def test_all_pairs_of_few_labels_are_shown() -> None:
 
 def test_of_many_labels_pairs_are_chosen(large: GapReport) -> None:
     """No more than the most, and the step says how many, of how many, and which."""
-    step = step_of(large, LOW, index=1, time=0.0)
+    step = step_of(large, index=1, time=0.0)
     assert 8_000 < len(step.row) <= MAX_PAIRS
     assert step.chosen.startswith(f"{len(step.row)} of 44850 pairs: the 500 with the largest gaps")
 
@@ -59,20 +63,20 @@ def test_what_matters_is_among_them(large: GapReport) -> None:
         assert {pairs[index] for index in values.argsort(descending=True)[:500].tolist()} <= chosen
     probable = sorted(large.mean_probs.argsort(descending=True)[:60].tolist())
     assert set(combinations(probable, 2)) <= chosen
-    step = step_of(large, LOW, index=1, time=0.0)
+    step = step_of(large, index=1, time=0.0)
     assert sorted(step.labels[place] for place in step.order) == probable
 
 
 def test_flagged_pairs_come_before_others(large: GapReport) -> None:
     flagged = torch.zeros(len(large.compared), dtype=torch.bool)
     flagged[torch.randperm(len(flagged), generator=torch.Generator().manual_seed(1))[:3000]] = True
-    step = step_of(replace(large, flags={"strangers": flagged, "lookalikes": torch.zeros_like(flagged)}), LOW, index=1, time=0.0)
+    step = step_of(altered(large, flags={"strangers": flagged, "lookalikes": torch.zeros_like(flagged)}), index=1, time=0.0)
     assert int((step.flag == 1).sum()) == 3000
 
 
 def test_the_rest_is_drawn_by_a_lot_that_stays_the_same() -> None:
     """So that most pairs have a history; and it is spread evenly over the labels."""
-    first, second = (shown(replace(report, flags={})) for report in reports(300, 2, dim=30))
+    first, second = (shown(altered(report, flags={})) for report in reports(300, 2, dim=30))
     assert len(first & second) > 0.5 * len(first)  # of two heads that have nothing in common
     first_labels = np.bincount([label for pair in first for label in pair], minlength=300)
     assert first_labels.min() > 20
@@ -80,14 +84,14 @@ def test_the_rest_is_drawn_by_a_lot_that_stays_the_same() -> None:
 
 def test_names_cost_room(large: GapReport) -> None:
     """Where names are long, fewer pairs are shown, never more bytes."""
-    long = step_of(replace(large, names=tuple(f"{label} " + "日本語" * 20 for label in range(300))), LOW, index=1, time=0.0)
+    long = step_of(altered(large, names=tuple(f"{label} " + "日本語" * 20 for label in range(300))), index=1, time=0.0)
     assert len(long.row) < len(shown(large))
 
 
 def test_a_sample_is_said_to_be_one(large: GapReport) -> None:
     some = torch.arange(0, len(large.compared), 7)
     pairs = Pairs(large.compared.row[some], large.compared.column[some], torch.full((len(some),), 7.0, dtype=torch.float64))
-    sampled = replace(
+    sampled = altered(
         large,
         compared=pairs,
         rungs={rung: values[some] for rung, values in large.rungs.items()},
@@ -97,7 +101,7 @@ def test_a_sample_is_said_to_be_one(large: GapReport) -> None:
         sampling="one in seven",
         overlap_error=torch.linspace(0, 0.25, len(some)),
     )
-    step = step_of(sampled, LOW, index=1, time=0.0)
+    step = step_of(sampled, index=1, time=0.0)
     assert step.chosen.endswith("out of a sample (one in seven)")
     assert step.overlap_error == 0.25
 
@@ -106,8 +110,38 @@ def test_labels_that_are_not_kept_are_no_points() -> None:
     (report,) = reports(12, 1)
     lost = report.compared.row == 3
     unknown = {rung: values.masked_fill(lost, math.nan) for rung, values in report.rungs.items()}
-    step = step_of(replace(report, rungs=unknown), LOW, index=1, time=0.0)
+    step = step_of(altered(report, rungs=unknown), index=1, time=0.0)
     assert np.isnan(step.values["overlap"]).sum() == int(lost.sum())
+
+
+@pytest.mark.parametrize("link", get_args(Link))
+def test_a_step_says_what_its_numbers_are(link: Link) -> None:
+    """Every column of the step, and the gap, each with a name, its direction and what it means under the link."""
+    generator = torch.Generator().manual_seed(0)
+    W_KD, f_ND = torch.randn(12, 5, generator=generator), torch.randn(50, 5, generator=generator)
+    metric = SimilarityGap(12, 5, link=link, link_scale=8.0 if link == "cosine" else None)
+    metric.update(W_KD, f_ND @ W_KD.T / 8, f_ND)
+    step = step_of(metric.report(), index=1, time=0.0)
+    assert [one["key"] for one in step.quantities] == [*step.values, "gap"]
+    for one in step.quantities:
+        row = QUANTITIES[one["key"]]
+        assert (one["title"], one["column"], one["direction"]) == (row.title, row.column, row.direction)
+        assert one["about"] == row.explained(link)
+        assert all(paragraph and paragraph.endswith(".") for paragraph in one["about"])
+    assert ("centered_cosine" in step.values) == (link == "softmax")
+
+
+def test_a_step_of_a_report_that_was_not_judged_has_no_thresholds() -> None:
+    """Nor flags, nor a reason why there are none."""
+    (report,) = reports(12, 1)
+    judged, plain = (step_of(one, index=1, time=0.0) for one in (report, altered(report, thresholds=None, flags={}, shares={})))
+    assert judged.thresholds == {"stranger": 0.03, "lookalike": 0.03, "min_mass": 0.1, "min_reliability": 0.1}
+    assert judged.flag.any()
+    assert plain.thresholds == {}
+    assert plain.verdict == ""
+    assert not plain.flag.any()
+    assert "share_strangers" in judged.scalars
+    assert "share_strangers" not in plain.scalars
 
 
 # Files beside the events
@@ -115,7 +149,7 @@ def test_labels_that_are_not_kept_are_no_points() -> None:
 
 def test_a_table_has_every_pair_once() -> None:
     (report,) = reports(12, 1)
-    rows = list(csv.DictReader(StringIO(as_csv(step_of(report, LOW, index=1, time=0.0)))))
+    rows = list(csv.DictReader(StringIO(as_csv(step_of(report, index=1, time=0.0)))))
     assert len(rows) == 66
     gaps = [float(row["gap"]) for row in rows]
     assert gaps == sorted(gaps, reverse=True)
@@ -127,7 +161,7 @@ def test_a_table_has_every_pair_once() -> None:
 def test_no_name_becomes_a_formula() -> None:
     """A spreadsheet runs what begins with an equals sign."""
     (report,) = reports(10, 1, names=HOSTILE)
-    cells = {cell for row in csv.reader(StringIO(as_csv(step_of(report, LOW, index=1, time=0.0)))) for cell in row}
+    cells = {cell for row in csv.reader(StringIO(as_csv(step_of(report, index=1, time=0.0)))) for cell in row}
     assert "'=cmd|' /C calc'!A0" in cells
     assert not [cell for cell in cells if cell[:1] in {"=", "@"}]
 
@@ -135,7 +169,7 @@ def test_no_name_becomes_a_formula() -> None:
 def test_json_is_json() -> None:
     """NaN is null there, and what is undefined has its reason."""
     (report,) = reports(3, 1)
-    whole = json.loads(as_json(step_of(report, LOW, index=1, time=0.0)), parse_constant=pytest.fail)
+    whole = json.loads(as_json(step_of(report, index=1, time=0.0)), parse_constant=pytest.fail)
     assert whole["pairs"][0]["gap"] is None
     assert whole["scalars"]["gap_behavior"] is None
     assert "gap_behavior" in whole["undefined"]
@@ -144,4 +178,4 @@ def test_json_is_json() -> None:
 
 def test_a_table_without_pairs_is_a_head() -> None:
     (report,) = reports(1, 1)
-    assert as_csv(step_of(report, LOW, index=1, time=0.0)) == "label,other\n"
+    assert as_csv(step_of(report, index=1, time=0.0)) == "label,other\n"

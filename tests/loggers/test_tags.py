@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from lightning_cossim.functional.links import Link
-from lightning_cossim.loggers.tags import EXPLAINED, GAPS, SCALARS, SHARES, group, scalars
+from lightning_cossim.functional.scalars import SHARES, scalars
+from lightning_cossim.loggers.tags import EXPLAINED, GAPS, SCALARS, group, picture_group, window_tag
 from lightning_cossim.metrics import SimilarityGap
+from lightning_cossim.report import WindowKey
 
 DESIGN = """explained_raw_cosine explained_centered_cosine explained_logit_correlation explained_log_odds_variance gap_translation
 gap_geometry gap_behavior reliability share_lookalikes share_strangers overlap_mean common_mode_ratio overhead_fraction"""
@@ -49,3 +51,6 @@ def test_the_metric_computes_every_scalar_but_the_monitor_s_own_cost_and_what_ne
 )
 def test_group_of_a_stage(stage: str, name: str | None, wanted: str) -> None:
     assert group(stage, name) == wanted
+    assert window_tag(WindowKey(stage), name) == wanted
+    assert window_tag(WindowKey(stage, 0), name) == f"{wanted}/dataloader_idx_0"
+    assert picture_group(stage, "heatmap", name) == f"{wanted}_heatmap"

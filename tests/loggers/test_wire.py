@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,20 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_cossim.loggers.tab import step_of
-from lightning_cossim.loggers.wire import MAX_BYTES, UNKNOWN, Step, pack, unpack
-from tests.tensorboard_plugin.events import HOSTILE, LOW, reports
+from lightning_cossim.loggers.wire import MAX_BYTES, UNKNOWN, VERSION, Step, pack, unpack
+from tests.tensorboard_plugin.events import HOSTILE, reports
 
 FINITE = st.floats(-1e6, 1e6, width=32)
 
 
 def step(num_labels: int = 12, **settings: Any) -> Step:
     (report,) = reports(num_labels, 1, **settings)
-    return step_of(report, LOW, index=3, time=1.5)
+    return step_of(report, index=3, time=1.5)
 
 
 def same_header(one: Step, other: Step) -> bool:
-    arrays = {"row", "column", "values", "flag", "reach", "scalars"}
-    return all(_plain(getattr(one, name)) == _plain(getattr(other, name)) for name in {*Step.__dataclass_fields__} - arrays)
+    others = {"row", "column", "values", "flag", "reach", "scalars", "quantities"}
+    return all(_plain(getattr(one, name)) == _plain(getattr(other, name)) for name in {*Step.__dataclass_fields__} - others)
 
 
 def _plain(value: Any) -> Any:
@@ -37,6 +38,7 @@ def test_a_step_comes_back(num_labels: int) -> None:
     sent = step(num_labels)
     got = unpack(pack(sent))
     assert same_header(sent, got)
+    assert got.quantities == sent.quantities
     np.testing.assert_equal(dict(got.scalars), dict(sent.scalars))
     np.testing.assert_array_equal(np.stack([got.row, got.column, got.flag]), np.stack([sent.row, sent.column, sent.flag]))
     for name, values in sent.values.items():
@@ -89,8 +91,11 @@ def test_names_go_as_they_are() -> None:
 def test_the_header_is_json_without_nan() -> None:
     header, _ = apart(pack(step(3)))  # too few pairs for any statistic
     read = json.loads(header, parse_constant=pytest.fail)
-    assert read["version"] == 1
+    assert read["version"] == VERSION == 2
     assert read["scalars"]["gap_behavior"] is None
+    bounds = {one["key"]: (one["low"], one["high"]) for one in read["quantities"]}
+    assert bounds["raw_cosine"] == (-1, 1)
+    assert bounds["log_odds_variance"] == (0, None)
 
 
 def apart(blob: bytes) -> tuple[bytes, bytes]:
@@ -98,11 +103,54 @@ def apart(blob: bytes) -> tuple[bytes, bytes]:
     return blob[4 : 4 + length], blob[4 + length :]
 
 
+FIRST_HEADER = (
+    '{"version":1,"stage":"val","step":10,"index":1,"time":1.5,"link":"softmax","cosine":"centered_cosine","num_labels":3,'
+    '"num_inputs":400,"num_pairs":3,"chosen":"","overlap_error":0.0,"verdict":"","thresholds":{"stranger":0.1},'
+    '"scalars":{"gap_translation":null,"overlap_mean":0.5},"undefined":{"gap_translation":"too few"},"remarks":["tied"],'
+    '"names":["cat","dög","eel"],"labels":[4,0,2],"mean_probs":[0.5,0.25,0.25],"order":[0,2,1],'
+    '"blocks":[{"name":"centered_cosine","type":"uint16","low":-0.5,"high":1.0},'
+    '{"name":"overlap","type":"uint16","low":0.5,"high":0.5},{"name":"expected_overlap","type":"uint16","low":0.25,"high":0.75},'
+    '{"name":"flag","type":"uint8"},{"name":"reach","type":"uint8"}]}'
+)
+FIRST_BODY = bytes.fromhex("0000ff7ffeff000000000000ffff0000feff010002020001")
+"""A step as version 1 wrote it: the columns are called blocks, and nothing says what the numbers are called."""
+
+
+def test_a_step_of_the_first_version_is_still_read() -> None:
+    """It has no table of its numbers; everything else is there."""
+    header = FIRST_HEADER.encode()
+    got = unpack(len(header).to_bytes(4, "little") + header + FIRST_BODY)
+    assert list(got.quantities) == []
+    assert (got.stage, got.step, got.index, got.time, got.link) == ("val", 10, 1, 1.5, "softmax")
+    assert (got.num_labels, got.num_inputs, got.num_pairs) == (3, 400, 3)
+    assert (got.names[1], list(got.labels), list(got.order), list(got.remarks)) == ("dög", [4, 0, 2], [0, 2, 1], ["tied"])
+    assert (got.thresholds, got.undefined) == ({"stranger": 0.1}, {"gap_translation": "too few"})
+    np.testing.assert_equal(dict(got.scalars), {"gap_translation": math.nan, "overlap_mean": 0.5})
+    assert (got.row.tolist(), got.column.tolist()) == ([0, 0, 1], [1, 2, 2])
+    assert (got.flag.tolist(), got.reach.tolist()) == ([1, 0, 2], [2, 0, 1])
+    np.testing.assert_allclose(got.values["centered_cosine"], [-0.5, 0.25, 1], atol=1e-5)
+    np.testing.assert_allclose(got.values["overlap"], [0.5, 0.5, 0.5])
+    np.testing.assert_allclose(got.values["expected_overlap"], [math.nan, 0.25, 0.75])
+
+
+def test_a_step_of_the_first_version_is_written_as_one_of_now() -> None:
+    """What was read can be packed again, and says the same then."""
+    header = FIRST_HEADER.encode()
+    first = unpack(len(header).to_bytes(4, "little") + header + FIRST_BODY)
+    blob = pack(first)
+    again = json.loads(apart(blob)[0])
+    assert again["version"] == VERSION
+    assert [one["name"] for one in again["columns"]] == ["centered_cosine", "overlap", "expected_overlap", "flag", "reach"]
+    assert "blocks" not in again
+    assert same_header(first, unpack(blob))
+    np.testing.assert_equal(dict(unpack(blob).values), dict(first.values))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (lambda blob: b"", "Expecting value"),
-        (lambda blob: blob.replace(b'"version":1', b'"version":2'), "at most 1, got 2. Upgrade lightning-cossim"),
+        (lambda blob: blob.replace(b'"version":2', b'"version":3'), "at most 2, got 3. Upgrade lightning-cossim"),
         (lambda blob: blob[:-1], "bytes for each pair"),
         (lambda blob: blob[:-13], "to hold 66 pairs of 12 labels, got 65"),
         (lambda blob: blob[:-1000], "Expecting ',' delimiter"),

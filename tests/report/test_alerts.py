@@ -1,5 +1,6 @@
-"""Alerts: counting breaches in a row, in series of values and of reports, and saying what acts."""
+"""Alerts: what they see of one report, counting breaches in a row, of every window by itself, and saying what acts."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,9 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lightning_cossim.config.thresholds import Alert, Breach, Thresholds, alert_values, judged
-from lightning_cossim.report.alerts import AlertCounter, in_words
+from lightning_cossim.config.thresholds import Alert, Thresholds
+from lightning_cossim.report import GapReport, Statistics, Verdict, WindowKey
+from lightning_cossim.report.alerts import AlertBook, AlertCounter, Breach, alert_values, evaluate, in_words
+from lightning_cossim.report.verdicts import judge
 from tests.report.test_verdicts import OPEN, report_of, with_value
+from tests.toys import altered
 
 NAN = math.nan
 
@@ -18,6 +22,99 @@ def acts(values: Sequence[float], alert: Alert) -> list[int]:
     """The steps at which an alert acts, in a series of values."""
     counter = AlertCounter(Thresholds(alerts=[alert]))
     return [breach.step for step, value in enumerate(values) for breach in counter.observe([value], step)]
+
+
+# One report
+
+
+@pytest.mark.parametrize(
+    ("alert", "value", "breached"),
+    [
+        (Alert("gap_behavior", above=0.6), 0.61, True),
+        (Alert("gap_behavior", above=0.6), 0.6, False),
+        (Alert("gap_behavior", below=0.2), 0.19, True),
+        (Alert("gap_behavior", below=0.2), 0.2, False),
+        (Alert("gap_behavior", below=0.2, above=0.6), 0.4, False),
+        (Alert("gap_behavior", below=0.2, above=0.6), 0.7, True),
+        (Alert("gap_behavior", below=0.2, above=0.6), 0.1, True),
+        (Alert("gap_behavior", above=0.6), math.nan, False),
+    ],
+)
+def test_a_breach_is_outside_the_bounds(alert: Alert, value: float, *, breached: bool) -> None:
+    report = with_value(report_of(), value, step=3)
+    wanted = [Breach(alert, 3, value)] if breached else []
+    assert evaluate(report, replace(OPEN, alerts=[alert])) == wanted
+
+
+def test_an_alert_looks_at_its_own_stage() -> None:
+    alerts = [Alert("gap_behavior", stage, above=-9) for stage in ("train", "val", "test")]
+    thresholds = replace(OPEN, alerts=alerts)
+    for stage in ("train", "val", "test"):
+        (breach,) = evaluate(altered(report_of(), stage=stage), thresholds)
+        assert breach.alert.stage == stage
+    assert len(evaluate(altered(report_of(), stage=""), thresholds)) == 3
+
+
+def test_shares_can_be_watched() -> None:
+    thresholds = replace(OPEN, alerts=[Alert("share_strangers", above=0)])
+    (breach,) = evaluate(report_of(), thresholds)
+    assert breach.value == report_of().judged(OPEN).scalars["share_strangers"]
+
+
+def seen(report: GapReport) -> list[float]:
+    """What each alert of the thresholds that a report was judged by sees of it."""
+    return alert_values(report.scalars, report.verdict, report.stage)
+
+
+def test_an_alert_sees_its_scalar_at_its_stage() -> None:
+    """NaN at another one, and where the scalar is undefined or not there; without a stage, every alert sees its own."""
+    alerts = [
+        Alert("gap_behavior", above=1),
+        Alert("gap_behavior", "train", above=1),
+        Alert("share_strangers", above=1),
+        Alert("overlap_mean", above=1),
+    ]
+    report = with_value(report_of(), 0.25).judged(replace(OPEN, alerts=alerts))
+    share, mean = report.verdict.shares["share_strangers"], report.scalars["overlap_mean"]
+    np.testing.assert_equal(seen(report), [0.25, NAN, share, mean])
+    np.testing.assert_equal(seen(altered(report, stage="train")), [NAN, 0.25, NAN, NAN])
+    np.testing.assert_equal(seen(altered(report, stage="")), [0.25, 0.25, share, mean])
+    np.testing.assert_equal(seen(with_value(report, NAN)), [NAN, NAN, share, mean])
+    np.testing.assert_equal(alert_values({}, report.verdict, "val"), [NAN] * 4)
+
+
+@pytest.mark.parametrize("thresholds", [Thresholds(min_inputs=401), replace(OPEN, min_mass=50)])
+def test_without_a_verdict_no_alert_sees_anything(thresholds: Thresholds) -> None:
+    """For want of inputs, and also where no pair has the mass."""
+    alerts = [Alert("gap_behavior", above=-9), Alert("overlap_mean", above=-9)]
+    report = report_of().judged(replace(thresholds, alerts=alerts))
+    assert report.verdict.why_none is not None
+    np.testing.assert_equal(seen(report), [NAN, NAN])
+
+
+def test_a_report_that_was_not_judged_has_no_alerts() -> None:
+    assert seen(report_of()) == alert_values({"gap_behavior": 1.0}, Verdict(), "val") == []
+
+
+def test_a_report_is_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was judged by equal thresholds is not judged again; by others it is, and gives what a report judged by them does."""
+    judged_by: list[Thresholds] = []
+
+    def counted(statistics: Statistics, thresholds: Thresholds) -> Verdict:
+        judged_by.append(thresholds)
+        return judge(statistics, thresholds)
+
+    thresholds = replace(OPEN, alerts=[Alert("share_strangers", above=0), Alert("gap_behavior", above=-9)])
+    judged, otherwise = report_of().judged(thresholds), report_of().judged(replace(thresholds, stranger=0.2))
+    monkeypatch.setattr("lightning_cossim.report.alerts.judge", counted)
+    breaches = evaluate(judged, replace(thresholds, alerts=list(thresholds.alerts)))
+    assert [breach.value for breach in breaches] == [judged.scalars["share_strangers"], judged.scalars["gap_behavior"]]
+    assert judged_by == []
+    assert evaluate(otherwise, thresholds) == evaluate(report_of(), thresholds) == breaches
+    assert judged_by == [thresholds, thresholds]
+
+
+# Reports in a row
 
 
 @pytest.mark.parametrize(
@@ -44,10 +141,10 @@ def test_a_report_without_a_verdict_keeps_the_count() -> None:
     alert = Alert("gap_behavior", above=0.6, patience=2)
     thresholds = replace(OPEN, min_inputs=1, alerts=[alert])
     high = with_value(report_of(), 0.7)
-    unseen, other = replace(high, num_inputs=0), replace(with_value(high, 0.1), stage="train")
+    unseen, other = altered(high, num_inputs=0), altered(with_value(high, 0.1), stage="train")
     counter, acting = AlertCounter(thresholds), []
     for step, report in enumerate([high, unseen, with_value(high, NAN), other, high, high]):
-        acting += counter.observe(alert_values(judged(report, thresholds), thresholds), step)
+        acting += counter.observe(seen(report.judged(thresholds)), step)
     assert acting == [Breach(alert, 4, 0.7)]
 
 
@@ -58,8 +155,6 @@ def test_every_alert_has_its_own_count() -> None:
     assert [breach.alert for breach in counter.observe([0.7] * 3, 0)] == [alerts[0], alerts[2]]
     assert [breach.alert for breach in counter.observe([0.7] * 3, 1)] == [alerts[1]]
     assert counter.counts == [2, 2, 2]
-    counter.restart()
-    assert counter.counts == [0, 0, 0]
 
 
 def test_counts_go_on_where_a_run_left_them() -> None:
@@ -88,6 +183,63 @@ def test_counts_are_builtins() -> None:
         "count": 0,
     }
     assert {type(value) for value in state.values()} == {str, type(None), float, int}
+
+
+# The windows of a fit
+
+VAL, TRAIN, SECOND = WindowKey("val"), WindowKey("train"), WindowKey("val", 1)
+
+
+def test_every_window_is_counted_by_itself() -> None:
+    """What one breaches is neither a breach nor a recovery of another."""
+    alert = Alert("gap_behavior", above=0.6, patience=2)
+    book = AlertBook(Thresholds(alerts=[alert]))
+    series = [(VAL, 0.7), (SECOND, 0.7), (TRAIN, 0.5), (VAL, 0.8), (SECOND, 0.5), (SECOND, 0.7), (SECOND, 0.9)]
+    acting = [
+        (window, breach)
+        for step, (window, value) in enumerate(series)
+        for breach in book.observe(window, [value], step, counts=True)
+    ]
+    assert acting == [(VAL, Breach(alert, 3, 0.8)), (SECOND, Breach(alert, 6, 0.9))]
+
+
+def test_a_run_of_its_own_is_no_part_of_what_a_fit_counts() -> None:
+    """It acts on what it breaches itself, whatever came before, and leaves no trace."""
+    hasty, patient = Alert("gap_behavior", above=0.6), Alert("gap_behavior", above=0.6, patience=2)
+    book = AlertBook(Thresholds(alerts=[hasty, patient]))
+    book.observe(VAL, [0.7, 0.7], 0, counts=True)
+    assert book.observe(VAL, [0.8, 0.8], 1, counts=False) == [Breach(hasty, 1, 0.8)]
+    assert book.observe(VAL, [0.9, 0.9], 2, counts=True) == [Breach(patient, 2, 0.9)]
+
+
+def test_another_fit_counts_anew() -> None:
+    book = AlertBook(Thresholds(alerts=[Alert("gap_behavior", above=0.6, patience=2)]))
+    book.observe(VAL, [0.7], 0, counts=True)
+    book.start_fit()
+    assert book.state_dict() == []
+    assert book.observe(VAL, [0.7], 0, counts=True) == []
+
+
+def test_a_book_goes_on_where_a_run_left_it() -> None:
+    """In builtins, every window with its own counts."""
+    thresholds = Thresholds(alerts=[Alert("gap_behavior", above=0.6, patience=3)])
+    before, after = AlertBook(thresholds), AlertBook(thresholds)
+    for window, times in ((VAL, 2), (SECOND, 1)):
+        for step in range(times):
+            before.observe(window, [0.7], step, counts=True)
+    state = before.state_dict()
+    assert [(one["stage"], one["dataloader_idx"], one["counts"][0]["count"]) for one in state] == [
+        ("val", None, 2),
+        ("val", 1, 1),
+    ]
+    assert json.loads(json.dumps(state)) == state
+    after.load_state_dict(state)
+    assert after.state_dict() == state
+    assert len(after.observe(VAL, [0.7], 9, counts=True)) == 1
+    assert after.observe(SECOND, [0.7], 9, counts=True) == []
+
+
+# In words
 
 
 @pytest.mark.parametrize(

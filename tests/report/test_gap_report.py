@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import FrozenInstanceError, dataclass, fields, replace
+from functools import reduce
 from itertools import combinations
 from typing import Any, get_args
 
@@ -16,12 +17,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from lightning_cossim import Thresholds
 from lightning_cossim.errors import InputError, LabelSimilarityError
 from lightning_cossim.functional.ladder import RUNGS
+from lightning_cossim.functional.links import Link
 from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.report import GapReport, Pair, Side
+from lightning_cossim.report.extras import ReachabilityVerdicts
 from tests import reference
-from tests.toys import matrices
+from tests.toys import altered, matrices
 
 Array = npt.NDArray[np.float64]
 
@@ -146,7 +150,7 @@ def slow_ranks_agree(similarity: Array, overlap: Array) -> float:
         pytest.param(random_run(9, 5, seed=3), {}, range(9), range(9), id="another head"),
         pytest.param(without_label(random_run(), 3), {}, range(7), [0, 1, 2, 4, 5, 6], id="an improbable label"),
         pytest.param(random_run(), {"ignore": [1]}, [0, 2, 3, 4, 5, 6], [0, 2, 3, 4, 5, 6], id="a label to ignore"),
-        pytest.param(random_run(9, seed=1), {"labels": [8, 0, 3, 5, 6]}, range(9), [0, 3, 5, 6, 8], id="some labels"),
+        pytest.param(random_run(9, seed=1), {"label_subset": [8, 0, 3, 5, 6]}, range(9), [0, 3, 5, 6, 8], id="some labels"),
     ],
 )
 def test_scalars_are_those_of_the_theory(run: Run, settings: dict[str, Any], live: Sequence[int], kept: Sequence[int]) -> None:
@@ -257,7 +261,7 @@ def test_ignored_labels_are_not_live() -> None:
 
 
 def test_labels_looked_at_are_named_by_their_rows() -> None:
-    report = random_run(9).report(labels=[8, 0, 3, 5, 6])
+    report = random_run(9).report(label_subset=[8, 0, 3, 5, 6])
     assert report.labels == (8, 0, 3, 5, 6)
     assert report.names == ("8", "0", "3", "5", "6")
     assert report.matrix("overlap").shape == (5, 5)
@@ -325,7 +329,7 @@ def test_a_pair_holds_the_entries_of_the_matrices() -> None:
     for pair in report.pairs():
         i, j = int(pair.label), int(pair.other)
         for rung in RUNGS:
-            assert getattr(pair, rung) == report.matrix(rung)[i, j].item()
+            assert pair.numbers[rung] == report.matrix(rung)[i, j].item()
         assert pair.expected_overlap == report.matrix("expected_overlap")[i, j].item()
         assert pair.gap == pair.overlap - pair.expected_overlap
         assert pair.mass == pytest.approx((roots[:, i] * roots[:, j]).mean().item() * 7, rel=1e-4)
@@ -414,6 +418,44 @@ def test_a_report_is_frozen() -> None:
         report.step = 3  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("part", ["statistics", "context", "verdict", "extras", "statistics.table", "statistics.numbers"])
+def test_every_part_of_a_report_is_frozen(part: str) -> None:
+    """Each of its fields, and the place that it has in the report."""
+    report: Any = random_run().report().judged(Thresholds())
+    *path, name = part.split(".")
+    owner = reduce(getattr, path, report)
+    with pytest.raises(FrozenInstanceError):
+        setattr(owner, name, None)
+    for field in fields(getattr(owner, name)):
+        with pytest.raises(FrozenInstanceError):
+            setattr(getattr(owner, name), field.name, None)
+
+
+def test_reports_share_the_parts_that_do_not_differ() -> None:
+    """A verdict, or what can happen at all, costs no copy of anything else, and leaves the report that it is of as it was."""
+    plain = random_run().report()
+    judged = plain.judged(Thresholds())
+    reached = judged.with_reachability(ReachabilityVerdicts((3,), 1, 7, ()))
+    assert {id(report.statistics) for report in (plain, judged, reached)} == {id(plain.statistics)}
+    assert {id(report.context) for report in (plain, judged, reached)} == {id(plain.context)}
+    assert judged.extras is plain.extras
+    assert reached.verdict is judged.verdict
+    assert (plain.verdict.thresholds, judged.verdict.thresholds) == (None, Thresholds())
+    assert (judged.unreachable, reached.unreachable, reached.num_undecided) == (None, ("3",), 1)
+
+
+def test_numbers_that_are_the_same_cost_no_other_statistics() -> None:
+    """What one process found is what the first one did; otherwise its numbers count, and the table stays."""
+    statistics = random_run().report().statistics
+    assert statistics.with_numbers(statistics.numbers) is statistics
+    agreed = statistics.with_numbers(replace(statistics.numbers, scalars={"reliability": 0.5}))
+    assert agreed.reliability == 0.5
+    assert agreed.table is statistics.table
+    remarked = statistics.with_remark("tied", "the head is tied")
+    assert {**remarked.remarks} == {**statistics.remarks, "tied": "the head is tied"}
+    assert "tied" not in statistics.remarks
+
+
 def test_reports_are_told_apart_by_identity() -> None:
     """Comparing tensors for truth would be an error; a report can stand in a set."""
     report = random_run().report()
@@ -422,10 +464,30 @@ def test_reports_are_told_apart_by_identity() -> None:
     assert len({report, replace(report)}) == 2
 
 
+def held(pair: Pair, *names: str) -> dict[str, Any]:
+    """What a pair holds by the names of columns, or some of it."""
+    own = {field.name: getattr(pair, field.name) for field in fields(pair) if field.name != "similarities"}
+    every = {**pair.similarities, **own}
+    return {name: every[name] for name in names or every}
+
+
+@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+def test_a_pair_has_the_similarities_of_its_link(link: Link) -> None:
+    """What the link lacks is absent, not NaN; its numbers come in the order of columns."""
+    report = random_run().report(link=link)
+    wanted = [rung for rung in RUNGS if rung != "overlap" and (link == "softmax" or rung != "centered_cosine")]
+    pair = report.pairs()[0]
+    assert list(pair.similarities) == wanted
+    assert list(pair.numbers) == [*wanted, "overlap", "expected_overlap", "gap", "mass"]
+    assert pair.numbers == held(pair, *pair.numbers)
+    assert list(report.to_pandas().columns) == ["label", "other", *pair.numbers, "flag"]
+    assert list(report.to_dict()["pairs"][0]) == ["label", "other", *pair.numbers, "flag"]
+
+
 @pytest.mark.parametrize("report", [random_run().report(), random_run(4).report(), weights_alone()])
 def test_a_report_is_written_as_json(report: GapReport) -> None:
     """Builtins only, and no NaN, which is no JSON."""
-    record = replace(report, stage="val", step=7).to_dict()
+    record = altered(report, stage="val", step=7).to_dict()
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert (record["stage"], record["step"], record["num_inputs"]) == ("val", 7, report.num_inputs)
     assert (record["num_live"], record["num_pairs"]) == (report.num_live, report.num_pairs)
@@ -439,9 +501,8 @@ def test_a_report_is_written_as_json(report: GapReport) -> None:
     assert [label["mean_prob"] for label in record["labels"]] == mean_probs
     assert len(record["pairs"]) == report.num_pairs
     for written, pair in zip(record["pairs"], report.pairs(), strict=True):
-        assert {*written} == {field.name for field in fields(Pair)} - {"on_top"}, "nobody asked for it"
-        for name in written:
-            value = getattr(pair, name)
+        assert {*written} == {*held(pair)} - {"on_top"}, "nobody asked for it"
+        for name, value in held(pair, *written).items():
             assert written[name] == (None if value != value else value)  # noqa: PLR0124 - NaN differs from itself
 
 
@@ -452,7 +513,7 @@ def test_a_frame_has_a_row_for_each_pair() -> None:
     report = random_run().report()
     frame = report.to_pandas()
     assert list(frame.columns) == COLUMNS
-    assert frame.to_dict("records") == [{name: getattr(pair, name) for name in COLUMNS} for pair in report.pairs()]
+    assert frame.to_dict("records") == [held(pair, *COLUMNS) for pair in report.pairs()]
 
 
 def test_a_frame_without_pairs_has_its_columns() -> None:
@@ -499,10 +560,10 @@ def test_markdown_says_all_about_a_pair() -> None:
         "gap": f"{pair.gap:+.3f}",
         "overlap": f"{pair.overlap:.3f}",
         "expected": f"{pair.expected_overlap:.3f}",
-        "raw cos": f"{pair.raw_cosine:+.2f}",
-        "centered cos": f"{pair.centered_cosine:+.2f}",
-        "logit corr": f"{pair.logit_correlation:+.2f}",
-        "log-odds var": f"{pair.log_odds_variance:.3g}",
+        "raw cos": f"{pair.similarities['raw_cosine']:+.2f}",
+        "centered cos": f"{pair.similarities['centered_cosine']:+.2f}",
+        "logit corr": f"{pair.similarities['logit_correlation']:+.2f}",
+        "log-odds var": f"{pair.similarities['log_odds_variance']:.3g}",
         "mass": f"{pair.mass:.3f}",
     }
 
@@ -514,7 +575,7 @@ def test_markdown_has_twelve_pairs_each_way_unless_told_otherwise() -> None:
 
 def test_markdown_shows_hostile_names_as_they_are() -> None:
     """Every row keeps its columns, on one line, and no name becomes markup."""
-    report = replace(random_run().report(), names=HOSTILE)
+    report = altered(random_run().report(), names=HOSTILE)
     text = report.to_markdown()
     tables = markdown_rows(text)
     rows = [row for table in tables for row in table]
@@ -526,7 +587,7 @@ def test_markdown_shows_hostile_names_as_they_are() -> None:
 
 def test_a_printed_report_has_the_shares_and_the_names() -> None:
     names = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu")
-    report = replace(random_run().report(), names=names, stage="val", step=7)
+    report = altered(random_run().report(), names=names, stage="val", step=7)
     text = str(report)
     assert text.startswith(f"val at step 7: 60 inputs, 21 pairs of labels, reliability {report.reliability:.2f}\n")
     for rung in RUNGS[:-1]:

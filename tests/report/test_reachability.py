@@ -3,7 +3,6 @@
 import logging
 import math
 import warnings
-from dataclasses import replace
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -19,11 +18,11 @@ from lightning_cossim import (
     LabelSimilarityMonitor,
     Schedule,
     Thresholds,
-    afterthoughts,
 )
-from lightning_cossim.config.thresholds import judged
+from lightning_cossim.callback import deferred
 from lightning_cossim.metrics import SimilarityGap
-from lightning_cossim.report.reachability import Reach, reach_of, with_reach
+from lightning_cossim.report.extras import ReachabilityVerdicts
+from lightning_cossim.report.reachability import find_reachability
 from tests.toys import ALWAYS, INPUT_DIM, Toy, loader, trainer
 
 LOW = Thresholds(min_inputs=0, min_reliability=0, stranger=0.02, lookalike=0.02)
@@ -146,11 +145,11 @@ def test_the_schedule_says_when(
 ) -> None:
     asked: list[int] = []
 
-    def reached(reports: list[GapReport], *args: Any, **kwargs: Any) -> Reach:
+    def reached(reports: list[GapReport], *args: Any, **kwargs: Any) -> ReachabilityVerdicts:
         asked.append(len(reports))
-        return reach_of(reports, *args, **kwargs)
+        return find_reachability(reports, *args, **kwargs)
 
-    monkeypatch.setattr(afterthoughts, "reach_of", reached)
+    monkeypatch.setattr(deferred, "find_reachability", reached)
     fit(when)
     assert len(asked) == times
 
@@ -168,10 +167,10 @@ def test_a_failure_costs_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """One warning; the weights are those of a training without it."""
     plain, _ = fit("never")
 
-    def fails(*args: Any, **kwargs: Any) -> Reach:
+    def fails(*args: Any, **kwargs: Any) -> ReachabilityVerdicts:
         raise MemoryError("planted")
 
-    monkeypatch.setattr(afterthoughts, "reach_of", fails)
+    monkeypatch.setattr(deferred, "find_reachability", fails)
     with pytest.warns(UserWarning, match="switched off, training goes on without it, after MemoryError: planted"):
         model, monitor = fit("fit_end")
     assert all(torch.equal(one, other) for one, other in zip(plain.parameters(), model.parameters(), strict=True))
@@ -183,14 +182,14 @@ def flagged(num_labels: int) -> tuple[Tensor, Tensor, GapReport]:
     W, f = torch.randn(num_labels, 2, generator=generator), torch.randn(300, 2, generator=generator)
     metric = SimilarityGap(num_labels, 2)
     metric.update(W, f @ W.T, f)
-    return W, f, judged(metric.report(), LOW)
+    return W, f, metric.report().judged(LOW)
 
 
 def test_what_takes_too_long_is_undecided() -> None:
     """No time at all: what the inputs show is free, the rest is said not to be known."""
     W, f, report = flagged(40)
-    reach = reach_of([report], W, None, f[:1], time_limit=0.0, progress=lambda share: None)
-    told = with_reach(report, reach, tuple(map(str, range(40))))
+    found = find_reachability([report], W, None, f[:1], time_limit=0.0, progress=lambda share: None)
+    told = report.with_reachability(found)
     assert told.num_undecided > 0
     assert f"; {told.num_undecided} could not be decided" in str(told)
     assert "undecided" in {pair.on_top for pair in told.pairs()}
@@ -203,13 +202,13 @@ def test_rows_that_are_not_finite_are_left_out() -> None:
     one, other = int(report.compared.row[place]), int(report.compared.column[place])
     broken = W.clone()
     broken[one] = math.nan
-    reach = reach_of([report], broken, torch.zeros(12), f, time_limit=10.0, progress=lambda share: None)
-    assert reach.num_labels == 11
-    assert all(one not in pair[:2] for pair in reach.pairs)
-    told = with_reach(report, reach, tuple(map(str, range(12))))
+    found = find_reachability([report], broken, torch.zeros(12), f, time_limit=10.0, progress=lambda share: None)
+    assert found.num_labels == 11
+    assert all(one not in pair[:2] for pair in found.pairs)
+    told = report.with_reachability(found)
     assert next(pair for pair in told.pairs() if {pair.label, pair.other} == {str(one), str(other)}).on_top is None
 
 
 def test_where_all_can_be_on_top_that_is_said() -> None:
-    report = replace(flagged(12)[2], unreachable=())
+    report = flagged(12)[2].with_reachability(ReachabilityVerdicts((), 0, 12, ()))
     assert "Every label can be the most likely one for some input." in str(report)

@@ -1,4 +1,4 @@
-"""Flags, shares and alerts: pure functions of one report, and the counting of breaches in a row."""
+"""Flags and shares: pure functions of the statistics of one report, and what a judged report shows."""
 
 import json
 import math
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from lightning_cossim.config.thresholds import Alert, Breach, Scalar, Thresholds, evaluate, judged, no_verdict
-from lightning_cossim.errors import ConfigError
-from lightning_cossim.loggers.tags import SCALARS
+from lightning_cossim.config.thresholds import Alert, Thresholds
 from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.report import GapReport, Side
+from lightning_cossim.report.alerts import evaluate
+from lightning_cossim.report.verdicts import judge, no_verdict
+from tests.toys import altered
 
 K, D = 12, 5
 OPEN = Thresholds(min_inputs=0, min_reliability=0)
@@ -30,11 +30,11 @@ def report_of(num_labels: int = K, num_inputs: int = 400, improbable: Sequence[i
     z_NK[:, list(improbable)] -= 4
     metric = SimilarityGap(num_labels, D)
     metric.update(W_KD, z_NK, f_ND)
-    return replace(metric.report(), stage="val", step=7)
+    return altered(metric.report(), stage="val", step=7)
 
 
 def with_value(report: GapReport, value: float, scalar: str = "gap_behavior", step: int = 0) -> GapReport:
-    return replace(report, scalars={**report.scalars, scalar: value}, step=step)
+    return altered(report, scalars={**report.scalars, scalar: value}, step=step)
 
 
 def expected_flags(report: GapReport, thresholds: Thresholds, side: Side) -> set[tuple[int, int]]:
@@ -59,22 +59,22 @@ def expected_flags(report: GapReport, thresholds: Thresholds, side: Side) -> set
 )
 def test_pairs_beyond_the_threshold_with_mass_on_both_sides_are_flagged(side: Side, settings: dict[str, Any]) -> None:
     report, thresholds = report_of(improbable=[2, 5]), replace(OPEN, **settings)
-    flags = judged(report, thresholds).flags[side]
+    flags = report.judged(thresholds).flags[side]
     wanted = expected_flags(report, thresholds, side)
     assert {*zip(report.compared.row[flags].tolist(), report.compared.column[flags].tolist(), strict=True)} == wanted
     num_eligible = math.comb(int((report.mean_probs * report.num_live >= thresholds.min_mass).sum()), 2)
-    share = judged(report, thresholds).scalars[f"share_{side}"]
+    share = report.judged(thresholds).scalars[f"share_{side}"]
     assert share == pytest.approx(len(wanted) / num_eligible)
 
 
 def test_there_are_flags_to_be_seen() -> None:
     """The cases above are not empty."""
-    shares = [judged(report_of(), OPEN).scalars[f"share_{side}"] for side in ("strangers", "lookalikes")]
+    shares = [report_of().judged(OPEN).scalars[f"share_{side}"] for side in ("strangers", "lookalikes")]
     assert all(0 < share < 0.5 for share in shares)
 
 
 def test_where_no_pair_has_the_mass_the_shares_are_unknown() -> None:
-    report = judged(report_of(), replace(OPEN, min_mass=50))
+    report = report_of().judged(replace(OPEN, min_mass=50))
     assert math.isnan(report.scalars["share_strangers"])
     assert report.undefined["share_strangers"] == report.undefined["share_lookalikes"] == "no pair has the mass"
 
@@ -93,10 +93,10 @@ def test_without_a_verdict_nothing_is_flagged_and_no_alert_is_breached(
 ) -> None:
     """Too few inputs, too few pairs, too little reliability: shares are unknown, with the reason."""
     thresholds = replace(thresholds, stranger=0, lookalike=0, alerts=[Alert("gap_behavior", above=-9)])
-    assert no_verdict(report, thresholds) == why
-    assert not any(flags.any() for flags in judged(report, thresholds).flags.values())
-    assert math.isnan(judged(report, thresholds).scalars["share_lookalikes"])
-    assert judged(report, thresholds).undefined["share_strangers"] == why
+    assert no_verdict(report.statistics, thresholds) == why
+    assert not any(flags.any() for flags in report.judged(thresholds).flags.values())
+    assert math.isnan(report.judged(thresholds).scalars["share_lookalikes"])
+    assert report.judged(thresholds).undefined["share_strangers"] == why
     assert evaluate(report, thresholds) == []
 
 
@@ -105,104 +105,29 @@ def test_without_a_verdict_nothing_is_flagged_and_no_alert_is_breached(
     [(10, 256, None), (10, 255, "255 inputs, verdicts need 256"), (9, 256, "36 pairs of labels, verdicts need 45")],
 )
 def test_the_gates_open_at_their_values(num_labels: int, num_inputs: int, why: str | None) -> None:
-    assert no_verdict(report_of(num_labels, num_inputs), Thresholds()) == why
-
-
-# Alerts
-
-
-@pytest.mark.parametrize(
-    ("alert", "value", "breached"),
-    [
-        (Alert("gap_behavior", above=0.6), 0.61, True),
-        (Alert("gap_behavior", above=0.6), 0.6, False),
-        (Alert("gap_behavior", below=0.2), 0.19, True),
-        (Alert("gap_behavior", below=0.2), 0.2, False),
-        (Alert("gap_behavior", below=0.2, above=0.6), 0.4, False),
-        (Alert("gap_behavior", below=0.2, above=0.6), 0.7, True),
-        (Alert("gap_behavior", below=0.2, above=0.6), 0.1, True),
-        (Alert("gap_behavior", above=0.6), math.nan, False),
-    ],
-)
-def test_a_breach_is_outside_the_bounds(alert: Alert, value: float, *, breached: bool) -> None:
-    report = with_value(report_of(), value, step=3)
-    wanted = [Breach(alert, 3, value)] if breached else []
-    assert evaluate(report, replace(OPEN, alerts=[alert])) == wanted
-
-
-def test_an_alert_looks_at_its_own_stage() -> None:
-    alerts = [Alert("gap_behavior", stage, above=-9) for stage in ("train", "val", "test")]
-    thresholds = replace(OPEN, alerts=alerts)
-    for stage in ("train", "val", "test"):
-        (breach,) = evaluate(replace(report_of(), stage=stage), thresholds)
-        assert breach.alert.stage == stage
-    assert len(evaluate(replace(report_of(), stage=""), thresholds)) == 3
-
-
-def test_shares_can_be_watched() -> None:
-    thresholds = replace(OPEN, alerts=[Alert("share_strangers", above=0)])
-    (breach,) = evaluate(report_of(), thresholds)
-    assert breach.value == judged(report_of(), OPEN).scalars["share_strangers"]
-
-
-# Settings
-
-
-@pytest.mark.parametrize(
-    ("settings", "text"),
-    [
-        ({"scalar": "overhead_fraction", "above": 1}, "Expected `scalar` to be one of explained_raw_cosine, "),
-        ({"scalar": 3, "above": 1}, "Expected `scalar` to be one of explained_raw_cosine, "),
-        ({"scalar": "reliability", "above": True}, "Expected `above` to be a number, got True."),
-        ({"scalar": "reliability", "below": "low"}, "Expected `below` to be a number, got 'low'."),
-        ({"scalar": "reliability"}, "Expected `above` or `below` to be given, got neither. An alert needs a bound."),
-        ({"scalar": "reliability", "above": 1, "patience": 0}, "Expected `patience` to be a whole number of at least 1, got 0."),
-        (
-            {"scalar": "reliability", "above": 1, "action": "exit"},
-            "Expected `action` to be one of warn, stop, raise, got 'exit'.",
-        ),
-        ({"scalar": "reliability", "above": 1, "stage": "fit"}, "Expected `stage` to be one of train, val, test, got 'fit'."),
-    ],
-)
-def test_an_alert_that_makes_no_sense_is_told(settings: dict[str, Any], text: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        Alert(**settings)
-    assert str(caught.value).startswith(text)
-
-
-@pytest.mark.parametrize(
-    ("settings", "text"),
-    [
-        ({"stranger": -0.1}, "Expected `stranger` to be a number from 0 to 1, got -0.1."),
-        ({"min_inputs": 1.0}, "Expected `min_inputs` to be a whole number of at least 0, got 1.0."),
-        ({"min_mass": None}, "Expected `min_mass` to be a number of at least 0, got None."),
-        ({"alerts": "all"}, "Expected `alerts` to be a list of alerts, got 'all'."),
-        ({"alerts": [{"scalar": "reliability"}]}, "Expected `alerts` to be a list of alerts, got [{'scalar': 'reliability'}]."),
-    ],
-)
-def test_thresholds_that_make_no_sense_are_told(settings: dict[str, Any], text: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        Thresholds(**settings)
-    assert str(caught.value) == text
-    assert caught.value.field == next(iter(settings))
-
-
-@pytest.mark.parametrize("value", [np.float64(0.3), np.float32(0.25), 1])
-def test_numbers_of_any_kind_are_numbers(value: Any) -> None:
-    assert Thresholds(stranger=value).stranger == value
-
-
-def test_alerts_can_watch_what_is_logged_but_the_monitor_s_own_cost() -> None:
-    assert set(get_args(Scalar)) == {*SCALARS} - {"overhead_fraction"}
+    assert no_verdict(report_of(num_labels, num_inputs).statistics, Thresholds()) == why
 
 
 def test_a_report_is_judged_and_not_changed() -> None:
     report = report_of()
     before: Tensor = report.gap.clone()
-    judged(report, OPEN)
+    judged = report.judged(OPEN)
     assert "share_strangers" not in report.scalars
     assert report.flags == {}
+    assert report.verdict.thresholds is None
+    assert judged.verdict.thresholds == OPEN
     torch.testing.assert_close(report.gap, before, equal_nan=True)
+
+
+def test_another_verdict_takes_the_place_of_the_first() -> None:
+    """It is one of the same statistics, and has nothing of the first: neither flags nor alerts."""
+    first = altered(report_of().judged(OPEN), alerts=("gap_behavior is 0.71, above 0.6 (warn)",))
+    again = first.judged(Thresholds(min_inputs=401))
+    alone = judge(first.statistics, Thresholds(min_inputs=401))
+    assert again.alerts == alone.alerts == ()
+    assert again.verdict.why_none == alone.why_none == "400 inputs, verdicts need 401"
+    assert not any(flags_P.any() for flags_P in (*again.flags.values(), *alone.flags.values()))
+    assert first.judged(OPEN).verdict.shares == first.verdict.shares == judge(first.statistics, OPEN).shares
 
 
 # What a judged report shows
@@ -216,7 +141,7 @@ def test_pairs_carry_their_flags() -> None:
     """By name, whichever side; none before the report is judged."""
     report = report_of(improbable=[2, 5])
     assert set(flags_of(report).values()) == {None}
-    shown = flags_of(judged(report, OPEN))
+    shown = flags_of(report.judged(OPEN))
     for side, flag in (("strangers", "stranger"), ("lookalikes", "look-alike")):
         wanted = {(str(i), str(j)) for i, j in expected_flags(report, OPEN, side)}  # type: ignore[arg-type]
         assert wanted
@@ -225,7 +150,7 @@ def test_pairs_carry_their_flags() -> None:
 
 def test_flagged_pairs_come_first_then_by_gap() -> None:
     """A pair of little mass with a large gap stands behind one with mass and a smaller gap."""
-    report = judged(report_of(improbable=[2, 5]), OPEN)
+    report = report_of(improbable=[2, 5]).judged(OPEN)
     for side in get_args(Side):
         pairs = report.pairs(side)
         flagged = [pair for pair in pairs if pair.flag]
@@ -237,7 +162,7 @@ def test_flagged_pairs_come_first_then_by_gap() -> None:
 
 
 def test_a_judged_report_is_printed_with_its_flags() -> None:
-    report = judged(report_of(), OPEN)
+    report = report_of().judged(OPEN)
     counts = {side: len(expected_flags(report_of(), OPEN, side)) for side in get_args(Side)}
     text = str(report)
     assert f"\nFlagged: {counts['strangers']} strangers, {counts['lookalikes']} look-alikes\n" in text
@@ -249,7 +174,7 @@ def test_a_judged_report_is_printed_with_its_flags() -> None:
 
 def test_one_of_a_kind_is_counted_in_the_singular() -> None:
     gaps = sorted((pair.gap for pair in report_of().pairs()), reverse=True)
-    report = judged(report_of(), replace(OPEN, stranger=(gaps[0] + gaps[1]) / 2, lookalike=1))
+    report = report_of().judged(replace(OPEN, stranger=(gaps[0] + gaps[1]) / 2, lookalike=1))
     assert "\nFlagged: 1 stranger, 0 look-alikes\n" in str(report)
 
 
@@ -258,8 +183,8 @@ def test_without_flags_there_is_no_column_of_them() -> None:
     strict = replace(OPEN, stranger=1, lookalike=1)
     cases = {
         "": report_of(),
-        "No pair is flagged: 100 inputs, verdicts need 256": judged(report_of(num_inputs=100), Thresholds()),
-        "Flagged: 0 strangers, 0 look-alikes": judged(report_of(), strict),
+        "No pair is flagged: 100 inputs, verdicts need 256": report_of(num_inputs=100).judged(Thresholds()),
+        "Flagged: 0 strangers, 0 look-alikes": report_of().judged(strict),
     }
     for line, report in cases.items():
         text = str(report)
@@ -270,7 +195,7 @@ def test_without_flags_there_is_no_column_of_them() -> None:
 
 
 def test_alerts_are_printed_and_exported() -> None:
-    report = replace(judged(report_of(), OPEN), alerts=("gap_behavior is 0.71, above 0.6 (warn)",))
+    report = altered(report_of().judged(OPEN), alerts=("gap_behavior is 0.71, above 0.6 (warn)",))
     assert str(report).splitlines()[2] == "Alert: gap_behavior is 0.71, above 0.6 (warn)."
     record = report.to_dict()
     assert json.loads(json.dumps(record, allow_nan=False)) == record

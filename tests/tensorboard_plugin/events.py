@@ -1,7 +1,6 @@
 """Event files with steps for the tab, written by the code that writes those of a training."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +9,9 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_cossim import GapReport, Thresholds
-from lightning_cossim.config.thresholds import judged
 from lightning_cossim.loggers.recorder import Recorder
 from lightning_cossim.metrics import SimilarityGap
+from tests.toys import altered
 
 LOW = Thresholds(stranger=0.03, lookalike=0.03, min_reliability=0.1)
 CLOTHES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot")
@@ -42,7 +41,7 @@ def reports(num_labels: int, num_steps: int, *, seed: int = 0, names: Sequence[s
         metric = SimilarityGap(num_labels, dim)
         metric.update(W_KD, (0.3 + 0.4 * share) * f_ND @ W_KD.T, f_ND)
         called = tuple(names) or tuple(f"label {label}" for label in range(num_labels))
-        made.append(replace(judged(metric.report(), LOW), stage="val", step=10 * (number + 1), names=called))
+        made.append(altered(metric.report().judged(LOW), stage="val", step=10 * (number + 1), names=called))
     return made
 
 
@@ -50,8 +49,8 @@ def write(folder: Path, made: Sequence[GapReport], *, stages: Sequence[str] = ("
     """Write reports as the steps of some stages into a run."""
     writer = SummaryWriter(str(folder))
     logger: Any = SimpleNamespace(experiment=writer)
-    recorder = Recorder(LOW, name)
+    recorder = Recorder(name)
     for report in made:
         for stage in stages:
-            recorder.record(replace(report, stage=stage), logger)
+            recorder.record(altered(report, stage=stage), logger)
     writer.close()

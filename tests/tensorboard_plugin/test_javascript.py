@@ -1,7 +1,8 @@
-"""The page's own modules under Node, on fixtures that Python writes: `pytest -m browser`."""
+"""The page's own modules under Node, on fixtures that Python writes, and what the type checker says of them."""
 
 import json
 import math
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from lightning_cossim.loggers.tab import step_of
-from lightning_cossim.loggers.wire import FLAGS, pack, unpack
-from tests.tensorboard_plugin.events import CLOTHES, HOSTILE, LOW, reports
+from lightning_cossim.loggers.wire import FLAGS, Step, pack, unpack
+from tests.tensorboard_plugin.events import CLOTHES, HOSTILE, reports
 from tests.tensorboard_plugin.served import ROOT
+from tests.tensorboard_plugin.steps import as_version_1, with_added
 
 pytestmark = [pytest.mark.full, pytest.mark.browser]
 
@@ -24,34 +26,77 @@ FIXTURES = {
 }
 
 
-def write_fixture(folder: Path, name: str) -> None:
-    """A blob, and what Python reads in it as JSON."""
-    num_labels, names = FIXTURES[name]
+def made(num_labels: int, names: tuple[str, ...]) -> Step:
     (report,) = reports(num_labels, 1, names=names)
-    blob = pack(step_of(report, LOW, index=1, time=0.0))
-    step = unpack(blob)
+    return step_of(report, index=1, time=0.0)
+
+
+def write_fixtures(folder: Path) -> None:
+    """Blobs, and what Python reads in each as JSON."""
+    folder.mkdir()
+    blobs = {name: pack(made(*of)) for name, of in FIXTURES.items()}
+    blobs["an added similarity"] = pack(with_added(made(10, CLOTHES)))
+    blobs["version 1"] = as_version_1(blobs["ten labels"])
+    for name, blob in blobs.items():
+        (folder / f"{name}.bin").write_bytes(blob)
+        (folder / f"{name}.json").write_text(json.dumps(as_read(unpack(blob))), encoding="utf-8")
+
+
+def as_read(step: Step) -> dict[str, object]:
     values = {**step.values, "gap": step.values["overlap"] - step.values["expected_overlap"]}
-    wanted = {
+    return {
         "names": list(step.names),
+        "quantities": list(step.quantities),
         "row": step.row.tolist(),
         "column": step.column.tolist(),
         "flag": [FLAGS[flag] for flag in step.flag],
-        "values": {rung: [None if math.isnan(value) else value for value in of.tolist()] for rung, of in values.items()},
+        "values": {key: [None if math.isnan(value) else value for value in of.tolist()] for key, of in values.items()},
     }
-    (folder / f"{name}.bin").write_bytes(blob)
-    (folder / f"{name}.json").write_text(json.dumps(wanted), encoding="utf-8")
 
 
-def test_the_modules_of_the_page(tmp_path: Path) -> None:
-    """Each as it is served; the copy tells Node that they are modules."""
-    static, here = ROOT / "lightning_cossim" / "tensorboard_plugin" / "static", Path(__file__).parent
-    shutil.copytree(static, tmp_path / "static")
+@pytest.fixture
+def laid_out(tmp_path: Path) -> Path:
+    """A copy of the modules as they are served, and of their tests: `package.json` tells Node that they are modules."""
+    here = Path(__file__).parent
+    shutil.copytree(ROOT / "lightning_cossim" / "tensorboard_plugin" / "static", tmp_path / "static")
     shutil.copytree(here / "javascript", tmp_path / "javascript")
-    (tmp_path / "package.json").write_text('{"type": "module"}')
-    (tmp_path / "fixtures").mkdir()
-    for name in FIXTURES:
-        write_fixture(tmp_path / "fixtures", name)
-    tests = sorted(str(path) for path in (tmp_path / "javascript").glob("*.test.js"))
-    ran = subprocess.run(["node", "--test", *tests], cwd=tmp_path, capture_output=True, text=True, check=False)
+    shutil.copy(here / "javascript" / "package.json", tmp_path)
+    return tmp_path
+
+
+def test_the_modules_of_the_page(laid_out: Path) -> None:
+    write_fixtures(laid_out / "fixtures")
+    tests = sorted(str(path) for path in (laid_out / "javascript").glob("*.test.js"))
+    ran = subprocess.run(["node", "--test", *tests], cwd=laid_out, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "# fail 0" in ran.stdout
+
+
+def checked(folder: Path) -> list[str]:
+    """What TypeScript finds, one line an error: it reads plain JavaScript with the types that comments name."""
+    command = ["node_modules/.bin/tsc", "--project", "javascript/tsconfig.json", "--pretty", "false"]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    errors = [line for line in ran.stdout.splitlines() if not line.startswith(" ")]
+    assert bool(errors) == bool(ran.returncode), ran.stdout + ran.stderr
+    return errors
+
+
+def test_the_types_of_the_page_hold(laid_out: Path) -> None:
+    """Those of the modules, and of their tests; and errors that are planted into either are found."""
+    install = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--prefix", str(laid_out)]
+    installed = subprocess.run(install, cwd=laid_out, capture_output=True, text=True, check=False)
+    assert installed.returncode == 0, installed.stdout + installed.stderr
+    assert checked(laid_out) == []
+    planted = {
+        laid_out / "static" / "tip.js": "\nexport const planted = (/** @type {Step} */ step) => step.quantity(1).column;\n",
+        laid_out / "static" / "side.js": "\nexport const planted = (/** @type {App} */ app) => app.sides[0].no_such_thing;\n",
+        laid_out / "javascript" / "wire.test.js": "\ndecode('no buffer');\n",
+    }
+    for path, text in planted.items():
+        path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+    found = [re.match(r"(\S+?)\(", error) for error in checked(laid_out)]
+    assert sorted(one[1] for one in found if one) == sorted(path.relative_to(laid_out).as_posix() for path in planted)
+    unchecked = [
+        path.name for path in laid_out.glob("*/*.js") if re.search(r"@ts-(ignore|nocheck|expect-error)", path.read_text("utf-8"))
+    ]
+    assert unchecked == []

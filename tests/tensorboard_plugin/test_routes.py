@@ -13,11 +13,11 @@ from tensorboard.errors import NotFoundError
 from werkzeug.test import Client
 
 from lightning_cossim.loggers.tab import step_of
-from lightning_cossim.loggers.wire import pack, unpack
+from lightning_cossim.loggers.wire import VERSION, pack, unpack
 from lightning_cossim.tensorboard_plugin.history import history
 from lightning_cossim.tensorboard_plugin.plugin import Plugin
 from tests.tensorboard_plugin.conftest import RUN
-from tests.tensorboard_plugin.events import CLOTHES, HOSTILE, LOW, reports, write
+from tests.tensorboard_plugin.events import CLOTHES, HOSTILE, reports, write
 from tests.tensorboard_plugin.served import ROOT, Served, tensorboard
 
 TAG = "cossim_val"
@@ -33,7 +33,7 @@ def test_every_run_stage_and_step_is_listed(served: Served) -> None:
 
 
 def test_every_step_is_served_as_it_was_written(served: Served) -> None:
-    written = [step_of(report, LOW, index=number + 1, time=0.0) for number, report in enumerate(reports(10, 200, names=CLOTHES))]
+    written = [step_of(report, index=number + 1, time=0.0) for number, report in enumerate(reports(10, 200, names=CLOTHES))]
     for sent in written[::20]:
         status, content = served.get("step", run="clothes", tag=TAG, step=sent.step)
         got = unpack(content)
@@ -147,8 +147,8 @@ def test_what_tensorboard_cannot_read_is_said(tmp_path: Path, reader: str) -> No
 
 
 def test_a_step_that_cannot_be_read_is_left_out_of_histories() -> None:
-    good = [pack(step_of(report, LOW, index=1, time=0.0)) for report in reports(4, 3)]
-    later = good[1].replace(b'"version":1', b'"version":9')
+    good = [pack(step_of(report, index=1, time=0.0)) for report in reports(4, 3)]
+    later = good[1].replace(b'"version":%d' % VERSION, b'"version":9')
     found = history([10, 20, 30], [good[0], later, good[2]], [(0, 1)])
     assert found["steps"] == [10, 30]
     assert len(found["pairs"][0]["values"]["overlap"]) == 2
@@ -157,7 +157,7 @@ def test_a_step_that_cannot_be_read_is_left_out_of_histories() -> None:
 
 def test_a_rung_that_a_step_lacks_is_a_gap_in_its_line() -> None:
     """After a run went on with another link, say: later values stay at their steps."""
-    steps = [step_of(report, LOW, index=1, time=0.0) for report in reports(4, 3)]
+    steps = [step_of(report, index=1, time=0.0) for report in reports(4, 3)]
     without = replace(steps[1], values={name: of for name, of in steps[1].values.items() if name != "centered_cosine"})
     (found,) = history([10, 20, 30], [pack(one) for one in (steps[0], without, steps[2])], [(0, 1)])["pairs"]
     first, second, third = found["values"]["centered_cosine"]

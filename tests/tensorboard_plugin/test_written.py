@@ -19,14 +19,13 @@ from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_BLOB_SEQUENCE
 from tensorboard.util import tensor_util
 from torch.utils.tensorboard import SummaryWriter
 
-from lightning_cossim import Alert, AlertRaised, Display, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
-from lightning_cossim.config.thresholds import judged
+from lightning_cossim import Alert, AlertError, Display, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
 from lightning_cossim.loggers.recorder import Recorder
 from lightning_cossim.loggers.tab import step_of
 from lightning_cossim.loggers.wire import Step, unpack
 from lightning_cossim.loggers.writers import log_folder
-from tests.tensorboard_plugin.events import LOW, reports
-from tests.toys import ALWAYS, FEW, LanguageToy, Sentences, Toy, loader, trainer
+from tests.tensorboard_plugin.events import reports
+from tests.toys import ALWAYS, FEW, LanguageToy, Sentences, Toy, altered, loader, trainer
 
 EVERY_STEP = Schedule(train_every_n_steps=2, train_batches=1)
 
@@ -181,7 +180,7 @@ def test_an_alert_that_ends_the_run_is_in_the_tab(tmp_path: Path) -> None:
     monitor = LabelSimilarityMonitor(schedule=EVERY_STEP, thresholds=thresholds, display=ALWAYS)
     logger = TensorBoardLogger(tmp_path, name=None, version="")
     torch.manual_seed(0)
-    with pytest.raises(AlertRaised):
+    with pytest.raises(AlertError):
         trainer(callbacks=[monitor], logger=logger).fit(Toy(12), loader(num_labels=12), loader(60, num_labels=12))
     logger.finalize("failed")
     assert [step for step, _ in events(tmp_path, "cossim_val")] == [monitor.last_report["val"].step] == [5]
@@ -204,7 +203,7 @@ def test_why_nothing_is_judged_is_in_the_step() -> None:
     """Also where no pair has the mass: a model that gives one label alone has no clean bill of health."""
     (report,) = reports(12, 1)
     heavy = Thresholds(min_mass=50)
-    assert step_of(judged(report, heavy), heavy, index=1, time=0.0).verdict == "no pair has the mass"
+    assert step_of(report.judged(heavy), index=1, time=0.0).verdict == "no pair has the mass"
 
 
 def test_no_files_beside_events_that_are_elsewhere() -> None:
@@ -224,10 +223,10 @@ def test_a_step_is_written_once_and_none_before_it(tmp_path: Path, two_loggers: 
     """TensorBoard's readers disagree on what comes twice, and the fast one drops steps that go back."""
     one, other = two_loggers
     (report,) = reports(5, 1)
-    recorder = Recorder(LOW, None)
+    recorder = Recorder(None)
     for step in (10, 10, 20, 15, 30):
-        recorder.record(replace(report, step=step), one)
-    recorder.record(replace(report, step=15), other)
+        recorder.record(altered(report, step=step), one)
+    recorder.record(altered(report, step=15), other)
     for logger in two_loggers:
         logger.experiment.close()
     assert [(step, found.index) for step, found in events(tmp_path / "a", "cossim_val")] == [(10, 1), (20, 2), (30, 3)]
@@ -236,19 +235,19 @@ def test_a_step_is_written_once_and_none_before_it(tmp_path: Path, two_loggers: 
 
 def test_another_fit_begins_anew(tmp_path: Path, two_loggers: Sequence[Any]) -> None:
     (report,) = reports(5, 1)
-    recorder = Recorder(LOW, None)
+    recorder = Recorder(None)
     recorder.record(report, two_loggers[0])
     recorder.start_fit()
-    recorder.record(replace(report, step=3), two_loggers[0])
+    recorder.record(altered(report, step=3), two_loggers[0])
     two_loggers[0].experiment.close()
     assert [step for step, _ in events(tmp_path / "a", "cossim_val")] == [10, 3]
 
 
 def test_every_loader_has_a_tag(tmp_path: Path, two_loggers: Sequence[Any]) -> None:
     (report,) = reports(5, 1)
-    recorder = Recorder(LOW, None)
+    recorder = Recorder(None)
     for dataloader_idx in (0, 1):
-        recorder.record(replace(report, dataloader_idx=dataloader_idx), two_loggers[0])
+        recorder.record(altered(report, dataloader_idx=dataloader_idx), two_loggers[0])
     two_loggers[0].experiment.close()
     for dataloader_idx in (0, 1):
         assert len(events(tmp_path / "a", f"cossim_val/dataloader_idx_{dataloader_idx}")) == 1

@@ -1,5 +1,7 @@
 // Colors that the color-blind tell apart, for a light and for a dark page. Zero is the middle, and as pale as the page.
 
+/** @import { Quantity } from "./wire.js" */
+
 const THEMES = {
   light: {
     ink: "#202124", muted: "#5f6368", line: "#dadce0", page: "#ffffff", band: "rgba(32,33,36,.08)", dot: "rgba(60,64,67,.45)",
@@ -25,7 +27,10 @@ export function isDark() {
   return window.matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
-/** Calls back whenever the page around turns dark or light. */
+/**
+ * Calls back whenever the page around turns dark or light.
+ * @param {() => unknown} callback
+ */
 export function watchTheme(callback) {
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", callback);
   try {
@@ -35,13 +40,21 @@ export function watchTheme(callback) {
   }
 }
 
+/** @typedef {typeof THEMES.light} Colors */
+
+/** @returns {Colors} */
 export const theme = () => THEMES[isDark() ? "dark" : "light"];
 
+/** @param {string} hex */
 function channels(hex) {
   return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 }
 
-/** Color at a place from 0 to 1 along some stops. */
+/**
+ * Color at a place from 0 to 1 along some stops.
+ * @param {readonly string[]} stops
+ * @param {number} place
+ */
 export function along(stops, place) {
   const at = Math.min(Math.max(place, 0), 1) * (stops.length - 1);
   const before = Math.min(Math.floor(at), stops.length - 2);
@@ -49,12 +62,61 @@ export function along(stops, place) {
   return one.map((channel, index) => Math.round(channel + (other[index] - channel) * (at - before)));
 }
 
-/** Root of a size, sign kept: small values are told apart, and all steps share one scale. */
+/**
+ * Root of a size, sign kept: small values are told apart, and all steps share one scale.
+ * @param {number} value
+ */
 export const spread = (value) => Math.sign(value) * Math.sqrt(Math.abs(value));
 
-/** What a heatmap colors by: place of a value from 0 to 1, and the values that its legend names. */
-export const SCALES = {
-  cosine: { stops: "diverging", place: (value) => (value + 1) / 2, marks: [-1, -0.5, 0, 0.5, 1] },
-  overlap: { stops: "sequential", place: spread, marks: [0, 0.1, 0.3, 1] },
-  gap: { stops: "diverging", place: (value) => (spread(value) + 1) / 2, marks: [-1, -0.2, 0, 0.2, 1] },
-};
+/**
+ * What a heatmap colors by.
+ *
+ * @typedef {object} Scale
+ * @property {"diverging" | "sequential"} stops
+ * @property {(value: number) => number} place of a value, from 0 to 1
+ * @property {number[]} marks the values that its legend names
+ */
+
+/** @type {Scale} */
+export const OVERLAPS = { stops: "sequential", place: spread, marks: [0, 0.1, 0.3, 1] };
+/** @type {Scale} */
+export const GAPS = { stops: "diverging", place: (value) => (spread(value) + 1) / 2, marks: [-1, -0.2, 0, 0.2, 1] };
+
+/**
+ * The scale of a similarity: what is more alike lies to the right. Where there is no bound, it goes as far as the values do.
+ * @param {Quantity} quantity
+ * @param {Float32Array} values
+ * @returns {Scale}
+ */
+export function scaleOf(quantity, values) {
+  const { low, high, isBounded } = boundsOf(quantity, values);
+  const size = (low < 0 ? Math.max(-low, high) : high - low) || 1;
+  const bend = isBounded ? same : spread; // a few may be far larger than all others
+  /** @type {(value: number) => number} */
+  const place = low < 0 ? (value) => (bend(value / size) + 1) / 2 : (value) => bend((value - low) / size);
+  const marks = low < 0 ? (isBounded ? [-1, -0.5, 0, 0.5, 1] : [-1, 0, 1]) : isBounded ? [0, 0.5, 1] : [0, 0.3, 1];
+  return {
+    stops: low < 0 ? "diverging" : "sequential",
+    place: quantity.direction < 0 ? (value) => 1 - place(value) : place,
+    marks: marks.map((mark) => rounded(mark * size + Math.max(low, 0))),
+  };
+}
+
+/**
+ * @param {Quantity} quantity
+ * @param {Float32Array} values
+ */
+function boundsOf(quantity, values) {
+  const known = values.filter((value) => !Number.isNaN(value));
+  const low = quantity.low ?? known.reduce((one, other) => Math.min(one, other), quantity.high ?? 0);
+  const high = quantity.high ?? known.reduce((one, other) => Math.max(one, other), low);
+  const isUnknown = quantity.low === null && quantity.high === null;
+  if (isUnknown && low < 0 && low >= -1 && high <= 1) return { low: -1, high: 1, isBounded: true }; // a cosine of an older run
+  return { low, high, isBounded: quantity.low !== null && quantity.high !== null };
+}
+
+/** @param {number} value */
+const same = (value) => value;
+
+/** @param {number} value */
+const rounded = (value) => Number(value.toPrecision(2));

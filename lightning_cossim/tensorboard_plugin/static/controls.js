@@ -1,19 +1,25 @@
 // The bar: which run, stage and step; play, compare, refresh, link.
 
-import { choice, element } from "./dom.js";
+import { button, choice, element } from "./dom.js";
 import { about, showLink } from "./explain.js";
+
+/** @import { Option } from "./dom.js" */
+/** @import { Run } from "./data.js" */
+/** @import { App, Looked, Shown } from "./index.js" */
 
 const PAUSE = 500;
 
 export class Controls {
+  /** @param {App} app */
   constructor(app) {
     this.app = app;
-    this.timer = null;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
+    this.pickersAre = ""; // what they were made of
     this.pickers = element("span", { class: "group" });
     this.slider = element("input", { type: "range", min: "0", step: "1", id: "step", oninput: () => this.slide() });
     this.now = element("output", { for: "step", class: "now" });
     this.kept = element("span", { class: "note" });
-    const button = (text, title, onclick) => element("button", { type: "button", title, "aria-label": title, onclick }, text);
     this.player = button("▶", "Play", () => (this.timer ? this.stop() : this.play()));
     this.steps = element("span", { class: "group steps" },
       element("label", { for: "step" }, "Step"),
@@ -25,41 +31,50 @@ export class Controls {
         button("?", "What this tab shows", () => about(app.dialogs, app.sides[0]?.step))));
   }
 
+  /**
+   * @param {Looked | Shown | null} side
+   * @param {Run[]} runs
+   */
   render(side, runs) {
     this.steps.hidden = !side;
     if (!side) {
       this.pickers.replaceChildren();
-      this.key_ = null;
+      this.pickersAre = "";
       return;
     }
     this.renderPickers(side, runs);
-    const { steps, at, step } = side;
+    const { steps, at } = side;
     this.slider.max = String(steps.length - 1);
     this.slider.value = String(at);
     this.slider.disabled = steps.length < 2;
     this.slider.setAttribute("aria-valuetext", `step ${steps[at][0]}`);
     this.now.textContent = steps[at][0].toLocaleString("en");
     this.now.title = new Date(steps[at][1] * 1000).toLocaleString();
-    if (step) {
+    if ("latest" in side) {
       const written = numWritten(side);
       this.kept.textContent = written > steps.length ? `${steps.length} of ${written} steps kept` : `${steps.length} step${steps.length === 1 ? "" : "s"}`;
       this.kept.title = written > steps.length ? "TensorBoard keeps a sample of the steps: --samples_per_plugin lightning_cossim=1000 keeps more" : "All steps that were written";
     }
   }
 
+  /**
+   * @param {Looked} side
+   * @param {Run[]} runs
+   */
   renderPickers(side, runs) {
     const { app } = this;
     const key = JSON.stringify([runs.map(({ run, tags }) => [run, tags.map(({ tag }) => tag)]), side.run, side.tag, app.state.run2]);
-    if (key === this.key_) return; // an open choice stays open
-    this.key_ = key;
+    if (key === this.pickersAre) return; // an open choice stays open
+    this.pickersAre = key;
     const names = runs.filter(({ tags }) => tags.length).map(({ run }) => run);
     const choices = [
-      choice("Run", names.map((run) => [run, run]), side.run, (run) => app.set({ run, step: null })),
-      choice("Stage", side.tags.map(({ tag }) => [tag, stageOf(tag)]), side.tag, (tag) => app.set({ tag, step: null })),
+      choice("Run", names.map(itself), side.run, (run) => app.set({ run, step: null })),
+      choice("Stage", side.tags.map(({ tag }) => /** @type {Option} */ ([tag, stageOf(tag)])), side.tag, (tag) => app.set({ tag, step: null })),
     ];
     if (names.length > 1) {
-      const others = names.filter((run) => run !== side.run).map((run) => [run, run]);
-      choices.push(choice("Compare with", [["", "no other"], ...others], app.state.run2 ?? "", (run2) => app.set({ run2: run2 || null })));
+      /** @type {Option[]} */
+      const others = [["", "no other"], ...names.filter((run) => run !== side.run).map(itself)];
+      choices.push(choice("Compare with", others, app.state.run2 ?? "", (run2) => app.set({ run2: run2 || null })));
     }
     this.pickers.replaceChildren(...choices);
   }
@@ -69,6 +84,7 @@ export class Controls {
     this.app.goTo(Number(this.slider.value));
   }
 
+  /** @param {number} by */
   move(by) {
     this.stop();
     return this.app.goTo((this.app.looked?.at ?? 0) + by);
@@ -90,28 +106,46 @@ export class Controls {
 
   stop() {
     clearTimeout(this.timer);
-    this.timer = null;
+    this.timer = undefined;
     this.show("▶", "Play");
   }
 
+  /**
+   * @param {string} text
+   * @param {string} title
+   */
   show(text, title) {
     this.player.textContent = text;
     this.player.title = title;
     this.player.setAttribute("aria-label", title);
   }
 
-  /** Arrows go from step to step wherever nothing else takes them. */
+  /**
+   * Arrows go from step to step wherever nothing else takes them.
+   * @param {KeyboardEvent} event
+   */
   key(event) {
-    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!by || event.ctrlKey || event.altKey || event.metaKey || event.target.closest?.("input, select, dialog, .frame")) return;
+    const by = event.key === "ArrowLeft" ? -1 : event.key === "ArrowRight" ? 1 : 0;
+    const isTaken = event.target instanceof Element && event.target.closest("input, select, dialog, .frame");
+    if (!by || event.ctrlKey || event.altKey || event.metaKey || isTaken) return;
     event.preventDefault();
     this.move(by);
   }
 }
 
+/**
+ * @param {string} value
+ * @returns {Option}
+ */
+const itself = (value) => [value, value];
+
+/** @param {string} tag */
 export const stageOf = (tag) => tag.replace(/cossim_/, "").replaceAll("_", " ");
 
-/** Every step knows how many were written with it; a run that was resumed began to count anew. */
+/**
+ * Every step knows how many were written with it; a run that was resumed began to count anew.
+ * @param {Shown} shown
+ */
 function numWritten({ steps, latest }) {
   return Math.max(latest.index, steps.length);
 }

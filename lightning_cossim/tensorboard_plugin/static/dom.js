@@ -1,42 +1,94 @@
 // Elements. Texts are set as text, never as HTML: labels, runs and tags are what users named them.
 
+/** @typedef {{ [Name in keyof HTMLElementEventMap as `on${Name}`]?: (event: HTMLElementEventMap[Name]) => unknown }} Handlers */
+/** @typedef {Handlers & Record<string, unknown>} Properties handlers, attributes, and properties that are no texts */
+
+/**
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Properties} properties
+ * @param {...(Node | string)} children
+ */
 export function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (name in made && typeof value !== "string") made[name] = value;
-    else made.setAttribute(name, value);
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), /** @type {EventListener} */ (value));
+    else if (name in made && typeof value !== "string") Reflect.set(made, name, value);
+    else made.setAttribute(name, String(value));
   }
-  made.append(...children.filter((child) => child !== null && child !== undefined));
+  made.append(...children);
   return made;
 }
 
-export function replace(parent, ...children) {
-  parent.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
+/**
+ * @param {string} text
+ * @param {string} title
+ * @param {(event: MouseEvent) => unknown} onclick
+ */
+export function button(text, title, onclick) {
+  return element("button", { type: "button", title, "aria-label": title, onclick }, text);
 }
 
-/** Notes where the focus is, by what the element is called; calling what comes back puts it there again, if it was lost. */
+/**
+ * Notes where the focus is, by what the element is called; calling what comes back puts it there again, if it was lost.
+ * @param {Element} root
+ */
 export function focused(root) {
-  const part = (one) => Array.from(root.querySelectorAll("figure, header")).indexOf(one.closest("figure, header"));
+  /** @param {Element} one */
+  const part = (one) => Array.from(root.querySelectorAll("figure, header"), (found) => found.contains(one)).indexOf(true);
+  /** @param {HTMLElement} one */
   const name = (one) => `${one.tagName} ${part(one)} ${one.dataset.name ?? one.getAttribute("aria-label") ?? one.textContent}`;
   const before = document.activeElement;
-  if (!before || before === document.body || !root.contains(before)) return () => {};
+  if (!(before instanceof HTMLElement) || before === document.body || !root.contains(before)) return () => {};
   const wanted = name(before);
   return () => {
     if (document.activeElement === before) return;
-    Array.from(root.querySelectorAll(before.tagName)).find((one) => name(one) === wanted)?.focus({ preventScroll: true });
+    const same = /** @type {NodeListOf<HTMLElement>} */ (root.querySelectorAll(before.tagName));
+    Array.from(same).find((one) => name(one) === wanted)?.focus({ preventScroll: true });
   };
 }
 
-/** A labeled choice; `options` are [value, text] or { label, options } for a group. */
-export function choice(label, options, value, onchange) {
-  const select = element("select", { "aria-label": label, onchange: () => onchange(select.value) });
-  for (const [one, text] of options) select.append(element("option", { value: one }, text));
-  select.value = value;
-  return element("label", { class: "control" }, element("span", {}, label), select);
+/** @typedef {[value: string, text: string]} Option */
+
+/**
+ * A choice whose label is not seen.
+ * @param {string} label
+ * @param {Option[]} options
+ * @param {string} value
+ * @param {(value: string) => unknown} onchange
+ */
+export function select(label, options, value, onchange) {
+  /** @type {HTMLSelectElement} */
+  const made = element("select", { "aria-label": label, onchange: () => onchange(made.value) });
+  for (const [one, text] of options) made.append(element("option", { value: one }, text));
+  made.value = value;
+  return made;
 }
 
-/** A canvas with as many pixels as the screen has, and its context in CSS pixels. */
+/**
+ * A choice with its label.
+ * @param {string} label
+ * @param {Option[]} options
+ * @param {string} value
+ * @param {(value: string) => unknown} onchange
+ */
+export function choice(label, options, value, onchange) {
+  return element("label", { class: "control" }, element("span", {}, label), select(label, options, value, onchange));
+}
+
+/** @param {HTMLCanvasElement} canvas */
+export function contextOf(canvas) {
+  const context = canvas.getContext("2d");
+  if (!context) throw new Error("The browser gives this page no canvas to draw on.");
+  return context;
+}
+
+/**
+ * A canvas with as many pixels as the screen has, and its context in CSS pixels.
+ * @param {HTMLCanvasElement} canvas
+ * @param {number} width
+ * @param {number} height
+ */
 export function canvasOf(canvas, width, height) {
   const ratio = window.devicePixelRatio || 1;
   const [columns, rows] = [Math.round(width * ratio), Math.round(height * ratio)];
@@ -46,13 +98,27 @@ export function canvasOf(canvas, width, height) {
     canvas.style.width = `${width}px`;
     canvas.style.height = `${height}px`;
   }
-  const context = canvas.getContext("2d");
+  const context = contextOf(canvas);
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, width, height);
   return context;
 }
 
-/** A number as it is read: three digits, a real minus, no NaN. */
+/**
+ * The room that a canvas may take.
+ * @param {HTMLCanvasElement} canvas
+ * @param {number} leastWidth
+ * @param {number} leastHeight
+ */
+export function roomOf(canvas, leastWidth, leastHeight) {
+  const { clientWidth = 0, clientHeight = 0 } = canvas.parentElement ?? {};
+  return [Math.max(leastWidth, clientWidth), Math.max(leastHeight, clientHeight)];
+}
+
+/**
+ * A number as it is read: three digits, a real minus, no NaN.
+ * @param {number | null | undefined} value
+ */
 export function number(value, { signed = false } = {}) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   const size = Math.abs(value);
@@ -61,17 +127,25 @@ export function number(value, { signed = false } = {}) {
   return sign + text;
 }
 
+/**
+ * @param {string} text
+ * @param {number} longest
+ */
 export function shortened(text, longest) {
   const characters = Array.from(text);
   return characters.length <= longest ? text : `${characters.slice(0, longest - 1).join("")}…`;
 }
 
-/** Ticks of an axis: a few round numbers. */
+/**
+ * Ticks of an axis: a few round numbers.
+ * @param {number} low
+ * @param {number} high
+ */
 export function ticks(low, high, num = 5) {
   if (!(high > low)) return [low];
   const rough = (high - low) / num;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((one) => one * power).find((one) => one >= rough);
+  const step = [1, 2, 5].map((one) => one * power).find((one) => one >= rough) ?? 10 * power;
   const found = [];
   for (let tick = Math.ceil(low / step) * step; tick <= high + step * 1e-6; tick += step) found.push(Math.abs(tick) < step / 1e6 ? 0 : tick);
   return found;

@@ -1,45 +1,58 @@
 // What a step shows, in words.
 
 import { number } from "./dom.js";
-import { RUNGS } from "./rungs.js";
+import { inSentence } from "./quantities.js";
 
-/** One sentence on how far the cosine accounts for the overlap, one on the flagged pairs, one on how far to trust both. */
+/** @import { Step } from "./step.js" */
+
+const SHARES = /** @type {const} */ ([[80, "nearly all"], [50, "more than half"], [20, "a part"], [5, "little"]]);
+
+/**
+ * One sentence on how far the cosine accounts for the overlap, one on the flagged pairs, one on how far to trust both.
+ * @param {Step} step
+ */
 export function headline(step) {
   return [agreement(step), flagged(step), trust(step)];
 }
 
+/** @param {Step} step */
 function agreement(step) {
-  const cosine = (RUNGS[step.cosine]?.name ?? step.cosine).toLowerCase();
+  const cosine = inSentence(step.quantity(step.cosine).title);
   const explained = step.scalars[`explained_${step.cosine}`];
   if (explained === null || explained === undefined) {
     const why = step.undefined[`explained_${step.cosine}`];
     return `Whether overlaps follow the ${cosine} is not known${why ? `: ${why}` : ""}.`;
   }
   const share = Math.round(100 * Math.max(0, explained));
-  const words = [[80, "nearly all"], [50, "more than half"], [20, "a part"], [5, "little"], [-1, "next to nothing"]].find(([least]) => share > least)[1];
-  return `The ${cosine} accounts for ${words} of the overlap between labels (${share} %).`;
+  const [, words] = SHARES.find(([least]) => share > least) ?? [0, "next to nothing"];
+  return `The ${cosine} accounts for ${words} of the overlap between labels (${share}%).`;
 }
 
+/** @param {Step} step */
 function flagged(step) {
   if (step.verdict) return `No verdict on pairs: ${step.verdict}.`;
-  const { stranger, "look-alike": lookalike } = step.numFlagged;
-  const plural = (num, one) => `${num.toLocaleString("en")} ${one}${num === 1 ? "" : "s"}`;
+  const { stranger, lookalike } = step.numFlagged;
+  const plural = (/** @type {number} */ num, /** @type {string} */ one) => `${num.toLocaleString("en")} ${one}${num === 1 ? "" : "s"}`;
   const among = `among ${plural(step.num_pairs, "pair")} of ${plural(step.num_labels, "label")}`;
   if (!stranger && !lookalike) return `No pair is flagged ${among}.`;
   const shown = step.chosen ? " shown" : "";
   return `${plural(stranger, "stranger")} and ${plural(lookalike, "look-alike")}${shown} ${among}${furthest(step)}.`;
 }
 
-/** The pair furthest from what is usual, by name. */
+/**
+ * The pair furthest from what is expected, by name.
+ * @param {Step} step
+ */
 function furthest(step) {
   const gaps = step.values.gap;
-  const flagged_ = step.counted.filter((pair) => step.flag[pair]);
-  const pair = flagged_.reduce((best, one) => (best < 0 || Math.abs(gaps[one]) > Math.abs(gaps[best]) ? one : best), -1);
+  const all = step.counted.filter((pair) => step.flag[pair]);
+  const pair = all.reduce((best, one) => (best < 0 || Math.abs(gaps[one]) > Math.abs(gaps[best]) ? one : best), -1);
   if (pair < 0) return "";
   const names = step.namesAt(pair).map((name) => `“${name}”`).join(" and ");
-  return `; furthest off: ${names}, overlap ${number(step.values.overlap[pair])} where ${number(step.values.expected_overlap[pair])} is usual`;
+  return `; furthest off: ${names}, overlap ${number(step.values.overlap[pair])} where ${number(step.values.expected_overlap[pair])} is expected`;
 }
 
+/** @param {Step} step */
 function trust(step) {
   const { reliability } = step.scalars;
   const inputs = `${step.num_inputs.toLocaleString("en")} inputs`;

@@ -1,21 +1,31 @@
-// Three heatmaps side by side, cosine, overlap and gap: one order of labels for all steps, one zoom for all three.
+// Three heatmaps side by side, a similarity, overlap and gap: one order of labels for all steps, one zoom for all three.
 
-import { SCALES, along, theme } from "./colors.js";
-import { canvasOf, element, shortened } from "./dom.js";
-import { RUNGS } from "./rungs.js";
+import { GAPS, OVERLAPS, along, scaleOf, theme } from "./colors.js";
+import { button, canvasOf, contextOf, element, roomOf, select, shortened } from "./dom.js";
+import { inSentence } from "./quantities.js";
 import { triangle } from "./scatter.js";
 import { matrix } from "./step.js";
+
+/** @import { Colors } from "./colors.js" */
+/** @import { App } from "./index.js" */
+/** @import { Point } from "./scatter.js" */
+/** @import { Step } from "./step.js" */
 
 const LEAST_NAMED = 10;
 const NAMES = 74;
 
 export class Heatmaps {
+  /** @type {Step} */
+  step;
+  /** @type {number[]} labels, by their rows in the head */
+  order = [];
+
+  /** @param {App} app */
   constructor(app) {
     this.app = app;
     this.from = 0;
     this.num = Infinity;
-    this.maps = ["cosine", "overlap", "gap"].map((kind, at) => new Map_(this, kind, at === 0));
-    const button = (text, title, onclick) => element("button", { type: "button", title, "aria-label": title, onclick }, text);
+    this.maps = [new Heatmap(this, null), new Heatmap(this, "overlap"), new Heatmap(this, "gap")];
     this.note = element("p", { class: "note" });
     this.root = element(
       "figure",
@@ -29,6 +39,10 @@ export class Heatmaps {
     );
   }
 
+  /**
+   * @param {Step} step
+   * @param {number[]} order
+   */
   render(step, order) {
     this.step = step;
     this.order = order;
@@ -44,7 +58,10 @@ export class Heatmaps {
     return { from, num };
   }
 
-  /** Keep the label under the pointer where it is. */
+  /**
+   * Keep the label under the pointer where it is.
+   * @param {number} factor
+   */
   zoom(factor, place = 0.5) {
     const { from, num } = this.window;
     const center = from + place * num;
@@ -54,6 +71,7 @@ export class Heatmaps {
     this.draw();
   }
 
+  /** @param {number} cells */
   pan(cells) {
     this.from = this.window.from + cells;
     this.draw();
@@ -64,12 +82,28 @@ export class Heatmaps {
   }
 }
 
-class Map_ {
-  constructor(heatmaps, kind, named) {
+class Heatmap {
+  /** @type {Step} */
+  step;
+  /** @type {number[]} */
+  order = [];
+
+  /**
+   * @param {Heatmaps} heatmaps
+   * @param {string | null} fixed what it shows; null: the similarity that is chosen
+   */
+  constructor(heatmaps, fixed) {
     this.heatmaps = heatmaps;
     this.app = heatmaps.app;
-    this.kind = kind;
-    this.named = named;
+    this.fixed = fixed;
+    this.named = fixed === null;
+    this.key = ""; // of what it shows
+    this.scale = OVERLAPS;
+    this.cells = new Float32Array();
+    this.flags = new Float32Array();
+    this.box = { left: 0, size: 1, cell: 1, from: 0, num: 0 };
+    /** @type {{ x: number, y: number, moved: boolean } | null} */
+    this.grabbed = null;
     this.title = element("div", { class: "title" });
     this.canvas = element("canvas", {
       role: "img",
@@ -81,17 +115,27 @@ class Map_ {
     });
     this.canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.legend = element("canvas", { class: "legend", role: "img" });
-    this.root = element("div", { class: named ? "map named" : "map" }, this.title, element("div", { class: "plot" }, this.canvas), this.legend);
+    this.root = element("div", { class: this.named ? "map named" : "map" }, this.title, element("div", { class: "plot" }, this.canvas), this.legend);
   }
 
+  /**
+   * @param {Step} step
+   * @param {number[]} order
+   */
   take(step, order) {
     this.step = step;
     this.order = order;
-    this.what = this.kind === "cosine" ? step.cosine : this.kind;
-    this.title.replaceChildren(element("b", {}, RUNGS[this.what]?.name ?? this.what), this.app.explainer(this.what));
-    this.cells = matrix(step, step.values[this.what], order);
+    const { state } = this.app;
+    this.key = this.fixed ?? (step.similarities.includes(state.map) ? state.map : step.cosine);
+    const quantity = step.quantity(this.key);
+    const title = this.fixed
+      ? element("b", {}, quantity.title)
+      : select("Similarity of the heatmap", step.similarities.map((key) => [key, step.quantity(key).title]), this.key, (map) => this.app.set({ map }));
+    this.title.replaceChildren(title, this.app.explainer(quantity));
+    this.cells = matrix(step, step.values[this.key], order);
     this.flags = matrix(step, step.flag, order);
-    this.canvas.setAttribute("aria-label", `Heatmap of the ${RUNGS[this.what]?.name ?? this.what} of ${order.length} labels. The table lists the same pairs.`);
+    this.scale = this.key === "overlap" ? OVERLAPS : this.key === "gap" ? GAPS : scaleOf(quantity, this.cells);
+    this.canvas.setAttribute("aria-label", `Heatmap of the ${inSentence(quantity.title)} of ${order.length} labels. The table lists the same pairs.`);
   }
 
   draw() {
@@ -102,9 +146,9 @@ class Map_ {
       return;
     }
     const { from, num } = this.heatmaps.window;
-    const room = this.canvas.parentElement;
+    const [width, height] = roomOf(this.canvas, 0, 0);
     const left = this.named ? NAMES : 0;
-    const size = Math.max(80, Math.min(room.clientWidth - left, room.clientHeight));
+    const size = Math.max(80, Math.min(width - left, height));
     const context = canvasOf(this.canvas, size + left, size);
     this.box = { left, size, cell: size / num, from, num };
     context.imageSmoothingEnabled = false;
@@ -115,10 +159,11 @@ class Map_ {
     this.drawLegend(colors, left, size);
   }
 
+  /** @param {Colors} colors */
   image(colors) {
     const num = this.order.length;
     const image = new ImageData(num, num);
-    const { stops, place } = SCALES[this.kind];
+    const { stops, place } = this.scale;
     const [red, green, blue] = along([colors.nothing, colors.nothing], 0);
     const table = Array.from({ length: 256 }, (_, at) => along(colors[stops], at / 255));
     for (let cell = 0; cell < this.cells.length; cell++) {
@@ -126,11 +171,15 @@ class Map_ {
       const color = Number.isNaN(value) ? [red, green, blue] : table[Math.round(Math.min(Math.max(place(value), 0), 1) * 255)];
       image.data.set([...color, 255], cell * 4);
     }
-    const canvas = new OffscreenCanvas(Math.max(num, 1), Math.max(num, 1));
-    if (num) canvas.getContext("2d").putImageData(image, 0, 0);
+    const canvas = element("canvas", { width: num, height: num });
+    contextOf(canvas).putImageData(image, 0, 0);
     return canvas;
   }
 
+  /**
+   * @param {CanvasRenderingContext2D} context
+   * @param {Colors} colors
+   */
   drawMarks(context, colors) {
     const { left, cell, from, num } = this.box;
     if (cell < 7) return;
@@ -139,6 +188,7 @@ class Map_ {
       for (let other = 0; other < num; other++) {
         const flag = this.flags[(from + one) * all + from + other];
         if (!flag) continue;
+        /** @type {Point} */
         const at = [left + (other + 0.5) * cell, (one + 0.5) * cell];
         triangle(context, at, Math.min(cell / 4, 6) + 1.2, flag === 1 ? -1 : 1, colors.page);
         triangle(context, at, Math.min(cell / 4, 6), flag === 1 ? -1 : 1, colors.ink);
@@ -146,6 +196,10 @@ class Map_ {
     }
   }
 
+  /**
+   * @param {CanvasRenderingContext2D} context
+   * @param {Colors} colors
+   */
   drawNames(context, colors) {
     const { left, cell, from, num } = this.box;
     context.font = "11px Roboto, Arial, sans-serif";
@@ -159,6 +213,10 @@ class Map_ {
     context.textBaseline = "alphabetic";
   }
 
+  /**
+   * @param {CanvasRenderingContext2D} context
+   * @param {Colors} colors
+   */
   drawSelection(context, colors) {
     const { left, size, cell, from, num } = this.box;
     const pair = this.app.pairIn(this.step, this.app.state.pair);
@@ -170,20 +228,26 @@ class Map_ {
     context.beginPath();
     context.rect(left, 0, size, size);
     context.clip();
+    const side = Math.max(cell, 4) + 2;
     for (const [one, other] of [places, [...places].reverse()]) {
-      const at = [left + other * cell, one * cell, cell, cell].map((value, index) => (index < 2 ? value - 1 : Math.max(value, 4) + 2));
+      const [x, y] = [left + other * cell - 1, one * cell - 1];
       context.strokeStyle = colors.page;
       context.lineWidth = 4;
-      context.strokeRect(...at);
+      context.strokeRect(x, y, side, side);
       context.strokeStyle = colors.select;
       context.lineWidth = 2;
-      context.strokeRect(...at);
+      context.strokeRect(x, y, side, side);
     }
     context.restore();
   }
 
+  /**
+   * @param {Colors} colors
+   * @param {number} left
+   * @param {number} size
+   */
   drawLegend(colors, left, size) {
-    const { stops, place, marks } = SCALES[this.kind];
+    const { stops, place, marks } = this.scale;
     const context = canvasOf(this.legend, size + left, 26);
     for (let at = 0; at < size; at++) {
       context.fillStyle = `rgb(${along(colors[stops], at / size).join()})`;
@@ -196,10 +260,13 @@ class Map_ {
       context.textAlign = at < 0.05 ? "left" : at > 0.95 ? "right" : "center";
       context.fillText(String(mark).replace("-", "−"), left + at * size, 21);
     }
-    this.legend.setAttribute("aria-label", `Colors from ${marks[0]} to ${marks.at(-1)}`);
+    this.legend.setAttribute("aria-label", `Colors from ${marks[0]} to ${marks[marks.length - 1]}`);
   }
 
-  /** The two labels under the pointer, as places in the order. */
+  /**
+   * The two labels under the pointer, as places in the order.
+   * @param {MouseEvent} event
+   */
   under(event) {
     const frame = this.canvas.getBoundingClientRect();
     const { left, cell, from, num } = this.box;
@@ -208,13 +275,15 @@ class Map_ {
     return one < 0 || other < 0 || one >= num || other >= num ? null : [from + one, from + other];
   }
 
+  /** @param {MouseEvent} event */
   pairUnder(event) {
     const places = this.under(event);
     if (!places || places[0] === places[1]) return -1;
-    const labels = places.map((place) => this.order[place]);
-    return this.step.indexOf(labels[0] < labels[1] ? labels : [...labels].reverse());
+    const [one, other] = places.map((place) => this.order[place]);
+    return this.step.indexOf(one < other ? [one, other] : [other, one]);
   }
 
+  /** @param {PointerEvent} event */
   move(event) {
     if (this.grabbed && event.buttons) {
       const { cell } = this.box;
@@ -229,19 +298,22 @@ class Map_ {
     const pair = this.pairUnder(event);
     this.canvas.style.cursor = pair < 0 ? "" : "pointer";
     if (pair < 0) this.app.tip.hide();
-    else this.app.tip.show(event, this.step, pair, this.what);
+    else this.app.tip.show(event, this.step, pair, this.key);
   }
 
+  /** @param {PointerEvent} event */
   grab(event) {
     this.grabbed = { x: event.clientX, y: event.clientY, moved: false };
   }
 
+  /** @param {PointerEvent} event */
   release(event) {
     const moved = this.grabbed?.moved;
     this.grabbed = null;
     if (!moved && this.pairUnder(event) >= 0) this.app.select(this.step, this.pairUnder(event));
   }
 
+  /** @param {WheelEvent} event */
   wheel(event) {
     if (event.deltaY > 0 && this.box.num === this.order.length) return; // nothing to zoom out of: the page scrolls
     event.preventDefault();
@@ -251,7 +323,12 @@ class Map_ {
   }
 }
 
-/** As much of a name as there is room for. */
+/**
+ * As much of a name as there is room for.
+ * @param {CanvasRenderingContext2D} context
+ * @param {string} name
+ * @param {number} room
+ */
 function fitting(context, name, room) {
   let longest = Array.from(name).length;
   let text = name;

@@ -1,15 +1,32 @@
-// The selected and the pinned pairs over all kept steps, one small chart for every rung.
+// The selected and the pinned pairs over all kept steps, one small chart for every similarity.
 
 import { theme } from "./colors.js";
-import { canvasOf, element, number, ticks } from "./dom.js";
-import { RUNGS } from "./rungs.js";
+import { canvasOf, element, number, roomOf, ticks } from "./dom.js";
+import { keyOf } from "./step.js";
+
+/** @import { Colors } from "./colors.js" */
+/** @import { Course } from "./data.js" */
+/** @import { App, Chosen, Shown } from "./index.js" */
+/** @import { Step } from "./step.js" */
+
+/** @typedef {Shown & { history: Course | null }} Followed null: it is on its way */
+/** @typedef {{ left: number, top: number, width: number, height: number }} Box */
+/** @typedef {{ key: string, canvas: HTMLCanvasElement, span: { first: number, last: number, box: Box } | null }} Chart of a quantity, and the steps that it spans */
+/** @typedef {{ steps: number[], values: (number | null)[], color: string, dash: number[], width: number, faint: boolean }} Line */
 
 const DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
 const MARGIN = { left: 40, right: 8, top: 8, bottom: 20 };
 
 export class History {
+  /** @param {App} app */
   constructor(app) {
     this.app = app;
+    /** @type {Followed[]} */
+    this.sides = [];
+    /** @type {Chosen[]} */
+    this.pairs = [];
+    /** @type {Chart[]} */
+    this.drawn = [];
     this.legend = element("ul", { class: "legend" });
     this.charts = element("div", { class: "charts" });
     this.title = element("b", {}, "Over the steps");
@@ -17,7 +34,10 @@ export class History {
     this.root = element("figure", { class: "history" }, element("figcaption", {}, this.title, this.note), this.legend, this.charts);
   }
 
-  /** What is shown of each pair and run; `sides` are { step, run, tag, history } with the history null while it is on its way. */
+  /**
+   * @param {Followed[]} sides
+   * @param {Chosen[]} pairs
+   */
   render(sides, pairs) {
     this.sides = sides;
     this.pairs = pairs;
@@ -25,18 +45,23 @@ export class History {
     this.note.textContent = "";
     if (!pairs.length) {
       this.legend.replaceChildren();
-      this.charts.replaceChildren(element("p", { class: "hint" }, "Select a pair in any view, and its rungs over the steps are drawn here. Pin pairs in the table to compare several."));
+      this.drawn = [];
+      this.charts.replaceChildren(element("p", { class: "hint" }, "Select a pair in any view, and its similarities over the steps are drawn here. Pin pairs in the table to compare several."));
       return;
     }
-    const failed = sides.find(({ history }) => history?.error);
+    const error = sides.map(({ history }) => history?.error).find(Boolean);
     if (sides.some(({ history }) => !history)) this.note.textContent = "reading all steps…";
-    else if (failed) this.note.textContent = `not read: ${failed.history.error.message} Refresh tries again.`;
+    else if (error) this.note.textContent = `not read: ${error.message} Refresh tries again.`;
     this.legend.replaceChildren(...pairs.map((one) => this.entry(step, one)));
-    const rungs = [...step.rungs.filter((rung) => rung !== "overlap"), "overlap"];
-    this.charts.replaceChildren(...rungs.map((rung) => this.chart(rung)));
+    this.drawn = [];
+    this.charts.replaceChildren(...[...step.similarities, "overlap"].map((key) => this.chart(step, key)));
     this.draw();
   }
 
+  /**
+   * @param {Step} step
+   * @param {Chosen} chosen
+   */
   entry(step, { pair, color, dash, isSelected }) {
     const sample = element("canvas", { "aria-hidden": "true" });
     const context = canvasOf(sample, 28, 10);
@@ -53,40 +78,52 @@ export class History {
     return element("li", { class: isSelected ? "selected" : "" }, sample, element("span", { class: "name" }, names), button);
   }
 
-  chart(rung) {
-    const canvas = element("canvas", { role: "img", "aria-label": `${RUNGS[rung]?.name ?? rung} over the steps`, onclick: (event) => this.pick(event, canvas) });
-    return element("div", { class: "chart" }, element("div", { class: "title" }, element("b", {}, RUNGS[rung]?.name ?? rung), this.app.explainer(rung)), element("div", { class: "plot", "data-rung": rung }, canvas));
+  /**
+   * @param {Step} step
+   * @param {string} key
+   */
+  chart(step, key) {
+    const quantity = step.quantity(key);
+    /** @type {Chart} */
+    const chart = { key, span: null, canvas: element("canvas", { role: "img", "aria-label": `${quantity.title} over the steps`, onclick: (event) => this.pick(event, chart) }) };
+    this.drawn.push(chart);
+    return element("div", { class: "chart" }, element("div", { class: "title" }, element("b", {}, quantity.title), this.app.explainer(quantity)), element("div", { class: "plot", "data-key": key }, chart.canvas));
   }
 
   draw() {
-    if (!this.pairs?.length) return;
     const colors = theme();
-    for (const plot of this.charts.querySelectorAll(".plot")) this.drawChart(plot.firstChild, plot.dataset.rung, colors);
+    for (const chart of this.drawn) this.drawChart(chart, colors);
   }
 
-  /** The lines of a rung: of every pair, in every run. */
-  lines(rung) {
+  /**
+   * The lines of a quantity: of every pair, in every run.
+   * @param {string} key
+   * @param {Colors} colors
+   */
+  lines(key, colors) {
+    /** @type {Line[]} */
     const lines = [];
     this.sides.forEach(({ history, step }, side) => {
       for (const { pair, color, dash, isSelected } of this.pairs) {
-        const found = history?.pairs.find(({ labels }) => this.same(labels, side ? step.pairFrom(this.sides[0].step, pair) : pair));
-        if (!found?.values[rung]) continue;
-        lines.push({ steps: history.steps, values: found.values[rung], color, dash, width: isSelected ? 2.5 : 1.5, faint: side > 0 });
-        if (rung === "overlap" && isSelected) lines.push({ steps: history.steps, values: found.values.expected_overlap, color: theme().muted, dash: [1, 3], width: 1.5, faint: side > 0 });
+        const wanted = side ? step.pairFrom(this.sides[0].step, pair) : pair;
+        const found = history?.pairs.find(({ labels }) => wanted && keyOf(labels) === keyOf(wanted));
+        if (!history || !found?.values[key]) continue;
+        const line = { steps: history.steps, faint: side > 0 };
+        lines.push({ ...line, values: found.values[key], color, dash, width: isSelected ? 2.5 : 1.5 });
+        if (key === "overlap" && isSelected) lines.push({ ...line, values: found.values.expected_overlap, color: colors.muted, dash: [1, 3], width: 1.5 });
       }
     });
     return lines;
   }
 
-  same(one, other) {
-    return other && one[0] === other[0] && one[1] === other[1];
-  }
-
-  drawChart(canvas, rung, colors) {
-    const room = canvas.parentElement;
-    const [width, height] = [Math.max(120, room.clientWidth), Math.max(70, room.clientHeight)];
-    const context = canvasOf(canvas, width, height);
-    const lines = this.lines(rung);
+  /**
+   * @param {Chart} chart
+   * @param {Colors} colors
+   */
+  drawChart(chart, colors) {
+    const [width, height] = roomOf(chart.canvas, 120, 70);
+    const context = canvasOf(chart.canvas, width, height);
+    const lines = this.lines(chart.key, colors);
     const values = lines.flatMap((line) => line.values.filter((value) => value !== null));
     const steps = this.sides.flatMap(({ history }) => history?.steps ?? []);
     const box = { left: MARGIN.left, top: MARGIN.top, width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom };
@@ -98,9 +135,9 @@ export class History {
     }
     const [low, high] = padded(Math.min(...values), Math.max(...values));
     const [first, last] = [Math.min(...steps), Math.max(...steps)];
-    const x = (step) => box.left + (last > first ? (step - first) / (last - first) : 0.5) * box.width;
-    const y = (value) => box.top + box.height - ((value - low) / (high - low)) * box.height;
-    canvas.steps = { first, last, box };
+    const x = (/** @type {number} */ step) => box.left + (last > first ? (step - first) / (last - first) : 0.5) * box.width;
+    const y = (/** @type {number} */ value) => box.top + box.height - ((value - low) / (high - low)) * box.height;
+    chart.span = { first, last, box };
     context.strokeStyle = colors.line;
     context.textAlign = "right";
     for (const tick of ticks(low, high, 3)) {
@@ -124,22 +161,37 @@ export class History {
     for (const line of lines) drawLine(context, line, x, y);
   }
 
-  /** A click goes to the nearest kept step. */
-  pick(event, canvas) {
-    if (!canvas.steps) return;
-    const { first, last, box } = canvas.steps;
+  /**
+   * A click goes to the nearest kept step.
+   * @param {MouseEvent} event
+   * @param {Chart} chart
+   */
+  pick(event, { canvas, span }) {
+    if (!span) return;
+    const { first, last, box } = span;
     const place = (event.clientX - canvas.getBoundingClientRect().left - box.left) / box.width;
     this.app.goNear(first + place * (last - first));
   }
 }
 
+/** @param {number} at */
 export const dashOf = (at) => DASHES[at % DASHES.length];
 
+/**
+ * @param {number} low
+ * @param {number} high
+ */
 function padded(low, high) {
   const room = Math.max((high - low) * 0.08, Math.abs(high) * 0.02, 1e-4);
   return [low - room, high + room];
 }
 
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {Line} line
+ * @param {(step: number) => number} x
+ * @param {(value: number) => number} y
+ */
 function drawLine(context, { steps, values, color, dash, width, faint }, x, y) {
   context.strokeStyle = color;
   context.fillStyle = color;
@@ -149,21 +201,23 @@ function drawLine(context, { steps, values, color, dash, width, faint }, x, y) {
   context.beginPath();
   let drawing = false;
   steps.forEach((step, at) => {
-    if (values[at] === null) {
+    const value = values[at];
+    if (value === null) {
       drawing = false; // a gap in the line is a gap in what is known
       return;
     }
-    if (drawing) context.lineTo(x(step), y(values[at]));
-    else context.moveTo(x(step), y(values[at]));
+    if (drawing) context.lineTo(x(step), y(value));
+    else context.moveTo(x(step), y(value));
     drawing = true;
   });
   context.stroke();
   context.setLineDash([]);
   if (steps.length <= 40) {
     steps.forEach((step, at) => {
-      if (values[at] === null) return;
+      const value = values[at];
+      if (value === null) return;
       context.beginPath();
-      context.arc(x(step), y(values[at]), faint ? 1.5 : 2.2, 0, 2 * Math.PI);
+      context.arc(x(step), y(value), faint ? 1.5 : 2.2, 0, 2 * Math.PI);
       context.fill();
     });
   }

@@ -3,7 +3,7 @@
 import { theme, isDark, watchTheme } from "./colors.js";
 import { Controls } from "./controls.js";
 import { Source } from "./data.js";
-import { element, focused, replace } from "./dom.js";
+import { element, focused } from "./dom.js";
 import { explain } from "./explain.js";
 import { History, dashOf } from "./history.js";
 import { addressOf, readAddress, watchAddress, writeAddress } from "./link.js";
@@ -13,7 +13,23 @@ import { keyOf } from "./step.js";
 import { Table } from "./table.js";
 import { Tip } from "./tip.js";
 
+/** @import { Course, Kept, Run, Tag } from "./data.js" */
+/** @import { State } from "./link.js" */
+/** @import { Pair, Step } from "./step.js" */
+/** @import { Quantity } from "./wire.js" */
+
+/**
+ * A run and stage, and the place of the step that is looked at among those kept.
+ * @typedef {{ run: string, tag: string, steps: Kept[], tags: Tag[], at: number }} Looked
+ */
+/**
+ * The same once it has been read; `latest` is its last step, `order` the labels of its heatmaps.
+ * @typedef {Looked & { step: Step, latest: Step, order: number[] }} Shown
+ */
+/** @typedef {{ pair: Pair, color: string, dash: number[], isSelected: boolean }} Chosen a pair that is selected or pinned */
+
 const MAX_PINS = 7;
+const MAX_HISTORIES = 50;
 const NEEDS_DATA = ["run", "tag", "step", "run2"];
 
 export async function render() {
@@ -27,14 +43,20 @@ export async function render() {
   await app.refresh();
 }
 
-class App {
+export class App {
   constructor() {
     this.state = readAddress();
     this.source = new Source();
+    /** @type {Run[] | null} */
     this.runs = null;
+    /** @type {Shown[]} one, or two that are compared */
     this.sides = [];
+    /** @type {Map<string, Course | null>} null while it is on its way */
     this.histories = new Map();
-    this.looked = null; // the run, stage and place of the step that is wanted, there or on its way
+    /** @type {Looked | null} what is wanted, there or on its way */
+    this.looked = null;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.writing = undefined;
     this.ticket = 0;
     this.tip = new Tip();
     this.controls = new Controls(this);
@@ -65,7 +87,7 @@ class App {
   // What there is, and what of it is looked at
 
   async refresh() {
-    if (!this.runs) replace(this.content, loading());
+    if (!this.runs) this.content.replaceChildren(loading());
     this.histories.clear();
     try {
       this.runs = await this.source.runs();
@@ -76,42 +98,48 @@ class App {
     await this.update();
   }
 
-  /** The run, tag and steps that the state means; it may name what is no longer there. */
+  /**
+   * The run, tag and steps that the state means, which may name what is no longer there.
+   * @param {string | null} run
+   * @param {string | null} tag
+   */
   chosen(run, tag) {
-    const latest = (one) => Math.max(...one.tags.flatMap(({ steps }) => steps.map(([, time]) => time)));
-    const runs = this.runs.filter(({ tags }) => tags.some(({ steps }) => steps.length));
-    const found = runs.find((one) => one.run === run) ?? [...runs].sort((one, other) => latest(other) - latest(one))[0];
+    const runs = withSteps(this.runs ?? []);
+    const found = runs.find((one) => one.run === run) ?? [...runs].sort((one, other) => latestTime(other) - latestTime(one))[0];
     if (!found) return null;
-    const tags = found.tags.filter(({ steps }) => steps.length);
+    const { tags } = found;
     const { tag: name, steps } = tags.find((one) => one.tag === tag) ?? tags.find((one) => /_val\b/.test(one.tag)) ?? tags[0];
     return { run: found.run, tag: name, steps, tags };
   }
 
-  /** The kept step nearest to a number; the last one for none. */
+  /**
+   * The kept step nearest to a number; the last one for none.
+   * @param {Kept[]} steps
+   * @param {number | null} step
+   */
   placeOf(steps, step) {
     if (step === null) return steps.length - 1;
     return steps.reduce((best, [one], at) => (Math.abs(one - step) < Math.abs(steps[best][0] - step) ? at : best), 0);
   }
 
   async update() {
+    const { state, runs } = this;
+    if (!runs) return; // they are on their way, and bring this about
     const ticket = ++this.ticket;
-    const one = this.chosen(this.state.run, this.state.tag);
-    if (!one) {
+    const first = this.chosen(state.run, state.tag);
+    if (!first) {
       this.sides = [];
       this.looked = null;
-      this.controls.render(null, this.runs);
-      replace(this.content, empty());
+      this.controls.render(null, runs);
+      this.content.replaceChildren(empty());
       return;
     }
-    one.at = this.placeOf(one.steps, this.state.step);
+    const one = { ...first, at: this.placeOf(first.steps, state.step) };
     const wanted = [one];
-    if (this.state.run2 !== one.run && this.runs.some(({ run, tags }) => run === this.state.run2 && tags.some(({ steps }) => steps.length))) {
-      const other = this.chosen(this.state.run2, one.tag);
-      other.at = this.state.step === null ? other.steps.length - 1 : this.placeOf(other.steps, one.steps[one.at][0]);
-      wanted.push(other);
-    }
+    const second = state.run2 !== one.run && withSteps(runs).some(({ run }) => run === state.run2) ? this.chosen(state.run2, one.tag) : null;
+    if (second) wanted.push({ ...second, at: this.placeOf(second.steps, state.step === null ? null : one.steps[one.at][0]) });
     this.looked = one;
-    this.controls.render(one, this.runs);
+    this.controls.render(one, runs);
     try {
       const sides = await Promise.all(wanted.map((side) => this.read(side)));
       if (ticket !== this.ticket) return; // the user went on
@@ -123,27 +151,35 @@ class App {
     }
   }
 
-  async read({ run, tag, steps, at }) {
-    const last = this.source.step(run, tag, steps.at(-1));
+  /**
+   * @param {Looked} looked
+   * @returns {Promise<Shown>}
+   */
+  async read(looked) {
+    const { run, tag, steps, at } = looked;
+    const last = this.source.step(run, tag, steps[steps.length - 1]);
     const [step, latest] = await Promise.all([this.source.step(run, tag, steps[at]), last]);
     const ordered = latest.order.length ? latest : step; // the last one may be of a model that has diverged
     const order = ordered.order.map((place) => ordered.labels[place]);
-    return { run, tag, steps, at, step, latest, order };
+    return { ...looked, step, latest, order };
   }
 
+  /** @param {Looked} looked */
   prefetch({ run, tag, steps, at }) {
     for (const near of [at + 1, at - 1, at + 2]) {
       if (steps[near]) this.source.step(run, tag, steps[near]).catch(() => {});
     }
   }
 
+  /** @param {unknown} error */
   tell(error) {
     this.controls.stop();
-    replace(this.content, aboutError(error, () => this.refresh()));
+    this.content.replaceChildren(aboutError(error, () => this.refresh()));
   }
 
   // The state, and who may change it
 
+  /** @param {Partial<State>} patch */
   set(patch) {
     this.state = { ...this.state, ...patch };
     this.remember();
@@ -154,8 +190,8 @@ class App {
 
   /** A link to what is seen, whatever comes later: it names the run, the stage and the step. */
   get link() {
-    const [{ run, tag, step } = {}] = this.sides;
-    return addressOf(run === undefined ? this.state : { ...this.state, run, tag, step: step.step });
+    const shown = this.sides[0];
+    return addressOf(shown ? { ...this.state, run: shown.run, tag: shown.tag, step: shown.step.step } : this.state);
   }
 
   /** Keep the address up to date, once the user rests: browsers refuse a hundred changes at a time. */
@@ -164,6 +200,11 @@ class App {
     this.writing = setTimeout(() => writeAddress(this.state), 150);
   }
 
+  /**
+   * @param {Step} step
+   * @param {number} index of a pair in it, or -1
+   * @param {{ keep?: boolean }} options whether the pair stays selected if it was so already
+   */
   select(step, index, { keep = false } = {}) {
     const [first] = this.sides;
     const found = index < 0 ? null : step === first.step ? step.pairAt(index) : first.step.pairFrom(step, step.pairAt(index));
@@ -171,18 +212,24 @@ class App {
     this.set({ pair: same && !keep ? null : found });
   }
 
+  /** @type {(pair: Pair) => boolean} */
   isPinned = (pair) => this.state.pins.some((one) => keyOf(one) === keyOf(pair));
 
+  /** @param {Pair} pair */
   pin(pair) {
     const others = this.state.pins.filter((one) => keyOf(one) !== keyOf(pair));
     this.set({ pins: others.length < this.state.pins.length ? others : [...others, pair].slice(-MAX_PINS) });
   }
 
+  /** @param {number} step */
   goNear(step) {
-    this.goTo(this.placeOf(this.looked.steps, step));
+    if (this.looked) this.goTo(this.placeOf(this.looked.steps, step));
   }
 
-  /** To a step by its place among those kept. */
+  /**
+   * To a step by its place among those kept.
+   * @param {number} at
+   */
   goTo(at) {
     if (!this.looked) return Promise.resolve();
     const { steps } = this.looked;
@@ -190,18 +237,25 @@ class App {
     return this.set({ step: within === steps.length - 1 ? null : steps[within][0] });
   }
 
-  /** The labels in a step of the pair that the state names by the labels of the first run. */
+  /**
+   * The labels in a step of the pair that the state names by the labels of the first run.
+   * @param {Step} step
+   * @param {Pair | null} pair
+   */
   pairIn(step, pair) {
     const first = this.sides[0]?.step;
     return !pair || step === first ? pair : step.pairFrom(first, pair);
   }
 
-  /** The selected pair and the pinned ones, each with a color and a dash of its own. */
+  /**
+   * The selected pair and the pinned ones, each with a color and a dash of its own.
+   * @returns {Chosen[]}
+   */
   get pairs() {
     const { pair, pins } = this.state;
     const colors = theme().lines;
     const all = pair && !this.isPinned(pair) ? [...pins, pair] : pins;
-    return all.map((one, at) => ({ pair: one, color: colors[at % colors.length], dash: dashOf(at), isSelected: Boolean(pair) && keyOf(one) === keyOf(pair) }));
+    return all.map((one, at) => ({ pair: one, color: colors[at % colors.length], dash: dashOf(at), isSelected: pair !== null && keyOf(one) === keyOf(pair) }));
   }
 
   get pinned() {
@@ -211,14 +265,14 @@ class App {
   // What is seen
 
   paint() {
-    if (!this.sides.length) return;
     const [one, other] = this.sides;
+    if (!one) return;
     const focus = focused(this.root);
     this.tip.hide();
-    this.controls.render(one, this.runs);
+    this.controls.render(one, this.runs ?? []);
     this.root.classList.toggle("comparing", Boolean(other));
     this.views[1].root.hidden = !other;
-    if (this.board[0].parentElement !== this.content) replace(this.content, ...this.board);
+    if (this.board[0].parentElement !== this.content) this.content.replaceChildren(...this.board);
     this.sides.forEach((side, at) => this.views[at].render(side, Boolean(other)));
     this.table.render(one.step, other?.step);
     this.recall();
@@ -239,8 +293,8 @@ class App {
   recall() {
     const pairs = this.pairs;
     const sides = this.sides.map((side) => {
-      const there = pairs.map(({ pair }) => this.pairIn(side.step, pair)).filter(Boolean);
-      const key = JSON.stringify([side.run, side.tag, side.steps.at(-1), there]);
+      const there = pairs.map(({ pair }) => this.pairIn(side.step, pair)).filter((pair) => pair !== null);
+      const key = JSON.stringify([side.run, side.tag, side.steps[side.steps.length - 1], there]);
       if (there.length && !this.histories.has(key)) {
         this.histories.set(key, null);
         this.source
@@ -249,14 +303,28 @@ class App {
           .then((found) => this.histories.set(key, found))
           .then(() => this.recall());
       }
-      return { ...side, history: there.length ? this.histories.get(key) : { steps: [], pairs: [] } };
+      return { ...side, history: there.length ? (this.histories.get(key) ?? null) : { steps: [], pairs: [] } };
     });
-    if (this.histories.size > 50) this.histories.delete(this.histories.keys().next().value);
+    for (const oldest of Array.from(this.histories.keys()).slice(0, -MAX_HISTORIES)) this.histories.delete(oldest);
     this.history.render(sides, pairs);
   }
 
-  explainer(rung) {
-    const link = this.sides[0]?.step.link;
-    return element("button", { type: "button", class: "explain", "aria-label": "What is this?", title: "What is this?", onclick: () => explain(this.dialogs, rung, link) }, "?");
+  /** @param {Quantity} quantity */
+  explainer(quantity) {
+    return element("button", { type: "button", class: "explain", "aria-label": "What is this?", title: "What is this?", onclick: () => explain(this.dialogs, quantity) }, "?");
   }
 }
+
+/**
+ * What of the runs and tags has steps.
+ * @param {Run[]} runs
+ */
+function withSteps(runs) {
+  return runs.map(({ run, tags }) => ({ run, tags: tags.filter(({ steps }) => steps.length) })).filter(({ tags }) => tags.length);
+}
+
+/**
+ * When anything was written last.
+ * @param {Run} run
+ */
+const latestTime = ({ tags }) => Math.max(...tags.flatMap(({ steps }) => steps.map(([, time]) => time)));

@@ -2,46 +2,98 @@
 
 const PREFIX = "p.lightning_cossim.";
 
-/** Key to how its value is read and written; what equals the default is left out of links. */
-const KEYS = {
-  run: text(), tag: text(), step: whole(), run2: text(), x: text("centered_cosine"), sort: text("gap"), down: flag(true),
+/** @import { Pair } from "./step.js" */
+
+/**
+ * What a link brings back.
+ *
+ * @typedef {object} State
+ * @property {string | null} run
+ * @property {string | null} tag
+ * @property {number | null} step null: the last one
+ * @property {string | null} run2 that it is compared with
+ * @property {string} x similarity of the scatter; empty: the cosine that gaps refer to
+ * @property {string} map similarity of the first heatmap; the same
+ * @property {string} sort column of the table
+ * @property {boolean} down
+ * @property {string} query
+ * @property {string} flag
+ * @property {Pair | null} pair
+ * @property {Pair[]} pins
+ */
+
+/**
+ * @template Value
+ * @typedef {object} Field
+ * @property {Value} initial
+ * @property {(text: string) => Value | null} read
+ * @property {(value: NonNullable<Value>) => string} write
+ */
+
+/** @type {{ [Key in keyof State]: Field<State[Key]> }} how each is read and written; what equals the default is left out of links */
+const FIELDS = {
+  run: text(null), tag: text(null), step: whole(), run2: text(null), x: text(""), map: text(""), sort: text("gap"), down: flag(true),
   query: text(""), flag: text(""), pair: pair(), pins: list(pair()),
 };
+const KEYS = /** @type {(keyof State)[]} */ (Object.keys(FIELDS));
 
-export const DEFAULTS = Object.fromEntries(Object.entries(KEYS).map(([key, { initial }]) => [key, initial]));
+export const DEFAULTS = /** @type {State} */ (Object.fromEntries(KEYS.map((key) => [key, FIELDS[key].initial])));
 
-function text(initial = null) {
+/**
+ * @template {string | null} Initial
+ * @param {Initial} initial
+ * @returns {Field<Initial | string>}
+ */
+function text(initial) {
   return { initial, read: (value) => value, write: (value) => value };
 }
 
+/** @returns {Field<number | null>} */
 function whole() {
   return { initial: null, read: (value) => (/^\d{1,15}$/.test(value) ? Number(value) : null), write: String };
 }
 
+/**
+ * @param {boolean} initial
+ * @returns {Field<boolean>}
+ */
 function flag(initial) {
   return { initial, read: (value) => value === "1", write: (value) => (value ? "1" : "0") };
 }
 
+/** @returns {Field<Pair | null>} */
 function pair() {
-  const read = (value) => (/^\d{1,9}-\d{1,9}$/.test(value) ? value.split("-").map(Number) : null);
+  /** @type {(value: string) => Pair | null} */
+  const read = (value) => {
+    const [, one, other] = /^(\d{1,9})-(\d{1,9})$/.exec(value) ?? [];
+    return one === undefined ? null : [Number(one), Number(other)];
+  };
   return { initial: null, read, write: (value) => value.join("-") };
 }
 
+/**
+ * @param {Field<Pair | null>} one
+ * @returns {Field<Pair[]>}
+ */
 function list(one) {
+  /** @type {(value: string) => Pair[]} */
   const read = (value) => value.split(",").map(one.read).filter((found) => found !== null).slice(0, 8);
   return { initial: [], read, write: (values) => values.map(one.write).join(",") };
 }
 
-/** The state in the fragment of an address; what is missing or makes no sense has its default. */
+/**
+ * The state in the fragment of an address; what is missing or makes no sense has its default.
+ * @param {string} fragment
+ */
 export function parse(fragment) {
   const state = { ...DEFAULTS };
   for (const part of fragment.replace(/^#/, "").split("&")) {
     const at = part.indexOf("=");
     if (at < 0 || !part.startsWith(PREFIX)) continue;
-    const key = part.slice(PREFIX.length, at);
-    if (!Object.hasOwn(KEYS, key)) continue;
+    const key = KEYS.find((one) => one === part.slice(PREFIX.length, at));
+    if (!key) continue;
     try {
-      state[key] = KEYS[key].read(decodeURIComponent(part.slice(at + 1))) ?? KEYS[key].initial;
+      read(state, key, decodeURIComponent(part.slice(at + 1)));
     } catch {
       // not an escaped text: the default stays
     }
@@ -49,18 +101,40 @@ export function parse(fragment) {
   return state;
 }
 
-/** The fragment of an address with this state in it, and what else was there. */
-export function format(state, fragment = "") {
-  const parts = fragment.replace(/^#/, "").split("&").filter((part) => part && !part.startsWith(PREFIX));
-  for (const [key, { initial, write }] of Object.entries(KEYS)) {
-    const value = state[key];
-    if (value === null || value === undefined || value === initial || (Array.isArray(value) && !value.length)) continue;
-    parts.push(`${PREFIX}${key}=${encodeURIComponent(write(value))}`);
-  }
-  return `#${parts.join("&")}`;
+/**
+ * @template {keyof State} Key
+ * @param {State} state
+ * @param {Key} key
+ * @param {string} value
+ */
+function read(state, key, value) {
+  state[key] = FIELDS[key].read(value) ?? FIELDS[key].initial;
 }
 
-/** The window whose address is the page's: TensorBoard's, or this one if it stands alone. */
+/**
+ * The fragment of an address with this state in it, and what else was there.
+ * @param {State} state
+ */
+export function format(state, fragment = "") {
+  const parts = fragment.replace(/^#/, "").split("&").filter((part) => part && !part.startsWith(PREFIX));
+  return `#${[...parts, ...KEYS.flatMap((key) => written(state, key))].join("&")}`;
+}
+
+/**
+ * @template {keyof State} Key
+ * @param {State} state
+ * @param {Key} key
+ */
+function written(state, key) {
+  const value = state[key];
+  if (value === null || value === FIELDS[key].initial || (Array.isArray(value) && !value.length)) return [];
+  return [`${PREFIX}${key}=${encodeURIComponent(FIELDS[key].write(value))}`];
+}
+
+/**
+ * The window whose address is the page's: TensorBoard's, or this one if it stands alone.
+ * @returns {Window}
+ */
 function page() {
   try {
     return window.parent.location.href ? window.parent : window;
@@ -71,6 +145,7 @@ function page() {
 
 export const readAddress = () => parse(page().location.hash);
 
+/** @param {State} state */
 export function addressOf(state) {
   const address = new URL(page().location.href);
   const fragment = page() === window ? address.hash : address.hash || "#lightning_cossim";
@@ -78,6 +153,7 @@ export function addressOf(state) {
   return address.href;
 }
 
+/** @param {State} state */
 export function writeAddress(state) {
   try {
     page().history.replaceState(page().history.state, "", addressOf(state));
@@ -86,7 +162,10 @@ export function writeAddress(state) {
   }
 }
 
-/** Calls back with the state of a link that is opened while the tab is there. */
+/**
+ * Calls back with the state of a link that is opened while the tab is there.
+ * @param {(state: State) => unknown} callback
+ */
 export function watchAddress(callback) {
   page().addEventListener("hashchange", () => {
     if (page().location.hash.includes(PREFIX)) callback(readAddress());

@@ -16,14 +16,22 @@ export function empty() {
   );
 }
 
+/**
+ * @param {unknown} error
+ * @param {() => unknown} again
+ */
 export function aboutError(error, again) {
   const retry = element("button", { type: "button", onclick: again }, "Try again");
   if (error instanceof TooNew) {
     return message("This step was written by a later lightning-cossim", element("p", {}, "Upgrade the package where TensorBoard runs, then start TensorBoard anew:"), element("pre", {}, "pip install --upgrade lightning-cossim"), retry);
   }
-  return message("This cannot be shown", element("p", {}, error.message), retry);
+  return message("This cannot be shown", element("p", {}, error instanceof Error ? error.message : String(error)), retry);
 }
 
+/**
+ * @param {string} title
+ * @param {...Node} content
+ */
 function message(title, ...content) {
   return element("div", { class: "message", role: "status" }, element("h2", {}, title), ...content);
 }

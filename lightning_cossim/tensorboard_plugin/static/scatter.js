@@ -1,17 +1,35 @@
-// Every pair: a rung (x) against the overlap (y), with what is usual, and the threshold's band around it.
+// Every pair: a similarity (x) against the overlap (y), with the overlap expected, and the thresholds' band around it.
 
 import { theme } from "./colors.js";
-import { canvasOf, choice, element, number, shortened, ticks } from "./dom.js";
-import { RUNGS } from "./rungs.js";
+import { canvasOf, choice, element, number, roomOf, shortened, ticks } from "./dom.js";
+import { inSentence } from "./quantities.js";
 import { expectedCurve } from "./step.js";
+
+/** @import { Colors } from "./colors.js" */
+/** @import { App } from "./index.js" */
+/** @import { Step } from "./step.js" */
+
+/** @typedef {CanvasRenderingContext2D} Context */
+/** @typedef {[x: number, y: number]} Point */
+/** @typedef {[low: number, high: number]} Range */
 
 const DENSE = 20_000;
 const MARGIN = { left: 46, right: 12, top: 10, bottom: 36 };
 const REACH = 14;
 
 export class Scatter {
+  /** @type {Step} */
+  step;
+
+  /** @param {App} app */
   constructor(app) {
     this.app = app;
+    this.key = ""; // of the similarity
+    /** @type {number[]} pairs with a place */
+    this.known = [];
+    this.box = { left: 0, top: 0, width: 1, height: 1 };
+    /** @type {{ x: Range, y: Range }} */
+    this.axes = { x: [0, 1], y: [0, 1] };
     this.canvas = element("canvas", {
       role: "img", tabindex: "0",
       onpointermove: (event) => this.hover(event),
@@ -23,32 +41,31 @@ export class Scatter {
     this.root = element("figure", { class: "scatter" }, this.head, element("div", { class: "plot" }, this.canvas), this.note);
   }
 
+  /** @param {Step} step */
   render(step) {
     this.step = step;
     const { state } = this.app;
-    this.rung = step.rungs.includes(state.x) && state.x !== "overlap" ? state.x : step.cosine;
-    const options = step.rungs.filter((rung) => rung !== "overlap").map((rung) => [rung, RUNGS[rung]?.name ?? rung]);
+    this.key = step.similarities.includes(state.x) ? state.x : step.cosine;
     this.head.replaceChildren(
       element("b", {}, "All pairs"),
-      choice("x", options, this.rung, (x) => this.app.set({ x })),
-      this.app.explainer(this.rung),
+      choice("x", step.similarities.map((key) => [key, step.quantity(key).title]), this.key, (x) => this.app.set({ x })),
+      this.app.explainer(step.quantity(this.key)),
     );
     this.draw();
   }
 
   draw() {
     if (!this.step) return;
-    const { step, rung } = this;
-    const width = Math.max(260, this.canvas.parentElement.clientWidth);
-    const height = Math.max(150, this.canvas.parentElement.clientHeight);
+    const { step, key } = this;
+    const [width, height] = roomOf(this.canvas, 260, 150);
     const colors = theme();
     const context = canvasOf(this.canvas, width, height);
-    const known = step.counted.filter((pair) => !Number.isNaN(step.values[rung][pair]) && !Number.isNaN(step.values.overlap[pair]));
+    const known = step.counted.filter((pair) => !Number.isNaN(step.values[key][pair]) && !Number.isNaN(step.values.overlap[pair]));
     this.known = known;
     this.box = { left: MARGIN.left, top: MARGIN.top, width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom };
     this.axes = this.range(known);
     this.drawAxes(context, colors);
-    const judged = rung === step.cosine;
+    const judged = key === step.cosine;
     if (judged && known.length) this.drawExpected(context, colors);
     if (known.length > DENSE) this.drawDensity(context, colors);
     else this.drawDots(context, colors);
@@ -57,33 +74,48 @@ export class Scatter {
     this.say(known.length, judged);
   }
 
+  /**
+   * @param {number[]} known
+   * @returns {{ x: Range, y: Range }}
+   */
   range(known) {
-    const bounds = (values) => known.reduce(([low, high], pair) => [Math.min(low, values[pair]), Math.max(high, values[pair])], [Infinity, -Infinity]);
-    const padded = ([low, high], least) => {
+    /** @type {(values: Float32Array) => Range} */
+    const padded = (values) => {
+      const low = known.reduce((least, pair) => Math.min(least, values[pair]), Infinity);
+      const high = known.reduce((most, pair) => Math.max(most, values[pair]), -Infinity);
       if (!(high >= low)) return [0, 1];
-      const room = Math.max((high - low) * 0.04, least);
+      const room = Math.max((high - low) * 0.04, 1e-3);
       return [low - room, high + room];
     };
-    const x = padded(bounds(this.step.values[this.rung]), 1e-3);
-    const [, top] = padded(bounds(this.step.values.overlap), 1e-3);
-    const { stranger } = this.step.thresholds;
-    return { x, y: [0, Math.min(1.02, Math.max(top, this.rung === this.step.cosine ? stranger * 1.3 : 0))] };
+    const [, top] = padded(this.step.values.overlap);
+    const { stranger = 0 } = this.step.thresholds;
+    return { x: padded(this.step.values[this.key]), y: [0, Math.min(1.02, Math.max(top, this.key === this.step.cosine ? stranger * 1.3 : 0))] };
   }
 
+  /** @param {number} value */
   x(value) {
     const [low, high] = this.axes.x;
     return this.box.left + ((value - low) / (high - low)) * this.box.width;
   }
 
+  /** @param {number} value */
   y(value) {
     const [low, high] = this.axes.y;
     return this.box.top + this.box.height - ((value - low) / (high - low)) * this.box.height;
   }
 
+  /**
+   * @param {number} pair
+   * @returns {Point}
+   */
   at(pair) {
-    return [this.x(this.step.values[this.rung][pair]), this.y(this.step.values.overlap[pair])];
+    return [this.x(this.step.values[this.key][pair]), this.y(this.step.values.overlap[pair])];
   }
 
+  /**
+   * @param {Context} context
+   * @param {Colors} colors
+   */
   drawAxes(context, colors) {
     const { left, top, width, height } = this.box;
     context.font = "12px Roboto, Arial, sans-serif";
@@ -102,36 +134,44 @@ export class Scatter {
     }
     context.fillStyle = colors.ink;
     context.textAlign = "center";
-    context.fillText(RUNGS[this.rung]?.name ?? this.rung, left + width / 2, top + height + 31);
+    context.fillText(this.step.quantity(this.key).title, left + width / 2, top + height + 31);
     context.save();
     context.translate(11, top + height / 2);
     context.rotate(-Math.PI / 2);
-    context.fillText("Probability overlap", 0, 0);
+    context.fillText(this.step.quantity("overlap").title, 0, 0);
     context.restore();
   }
 
+  /**
+   * @param {Context} context
+   * @param {Colors} colors
+   */
   drawExpected(context, colors) {
     const { left, top, width, height } = this.box;
     const curve = expectedCurve(this.step);
     if (!curve.length) return;
     const { stranger, lookalike } = this.step.thresholds;
+    const isJudged = stranger !== undefined && lookalike !== undefined;
     const [low, high] = this.axes.x;
-    const corners = [[low, curve[0][1]], ...curve, [high, curve.at(-1)[1]]];
+    const corners = [[low, curve[0][1]], ...curve, [high, curve[curve.length - 1][1]]];
     context.save();
     context.beginPath();
     context.rect(left, top, width, height);
     context.clip();
-    context.fillStyle = colors.band;
-    context.beginPath();
-    corners.forEach(([x, y]) => context.lineTo(this.x(x), this.y(y + stranger)));
-    [...corners].reverse().forEach(([x, y]) => context.lineTo(this.x(x), this.y(y - lookalike)));
-    context.fill();
+    if (isJudged) {
+      context.fillStyle = colors.band;
+      context.beginPath();
+      corners.forEach(([x, y]) => context.lineTo(this.x(x), this.y(y + stranger)));
+      [...corners].reverse().forEach(([x, y]) => context.lineTo(this.x(x), this.y(y - lookalike)));
+      context.fill();
+    }
     context.strokeStyle = colors.ink;
     context.lineWidth = 1.5;
     context.beginPath();
     corners.forEach(([x, y]) => context.lineTo(this.x(x), this.y(y)));
     context.stroke();
     context.restore();
+    if (!isJudged) return;
     context.font = "italic 12px Roboto, Arial, sans-serif";
     context.textAlign = "left";
     context.fillStyle = colors.stranger;
@@ -141,6 +181,10 @@ export class Scatter {
     context.fillText("▼ look-alikes", left + width - 6, top + height - 6);
   }
 
+  /**
+   * @param {Context} context
+   * @param {Colors} colors
+   */
   drawDots(context, colors) {
     context.fillStyle = colors.dot;
     const size = this.known.length > 2000 ? 2 : this.known.length > 300 ? 3 : 5;
@@ -150,6 +194,10 @@ export class Scatter {
     }
   }
 
+  /**
+   * @param {Context} context
+   * @param {Colors} colors
+   */
   drawDensity(context, colors) {
     const cell = 4;
     const counts = new Map();
@@ -169,14 +217,22 @@ export class Scatter {
     context.globalAlpha = 1;
   }
 
+  /**
+   * @param {Context} context
+   * @param {Colors} colors
+   */
   drawFlags(context, colors) {
-    const size = this.step.numFlagged.stranger + this.step.numFlagged["look-alike"] > 400 ? 3 : 5;
+    const size = this.step.numFlagged.stranger + this.step.numFlagged.lookalike > 400 ? 3 : 5;
     for (const pair of this.known) {
       const flag = this.step.flagAt(pair);
       if (flag) triangle(context, this.at(pair), size, flag === "stranger" ? -1 : 1, flag === "stranger" ? colors.stranger : colors.lookalike);
     }
   }
 
+  /**
+   * @param {Context} context
+   * @param {Colors} colors
+   */
   drawChosen(context, colors) {
     const { state, pinned } = this.app;
     const selected = this.app.pairIn(this.step, state.pair);
@@ -195,26 +251,33 @@ export class Scatter {
     context.lineWidth = 4;
     context.strokeStyle = colors.page;
     context.fillStyle = colors.ink;
+    /** @type {Point} */
     const at = [beside ? x + 13 : x - 13, Math.max(y - 8, this.box.top + 12)];
     context.strokeText(text, ...at);
     context.fillText(text, ...at);
   }
 
+  /**
+   * @param {number} num
+   * @param {boolean} judged
+   */
   say(num, judged) {
     const { step } = this;
+    const titleOf = (/** @type {string} */ key) => inSentence(step.quantity(key).title);
     const shown = step.chosen ? `${num.toLocaleString("en")} of ${step.num_pairs.toLocaleString("en")} pairs shown` : `${num.toLocaleString("en")} pairs`;
-    const line_ = judged ? "line: usual overlap; band: within the thresholds" : `flags go by the ${(RUNGS[step.cosine]?.name ?? step.cosine).toLowerCase()}`;
-    this.note.textContent = `${shown} · ${line_}`;
+    const band = "stranger" in step.thresholds ? "; band: within the thresholds" : "";
+    this.note.textContent = `${shown} · ${judged ? `line: expected overlap${band}` : `flags go by the ${titleOf(step.cosine)}`}`;
     this.note.title = step.chosen;
-    this.canvas.setAttribute("aria-label", `Scatter of ${shown}: ${RUNGS[this.rung]?.name ?? this.rung} against probability overlap. The table lists the same pairs.`);
+    this.canvas.setAttribute("aria-label", `Scatter of ${shown}: ${titleOf(this.key)} against ${titleOf("overlap")}. The table lists the same pairs.`);
   }
 
+  /** @param {MouseEvent} event */
   nearest(event) {
     const frame = this.canvas.getBoundingClientRect();
     const [left, top] = [event.clientX - frame.left, event.clientY - frame.top];
     let found = -1;
     let least = REACH ** 2;
-    for (const pair of this.known ?? []) {
+    for (const pair of this.known) {
       const [x, y] = this.at(pair);
       const distance = (x - left) ** 2 + (y - top) ** 2 - (this.step.flag[pair] ? 4 : 0);
       if (distance < least) [found, least] = [pair, distance];
@@ -222,19 +285,26 @@ export class Scatter {
     return found;
   }
 
+  /** @param {MouseEvent} event */
   hover(event) {
     const pair = this.nearest(event);
     this.canvas.style.cursor = pair < 0 ? "" : "pointer";
     if (pair < 0) this.app.tip.hide();
-    else this.app.tip.show(event, this.step, pair, this.rung);
+    else this.app.tip.show(event, this.step, pair, this.key);
   }
 
+  /** @param {MouseEvent} event */
   select(event) {
     const pair = this.nearest(event);
     this.app.select(this.step, pair);
   }
 }
 
+/**
+ * @param {Context} context
+ * @param {Point} from
+ * @param {Point} to
+ */
 function line(context, from, to) {
   context.beginPath();
   context.moveTo(...from);
@@ -242,10 +312,18 @@ function line(context, from, to) {
   context.stroke();
 }
 
+/** @param {number} value */
 function axisNumber(value) {
   return Math.abs(value) >= 10 ? number(value).replace(/\.0$/, "") : String(Number(value.toFixed(3))).replace("-", "−");
 }
 
+/**
+ * @param {Context} context
+ * @param {Point} at
+ * @param {number} size
+ * @param {number} direction
+ * @param {string} color
+ */
 export function triangle(context, [x, y], size, direction, color) {
   context.fillStyle = color;
   context.beginPath();
@@ -255,6 +333,13 @@ export function triangle(context, [x, y], size, direction, color) {
   context.fill();
 }
 
+/**
+ * @param {Context} context
+ * @param {Point} at
+ * @param {number} radius
+ * @param {string} color
+ * @param {number} width
+ */
 function ring(context, [x, y], radius, color, width) {
   context.strokeStyle = color;
   context.lineWidth = width;

@@ -5,7 +5,13 @@ import { headline } from "./headline.js";
 import { Heatmaps } from "./heatmaps.js";
 import { Scatter } from "./scatter.js";
 
+/** @import { App, Shown } from "./index.js" */
+
 export class Side {
+  /**
+   * @param {App} app
+   * @param {string} letter
+   */
   constructor(app, letter) {
     this.letter = letter;
     this.scatter = new Scatter(app);
@@ -15,6 +21,10 @@ export class Side {
     this.root = element("section", { class: "side" }, this.words, this.remarks, element("div", { class: "views" }, this.scatter.root, this.heatmaps.root));
   }
 
+  /**
+   * @param {Shown} shown
+   * @param {boolean} isCompared
+   */
   render({ run, step, order }, isCompared) {
     const [first, ...rest] = headline(step);
     const where = isCompared ? [element("span", { class: "letter" }, this.letter), element("span", { class: "run" }, `${run} · ${step.stage} · step ${step.step.toLocaleString("en")}`), " "] : [];

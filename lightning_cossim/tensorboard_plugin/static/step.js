@@ -1,46 +1,100 @@
 // A step with what the views ask of it again and again: where a pair is, what a label is called, which pairs count.
 
+import { quantityOf } from "./quantities.js";
 import { FLAGS } from "./wire.js";
+
+/** @import { Decoded } from "./wire.js" */
+
+/** @typedef {[number, number]} Pair two labels, by their rows in the head */
 
 const PLACES = 2 ** 26;
 
-/** Pairs are known by their labels' rows in the head, the smaller one first: places differ from step to step. */
+/**
+ * Pairs are known by their labels' rows in the head, the smaller one first: places differ from step to step.
+ * @param {Pair} pair
+ */
 export const keyOf = ([one, other]) => one * PLACES + other;
 
-export class Step {
+/**
+ * The smaller one first.
+ * @param {number} one
+ * @param {number} other
+ * @returns {Pair}
+ */
+const ordered = (one, other) => (one < other ? [one, other] : [other, one]);
+
+class Fields {
+  /** @param {Decoded} decoded */
   constructor(decoded) {
     Object.assign(this, decoded);
+  }
+}
+
+const HasDecoded = /** @type {new (decoded: Decoded) => Decoded} */ (/** @type {unknown} */ (Fields));
+
+export class Step extends HasDecoded {
+  /** @param {Decoded} decoded */
+  constructor(decoded) {
+    super(decoded);
     this.placeOf = new Map(this.labels.map((label, place) => [label, place]));
+    /** @type {Map<number, string> | null} what any step of the run calls its labels */
+    this.known = null;
+    /** @type {Map<number, number> | null} */
+    this.byKey = null;
+    /** @type {number[] | null} */
+    this.pairs = null;
   }
 
-  /** The rows in the head of a pair's labels, as `keyOf` takes them. */
+  /**
+   * What a number of a pair is called and means.
+   * @param {string} key
+   */
+  quantity(key) {
+    return quantityOf(this.quantities, key);
+  }
+
+  /**
+   * The rows in the head of a pair's labels, as `keyOf` takes them.
+   * @param {number} index
+   */
   pairAt(index) {
-    const pair = [this.labels[this.row[index]], this.labels[this.column[index]]];
-    return pair[0] < pair[1] ? pair : [pair[1], pair[0]];
+    return ordered(this.labels[this.row[index]], this.labels[this.column[index]]);
   }
 
-  /** Where a pair of labels is, or -1. */
+  /**
+   * Where a pair of labels is, or -1.
+   * @param {Pair | null} pair
+   */
   indexOf(pair) {
     if (!pair) return -1;
     this.byKey ??= new Map(Array.from(this.row, (_, index) => [keyOf(this.pairAt(index)), index]));
     return this.byKey.get(keyOf(pair)) ?? -1;
   }
 
-  /** Of any label that some step of the run has shown. */
+  /**
+   * Of any label that some step of the run has shown.
+   * @param {number} label
+   */
   nameOf(label) {
-    const name = this.placeOf.has(label) ? this.names[this.placeOf.get(label)] : this.known?.get(label);
+    const place = this.placeOf.get(label);
+    const name = place === undefined ? this.known?.get(label) : this.names[place];
     return name || `label ${label}`;
   }
 
+  /** @param {number} index */
   namesAt(index) {
     return this.pairAt(index).map((label) => this.nameOf(label));
   }
 
+  /** @param {number} index */
   flagAt(index) {
     return FLAGS[this.flag[index]] ?? "";
   }
 
-  /** Whether any input at all can bring out both labels of a pair on top; empty where it was not asked for. */
+  /**
+   * Whether any input at all can bring out both labels of a pair on top; empty where it was not asked for.
+   * @param {number} index
+   */
   onTopAt(index) {
     const reach = this.reach?.[index] ?? 0;
     if (reach === 2) return this.flagAt(index) === "look-alike" ? "possible, not seen" : "possible";
@@ -50,7 +104,7 @@ export class Step {
   /** The pairs that have a value at all. */
   get counted() {
     if (!this.pairs) {
-      const all = [...this.rungs.map((rung) => this.values[rung])];
+      const all = [...this.similarities, "overlap"].map((key) => this.values[key]);
       this.pairs = Array.from(this.row.keys()).filter((index) => all.some((values) => !Number.isNaN(values[index])));
     }
     return this.pairs;
@@ -58,40 +112,61 @@ export class Step {
 
   /** How many pairs shown are flagged, by flag. */
   get numFlagged() {
-    const num = { stranger: 0, "look-alike": 0 };
-    for (const flag of this.flag) if (flag) num[FLAGS[flag]]++;
-    return num;
+    const [, stranger, lookalike] = FLAGS.map((_, flag) => this.flag.filter((one) => one === flag).length);
+    return { stranger, lookalike };
   }
 
-  /** The pair of another run's labels in this one: rows of the same name, or else the only labels that are called so. */
+  /**
+   * The pair of another run's labels in this one: rows of the same name, or else the only labels that are called so.
+   * @param {Step} other
+   * @param {Pair | null} pair
+   */
   pairFrom(other, pair) {
     if (!pair) return null;
-    const labels = pair.map((label) => this.labelFrom(other, label));
-    if (labels.some((label) => label === null) || labels[0] === labels[1]) return null;
-    return labels[0] < labels[1] ? labels : [labels[1], labels[0]];
+    const [one, two] = pair.map((label) => this.labelFrom(other, label));
+    return one === null || two === null || one === two ? null : ordered(one, two);
   }
 
+  /**
+   * @param {Step} other
+   * @param {number} label
+   */
   labelFrom(other, label) {
     const [ours, theirs] = [this.known ?? own(this), other.known ?? own(other)];
     const name = theirs.get(label);
     if (name === undefined) return null;
     if (ours.get(label) === name) return label;
-    const called = (names) => Array.from(names).flatMap(([one, text]) => (text === name ? [one] : []));
-    const found = called(ours);
-    return found.length === 1 && called(theirs).length === 1 ? found[0] : null;
+    const found = called(ours, name);
+    return found.length === 1 && called(theirs, name).length === 1 ? found[0] : null;
   }
 }
 
+/** @param {Step} step */
 function own(step) {
   return new Map(step.labels.map((label, place) => [label, step.names[place]]));
 }
 
-/** A matrix n x n in the order of labels; NaN where there is no pair. */
+/**
+ * The labels of a name.
+ * @param {Map<number, string>} names
+ * @param {string} name
+ */
+function called(names, name) {
+  return Array.from(names).flatMap(([label, text]) => (text === name ? [label] : []));
+}
+
+/**
+ * A matrix n x n in the order of labels; NaN where there is no pair.
+ * @param {Step} step
+ * @param {ArrayLike<number>} values of each pair
+ * @param {number[]} order
+ */
 export function matrix(step, values, order) {
   const num = order.length;
   const place = new Int32Array(step.names.length).fill(-1);
   order.forEach((label, at) => {
-    if (step.placeOf.has(label)) place[step.placeOf.get(label)] = at;
+    const of = step.placeOf.get(label);
+    if (of !== undefined) place[of] = at;
   });
   const cells = new Float32Array(num * num).fill(NaN);
   for (let pair = 0; pair < step.num; pair++) {
@@ -104,7 +179,10 @@ export function matrix(step, values, order) {
   return cells;
 }
 
-/** What pairs of a cosine usually overlap: a staircase, as the corners of its line. */
+/**
+ * The overlap expected of pairs with a cosine: a staircase, as the corners of its line.
+ * @param {Step} step
+ */
 export function expectedCurve(step) {
   const similarity = step.values[step.cosine];
   const expected = step.values.expected_overlap;

@@ -1,19 +1,44 @@
 // The table of pairs: searched, sorted, filtered, pinned, downloaded. Only the rows in sight are elements.
 
 import { element, number } from "./dom.js";
-import { RUNGS } from "./rungs.js";
+import { inSentence } from "./quantities.js";
 import { keyOf } from "./step.js";
+
+/** @import { App } from "./index.js" */
+/** @import { Step } from "./step.js" */
+
+/**
+ * @typedef {object} Heading
+ * @property {string} key
+ * @property {string} text
+ * @property {string} [title] as a part of a sentence
+ */
+/** @typedef {{ number: true, of: (pair: number) => number, signed?: boolean, direction?: number }} OfNumbers */
+/** @typedef {{ number?: false, of: (pair: number) => string }} OfTexts */
+/** @typedef {Heading & (OfNumbers | OfTexts)} Column */
 
 const ROW = 27;
 const FILTERS = [["", "all pairs"], ["flagged", "flagged"], ["stranger", "strangers"], ["look-alike", "look-alikes"], ["pinned", "pinned"]];
+/** @type {Record<string, string>} */
 const MARKS = { stranger: "▲ stranger", "look-alike": "▼ look-alike", "": "" };
 
 export class Table {
+  /** @type {Step} */
+  step;
+  /** @type {Column[]} */
+  columns = [];
+  /** @type {Column} what rows are sorted by */
+  sort;
+
+  /** @param {App} app */
   constructor(app) {
     this.app = app;
+    /** @type {number[]} */
     this.rows = [];
-    this.search = element("input", { type: "search", placeholder: "label", "aria-label": "Search", oninput: () => app.set({ query: this.search.value }) });
-    this.filter = element("select", { "aria-label": "Show", onchange: () => app.set({ flag: this.filter.value }) });
+    /** @type {number | null} the pair that was brought into sight */
+    this.revealed = null;
+    this.search = element("input", { type: "search", placeholder: "label", "aria-label": "Search", oninput: () => this.look() });
+    this.filter = element("select", { "aria-label": "Show", onchange: () => this.look() });
     for (const [value, text] of FILTERS) this.filter.append(element("option", { value }, text));
     this.count = element("span", { class: "note", role: "status" });
     this.head = element("tr", {});
@@ -28,49 +53,37 @@ export class Table {
       this.frame);
   }
 
+  look() {
+    this.app.set({ query: this.search.value, flag: this.filter.value });
+  }
+
+  /**
+   * @param {Step} step
+   * @param {Step | undefined} other of the run compared with
+   */
   render(step, other) {
     const { state } = this.app;
     this.step = step;
-    this.other = other;
     if (this.search.value !== state.query) this.search.value = state.query;
     this.filter.value = state.flag;
-    this.columns = this.columnsOf(step, other);
-    if (!this.columns.some(({ key }) => key === state.sort)) this.sort = "gap";
-    else this.sort = state.sort;
+    this.columns = columnsOf(step, other);
+    const called = (/** @type {string} */ key) => this.columns.find((one) => one.key === key);
+    this.sort = called(state.sort) ?? called("gap") ?? this.columns[0];
     this.drawHead();
-    this.rows = sorted(filtered(step, this.app), this.columns.find(({ key }) => key === this.sort), state.down);
+    this.rows = sorted(filtered(step, this.app), this.sort, state.down);
     this.count.textContent = `${this.rows.length.toLocaleString("en")} of ${step.counted.length.toLocaleString("en")}`;
     this.reveal();
     this.fill();
   }
 
-  columnsOf(step, other) {
-    const numbers = ["gap", "overlap", "expected_overlap", ...step.rungs.filter((rung) => rung !== "overlap")];
-    const columns = [
-      { key: "label", text: "label", of: (pair) => step.namesAt(pair)[0] },
-      { key: "other", text: "other", of: (pair) => step.namesAt(pair)[1] },
-      { key: "flag", text: "flag", of: (pair) => MARKS[step.flagAt(pair)] },
-      ...numbers.map((key) => ({ key, text: RUNGS[key]?.short ?? key, title: RUNGS[key]?.name, number: true, signed: key === "gap", of: (pair) => step.values[key][pair] })),
-    ];
-    if (step.reach) columns.splice(3, 0, { key: "on_top", text: "on top", title: "Whether any input at all can make the two the most likely labels", of: (pair) => step.onTopAt(pair) });
-    if (other) {
-      for (const key of ["gap", "overlap"]) {
-        const of = (pair) => {
-          const index = other.indexOf(other.pairFrom(step, step.pairAt(pair)));
-          return index < 0 ? NaN : other.values[key][index];
-        };
-        columns.push({ key: `${key}_b`, text: `${key} in B`, title: `${RUNGS[key].name} in the run compared with`, number: true, signed: key === "gap", of });
-      }
-    }
-    return columns;
-  }
-
   drawHead() {
     const { state } = this.app;
-    const cells = this.columns.map(({ key, text, title, number: right }) => {
-      const sorts = key === this.sort;
-      const turn = () => this.app.set({ sort: key, down: sorts ? !state.down : Boolean(right) });
-      const button = element("button", { type: "button", "data-name": key, title: title ? `Sort by ${title.toLowerCase()}` : `Sort by ${text}`, onclick: turn }, `${text}${sorts ? (state.down ? " ↓" : " ↑") : ""}`);
+    const cells = this.columns.map((column) => {
+      const { key, text, title = text } = column;
+      const [sorts, right] = [column === this.sort, column.number];
+      const isAlikeDown = column.number ? column.direction !== -1 : false;
+      const turn = () => this.app.set({ sort: key, down: sorts ? !state.down : isAlikeDown });
+      const button = element("button", { type: "button", "data-name": key, title: `Sort by ${title}`, onclick: turn }, `${text}${sorts ? (state.down ? " ↓" : " ↑") : ""}`);
       return element("th", { scope: "col", class: right ? "number" : "", "aria-sort": sorts ? (state.down ? "descending" : "ascending") : "none" }, button);
     });
     this.head.replaceChildren(element("th", { scope: "col", title: "Pinned pairs stay in all views" }, "pin"), ...cells);
@@ -82,7 +95,7 @@ export class Table {
     const first = Math.max(0, Math.floor(this.frame.scrollTop / ROW) - 5);
     const last = Math.min(this.rows.length, first + Math.ceil(height / ROW) + 12);
     const rows = this.rows.slice(first, last).map((pair) => this.row(pair));
-    const room = (num) => element("tr", { class: "room", "aria-hidden": "true", style: `height:${num * ROW}px` });
+    const room = (/** @type {number} */ num) => element("tr", { class: "room", "aria-hidden": "true", style: `height:${num * ROW}px` });
     const nothing = element("tr", {}, element("td", { colSpan: this.columns.length + 1, class: "nothing" }, this.nothing()));
     this.body.replaceChildren(...(this.rows.length ? [room(first), ...rows, room(this.rows.length - last)] : [nothing]));
   }
@@ -95,14 +108,16 @@ export class Table {
     return "No pairs here.";
   }
 
+  /** @param {number} pair */
   row(pair) {
     const { app, step } = this;
     const labels = step.pairAt(pair);
     const selected = step.indexOf(app.state.pair) === pair;
     const pin = element("input", { type: "checkbox", checked: app.isPinned(labels), onclick: (event) => event.stopPropagation(), onchange: () => app.pin(labels), "aria-label": `Pin ${step.namesAt(pair).join(" and ")}` });
-    const cells = this.columns.map(({ key, of, number: right, signed }) => {
-      const value = of(pair);
-      return element("td", { class: right ? "number" : key === "flag" ? "flag" : "name", title: right ? "" : value }, right ? number(value, { signed }) : value);
+    const cells = this.columns.map((column) => {
+      if (column.number) return element("td", { class: "number" }, number(column.of(pair), column));
+      const text = column.of(pair);
+      return element("td", { class: column.key === "flag" ? "flag" : "name", title: text }, text);
     });
     const flag = step.flagAt(pair);
     return element("tr", { class: [selected ? "selected" : "", flag].join(" ").trim(), "aria-selected": String(selected), onclick: () => app.select(step, pair) }, element("td", {}, pin), ...cells);
@@ -120,8 +135,9 @@ export class Table {
     this.revealed = key;
   }
 
+  /** @param {KeyboardEvent} event */
   key(event) {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
     if (!step || event.target !== this.frame) return;
     event.preventDefault();
     const at = this.rows.indexOf(this.step.indexOf(this.app.state.pair));
@@ -136,7 +152,44 @@ export class Table {
   }
 }
 
-/** The pairs that the search and the filter leave. */
+/**
+ * The columns of a step's table: a new similarity has one like all others.
+ * @param {Step} step
+ * @param {Step} [other] of the run compared with
+ * @returns {Column[]}
+ */
+export function columnsOf(step, other) {
+  /** @type {(key: string) => Column} */
+  const ofKey = (key) => {
+    const { column, title, direction } = step.quantity(key);
+    return { key, text: column, title: inSentence(title), number: true, signed: key === "gap", direction, of: (pair) => step.values[key][pair] };
+  };
+  /** @type {(key: string) => Column} */
+  const ofOther = (key) => {
+    const of = (/** @type {number} */ pair) => {
+      const index = other ? other.indexOf(other.pairFrom(step, step.pairAt(pair))) : -1;
+      return other && index >= 0 ? other.values[key][index] : NaN;
+    };
+    const { column, title, direction } = step.quantity(key);
+    return { key: `${key}_b`, text: `${column} in B`, title: `${inSentence(title)} in the run compared with`, number: true, signed: key === "gap", direction, of };
+  };
+  /** @type {Column} */
+  const onTop = { key: "on_top", text: "on top", title: "whether any input at all can make the two the most likely labels", of: (pair) => step.onTopAt(pair) };
+  return [
+    { key: "label", text: "label", of: (pair) => step.namesAt(pair)[0] },
+    { key: "other", text: "other", of: (pair) => step.namesAt(pair)[1] },
+    { key: "flag", text: "flag", of: (pair) => MARKS[step.flagAt(pair)] },
+    ...(step.reach ? [onTop] : []),
+    ...["gap", "overlap", "expected_overlap", ...step.similarities].map(ofKey),
+    ...(other ? ["gap", "overlap"].map(ofOther) : []),
+  ];
+}
+
+/**
+ * The pairs that the search and the filter leave.
+ * @param {Step} step
+ * @param {Pick<App, "state" | "isPinned">} app
+ */
 export function filtered(step, { state, isPinned }) {
   const words = state.query.toLowerCase().split(/\s+/).filter(Boolean);
   const matching = words.map((word) => new Set(step.names.flatMap((name, place) => (name.toLowerCase().includes(word) ? [place] : []))));
@@ -148,24 +201,43 @@ export function filtered(step, { state, isPinned }) {
   });
 }
 
-/** By a column; what is not known comes last, whichever way. */
-export function sorted(pairs, { of, number: isNumber }, down) {
-  const keys = new Map(pairs.map((pair) => [pair, of(pair)]));
+/**
+ * By a column; what is not known comes last, whichever way.
+ * @param {readonly number[]} pairs
+ * @param {OfNumbers | OfTexts} column
+ * @param {boolean} down
+ */
+export function sorted(pairs, column, down) {
   const direction = down ? -1 : 1;
-  return [...pairs].sort((one, other) => {
-    const [a, b] = [keys.get(one), keys.get(other)];
-    if (!isNumber) return direction * a.localeCompare(b);
-    if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b);
-    return direction * (a - b);
+  if (!column.number) return by(pairs, column.of, (one, other) => direction * one.localeCompare(other));
+  return by(pairs, column.of, (one, other) => {
+    if (Number.isNaN(one) || Number.isNaN(other)) return Number(Number.isNaN(one)) - Number(Number.isNaN(other));
+    return direction * (one - other);
   });
 }
 
+/**
+ * Each value is worked out once.
+ * @template Value
+ * @param {readonly number[]} pairs
+ * @param {(pair: number) => Value} of
+ * @param {(one: Value, other: Value) => number} compare
+ */
+function by(pairs, of, compare) {
+  const valued = pairs.map((pair) => ({ pair, value: of(pair) }));
+  return valued.sort((one, other) => compare(one.value, other.value)).map(({ pair }) => pair);
+}
+
+/**
+ * @param {readonly (Pick<Heading, "key"> & (OfNumbers | OfTexts))[]} columns
+ * @param {readonly number[]} pairs
+ */
 export function csv(columns, pairs) {
-  const cell = (value) => {
-    if (typeof value === "number") return Number.isNaN(value) ? "" : String(Number(value.toPrecision(6)));
-    const harmless = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value; // a spreadsheet would take it for a formula
+  const numeral = (/** @type {number} */ value) => (Number.isNaN(value) ? "" : String(Number(value.toPrecision(6))));
+  const cell = (/** @type {string} */ text) => {
+    const harmless = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text; // a spreadsheet would take it for a formula
     return /[",\n\r]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
   };
-  const rows = pairs.map((pair) => columns.map(({ key, of }) => cell(key === "flag" ? of(pair).replace(/^[▲▼] /, "") : of(pair))));
+  const rows = pairs.map((pair) => columns.map((one) => (one.number ? numeral(one.of(pair)) : cell(one.key === "flag" ? one.of(pair).replace(/^[▲▼] /, "") : one.of(pair)))));
   return [columns.map(({ key }) => key), ...rows].map((row) => row.join(",")).join("\n") + "\n";
 }

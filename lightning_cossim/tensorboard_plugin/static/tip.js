@@ -1,19 +1,26 @@
 // What is under the pointer, by name.
 
 import { element, number } from "./dom.js";
-import { RUNGS } from "./rungs.js";
+
+/** @import { Step } from "./step.js" */
 
 export class Tip {
   constructor() {
     this.root = element("div", { class: "tip", hidden: true });
   }
 
-  show(event, step, pair, rung) {
+  /**
+   * @param {MouseEvent} event
+   * @param {Step} step
+   * @param {number} pair
+   * @param {string} key of what the view shows
+   */
+  show(event, step, pair, key) {
     const flag = step.flagAt(pair);
-    const values = [rung, "overlap", "expected_overlap", "gap"].filter((name, at, all) => all.indexOf(name) === at);
+    const keys = [...new Set([key, "overlap", "expected_overlap", "gap"])];
     this.root.replaceChildren(
       element("b", {}, step.namesAt(pair).join(" / ")),
-      ...values.map((name) => element("div", {}, `${RUNGS[name]?.short ?? name} ${number(step.values[name][pair], { signed: name === "gap" })}`)),
+      ...keys.map((one) => element("div", {}, `${step.quantity(one).column} ${number(step.values[one][pair], { signed: one === "gap" })}`)),
       ...(flag ? [element("div", { class: flag }, flag === "stranger" ? "▲ stranger" : "▼ look-alike")] : []),
     );
     this.root.hidden = false;

@@ -1,6 +1,73 @@
-// The wire format of lightning_cossim/reporting/wire.py: from the bytes of a step to its pairs.
+// The wire format of lightning_cossim/loggers/wire.py: from the bytes of a step to its pairs.
 
-export const VERSION = 1;
+/**
+ * A row of Python's table of similarities, its texts chosen for the step's link.
+ *
+ * @typedef {object} Quantity
+ * @property {string} key
+ * @property {string} title its name in sentences and over pictures
+ * @property {string} column its name over the column of a table
+ * @property {number | null} low null: there is no bound
+ * @property {number | null} high
+ * @property {number} direction 1 if larger means more alike, -1 if smaller does
+ * @property {string[]} about what it is, one paragraph each
+ */
+
+/**
+ * An array of the body.
+ *
+ * @typedef {object} Column
+ * @property {string} name
+ * @property {"uint32" | "uint16" | "uint8"} type
+ * @property {number} [low] of a uint16
+ * @property {number} [high]
+ */
+
+/**
+ * What a header says of a step; `Step` of wire.py explains every field.
+ *
+ * @typedef {object} Facts
+ * @property {string} stage
+ * @property {number} step
+ * @property {number} index
+ * @property {number} time
+ * @property {string} link
+ * @property {string} cosine
+ * @property {number} num_labels
+ * @property {number} num_inputs
+ * @property {number} num_pairs
+ * @property {string} chosen
+ * @property {number} overlap_error
+ * @property {string} verdict
+ * @property {Quantity[]} quantities
+ * @property {Record<string, number>} thresholds
+ * @property {Record<string, number | null>} scalars
+ * @property {Record<string, string>} undefined
+ * @property {string[]} remarks
+ * @property {string[]} names
+ * @property {number[]} labels
+ * @property {number[]} mean_probs
+ * @property {number[]} order
+ */
+
+/**
+ * What the body adds.
+ *
+ * @typedef {object} Pairs
+ * @property {number} num how many pairs there are
+ * @property {Uint32Array} row
+ * @property {Uint32Array} column
+ * @property {Record<string, Float32Array>} values of each pair, by the key of the quantity; NaN: not known
+ * @property {string[]} similarities the keys of those that are held against the overlap
+ * @property {Uint8Array} flag
+ * @property {Uint8Array | null} reach
+ */
+
+/** @typedef {Facts & Pairs} Decoded */
+/** @typedef {Facts & { version: number, columns: Column[] }} Header */
+/** @typedef {Omit<Header, "columns" | "quantities"> & { blocks: Column[] }} OldHeader version 1 had no table, and called columns blocks */
+
+export const VERSION = 2;
 export const UNKNOWN = 65535;
 export const FLAGS = ["", "stranger", "look-alike"];
 
@@ -8,32 +75,52 @@ const ARRAYS = { uint32: Uint32Array, uint16: Uint16Array, uint8: Uint8Array };
 
 export class TooNew extends Error {}
 
-/** The step in a response: how long the header is, the header, the body. */
+/**
+ * The step in a response: how long the header is, the header, the body.
+ * @param {ArrayBuffer} buffer
+ * @returns {Decoded}
+ */
 export function decode(buffer) {
   if (buffer.byteLength < 4) throw new Error("The answer is empty.");
   const length = new DataView(buffer).getUint32(0, true);
-  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
-  if (header.version > VERSION) throw new TooNew(`version ${header.version}`);
-  const arrays = readBlocks(buffer, 4 + length, header.blocks);
+  const header = current(JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length))));
+  const arrays = readColumns(buffer, 4 + length, header.columns);
   const numLabels = header.names.length;
-  const num = arrays.flag.length;
-  const [row, column] = arrays.pair ? apart(arrays.pair, numLabels) : triangle(numLabels);
-  if (row.length !== num) throw new Error(`The step should have ${row.length} pairs, but has ${num}.`);
+  const flag = Uint8Array.from(arrays.flag);
+  const [row, column] = arrays.pair ? apart(Uint32Array.from(arrays.pair), numLabels) : triangle(numLabels);
+  if (row.length !== flag.length) throw new Error(`The step should have ${row.length} pairs, but has ${flag.length}.`);
+  /** @type {Record<string, Float32Array>} */
   const values = {};
-  for (const { name, type, low, high } of header.blocks) {
+  for (const { name, type, low = 0, high = 0 } of header.columns) {
     if (type === "uint16") values[name] = real(arrays[name], low, high);
   }
-  const rungs = Object.keys(values).filter((name) => name !== "expected_overlap");
+  const similarities = Object.keys(values).filter((key) => key !== "overlap" && key !== "expected_overlap");
   values.gap = values.overlap.map((overlap, pair) => overlap - values.expected_overlap[pair]);
-  return { ...header, num, row, column, values, rungs, flag: arrays.flag, reach: arrays.reach ?? null };
+  return { ...header, num: flag.length, row, column, values, similarities, flag, reach: arrays.reach ? Uint8Array.from(arrays.reach) : null };
 }
 
-function readBlocks(buffer, start, blocks) {
-  const width = blocks.reduce((sum, { type }) => sum + ARRAYS[type].BYTES_PER_ELEMENT, 0);
+/**
+ * A header as the current version has it.
+ * @param {Header | OldHeader} header
+ * @returns {Header}
+ */
+function current(header) {
+  if (header.version > VERSION) throw new TooNew(`version ${header.version}`);
+  return "blocks" in header ? { ...header, columns: header.blocks, quantities: [] } : header;
+}
+
+/**
+ * @param {ArrayBuffer} buffer
+ * @param {number} start
+ * @param {Column[]} columns
+ */
+function readColumns(buffer, start, columns) {
+  const width = columns.reduce((sum, { type }) => sum + ARRAYS[type].BYTES_PER_ELEMENT, 0);
   const num = (buffer.byteLength - start) / width;
   if (!Number.isInteger(num)) throw new Error("The step is cut off.");
+  /** @type {Record<string, Uint32Array | Uint16Array | Uint8Array>} */
   const arrays = {};
-  for (const { name, type } of blocks) {
+  for (const { name, type } of columns) {
     const end = start + num * ARRAYS[type].BYTES_PER_ELEMENT;
     arrays[name] = new ARRAYS[type](buffer.slice(start, end));
     start = end;
@@ -41,11 +128,18 @@ function readBlocks(buffer, start, blocks) {
   return arrays;
 }
 
+/**
+ * @param {Uint32Array} pair
+ * @param {number} numLabels
+ */
 function apart(pair, numLabels) {
   return [pair.map((both) => Math.floor(both / numLabels)), pair.map((both) => both % numLabels)];
 }
 
-/** All pairs, row by row of the upper triangle. */
+/**
+ * All pairs, row by row of the upper triangle.
+ * @param {number} numLabels
+ */
 function triangle(numLabels) {
   const num = (numLabels * (numLabels - 1)) / 2;
   const row = new Uint32Array(num);
@@ -60,7 +154,12 @@ function triangle(numLabels) {
   return [row, column];
 }
 
-/** NaN for what is not known: it must never become a zero. */
+/**
+ * NaN for what is not known: it must never become a zero.
+ * @param {ArrayLike<number>} quantized
+ * @param {number} low
+ * @param {number} high
+ */
 function real(quantized, low, high) {
   const values = new Float32Array(quantized.length);
   const unit = (high - low) / (UNKNOWN - 1);

@@ -4,28 +4,38 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { along, spread } from "../static/colors.js";
+import { along, scaleOf, spread } from "../static/colors.js";
 import { number, shortened, ticks } from "../static/dom.js";
 import { headline } from "../static/headline.js";
 import { DEFAULTS, format, parse } from "../static/link.js";
 import { Step, expectedCurve, keyOf, matrix } from "../static/step.js";
-import { RUNGS, textsOf } from "../static/rungs.js";
-import { csv, filtered, sorted } from "../static/table.js";
+import { inSentence, quantityOf } from "../static/quantities.js";
+import { columnsOf, csv, filtered, sorted } from "../static/table.js";
 import { decode } from "../static/wire.js";
 
+/** @import { State } from "../static/link.js" */
+/** @import { Pair } from "../static/step.js" */
+/** @import { Column } from "../static/table.js" */
+
 function step(name = "ten labels") {
-  const bytes = readFileSync(new URL(`../fixtures/${name}.bin`, import.meta.url));
-  return new Step(decode(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength)));
+  return new Step(decode(Uint8Array.from(readFileSync(new URL(`../fixtures/${name}.bin`, import.meta.url))).buffer));
 }
 
-const app = (state = {}, pins = []) => ({ state: { ...DEFAULTS, ...state, pins }, isPinned: (pair) => pins.some((one) => keyOf(one) === keyOf(pair)) });
+/**
+ * @param {Partial<State>} state
+ * @param {Pair[]} pins
+ */
+function app(state = {}, pins = []) {
+  return { state: { ...DEFAULTS, ...state, pins }, isPinned: (/** @type {Pair} */ pair) => pins.some((one) => keyOf(one) === keyOf(pair)) };
+}
 
 test("a state goes through a link and comes back", () => {
-  const state = { ...DEFAULTS, run: 'a&b=c#d "<i>" %41 ש', tag: "cossim_val", step: 120, run2: "other", x: "raw_cosine", sort: "overlap", down: false, query: "coat & shirt", flag: "stranger", pair: [3, 17], pins: [[0, 1], [4, 9]] };
+  /** @type {State} */
+  const state = { ...DEFAULTS, run: 'a&b=c#d "<i>" %41 ש', tag: "cossim_val", step: 120, run2: "other", x: "raw_cosine", map: "logit_correlation", sort: "overlap", down: false, query: "coat & shirt", flag: "stranger", pair: [3, 17], pins: [[0, 1], [4, 9]] };
   assert.deepEqual(parse(format(state)), state);
 });
 
-test("a link keeps what is not ours, and leaves out what is as usual", () => {
+test("a link keeps what is not ours, and leaves out what is at its default", () => {
   assert.equal(format(DEFAULTS, "#lightning_cossim&other=1"), "#lightning_cossim&other=1");
   assert.equal(format({ ...DEFAULTS, step: 3 }, "#lightning_cossim&p.lightning_cossim.step=9"), "#lightning_cossim&p.lightning_cossim.step=3");
 });
@@ -68,28 +78,34 @@ test("a label keeps the name that some step had for it", () => {
 
 test("the search wants every word in one of the two labels", () => {
   const one = step();
-  const found = (state, pins) => filtered(one, app(state, pins)).map((pair) => one.namesAt(pair).join("/"));
+  const found = (/** @type {Partial<State>} */ state, /** @type {Pair[]} */ pins = []) => filtered(one, app(state, pins)).map((pair) => one.namesAt(pair).join("/"));
   assert.equal(found({}).length, 45);
   assert.equal(found({ query: "COAT" }).length, 9);
   assert.deepEqual(found({ query: "coat shirt" }).sort(), ["Coat/Shirt", "T-shirt/Coat"]);
   assert.deepEqual(found({ query: "nothing" }), []);
   assert.deepEqual(found({ flag: "pinned" }, [[2, 6]]), ["Pullover/Shirt"]);
   const num = one.numFlagged;
-  assert.ok(num.stranger > 0 && num["look-alike"] > 0);
+  assert.ok(num.stranger > 0 && num.lookalike > 0);
   assert.equal(found({ flag: "stranger" }).length, num.stranger);
-  assert.equal(found({ flag: "flagged" }).length, num.stranger + num["look-alike"]);
+  assert.equal(found({ flag: "flagged" }).length, num.stranger + num.lookalike);
 });
 
 test("what is not known comes last, whichever way the table is sorted", () => {
   const values = [2, NaN, 1, 3];
-  const column = { of: (pair) => values[pair], number: true };
+  /** @type {Column} */
+  const column = { key: "gap", text: "gap", of: (pair) => values[pair], number: true };
   assert.deepEqual(sorted([0, 1, 2, 3], column, true), [3, 0, 2, 1]);
   assert.deepEqual(sorted([0, 1, 2, 3], column, false), [2, 0, 3, 1]);
-  assert.deepEqual(sorted([0, 1], { of: (pair) => ["b", "a"][pair] }, false), [1, 0]);
+  assert.deepEqual(sorted([0, 1], { of: (/** @type {number} */ pair) => ["b", "a"][pair] }, false), [1, 0]);
 });
 
 test("a table is CSV that no spreadsheet runs", () => {
-  const columns = [{ key: "label", of: (pair) => ["=cmd()", 'say "hi", you'][pair] }, { key: "gap", of: (pair) => [NaN, -0.123456789][pair] }, { key: "flag", of: () => "▲ stranger" }];
+  /** @type {Column[]} */
+  const columns = [
+    { key: "label", text: "label", of: (pair) => ["=cmd()", 'say "hi", you'][pair] },
+    { key: "gap", text: "gap", number: true, of: (pair) => [NaN, -0.123456789][pair] },
+    { key: "flag", text: "flag", of: () => "▲ stranger" },
+  ];
   assert.equal(csv(columns, [0, 1]), `label,gap,flag\n'=cmd(),,stranger\n"say ""hi"", you",-0.123457,stranger\n`);
 });
 
@@ -104,7 +120,7 @@ test("a matrix is symmetric, in the order asked for, and NaN where there is no p
   assert.ok(matrix(one, one.values.overlap, [6, 12345]).every(Number.isNaN));
 });
 
-test("the usual overlap never falls with the cosine", () => {
+test("the expected overlap never falls with the cosine", () => {
   const curve = expectedCurve(step());
   assert.equal(curve.length, 45);
   curve.slice(1).forEach(([x, y], at) => assert.ok(x >= curve[at][0] && y >= curve[at][1] - 1e-4));
@@ -112,8 +128,8 @@ test("the usual overlap never falls with the cosine", () => {
 
 test("a headline says what there is", () => {
   const [agreement, flagged, trust] = headline(step());
-  assert.match(agreement, /^The label-centered cosine accounts for .* of the overlap between labels \(\d+ %\)\.$/);
-  assert.match(flagged, /^\d+ strangers? and \d+ look-alikes? among 45 pairs of 10 labels; furthest off: “.+” and “.+”, overlap [\d.]+ where [\d.]+ is usual\.$/);
+  assert.match(agreement, /^The label-centered cosine accounts for .* of the overlap between labels \(\d+%\)\.$/);
+  assert.match(flagged, /^\d+ strangers? and \d+ look-alikes? among 45 pairs of 10 labels; furthest off: “.+” and “.+”, overlap [\d.]+ where [\d.]+ is expected\.$/);
   assert.match(trust, /^From 400 inputs; reliability 0\.\d+: other inputs would show /);
 });
 
@@ -146,17 +162,50 @@ test("whether an input can bring out both labels is said in words", () => {
   assert.deepEqual([0, 1, 2, 3, 6].map((pair) => one.onTopAt(pair)), ["", "never together", "possible", "undecided", "possible, not seen"]);
 });
 
-test("what is said of a rung is true under the link", () => {
-  assert.deepEqual(textsOf("raw_cosine", "softmax"), RUNGS.raw_cosine.text);
-  assert.deepEqual(textsOf("raw_cosine", undefined), RUNGS.raw_cosine.text);
-  assert.deepEqual(textsOf("overlap", "cosine"), RUNGS.overlap.text);
-  for (const link of ["sigmoid", "softcap", "cosine"]) {
-    for (const rung of ["raw_cosine", "logit_correlation", "log_odds_variance"]) {
-      const said = textsOf(rung, link).join(" ");
-      assert.ok(!said.includes("No invertible linear map") && !said.includes("A softmax gives the same"), said);
-    }
-    assert.match(textsOf("raw_cosine", link).join(" "), /one vector added to all rows changes probabilities/);
-  }
-  assert.match(textsOf("logit_correlation", "softcap").join(" "), /before the cap/);
-  assert.equal(textsOf("log_odds_variance", "sigmoid").length, 1);
+test("what a similarity is called and means comes from Python", () => {
+  const one = step();
+  assert.equal(one.quantity("centered_cosine").title, "Label-centered cosine");
+  assert.ok(one.quantity("centered_cosine").about.length > 0);
+  assert.deepEqual(one.quantities.map(({ key }) => key).sort(), [...one.similarities, "overlap", "expected_overlap", "gap"].sort());
+  assert.equal(one.quantity("log_odds_variance").direction, -1);
+});
+
+test("a similarity that was added is there without a line of JavaScript", () => {
+  const one = step("an added similarity");
+  assert.equal(one.similarities[0], "added_distance");
+  const column = columnsOf(one).find(({ key }) => key === "added_distance");
+  assert.ok(column?.number);
+  assert.deepEqual([column.text, column.title, column.direction], ["added", "added <b>distance</b>", -1]);
+  assert.ok(column.of(0) >= 0);
+  assert.deepEqual(one.quantity("added_distance").about, ["What was added <i>first</i>.", "And then."]);
+  assert.equal(columnsOf(one, step()).length, columnsOf(one).length + 2);
+});
+
+test("a step of version 1 calls everything by its key", () => {
+  const [one, now] = [step("version 1"), step()];
+  assert.deepEqual(one.similarities, now.similarities);
+  assert.deepEqual(one.values, now.values);
+  assert.deepEqual(columnsOf(one).map(({ text }) => text), ["label", "other", "flag", "gap", "overlap", "expected overlap", "raw cosine", "centered cosine", "logit correlation", "log odds variance"]);
+  assert.deepEqual(columnsOf(one).map(({ key }) => key), columnsOf(now).map(({ key }) => key));
+  assert.match(headline(one)[0], /^The centered cosine accounts for /);
+  assert.deepEqual(quantityOf([], "raw_cosine"), { key: "raw_cosine", title: "raw cosine", column: "raw cosine", low: null, high: null, direction: 1, about: [] });
+});
+
+test("a title within a sentence is no capital, unless it is an abbreviation", () => {
+  assert.deepEqual(["Label-centered cosine", "CKA", "Gap", ""].map(inSentence), ["label-centered cosine", "CKA", "gap", ""]);
+});
+
+test("what is more alike lies to the right of a scale", () => {
+  const values = Float32Array.of(NaN, 1, 4, 2);
+  const row = (/** @type {number | null} */ low, /** @type {number | null} */ high, direction = 1) => ({ ...quantityOf([], "a"), low, high, direction });
+  const cosine = scaleOf(row(-1, 1), values);
+  assert.deepEqual([cosine.stops, cosine.marks, [-1, 0, 1].map(cosine.place)], ["diverging", [-1, -0.5, 0, 0.5, 1], [0, 0.5, 1]]);
+  const variance = scaleOf(row(0, null, -1), values);
+  assert.deepEqual([variance.stops, variance.marks, [0, 1, 4].map(variance.place)], ["sequential", [0, 1.2, 4], [1, 0.5, 0]]);
+  const unknown = scaleOf(row(null, null), Float32Array.of(-2, 8));
+  assert.deepEqual([unknown.stops, [-8, 0, 2, 8].map(unknown.place)], ["diverging", [0, 0.5, 0.75, 1]]);
+  const old = scaleOf(row(null, null), Float32Array.of(-0.2, 0.4));
+  assert.deepEqual([old.marks, old.place(0.5)], [cosine.marks, 0.75]);
+  const nothing = scaleOf(row(null, null), Float32Array.of(NaN));
+  assert.ok([...nothing.marks, nothing.place(0)].every(Number.isFinite));
 });
