@@ -126,7 +126,8 @@ def test_a_step_says_what_its_numbers_are(link: Link) -> None:
     for one in step.quantities:
         row = QUANTITIES[one["key"]]
         assert (one["title"], one["column"], one["direction"]) == (row.title, row.column, row.direction)
-        assert one["about"] == row.explained(link)
+        assert one["about"] == list(row.explained(link))
+        assert [one["low"], one["high"]] == [bound if math.isfinite(bound) else None for bound in (row.low, row.high)]
         assert all(paragraph and paragraph.endswith(".") for paragraph in one["about"])
     assert ("centered_cosine" in step.values) == (link == "softmax")
 

@@ -40,7 +40,7 @@ METRICS: dict[str, Make] = {
     "overlap of a sigmoid": lambda num_labels, dim: ProbabilityOverlap(num_labels, link="sigmoid"),
     "overlap of a sigmoid, topk": lambda num_labels, dim: ProbabilityOverlap(num_labels, kind="topk", link="sigmoid"),
     "gaps": lambda num_labels, dim: SimilarityGap(num_labels, dim, min_probability=0),
-    "gaps, topk": lambda num_labels, dim: SimilarityGap(num_labels, dim, kind="topk", min_probability=0),
+    "gaps, topk": lambda num_labels, dim: SimilarityGap(num_labels, dim, overlap="topk", min_probability=0),
     "gaps of a sigmoid": lambda num_labels, dim: SimilarityGap(num_labels, dim, link="sigmoid", min_probability=0),
     "overlap of a soft cap": lambda num_labels, dim: ProbabilityOverlap(num_labels, link="softcap"),
     "overlap of a soft cap, topk": lambda num_labels, dim: ProbabilityOverlap(num_labels, kind="topk", link="softcap"),
