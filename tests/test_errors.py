@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightning_cossim.errors import AlertRaised, ConfigError, HeadError, InputError, LabelSimilarityError, expected
+from lightning_cossim.errors import AlertError, ConfigError, HeadError, InputError, LabelSimilarityError, expected
 
 
 @pytest.mark.parametrize("error", [InputError, ConfigError, HeadError])
@@ -14,14 +14,14 @@ def test_every_error_can_be_caught_as_the_package_s_own_and_as_a_value_error(err
 
 def test_the_errors_are_siblings() -> None:
     """Who catches one kind does not catch another."""
-    kinds = [InputError, ConfigError, HeadError, AlertRaised]
+    kinds = [InputError, ConfigError, HeadError, AlertError]
     assert all(not issubclass(one, other) for one in kinds for other in kinds if one is not other)
 
 
 def test_an_alert_is_no_error_of_a_value() -> None:
     """Who looks for wrong settings does not take it for one."""
-    assert issubclass(AlertRaised, LabelSimilarityError)
-    assert not issubclass(AlertRaised, ValueError)
+    assert issubclass(AlertError, LabelSimilarityError)
+    assert not issubclass(AlertError, ValueError)
 
 
 @pytest.mark.parametrize(

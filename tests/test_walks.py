@@ -175,7 +175,7 @@ def test_logits_become_a_tag() -> None:
 def test_logits_become_a_blob(tmp_path: Path) -> None:
     views = dict.fromkeys(("heatmaps", "scatter", "tables", "histograms"), False)
     with traced(LOGITS) as walk:
-        validated(TensorBoardLogger(tmp_path), Display(max_overhead=None, **views))  # type: ignore[arg-type]
+        validated(TensorBoardLogger(tmp_path), Display(max_overhead=None, **views))
     wanted = documented("Logits, from the hook to the tab's blob")
     assert in_order(walk.files, wanted) == wanted
     assert walk.returns == []
@@ -236,9 +236,14 @@ def test_a_checkpoint_s_path_becomes_a_printed_report(tmp_path: Path, capsys: py
 
 def test_a_planted_return_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A publisher that hands the report back to the queue."""
-    publish, queues = Publisher.publish, []
-    keep = ReportQueue.start_run
-    monkeypatch.setattr(ReportQueue, "start_run", lambda self: (queues.append(self), keep(self))[1])
+    publish, start = Publisher.publish, ReportQueue.start_run
+    queues: list[ReportQueue] = []
+
+    def start_run(self: ReportQueue) -> None:
+        queues.append(self)
+        start(self)
+
+    monkeypatch.setattr(ReportQueue, "start_run", start_run)
 
     def back(self: Publisher, report: GapReport, *rest: Any) -> None:
         publish(self, report, *rest)

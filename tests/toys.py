@@ -36,7 +36,7 @@ def altered(report: GapReport, **changes: Any) -> GapReport:
     if window:
         changes["window"] = report.window._replace(**window)
     if "names" in changes:
-        of_rows = {row: name for row, name in zip(report.labels, changes["names"], strict=False)}
+        of_rows = dict(zip(report.labels, changes["names"], strict=False))
         num_rows = max(len(changes["names"]), max(report.labels, default=-1) + 1)
         changes["names"] = tuple(of_rows.get(row, str(row)) for row in range(num_rows))
     scalars = changes.pop("scalars", None)

@@ -17,7 +17,7 @@ from lightning_cossim.capture.consistency import Consistency
 from lightning_cossim.capture.distributed import ALONE
 from lightning_cossim.config.settings import LabelSelection
 from lightning_cossim.config.thresholds import Thresholds
-from lightning_cossim.errors import CheckpointError
+from lightning_cossim.errors import CheckpointError, ConfigError, expected
 from lightning_cossim.functional.links import Link, Response
 from lightning_cossim.functional.overlap import OVERLAP_ARGUMENTS, Overlap, OverlapKind
 from lightning_cossim.report import Context, GapReport
@@ -91,6 +91,8 @@ def analyze(
 
     Source: THEORY §3 to §6; Nielsen, arXiv 2603.29488.
     """
+    if not isinstance(thresholds, Thresholds):
+        raise ConfigError(expected("thresholds", "to be Thresholds", type(thresholds).__name__), "thresholds")
     response = Response.of(link, link_cap=link_cap, link_scale=link_scale)
     if embeddings is not None:
         response.check_complete("and embeddings")
@@ -100,8 +102,8 @@ def analyze(
         num_labels, kind=overlap, link=link, threshold=overlap_threshold, k=overlap_k, arguments=OVERLAP_ARGUMENTS
     )
     selection = LabelSelection(
-        names=names if names is None or isinstance(names, str | PathLike) else tuple(names),
-        ignore=tuple(ignore),
+        names=names,
+        ignore=ignore,
         max_tracked=max_tracked,
         labels_per_input=labels_per_input,
         min_probability=min_probability,
@@ -136,8 +138,11 @@ def analyze(
 def _array(given: File | Tensor | None, what: str, width: int, of: str) -> Tensor | None:
     if given is None:
         return None
-    if not isinstance(given, Tensor):
+    if isinstance(given, str | PathLike):
         return read_array(given, what, width, of)
+    if not isinstance(given, Tensor):
+        remedy = "Pass a tensor, `torch.from_numpy(array)` for example, or a file."
+        raise CheckpointError(expected(what, f"to be a file or a tensor (N, {width})", type(given).__name__, remedy))
     if given.ndim != 2 or given.shape[1] != width or not given.is_floating_point():
         raise CheckpointError(f"Expected `{what}` to be floating, of shape (N, {width}), got {given.dtype} {tuple(given.shape)}.")
     return given.detach().cpu()

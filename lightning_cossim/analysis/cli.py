@@ -54,12 +54,18 @@ _EXAMPLE = """\
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit status: 0 if all is well, 1 if `--fail-on` says so, 2 if a file is not as it has to be."""
-    parser = argparse.ArgumentParser(prog="lightning-cossim", description="Where cosine similarity and probabilities part.")
+    parser = argparse.ArgumentParser(
+        prog="lightning-cossim", allow_abbrev=False, description="Where label cosine similarity disagrees with the probabilities."
+    )
     commands = parser.add_subparsers(required=True, metavar="command")
-    config = commands.add_parser("config", help="print the default thresholds as commented YAML, or check files of them")
+    config = commands.add_parser(
+        "config", allow_abbrev=False, help="print the default thresholds as commented YAML, or check files of them"
+    )
     config.add_argument("--check", nargs="+", metavar="FILE", help="files to check: one line for each that is wrong")
     config.set_defaults(run=_config)
-    analysis = commands.add_parser("analyze", help="report on the head of a trained model", description=_ANALYZE)
+    analysis = commands.add_parser(
+        "analyze", allow_abbrev=False, help="report on the head of a trained model", description=_ANALYZE
+    )
     _add_head(analysis, "checkpoint")
     analysis.add_argument("--out", metavar="FOLDER", help="write the report as Markdown, JSON, CSV, and for TensorBoard")
     analysis.add_argument("--thresholds", metavar="YAML", help="flag pairs by these thresholds; default those of `config`")
@@ -70,10 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = f"rows of the written tables of pairs, either way; default {Display.max_pairs}"
     analysis.add_argument("--max-pairs", metavar="NUMBER", type=int, default=Display.max_pairs, help=rows)
     analysis.set_defaults(run=_analyze)
-    compare = commands.add_parser("compare", help="say what has moved between two checkpoints")
+    compare = commands.add_parser("compare", allow_abbrev=False, help="say what has moved between two checkpoints")
     _add_head(compare, "before", "after")
     compare.set_defaults(run=_compare)
-    demo = commands.add_parser("demo", help="train a small classifier for half a minute, and show what the monitor says of it")
+    demo = commands.add_parser(
+        "demo", allow_abbrev=False, help="train a small classifier for half a minute, and show what the monitor says of it"
+    )
     demo.add_argument("--epochs", type=int, default=20, help="of the training; default 20")
     demo.add_argument("--folder", default="lightning_logs", help="for the logs; default lightning_logs")
     demo.set_defaults(run=_demo)

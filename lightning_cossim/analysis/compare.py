@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from typing_extensions import override
 
-from lightning_cossim.errors import CheckpointError
+from lightning_cossim.errors import CheckpointError, InputError, expected
 from lightning_cossim.functional.rankings import ranking_drift
 from lightning_cossim.report import GapReport
 from lightning_cossim.report.tables import text_table
@@ -66,8 +66,14 @@ def compare(before: GapReport, after: GapReport, *, top: int = 10) -> ReportDiff
         top: pairs, at the most.
 
     Raises:
-        CheckpointError: they are about different labels.
+        CheckpointError: they are about different labels, or of different links.
+        InputError: `top` is negative.
     """
+    if top < 0:
+        raise InputError(expected("top", "to be at least 0", top))
+    if before.link != after.link:
+        got = f"{before.link!r} and {after.link!r}"
+        raise CheckpointError(f"Expected two heads of one link, got {got}. Their similarities mean different things.")
     names = dict(zip(before.labels, before.names, strict=True))
     others = zip(after.labels, after.names, strict=True)
     if before.num_live != after.num_live or any(names.get(label, name) != name for label, name in others):

@@ -68,7 +68,7 @@ def _write(report: GapReport, folder: Path, display: Display, warn: Callable[[st
     publisher.publish_pictures(written, [logger])
     publisher.publish_files([written], [logger])
     logger.experiment.close()
-    (folder / "report.md").write_text(f"{report.to_markdown()}\n", encoding="utf-8")
+    (folder / "report.md").write_text(f"{report.to_markdown(top=display.max_pairs)}\n", encoding="utf-8")
     (folder / "report.txt").write_text(f"{report}\n", encoding="utf-8")
 
 

@@ -129,7 +129,7 @@ class Deferred:
             lambda: search_neighbors(summary, device, shown=True, announce=self._announce_search)
         )
         statistics = agreed(session.processes, lambda: summary.statistics(neighbors))
-        return session.processes.together(lambda: last.on(statistics))
+        return last.on(statistics, session.judged(statistics, last.verdict.thresholds))
 
     def _announce_search(self, what: str) -> None:
         self._messages.inform(f'looking for {what}; `Schedule(neighbors="never")` leaves it out')

@@ -107,7 +107,8 @@ class LabelSimilarityMonitor(Callback):
         logits_from: where the model changes its logits after the head in a way that `link` does not say (a scale): dotted path of
             the module whose output is or holds the final ones, or a function that gets them from the LightningModule after its
             forward pass.
-        labels: a name for every row of the head, in order; or a `LabelSelection`, which also says which labels count.
+        labels: a name for every row of the head, in order; or a `LabelSelection`, of `names`, `ignore`, `max_tracked`,
+            `labels_per_input`, `min_probability`, `ignore_index` and `targets_key`: which labels count, and what they are called.
         schedule: when it looks and how much it looks at.
         thresholds: from which gap on a pair is flagged, and which alerts there are.
         thresholds_file: a YAML file with the thresholds instead, as `lightning-cossim config` prints one; in the configuration of

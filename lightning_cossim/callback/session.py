@@ -6,7 +6,7 @@ from lightning_cossim.callback.budget import Budget, Overhead
 from lightning_cossim.capture.collector import Collector
 from lightning_cossim.capture.distributed import Processes
 from lightning_cossim.config.thresholds import Thresholds
-from lightning_cossim.report import Context, GapReport, WindowKey
+from lightning_cossim.report import Context, GapReport, Statistics, Verdict, WindowKey
 from lightning_cossim.report.alerts import AlertBook, Breach, alert_values, in_words
 from lightning_cossim.report.verdicts import judge
 
@@ -82,10 +82,15 @@ class Session:
         """
         statistics, extras = self.collector.close(key, self.processes)
         context = Context(key, step, self.collector.names, self.processes.from_first(self.overhead.share(str(key))))
-        verdict = self.processes.from_first(self.processes.together(lambda: judge(statistics, thresholds)))
+        verdict = self.judged(statistics, thresholds)
         values = alert_values({**statistics.numbers.scalars, **verdict.shares}, verdict, key.stage)
         acting = alerts.observe(key, values, step, counts=counts)
         return GapReport(statistics, context, verdict.with_alerts(tuple(map(in_words, acting))), extras), acting
+
+    def judged(self, statistics: Statistics, thresholds: Thresholds | None) -> Verdict:
+        """The verdict of the first process, on all of them: in a borderline pair they could differ."""
+        verdict = self.processes.together(lambda: Verdict() if thresholds is None else judge(statistics, thresholds))
+        return self.processes.from_first(verdict)
 
     def check(self) -> None:
         """Go on only if no process has failed. Every process has to call it, at the same time.

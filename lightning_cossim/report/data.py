@@ -45,10 +45,8 @@ class ReportData:
         """The same report, its pairs judged by thresholds."""
         return replace(self, verdict=judge(self.statistics, thresholds))
 
-    def on(self, statistics: Statistics) -> Self:
-        """The same report on other statistics of the same window, judged by the same thresholds; its alerts have acted."""
-        thresholds = self.verdict.thresholds
-        verdict = Verdict() if thresholds is None else judge(statistics, thresholds)
+    def on(self, statistics: Statistics, verdict: Verdict) -> Self:
+        """The same report on other statistics of the same window, with their verdict; its alerts have acted."""
         return replace(self, statistics=statistics, verdict=verdict.with_alerts(self.alerts))
 
     def with_reachability(self, found: ReachabilityVerdicts) -> Self:

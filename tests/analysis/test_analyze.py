@@ -5,9 +5,11 @@ import json
 import math
 import os
 import pickle
+import re
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import lightning.pytorch as pl
 import numpy as np
@@ -18,14 +20,17 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_cossim import GapReport, LabelSimilarityMonitor, analyze
-from lightning_cossim.analysis.analyze import compared
-from lightning_cossim.analysis.checkpoints import CheckpointError, read_head
+from lightning_cossim import GapReport, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds, analyze, compare
+from lightning_cossim.analysis.checkpoints import read_head
 from lightning_cossim.analysis.cli import main
+from lightning_cossim.capture import vocabulary_summary
+from lightning_cossim.errors import CheckpointError, ConfigError
+from lightning_cossim.report import Side
 from tests.tensorboard_plugin.test_written import events
 from tests.toys import FEW, LanguageToy, Sentences, Toy, loader, trainer
 
 NAMES = [f"label {label}" for label in range(12)]
+STRICT = Thresholds(stranger=0.01, lookalike=0.02, min_reliability=0)
 Trained = tuple[Path, GapReport, dict[str, Tensor]]
 
 
@@ -68,7 +73,11 @@ def assert_same(report: GapReport, of_monitor: GapReport) -> None:
     for name, value in of_monitor.scalars.items():
         if name != "overhead_fraction":
             assert report.scalars[name] == pytest.approx(value, rel=1e-5, abs=1e-5, nan_ok=True), name
-    assert report.num_inputs == of_monitor.num_inputs
+    assert (report.num_inputs, report.labels, report.sampling) == (of_monitor.num_inputs, of_monitor.labels, of_monitor.sampling)
+    assert torch.equal(report.compared.row, of_monitor.compared.row)
+    assert torch.equal(report.compared.column, of_monitor.compared.column)
+    assert report.flags.keys() == of_monitor.flags.keys()
+    assert all(torch.equal(report.flags[side], flags) for side, flags in of_monitor.flags.items())
 
 
 @pytest.mark.parametrize(
@@ -88,6 +97,62 @@ def test_every_kind_of_file_gives_the_numbers_of_the_callback(settings: dict[str
     report = analyze(**{**settings, "checkpoint": checkpoint}, embeddings=folder / "embeddings.npy", thresholds=FEW)
     assert_same(report, of_monitor)
     assert report.step == (96 if checkpoint.suffix == ".ckpt" else 0)
+
+
+VOCABULARY = {"max_tracked": 6, "labels_per_input": 5}
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"overlap": "product"},
+    {"overlap": "coactivation", "overlap_threshold": 0.2},
+    {"overlap": "topk", "overlap_k": 3},
+    {"link": "sigmoid", "overlap": "coactivation", "overlap_threshold": 0.6},
+    {"min_probability": 0.9},
+    {"ignore": [3, 7]},
+    {"thresholds": STRICT},
+]
+
+
+def of_callback(folder: Path, settings: dict[str, Any]) -> GapReport:
+    """The report of the monitor with the same settings on a validation of the same model."""
+    chosen = {field.name for field in fields(LabelSelection)} & settings.keys()
+    neighbors: Literal["fit_end", "never"] = "fit_end" if settings.get("neighbors", True) else "never"
+    monitor = LabelSimilarityMonitor(
+        labels=LabelSelection(**{name: settings[name] for name in chosen}),
+        schedule=Schedule(neighbors=neighbors),
+        **{"thresholds": FEW, **{name: settings[name] for name in settings.keys() - chosen - {"neighbors"}}},
+    )
+    model = Toy(12)
+    model.load_state_dict(torch.load(folder / "state.pt", weights_only=True))
+    trainer(callbacks=[monitor]).validate(model, loader(256, num_labels=12), verbose=False)
+    return monitor.last_report["val"]
+
+
+@pytest.mark.parametrize("more", [{}, VOCABULARY, {**VOCABULARY, "neighbors": False}], ids=["pairs", "neighbors", "vocabulary"])
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_every_setting_gives_the_numbers_of_the_callback(
+    settings: dict[str, Any], more: dict[str, Any], trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over all pairs, and over a vocabulary of which a sample of the pairs is compared, with and without neighbors."""
+    monkeypatch.setattr(vocabulary_summary, "_NUM_PAIRS", 5)
+    monkeypatch.setattr(vocabulary_summary, "_NUM_COMMON", 4)
+    folder, _, seen = trained
+    settings = {**settings, **more}
+    of_monitor = of_callback(folder, settings)
+    assert ("most alike" in of_monitor.sampling) == (more == VOCABULARY)
+    assert ("at random" in of_monitor.sampling) == bool(more)
+    for given in ({"embeddings": seen["embeddings"]}, seen):
+        assert_same(analyze(folder / "state.pt", head="head", **{"thresholds": FEW, **settings, **given}), of_monitor)
+
+
+def test_every_setting_tells(trained: Trained) -> None:
+    """Else the test above would show little: each gives other numbers than the defaults."""
+    folder, _, seen = trained
+    reports = [
+        analyze(folder / "state.pt", head="head", embeddings=seen["embeddings"], **{"thresholds": FEW, **settings})
+        for settings in [*SETTINGS, {**VOCABULARY, "labels_per_input": 2}]
+    ]
+    told = [repr((report.scalars, report.num_kept, report.sampling, report.overlap_error is None)) for report in reports]
+    assert len({*told}) == len(reports)
 
 
 def test_an_array_may_be_called_anything(trained: Trained, tmp_path: Path) -> None:
@@ -111,7 +176,7 @@ def test_logits_in_half_precision_are_explained_and_others_not(trained: Trained)
 def test_tensors_do_as_well(trained: Trained) -> None:
     folder, of_monitor, seen = trained
     assert_same(analyze(folder / "last.ckpt", embeddings=seen["embeddings"], thresholds=FEW), of_monitor)
-    report = analyze(folder / "last.ckpt", logits=seen["logits"], labels=NAMES, thresholds=FEW)
+    report = analyze(folder / "last.ckpt", logits=seen["logits"], names=NAMES, thresholds=FEW)
     torch.testing.assert_close(report.rungs["overlap"], of_monitor.rungs["overlap"], rtol=1e-5, atol=1e-5)
     assert report.rungs["logit_correlation"].isnan().all(), "nothing is known of the embeddings"
     assert report.names == tuple(NAMES)
@@ -122,7 +187,7 @@ def test_without_inputs_there_are_the_rungs_of_the_weights(trained: Trained) -> 
     folder, of_monitor, _ = trained
     report = analyze(folder / "weight.npy")
     torch.testing.assert_close(report.rungs["centered_cosine"], of_monitor.rungs["centered_cosine"], rtol=1e-5, atol=1e-5)
-    assert report.pairs(top=1)[0].centered_cosine == report.rungs["centered_cosine"].max()
+    assert report.pairs(top=1)[0].similarities["centered_cosine"] == report.rungs["centered_cosine"].max()
     assert "nan" not in str(report)
     assert "Pairs by cosine; what to expect of their cosine is unknown (no inputs)" in str(report)
 
@@ -134,7 +199,8 @@ def test_logits_that_changed_behind_the_head_leave_its_embeddings_out(trained: T
     report = analyze(folder / "last.ckpt", embeddings=seen["embeddings"], logits=capped, thresholds=FEW)
     assert report.rungs["logit_correlation"].isnan().all()
     assert report.rungs["overlap"].isfinite().all()
-    assert "something changes them behind the head" in str(report)
+    assert "Note: the file of logits differs from `embedding @ weight.T + bias` by up to " in str(report)
+    assert "; logit_correlation and log_odds_variance would be false and are left out." in str(report)
     assert analyze(folder / "last.ckpt", embeddings=seen["embeddings"], logits=capped, reachability=True).unreachable is None
     broken_inputs = seen["logits"].clone()
     broken_inputs[::50] = math.nan  # which count as nothing, and are no change
@@ -164,7 +230,7 @@ def test_a_vocabulary_has_its_neighbors(tmp_path: Path) -> None:
 
 def test_reachability_can_be_asked_for(trained: Trained) -> None:
     folder, _, seen = trained
-    report = analyze(folder / "last.ckpt", embeddings=seen["embeddings"], labels=NAMES, reachability=True, thresholds=FEW)
+    report = analyze(folder / "last.ckpt", embeddings=seen["embeddings"], names=NAMES, reachability=True, thresholds=FEW)
     assert report.unreachable is not None
     assert analyze(folder / "last.ckpt").unreachable is None
 
@@ -177,7 +243,7 @@ def test_a_report_is_printed_and_written(trained: Trained, tmp_path: Path, capsy
     folder, of_monitor, _ = trained
     files = [str(folder / name) for name in ("last.ckpt", "embeddings.npy", "labels.txt")]
     out = tmp_path / "report"
-    assert main(["analyze", files[0], "--embeddings", files[1], "--labels", files[2], "--out", str(out)]) == 0
+    assert main(["analyze", files[0], "--embeddings", files[1], "--names", files[2], "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "256 inputs, 66 pairs of labels" in printed
     assert "label 3" in printed
@@ -192,6 +258,102 @@ def test_a_report_is_printed_and_written(trained: Trained, tmp_path: Path, capsy
     (value,) = found.Scalars("cossim_analysis/gap_behavior")
     assert value.value == pytest.approx(of_monitor.scalars["gap_behavior"], abs=1e-4)
     assert [path.name for path in tmp_path.iterdir()] == ["report"], "nothing is left over"
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (["--overlap", "coactivation", "--overlap-threshold", "0.2"], {"overlap": "coactivation", "overlap_threshold": 0.2}),
+        (["--overlap", "topk", "--overlap-k", "3"], {"overlap": "topk", "overlap_k": 3}),
+        (["--link", "sigmoid"], {"link": "sigmoid"}),
+        (["--min-probability", "0.9"], {"min_probability": 0.9}),
+        (["--ignore", "3", "7"], {"ignore": [3, 7]}),
+        (["--max-tracked", "6"], {"max_tracked": 6}),
+        (["--max-tracked", "6", "--labels-per-input", "2"], {"max_tracked": 6, "labels_per_input": 2}),
+        (["--max-tracked", "6", "--no-neighbors"], {"max_tracked": 6, "neighbors": False}),
+        (["--names", "labels.txt"], {"names": NAMES}),
+        (["--thresholds", "thresholds.yaml"], {"thresholds": STRICT}),
+        (["--reachability"], {"reachability": True}),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("inputs", ["embeddings", "logits"])
+def test_an_option_is_an_argument(
+    options: list[str],
+    settings: dict[str, Any],
+    inputs: str,
+    trained: Trained,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of a command that says what the function gives, which is not what it gives without it."""
+    monkeypatch.setattr(vocabulary_summary, "_NUM_PAIRS", 5)
+    monkeypatch.setattr(vocabulary_summary, "_NUM_COMMON", 4)
+    folder, _, seen = trained
+    monkeypatch.chdir(folder)
+    (folder / "thresholds.yaml").write_text("stranger: 0.01\nlookalike: 0.02\nmin_reliability: 0\n", encoding="utf-8")
+    command = ["analyze", "state.pt", "--head", "head", f"--{inputs}", f"{inputs}.npy"]
+    given: dict[str, Any] = {"head": "head", inputs: seen[inputs]}
+    assert main([*command, *options]) == 0
+    printed = capsys.readouterr().out
+    assert printed == f"{analyze('state.pt', **given, **settings)}\n"
+    assert printed != f"{analyze('state.pt', **given)}\n"
+
+
+def test_thresholds_flag_and_do_not_fail(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For that there is `--fail-on`, and one of the two is enough."""
+    folder, *_ = trained
+    path = tmp_path / "thresholds.yaml"
+    path.write_text("stranger: 0.01\nmin_reliability: 0\nalerts: [{scalar: overlap_mean, above: 0}]\n", encoding="utf-8")
+    command = ["analyze", str(folder / "last.ckpt"), "--embeddings", str(folder / "embeddings.npy")]
+    assert main([*command, "--thresholds", str(path)]) == 0
+    said = capsys.readouterr()
+    assert re.search(r"^Flagged: [1-9]\d* strangers?, ", said.out, flags=re.MULTILINE)
+    assert said.err == ""
+    assert main([*command, "--fail-on", str(path)]) == 1
+    assert capsys.readouterr().out == said.out
+    assert main([*command, "--thresholds", str(path), "--fail-on", str(path)]) == 2
+    text = "Expected `--thresholds` or `--fail-on`, got both. `--fail-on` flags by its thresholds too.\n"
+    assert capsys.readouterr().err == text
+
+
+@pytest.mark.parametrize("number", [1, 3, 30])
+def test_written_tables_have_as_many_rows_as_wanted(number: int, trained: Trained, tmp_path: Path) -> None:
+    """Either way, in Markdown and on TensorBoard's page."""
+    folder, _, seen = trained
+    out = tmp_path / "out"
+    command = ["analyze", str(folder / "last.ckpt"), "--embeddings", str(folder / "embeddings.npy"), "--out", str(out)]
+    assert main([*command, "--max-pairs", str(number)]) == 0
+    report = analyze(folder / "last.ckpt", embeddings=seen["embeddings"])
+    found = EventAccumulator(str(out), {"tensors": 0})
+    found.Reload()
+    tag = "cossim_analysis_pairs/strangers_and_lookalikes/text_summary"
+    page = found.Tensors(tag)[0].tensor_proto.string_val[0].decode()
+    wanted = [len(report.pairs(side, top=number)) for side in get_args(Side)]
+    assert rows_of(page) == wanted
+    assert rows_of((out / "report.md").read_text(encoding="utf-8")) == wanted
+
+
+def rows_of(markdown: str) -> list[int]:
+    """The rows of each of its tables, without heading and rule."""
+    return [len(table.splitlines()) - 2 for table in markdown.split("\n\n") if table.startswith("|")]
+
+
+def test_a_number_of_rows_that_is_none_is_told(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, *_ = trained
+    assert main(["analyze", str(folder / "last.ckpt"), "--max-pairs", "0"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "Expected `max_pairs` to be a whole number of at least 1, got 0.\n"
+
+
+def test_an_option_is_not_guessed_from_its_beginning(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--labels`, which names had once, is not `--labels-per-input`."""
+    folder, *_ = trained
+    with pytest.raises(SystemExit) as ended:
+        main(["analyze", str(folder / "last.ckpt"), "--labels", str(folder / "labels.txt")])
+    assert ended.value.code == 2
+    assert "unrecognized arguments: --labels" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -228,13 +390,34 @@ def test_two_checkpoints_are_compared(trained: Trained, tmp_path: Path, capsys: 
     assert "gap_behavior" in printed
     assert "The pairs that moved most" in printed
     before, after = (analyze(path, embeddings=seen["embeddings"]) for path in files)
-    drift, pairs = compared(before, after, top=66)
-    assert drift > 0.01
-    changes = [abs(one.after["gap"] - one.before["gap"]) for one in pairs]
+    difference = compare(before, after, top=66)
+    assert difference.ranking_drift > 0.01
+    changes = [abs(one.after["gap"] - one.before["gap"]) for one in difference.pairs]
     assert changes == sorted(changes, reverse=True)
-    assert len(pairs) == 66
-    assert any("3" in {one.label, one.other} for one in pairs[:3])
-    assert compared(before, before)[0] == 0
+    assert len(difference.pairs) == 66
+    assert any("3" in {one.label, one.other} for one in difference.pairs[:3])
+    assert compare(before, before).ranking_drift == 0
+    assert str(compare(before, after)) == printed.rstrip("\n")
+    wanted = before.scalars["gap_behavior"], after.scalars["gap_behavior"]
+    assert difference.scalars["gap_behavior"] == pytest.approx(wanted, abs=0)
+    line = next(line for line in printed.splitlines() if line.startswith("gap_behavior"))
+    assert line.split() == ["gap_behavior", *(f"{value:.3f}" for value in wanted)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [({"names": NAMES[::-1]}, "other names"), ({"ignore": [3]}, "11"), ({"link": "sigmoid"}, "link")],
+    ids=["names", "labels", "link"],
+)
+def test_reports_on_different_things_are_not_compared(settings: dict[str, Any], what: str, trained: Trained) -> None:
+    """Whichever of the two comes first."""
+    folder, _, seen = trained
+    before = analyze(folder / "last.ckpt", embeddings=seen["embeddings"], names=NAMES)
+    after = analyze(folder / "last.ckpt", embeddings=seen["embeddings"], **{"names": NAMES, **settings})
+    for pair in ((before, after), (after, before)):
+        with pytest.raises(CheckpointError, match=what) as caught:
+            str(compare(*pair))
+        assert "\n" not in str(caught.value)
 
 
 # What is not as it has to be
@@ -280,7 +463,11 @@ def broken(folder: Path) -> dict[str, list[str]]:
         "wide.npy: expected logits of shape (N, 6), one column for each label": ["good.pt", "--logits", "wide.npy"],
         "wide.npy: expected embeddings of shape (N, 4), one column for each": ["good.pt", "--embeddings", "wide.npy"],
         "whole.npy: expected its array to be floating, got int64.": ["good.pt", "--logits", "whole.npy"],
-        "short.txt: expected a name for each of 6 labels, one a line, got 2.": ["good.pt", "--labels", "short.txt"],
+        "Expected `names` to name the 6 rows of the head, got 2 names in short.txt, one a line.": [
+            "good.pt",
+            "--names",
+            "short.txt",
+        ],
         "none.npy: expected a readable file, got No such file or directory.": ["good.pt", "--logits", "none.npy"],
         "empty.ckpt: expected a checkpoint, got an empty file.": ["empty.ckpt"],
         "int8.pt: expected fc.weight to be floating, got int8.": ["int8.pt"],
@@ -316,14 +503,15 @@ def test_tensors_that_do_not_fit_are_told_from_python(tmp_path: Path) -> None:
     path = tmp_path / "good.pt"
     torch.save({"fc.weight": torch.randn(6, 4)}, path)
     three, two = torch.ones(3, 6), torch.ones(2, 4)
-    calls: list[tuple[Callable[[], object], str]] = [
+    calls: list[tuple[type[Exception], Callable[[], object], str]] = [
         (
+            CheckpointError,
             lambda: analyze(path, logits=torch.ones(3, 5)),
             r"`logits` to be floating, of shape \(N, 6\), got torch.float32 \(3, 5\)",
         ),
-        (lambda: analyze(path, logits=three, embeddings=two), "as many logits as embeddings, got 3 and 2"),
-        (lambda: analyze(path, labels=["a"]), "a name for each of 6 labels, got 1"),
+        (CheckpointError, lambda: analyze(path, logits=three, embeddings=two), "as many logits as embeddings, got 3 and 2"),
+        (ConfigError, lambda: analyze(path, names=["a"]), "Expected `names` to name the 6 rows of the head, got 1 names"),
     ]
-    for call, said in calls:
-        with pytest.raises(CheckpointError, match=said):
+    for kind, call, said in calls:
+        with pytest.raises(kind, match=said):
             call()

@@ -5,7 +5,6 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,14 +17,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_cossim import Alert, AlertRaised, GapReport, LabelSimilarityMonitor, Schedule, Thresholds
-from lightning_cossim.capture.collector import HeadWatch
+from lightning_cossim import Alert, AlertError, GapReport, LabelSimilarityMonitor, Schedule, Thresholds
+from lightning_cossim.capture.collector import Collector
 from lightning_cossim.capture.distributed import Processes
 from lightning_cossim.config.thresholds import Scalar, Stage
 from lightning_cossim.errors import LabelSimilarityError
-from lightning_cossim.loggers.tags import scalars
+from lightning_cossim.functional.scalars import scalars
+from lightning_cossim.report import Extras, Statistics, WindowKey
 from tests.report.test_verdicts import report_of
-from tests.toys import ALWAYS, MemoryLogger, Toy, loader, trainer
+from tests.toys import ALWAYS, MemoryLogger, Toy, altered, loader, trainer
 
 NAN = math.nan
 EVERY_BATCH = Schedule(train_every_n_steps=1, train_batches=1)
@@ -64,14 +64,14 @@ def feed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Stage, Sequence[Value]], 
     """Replaces what the head shows of a stage by a series of values of `gap_behavior`."""
 
     def replaced(stage: Stage, values: Sequence[Value]) -> None:
-        real = HeadWatch.close
+        real = Collector.close
         reports: Iterator[GapReport] = map(report_with, values)
 
-        def close(self: HeadWatch, at: str, processes: Processes) -> GapReport:
-            report = real(self, at, processes)
-            return next(reports) if at == stage else report
+        def close(self: Collector, key: WindowKey, processes: Processes) -> tuple[Statistics, Extras]:
+            statistics, extras = real(self, key, processes)
+            return next(reports).statistics if key.stage == stage else statistics, extras
 
-        monkeypatch.setattr(HeadWatch, "close", close)
+        monkeypatch.setattr(Collector, "close", close)
 
     return replaced
 
@@ -80,8 +80,8 @@ def report_with(value: Value) -> GapReport:
     """A report with this `gap_behavior`, or one that sees too little for a verdict."""
     report = report_of(NUM_LABELS)
     if value == "no verdict":
-        return replace(report, num_inputs=0, scalars={**report.scalars, "gap_behavior": 0.9})
-    return replace(report, scalars={**report.scalars, "gap_behavior": value})
+        return altered(report, num_inputs=0, scalars={**report.scalars, "gap_behavior": 0.9})
+    return altered(report, scalars={**report.scalars, "gap_behavior": value})
 
 
 # A series that is given
@@ -141,7 +141,7 @@ def test_the_fit_ends_at_the_step_that_the_series_says(
             assert run.should_stop
             assert max(logger.curve("val_loss")) == 7  # Lightning validates once more before it ends
         else:
-            with pytest.raises(AlertRaised) as caught:
+            with pytest.raises(AlertError) as caught:
                 fit(monitor, logger=logger)
             assert str(caught.value) == f"alert of cossim_aux_train at step 7: {text}"
             assert isinstance(caught.value, LabelSimilarityError)
@@ -160,7 +160,7 @@ def test_several_alerts_act_together(feed: Callable[[Stage, Sequence[Value]], No
         Alert("gap_behavior", above=0.3, patience=2, action="raise"),
     ]
     monitor = LabelSimilarityMonitor(thresholds=thresholds(*alerts))
-    with heard() as said, pytest.raises(AlertRaised, match=re.escape("above 0.6, for 2")):
+    with heard() as said, pytest.raises(AlertError, match=re.escape("above 0.6, for 2")):
         fit(monitor, max_epochs=3)
     texts = [f"gap_behavior is 0.7, above {alert.above}, for 2 reports in a row ({alert.action})" for alert in alerts]
     assert said == [f"alert of cossim_val at step 11: {text}" for text in texts]
@@ -202,7 +202,7 @@ def test_an_alert_acts_where_the_curve_of_the_same_training_says(
     monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=thresholds(alert), display=ALWAYS)
     with heard() as said:
         if action == "raise":
-            with pytest.raises(AlertRaised):
+            with pytest.raises(AlertError):
                 fit(monitor, max_epochs=4)
         else:
             run, _ = fit(monitor, max_epochs=4)
@@ -233,7 +233,7 @@ def test_an_alert_of_a_test_run_raises_there(feed: Callable[[Stage, Sequence[Val
     monitor = LabelSimilarityMonitor(thresholds=thresholds(*alerts))
     run = trainer(callbacks=[monitor])
     text = "alert of cossim_test at step 0: gap_behavior is 0.7, above 0.6 (raise)"
-    with heard() as said, pytest.raises(AlertRaised, match=re.escape(text)):
+    with heard() as said, pytest.raises(AlertError, match=re.escape(text)):
         run.test(Toy(NUM_LABELS), loader(60, num_labels=NUM_LABELS), verbose=False)
     assert len(said) == 2
     assert not any(module._forward_hooks for module in run.lightning_module.modules())
@@ -261,7 +261,7 @@ def test_every_test_run_raises(feed: Callable[[Stage, Sequence[Value]], None]) -
     feed("test", [0.7] * 3)
     monitor = LabelSimilarityMonitor(thresholds=thresholds(Alert("gap_behavior", "test", above=0.6, action="raise")))
     for _ in range(3):
-        with heard(), pytest.raises(AlertRaised):
+        with heard(), pytest.raises(AlertError):
             trainer(callbacks=[monitor]).test(Toy(NUM_LABELS), loader(60, num_labels=NUM_LABELS), verbose=False)
 
 
@@ -285,6 +285,14 @@ def test_a_fit_that_was_stopped_stops_again_after_a_resume(
     assert said == ([text] if action == "stop" else [])
 
 
+def counts(monitor: LabelSimilarityMonitor) -> dict[tuple[str, int | None], list[int]]:
+    """Window to the breaches in a row of each alert, as a checkpoint holds them."""
+    return {
+        (saved["stage"], saved["dataloader_idx"]): [alert["count"] for alert in saved["counts"]]
+        for saved in monitor.state_dict()["alerts"]
+    }
+
+
 def test_counts_begin_anew_with_another_fit_and_go_on_after_a_resume(
     tmp_path: Path, feed: Callable[[Stage, Sequence[Value]], None]
 ) -> None:
@@ -294,9 +302,9 @@ def test_counts_begin_anew_with_another_fit_and_go_on_after_a_resume(
     save = ModelCheckpoint(tmp_path, save_top_k=-1, filename="{epoch}")
     monitor = LabelSimilarityMonitor(thresholds=thresholds(alert))
     fit(monitor, callbacks=[save], enable_checkpointing=True)
-    assert monitor.state_dict()["alerts"]["val"][0]["count"] == 2
+    assert counts(monitor)["val", None] == [2]
     fit(monitor)
-    assert monitor.state_dict()["alerts"]["val"][0]["count"] == 2
+    assert counts(monitor)["val", None] == [2]
 
     torch.load(tmp_path / "epoch=1.ckpt", weights_only=True)
     resumed = LabelSimilarityMonitor(thresholds=thresholds(alert))

@@ -181,6 +181,15 @@ def test_a_configuration_with_every_field_comes_back_from_what_lightning_saves(a
     assert saved.read_text(encoding="utf-8") == text
 
 
+def test_names_alone_are_labels_and_come_back_too() -> None:
+    """Whatever YAML would take them for if they were not quoted."""
+    names = WHOLE["labels"]["names"]
+    for read in (configuration({"labels": names}), Path("logs/config.yaml")):
+        monitor = monitor_of("--config", str(read), run=True)
+        assert monitor.labels == LabelSelection(names=names)
+        assert monitor.last_report["val"].names == tuple(names)
+
+
 @pytest.mark.parametrize("where", ["beside it", "below it", "elsewhere"])
 def test_files_come_back_too_relative_to_the_configuration_that_names_them(where: str, tmp_path: Path) -> None:
     """Thresholds and names in files of their own; saved with whole paths, since it is saved in another folder."""
@@ -269,13 +278,15 @@ def test_a_configuration_printed_with_comments_shows_every_field_with_its_help(c
 
 def test_the_help_of_the_class_shows_every_field_with_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(capsys, "--trainer.callbacks.help=lightning_cossim.LabelSimilarityMonitor")
-    for kind in (LabelSimilarityMonitor, Schedule, LabelSelection, Thresholds, Display):
+    for kind in (LabelSimilarityMonitor, Schedule, Thresholds, Display):
         for field, line in help_of(kind).items():
             nested = kind is LabelSimilarityMonitor and field in {"labels", "schedule", "thresholds", "display"}
             assert nested or f".{field}" in text, f"{kind.__name__}.{field}"
             assert line in text, f"{kind.__name__}.{field}"
-    of_alerts = text.partition("scalarstobewatched")[2]
-    assert all(f"`{field.name}`" in of_alerts for field in fields(Alert))  # it has no options of its own
+    # What is an item of a list, or may be a list instead, has no options of its own: its fields are named where it is.
+    of_alerts, of_labels = (text.partition(first)[2] for first in ("scalarstobewatched", "anameforeveryrowofthehead"))
+    assert all(f"`{field.name}`" in of_alerts for field in fields(Alert))
+    assert all(f"`{field.name}`" in of_labels for field in fields(LabelSelection))
 
 
 def test_a_printed_configuration_is_one() -> None:

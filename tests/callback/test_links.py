@@ -5,10 +5,8 @@ Shapes: K labels, D embedding dimensions, N inputs.
 
 import json
 import logging
-import math
 import re
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,14 +26,14 @@ from lightning_cossim.capture.head import Head, Observation
 from lightning_cossim.capture.observer import HeadObserver
 from lightning_cossim.errors import InputError, LabelSimilarityError
 from lightning_cossim.functional.links import Link, Response
-from lightning_cossim.loggers.tags import scalars
+from lightning_cossim.functional.scalars import scalars
 from lightning_cossim.metrics import SimilarityGap
 from tests import reference
 from tests.capture.test_cosine_heads import FACES, Bare
-from tests.capture.test_vocabulary import D, assert_same, inputs_of, seen_of, summary_of, whole_report
+from tests.capture.test_vocabulary import D, assert_same, inputs_of, report_of, seen_of, summary_of, whole_report
 from tests.report.test_reachability import corners
 from tests.tensorboard_plugin.test_written import events
-from tests.toys import ALWAYS, FEW, ArcFace, Batch, Capped, Faces, MemoryLogger, Toy, attributed, loader, trainer
+from tests.toys import ALWAYS, FEW, ArcFace, Batch, Capped, Faces, MemoryLogger, Toy, altered, attributed, loader, trainer
 
 K = 12
 LINKS: dict[Link, tuple[type[Toy], dict[str, Any]]] = {
@@ -117,7 +115,7 @@ def test_what_centering_would_tell_is_absent_with_its_reason(fitted: Fitted) -> 
     assert str(report).count("centered") == 1
     assert report.why_absent == report.to_dict()["absent"] == dict.fromkeys(CENTERED, why)
     assert not CENTERED & ({*report.scalars} | {*report.undefined} | {*report.rungs} | {*report.to_pandas().columns})
-    assert all(math.isnan(pair.centered_cosine) for pair in report.pairs())
+    assert not any("centered_cosine" in pair.similarities for pair in report.pairs())
     assert "centered" not in report.to_markdown()
 
 
@@ -205,8 +203,8 @@ def test_a_scale_is_looked_up_in_the_head(build: Any, wanted: float, name: str, 
     with warnings.catch_warnings(), caplog.at_level(logging.INFO):
         warnings.simplefilter("ignore")
         trainer(callbacks=[monitor]).validate(model, loader(64), verbose=False)
-    assert monitor._watched is not None
-    assert monitor._watched.head.weights.response == Response("cosine", None, wanted)
+    assert monitor._observed is not None
+    assert monitor._observed.head.weights.response == Response("cosine", None, wanted)
     assert any(f"; softmax of its cosines times {wanted:g}, its `{name}`; report" in one.getMessage() for one in caplog.records)
 
 
@@ -329,7 +327,7 @@ def test_a_vocabulary_whose_scale_has_moved_is_not_worked_out_anew() -> None:
         response = Response.of("cosine", link_scale=scale)
         logits = response.logits(f, head.unembedding, None)
         seen.append(Observation(head.unembedding, logits, f, response=response))
-    report = summary_of(head, seen, {"link": "cosine"}, labels_per_input=30).report()
+    report = report_of(summary_of(head, seen, {"link": "cosine"}, labels_per_input=30))
     metric = SimilarityGap(30, D, link="cosine", link_scale=16.0)
     for one in seen:
         metric.update(one.unembedding, one.logits, one.embedding)
@@ -352,7 +350,7 @@ def test_a_vocabulary_says_what_all_pairs_say(link: Link, kind: str) -> None:
     """From eight labels an input, since its embeddings and weights give the logits of the pairs looked at."""
     head = head_of(link)
     seen = [seen_of(head, inputs_of(40)), seen_of(head, inputs_of(7, seed=2))]
-    report = summary_of(head, seen, {"kind": kind, "link": link}, labels_per_input=8).report()
+    report = report_of(summary_of(head, seen, {"kind": kind, "link": link}, labels_per_input=8))
     whole = whole_report(head, seen, kind=kind, link=link, link_scale=head.response.link_scale)
     assert_same(report, whole)
     assert report.overlap_error is not None
@@ -367,8 +365,7 @@ def test_a_vocabulary_is_watched(link: Link) -> None:
         pl.seed_everything(0, verbose=False)
         monitor = LabelSimilarityMonitor(link=link, labels=labels, thresholds=FEW, **numbers)
         trainer(callbacks=[monitor]).fit(kind(K), loader(num_labels=K), loader(60, num_labels=K))
-        report = monitor.last_report["val"]
-        reports.append(replace(report, scalars={**report.scalars, "overhead_fraction": 0.0}))
+        reports.append(altered(monitor.last_report["val"], overhead_fraction=0.0))
     whole, sampled = reports
     assert_same(sampled, whole)
 

@@ -1,12 +1,15 @@
 """The monitor in real trainings: what it reports, where it writes, and that it touches nothing."""
 
 import copy
+import inspect
 import io
+import json
 import logging
 import random
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from itertools import cycle, pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,18 +25,25 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 from typing_extensions import override
 
-from lightning_cossim import GapReport, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
+from lightning_cossim import Alert, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
+from lightning_cossim.callback import deferred
 from lightning_cossim.capture import vocabulary_summary
-from lightning_cossim.capture.collector import HeadWatch
+from lightning_cossim.capture.collector import Collector
 from lightning_cossim.capture.taps import Tap
 from lightning_cossim.errors import ConfigError, HeadError, InputError
 from lightning_cossim.functional.links import Link
+from lightning_cossim.functional.neighbors import Neighbors
 from lightning_cossim.functional.overlap import OverlapKind
 from lightning_cossim.loggers.tags import GAPS, SCALARS
+from lightning_cossim.report import WindowKey
 from tests import reference
 from tests.toys import ALWAYS, FEW, NUM_LABELS, EveryThirdBatch, MemoryLogger, Toy, TwoOptimizers, attributed, loader, trainer
 
 EVERY_BATCH = Schedule(train_every_n_steps=1, train_batches=1)
+LABELS = "Expected `labels` to be a list of names or a LabelSelection"
+IN_A_FILE = "Names in a file: LabelSelection(names=path)."
+OWNERS = {"steps", "clock", "alerts", "publisher"}
+ANEW = "LabelSimilarityMonitor: the checkpoint is of another version: counts of alerts and the schedule begin anew"
 
 
 def fit(model: pl.LightningModule, monitor: LabelSimilarityMonitor | None, **settings: Any) -> pl.Trainer:
@@ -120,7 +130,7 @@ class TestTouchesNothing:
         def fail(*args: Any, **kwargs: Any) -> None:
             raise RuntimeError("planted")
 
-        monkeypatch.setattr(HeadWatch, method, fail)
+        monkeypatch.setattr(Collector, method, fail)
         text = "LabelSimilarityMonitor: switched off, training goes on without it, after RuntimeError: planted"
         with pytest.warns(UserWarning) as record:
             fit(model, LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW, display=ALWAYS))
@@ -148,7 +158,7 @@ class TestTouchesNothing:
 
     def test_keys_that_others_watch_stay_when_the_monitor_is_switched_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """EarlyStopping on a key of ours does not end the run for want of it."""
-        monkeypatch.setattr(HeadWatch, "look", lambda *args: 1 / 0)
+        monkeypatch.setattr(Collector, "look", lambda *args: 1 / 0)
         with pytest.warns(UserWarning):
             run = fit(Toy(), LabelSimilarityMonitor(), callbacks=[EarlyStopping("cossim_val/gap_behavior", patience=9)])
         assert run.global_step == 12
@@ -317,8 +327,11 @@ class TestReports:
 
     def test_an_overlap_that_cannot_be_is_told_before_any_training(self) -> None:
         for monitor, text in (
-            (LabelSimilarityMonitor(overlap="coactivation", overlap_threshold=0.5), "below 0.5, got 0.5"),
-            (LabelSimilarityMonitor(overlap="topk", overlap_k=8), "Expected `k` to be from 2 to 7, got 8"),
+            (
+                LabelSimilarityMonitor(overlap="coactivation", overlap_threshold=0.5),
+                "Expected `overlap_threshold` to be above 0 and below 0.5, got 0.5",
+            ),
+            (LabelSimilarityMonitor(overlap="topk", overlap_k=8), "Expected `overlap_k` to be from 2 to 7, got 8"),
         ):
             model = Toy()
             with pytest.raises(InputError, match=re.escape(text)):
@@ -333,9 +346,12 @@ class TestReports:
         assert monitor.last_report["train"].num_inputs == 20
         assert monitor.last_report["val"].num_inputs == 4 * 5
 
-    def test_label_names_reach_the_report(self) -> None:
+    @pytest.mark.parametrize("given", [list, tuple, lambda names: LabelSelection(names=names)])
+    def test_label_names_reach_the_report(self, given: Callable[[list[str]], Any]) -> None:
+        """Names alone stand for a selection of all labels."""
         names = [f"label {i}" for i in range(NUM_LABELS)]
-        monitor = LabelSimilarityMonitor(labels=LabelSelection(names=names))
+        monitor = LabelSimilarityMonitor(labels=given(names))
+        assert monitor.labels == LabelSelection(names=monitor.labels.names)
         fit(Toy(), monitor)
         assert monitor.last_report["val"].names == tuple(names)
         assert "label " in str(monitor.last_report["val"])
@@ -347,14 +363,14 @@ class TestReports:
         """Curves come as for a few labels; the last report has the pairs whose rows are most alike, and is judged again."""
         monkeypatch.setattr(vocabulary_summary, "_NUM_PAIRS", 5)
         monkeypatch.setattr(vocabulary_summary, "_NUM_COMMON", 4)
-        found: list[GapReport] = []
-        real = HeadWatch.look_for_neighbors
+        found: list[Neighbors] = []
+        real = deferred.search_neighbors
 
-        def look(*args: Any) -> GapReport:
-            found.append(real(*args))
+        def search(*args: Any, **kwargs: Any) -> Neighbors:
+            found.append(real(*args, **kwargs))
             return found[-1]
 
-        monkeypatch.setattr(HeadWatch, "look_for_neighbors", look)
+        monkeypatch.setattr(deferred, "search_neighbors", search)
         monitor = LabelSimilarityMonitor(
             labels=LabelSelection(max_tracked=5, names=[f"label {i}" for i in range(NUM_LABELS)]),
             schedule=Schedule(2, 2, neighbors=neighbors),
@@ -391,7 +407,7 @@ class TestReports:
 
     def test_a_long_search_is_announced(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
         """With what it will take, and how to go without."""
-        monkeypatch.setattr(HeadWatch, "seconds_of_search", lambda self, stage: 42.4)
+        monkeypatch.setattr(deferred, "seconds_of_search", lambda *args: 42.4)
         with caplog.at_level(logging.INFO):
             fit(Toy(), LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5), thresholds=FEW))
         text = 'looking for the nearest neighbors of 8 labels, about 42 s; `Schedule(neighbors="never")` leaves it out'
@@ -418,7 +434,7 @@ class TestReports:
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What the monitor has to say is then logged: training goes on."""
-        monkeypatch.setattr(HeadWatch, "look", lambda *args: 1 / 0)
+        monkeypatch.setattr(Collector, "look", lambda *args: 1 / 0)
         with caplog.at_level(logging.WARNING, "lightning_cossim"):
             run = fit(Toy(), LabelSimilarityMonitor())
         assert run.global_step == 12
@@ -704,10 +720,12 @@ class TestSetup:
         ("labels", "text"),
         [
             (LabelSelection(names=["a", "b"]), "Expected `names` to name the 8 rows of the head, got 2 names."),
+            (["a", "b"], "Expected `names` to name the 8 rows of the head, got 2 names."),
+            ([], "Expected `names` to name the 8 rows of the head, got 0 names."),
             (LabelSelection(ignore=[8]), "Expected `ignore` to hold labels from 0 to 7, got 8."),
         ],
     )
-    def test_labels_that_do_not_fit_are_told_before_any_training(self, labels: LabelSelection, text: str) -> None:
+    def test_labels_that_do_not_fit_are_told_before_any_training(self, labels: LabelSelection | list[str], text: str) -> None:
         model = Toy()
         with pytest.raises(ConfigError, match=re.escape(text)):
             fit(model, LabelSimilarityMonitor(labels=labels))
@@ -741,15 +759,29 @@ class TestSetup:
         ("arguments", "text"),
         [
             ({"head": nn.Linear(2, 2)}, "Expected `head` to be a dotted path or None, got Linear."),
-            ({"labels": ["cat"]}, "Expected `labels` to be a LabelSelection, got list."),
-            ({"labels": None}, "Expected `labels` to be a LabelSelection, got NoneType."),
+            ({"labels": None}, f"{LABELS}, got NoneType. {IN_A_FILE}"),
+            ({"labels": 8}, f"{LABELS}, got int. {IN_A_FILE}"),
+            ({"labels": "names.txt"}, f"{LABELS}, got 'names.txt'. {IN_A_FILE}"),
+            ({"labels": Path("names.txt")}, f"{LABELS}, got {type(Path()).__name__}. {IN_A_FILE}"),
+            ({"labels": {"names": ["cat"]}}, f"{LABELS}, got dict. {IN_A_FILE}"),
+            ({"labels": {"cat", "dog"}}, f"{LABELS}, got set. {IN_A_FILE}"),
+            ({"labels": ["cat", 2]}, "Expected `names` to be a list of texts or the path of a file, got ['cat', 2]."),
             ({"schedule": {}}, "Expected `schedule` to be a Schedule, got dict."),
             ({"name": ""}, "Expected `name` to be a text or None, got ''."),
         ],
     )
     def test_arguments_of_the_wrong_type_are_told(self, arguments: dict[str, Any], text: str) -> None:
-        with pytest.raises(ConfigError, match=re.escape(text)):
+        with pytest.raises(ConfigError, match=f"^{re.escape(text)}$"):
             LabelSimilarityMonitor(**arguments)
+
+    def test_every_argument_but_the_head_is_given_by_its_name(self) -> None:
+        """So that another one can come between two of them."""
+        first, *others = inspect.signature(LabelSimilarityMonitor).parameters.values()
+        assert (first.name, first.kind) == ("head", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        assert {other.kind for other in others} == {inspect.Parameter.KEYWORD_ONLY}
+        assert LabelSimilarityMonitor("model.fc").head == "model.fc"
+        with pytest.raises(TypeError, match="positional"):
+            LabelSimilarityMonitor("model.fc", "sigmoid")  # type: ignore[call-arg]
 
 
 class TestState:
@@ -769,7 +801,8 @@ class TestState:
         )
         path = next(tmp_path.glob("*step=5.ckpt"))
         state = torch.load(path, weights_only=True)["callbacks"]["LabelSimilarityMonitor{'head': None, 'name': None}"]
-        assert state["next_due"] == 8
+        assert state.keys() == OWNERS
+        assert state["clock"]["next_due"] == 8
 
         resumed = MemoryLogger()
         again = ModelCheckpoint(tmp_path, every_n_train_steps=5, save_top_k=-1)
@@ -780,12 +813,72 @@ class TestState:
         assert sorted(resumed.curve("cossim_train/overlap_mean")) == [9, 11]
         assert set(resumed.curve("cossim_val/overlap_mean")) == set(resumed.curve("val_loss")) == {5, 11}
 
-    def test_a_state_of_an_older_version_is_taken_as_far_as_it_goes(self) -> None:
-        monitor, state = LabelSimilarityMonitor(), LabelSimilarityMonitor().state_dict()
-        for key in ("inputs_per_batch", "inputs_of_last", "alerts", "watched"):
-            del state[key]
-        monitor.load_state_dict({**state, "step": 7})
-        assert monitor.state_dict()["step"] == 7
+    def test_a_state_has_an_entry_for_every_owner_in_builtins(self) -> None:
+        """After a fit in which each had something to keep; what each saves is what it goes on with."""
+        alerts = [Alert("overlap_mean", above=0, patience=9)]
+        monitor = LabelSimilarityMonitor(thresholds=Thresholds(min_inputs=0, min_reliability=0, alerts=alerts))
+        trainer(callbacks=[monitor]).fit(Toy(10), loader(num_labels=10), loader(60, num_labels=10))
+        state = monitor.state_dict()
+        assert state.keys() == OWNERS
+        assert json.loads(json.dumps(state)) == state
+        assert state["steps"]["step"] == 12
+        counts = {(one["stage"], one["dataloader_idx"]): [alert["count"] for alert in one["counts"]] for one in state["alerts"]}
+        assert counts == {("val", None): [2], ("train", None): [0]}
+        assert state["publisher"]["watched"].keys() == {"cossim_val"}
+        other = LabelSimilarityMonitor(thresholds=monitor.thresholds)
+        other.load_state_dict(state)
+        assert other.state_dict() == state
+
+    def test_what_a_state_has_beside_its_owners_is_ignored(self) -> None:
+        trained = LabelSimilarityMonitor()
+        fit(Toy(), trained)
+        monitor, state = LabelSimilarityMonitor(), trained.state_dict()
+        monitor.load_state_dict({**state, "weather": {"rain": 1}})
+        assert monitor.state_dict() == state
+
+    @pytest.mark.parametrize("owner", sorted(OWNERS))
+    def test_a_state_that_lacks_an_owner_is_ignored_and_that_is_told(self, owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Half of a state fits the other half no more."""
+        told: list[str] = []
+        monkeypatch.setattr("lightning_cossim.callback.monitor.rank_zero_info", told.append)
+        trained = LabelSimilarityMonitor()
+        fit(Toy(), trained)
+        told.clear()
+        monitor, state = LabelSimilarityMonitor(), trained.state_dict()
+        del state[owner]
+        new = monitor.state_dict()
+        monitor.load_state_dict(state)
+        assert monitor.state_dict() == new
+        assert told == [ANEW]
+
+    def test_a_state_of_the_older_flat_layout_is_ignored(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It had its entries side by side, the counts of alerts by stage among them."""
+        told: list[str] = []
+        monkeypatch.setattr("lightning_cossim.callback.monitor.rank_zero_info", told.append)
+        counts = {**asdict(Alert("overlap_mean", above=0.6, patience=3)), "count": 2}
+        steps = {"step": 7, "global_step": 7, "in_batch": True, "next_due": 9, "inputs_per_batch": 16, "inputs_of_last": 1}
+        others = {"alerts": {"train": [], "val": [counts]}, "order": [2, 0, 1], "watched": {"cossim_val": {"gap_behavior": 0.5}}}
+        monitor = LabelSimilarityMonitor(thresholds=Thresholds(alerts=[Alert("overlap_mean", above=0.6, patience=3)]))
+        new = monitor.state_dict()
+        monitor.load_state_dict({**steps, **others})
+        assert monitor.state_dict() == new
+        assert told == [ANEW]
+
+    def test_a_run_goes_on_from_a_checkpoint_of_the_older_layout(self, tmp_path: Path) -> None:
+        """Its curves stand at Lightning's own steps, which a new monitor works out; a window is due at once."""
+        schedule = Schedule(train_every_n_steps=4, train_batches=2)
+        path = tmp_path / "old.ckpt"
+        fit(Toy(), LabelSimilarityMonitor(thresholds=FEW), max_epochs=1).save_checkpoint(path)
+        checkpoint = torch.load(path, weights_only=True)
+        ((key, state),) = checkpoint["callbacks"].items()
+        flat = {**state["steps"], **state["clock"], **state["publisher"], "alerts": {"val": []}}
+        torch.save({**checkpoint, "callbacks": {key: flat}}, path)
+        logger = MemoryLogger()
+        monitor = LabelSimilarityMonitor(schedule=schedule, thresholds=FEW, display=ALWAYS)
+        run = trainer(callbacks=[monitor], logger=logger)
+        run.fit(Toy(), loader(), loader(60), ckpt_path=path)
+        assert sorted(logger.curve("cossim_train/overlap_mean")) == [7, 11]
+        assert sorted(logger.curve("cossim_val/overlap_mean")) == sorted(logger.curve("val_loss")) == [11]
 
     def test_a_state_does_not_change_with_the_monitor(self) -> None:
         """It may be written while training goes on, and read by two."""
@@ -796,5 +889,7 @@ class TestState:
         other = LabelSimilarityMonitor()
         other.load_state_dict(state)
         for one in (monitor, other):
-            one._reporter._publisher.watched["cossim_val"]["gap_behavior"] = 7.0
+            one._publisher._watched["cossim_val"]["gap_behavior"] = 7.0
+            one._alerts._counters[WindowKey("val")].counts = [7]
+            one._clock.next_due = one._steps.step = 7
         assert state == before

@@ -12,7 +12,6 @@ import os
 import socket
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -29,26 +28,28 @@ from torchmetrics import Metric
 
 from lightning_cossim import (
     Alert,
-    AlertRaised,
+    AlertError,
     LabelSelection,
     LabelSimilarityMonitor,
     Schedule,
     Thresholds,
-    layers,
-    vocabulary,
-    window,
 )
-from lightning_cossim.capture.collector import HeadWatch
+from lightning_cossim.callback import deferred, session
+from lightning_cossim.callback.report_queue import ReportQueue
+from lightning_cossim.capture import layers, vocabulary_summary, vocabulary_window
+from lightning_cossim.capture.collector import Collector
 from lightning_cossim.capture.distributed import ALONE, Processes
 from lightning_cossim.capture.head import Head
 from lightning_cossim.capture.vocabulary_summary import VocabularySummary
 from lightning_cossim.capture.vocabulary_window import VocabularyWindow
+from lightning_cossim.capture.window import AllPairsWindow
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.metrics import LabelCosineSimilarity, LogitCorrelation, LogOddsVariance, ProbabilityOverlap, SimilarityGap
-from lightning_cossim.report import GapReport
+from lightning_cossim.report import Extras, GapReport, Statistics, WindowKey
+from lightning_cossim.report.alerts import AlertBook
 from tests import reference
 from tests.report.test_verdicts import report_of
-from tests.toys import ALWAYS, Loader, Toy, loader, trainer
+from tests.toys import ALWAYS, Loader, Toy, altered, loader, trainer
 
 K, D = 9, 4
 SOME = [7, 0, 3, 4, 8, 1]
@@ -80,12 +81,12 @@ METRICS: dict[str, tuple[Callable[[], Metric], tuple[str, ...]]] = {
     "product, sigmoid": (lambda: ProbabilityOverlap(K, kind="product", link="sigmoid"), ("logits",)),
     "coactivation, sigmoid": (lambda: ProbabilityOverlap(K, kind="coactivation", link="sigmoid", threshold=0.7), ("logits",)),
     "topk, sigmoid": (lambda: ProbabilityOverlap(K, kind="topk", link="sigmoid"), ("logits",)),
-    "bhattacharyya, some labels": (lambda: ProbabilityOverlap(K, labels=SOME), ("logits",)),
-    "topk, some labels": (lambda: ProbabilityOverlap(K, kind="topk", labels=SOME), ("logits",)),
+    "bhattacharyya, some labels": (lambda: ProbabilityOverlap(K, label_subset=SOME), ("logits",)),
+    "topk, some labels": (lambda: ProbabilityOverlap(K, kind="topk", label_subset=SOME), ("logits",)),
     "gap": (lambda: SimilarityGap(K, D), ("unembedding", "logits", "embedding")),
-    "gap, topk": (lambda: SimilarityGap(K, D, kind="topk"), ("unembedding", "logits", "embedding")),
+    "gap, topk": (lambda: SimilarityGap(K, D, overlap="topk"), ("unembedding", "logits", "embedding")),
     "gap, sigmoid": (lambda: SimilarityGap(K, D, link="sigmoid"), ("unembedding", "logits", "embedding")),
-    "gap, some labels": (lambda: SimilarityGap(K, D, labels=SOME), ("unembedding", "logits", "embedding")),
+    "gap, some labels": (lambda: SimilarityGap(K, D, label_subset=SOME), ("unembedding", "logits", "embedding")),
     "gap, sequences": (lambda: SimilarityGap(K, D), ("unembedding", "logits", "embedding", "groups")),
 }
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
@@ -143,6 +144,9 @@ def summary(report: GapReport) -> dict[str, Any]:
     }
 
 
+PARTS: Final = ("counts", "scalars", "rungs", "masses", "remarks")
+
+
 def assert_same(value: Any, wanted: Any) -> None:
     torch.testing.assert_close(value, wanted, rtol=1e-5, atol=1e-5, equal_nan=True)
 
@@ -165,16 +169,18 @@ def watched(max_tracked: int, batches: list[Inputs], processes: Processes, *, mo
     layer = nn.Linear(D, K, bias=False)
     layer.weight.data.copy_(unembedding())
     labels, told = LabelSelection(max_tracked=max_tracked), list[str]()
-    watch = HeadWatch(Head("fc", layer, "its path"), labels=labels, overlap=Overlap.of(K), max_inputs=1000, warn=told.append)
+    head = Head("fc", layer, "its path")
+    collector = Collector(head, labels=labels, overlap=Overlap.of(K), max_inputs=1000, warn=told.append)
     reports = []
-    for stage in ("val", "test"):
-        watch.open(stage)
+    for key in (WindowKey("val"), WindowKey("test")):
+        collector.open(key)
         for batch in batches:
-            watch.begin_batch(stage)
+            collector.begin_batch(key)
             layer(batch["embedding"])
-            watch.end_batch(stage)
+            collector.end_batch(key)
         layer.weight.data[0] += float(moves_on)
-        reports.append(summary(watch.close(stage, processes)))
+        statistics, _ = collector.close(key, processes)
+        reports.append(summary(GapReport(statistics)))
     return {"reports": reports, "told": told}
 
 
@@ -212,6 +218,45 @@ def fitted(rank: int = 0, num_processes: int = 1, *, watch: bool = True) -> dict
     return {"reports": reports, "metrics": watchable(run.callback_metrics), "weights": list(model.state_dict().values())}
 
 
+def completed(rank: int = 0, num_processes: int = 1) -> dict[str, Any]:
+    """The last reports of a fit that are completed at its end, on a sample of the pairs, and how often this process worked."""
+    monitor = LabelSimilarityMonitor(
+        labels=LabelSelection(max_tracked=5),
+        schedule=Schedule(2, 1, neighbors="fit_end", reachability="fit_end"),
+        thresholds=Thresholds(min_inputs=0),
+        display=ALWAYS,
+    )
+    run = trainer(
+        callbacks=[monitor],
+        max_epochs=1,
+        num_sanity_val_steps=0,
+        strategy=DDPStrategy() if num_processes > 1 else "auto",
+        devices=num_processes,
+        use_distributed_sampler=False,
+    )
+    training, validation = (shared(given, rank, num_processes) for given in (loader(96), loader(60, seed=2)))
+    works = ("search_neighbors", "decide_reachability")
+    with contextlib.ExitStack() as stack:
+        for constant, value in (("_NUM_PAIRS", 5), ("_NUM_COMMON", 4)):
+            stack.enter_context(mock.patch.object(vocabulary_summary, constant, value))
+        done = [stack.enter_context(mock.patch.object(deferred, name, wraps=getattr(deferred, name))) for name in works]
+        run.fit(EvenToy(), training, validation)
+    reports = {stage: {**summary(report), **completion(report)} for stage, report in monitor.last_report.items()}
+    return {"calls": [one.call_count for one in done], "reports": reports}
+
+
+def completion(report: GapReport) -> dict[str, Any]:
+    """What a report has that is found out at the end of a run, and all that hangs on it."""
+    pairs = zip(report.compared.row.tolist(), report.compared.column.tolist(), strict=True)
+    return {
+        "sampling": report.sampling,
+        "pairs": [(report.labels[one], report.labels[other]) for one, other in pairs],
+        "every scalar": dict(report.scalars),
+        "unreachable": report.unreachable,
+        "num_undecided": report.num_undecided,
+    }
+
+
 SERIES = [0.5, 0.7, 0.7, 0.5, 0.7, 0.7, 0.7, 0.7]
 """What the first process sees of `gap_behavior`, batch by batch; the others see something else."""
 
@@ -223,13 +268,16 @@ def alerted(action: Literal["stop", "raise"], rank: int = 0, num_processes: int 
     monitor = LabelSimilarityMonitor(
         schedule=Schedule(train_every_n_steps=1, train_batches=1), thresholds=thresholds, display=ALWAYS
     )
-    real, seen = HeadWatch.close, iter(SERIES if rank == 0 else [0.9] * len(SERIES))
+    real, seen = Collector.close, iter(SERIES if rank == 0 else [0.9] * len(SERIES))
+    report, closing = report_of(), list[str]()
 
-    def close(self: HeadWatch, stage: str, processes: Processes) -> GapReport:
-        real(self, stage, processes)
-        report = report_of()
-        value = next(seen) if stage == "train" else 0.1 + rank
-        return replace(report, scalars={**report.scalars, "gap_behavior": value})
+    def close(self: Collector, key: WindowKey, processes: Processes) -> tuple[Statistics, Extras]:
+        closing.append(key.stage)
+        return real(self, key, processes)
+
+    def statistics(self: SimilarityGap) -> Statistics:
+        value = next(seen) if closing[-1] == "train" else 0.1 + rank
+        return altered(report, scalars={**report.scalars, "gap_behavior": value}).statistics
 
     run = trainer(
         callbacks=[monitor],
@@ -241,11 +289,14 @@ def alerted(action: Literal["stop", "raise"], rank: int = 0, num_processes: int 
     )
     training, validation = (shared(given, rank, num_processes) for given in (loader(96), loader(60, seed=2)))
     error = ""
-    with mock.patch.object(HeadWatch, "close", close), warnings.catch_warnings(record=True) as record:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(Collector, "close", close))
+        stack.enter_context(mock.patch.object(SimilarityGap, "statistics", statistics))
+        record = stack.enter_context(warnings.catch_warnings(record=True))
         warnings.simplefilter("always")
         try:
             run.fit(EvenToy(), training, validation)
-        except AlertRaised as raised:
+        except AlertError as raised:
             error = str(raised)
     told = [str(warning.message) for warning in record if "alert of" in str(warning.message)]
     metrics = {key: value.item() for key, value in run.callback_metrics.items() if key.startswith("cossim")}
@@ -254,34 +305,42 @@ def alerted(action: Literal["stop", "raise"], rank: int = 0, num_processes: int 
 
 
 FAULTS: Final[dict[str, tuple[Any, str, int]]] = {
-    "a batch that begins": (HeadWatch, "begin_batch", 2),
-    "what the head shows": (HeadWatch, "look", 3),
-    "a window that opens": (HeadWatch, "open", 1),
+    "a batch that begins": (Collector, "begin_batch", 2),
+    "what the head shows": (Collector, "look", 3),
+    "a window that opens": (Collector, "open", 1),
     "sums": (SimilarityGap, "update", 2),
-    "the report": (SimilarityGap, "report", 1),
+    "the report": (SimilarityGap, "statistics", 1),
     "weights": (layers, "weight_of", 5),
     "memory for sums": (Processes, "_copies", 1),
-    "states to sum": (window, "_to_sum", 1),
-    "sums of all": (window, "_of_all", 1),
+    "states to sum": (AllPairsWindow, "_to_sum", 1),
+    "sums of all": (SimilarityGap, "load_sums", 1),
+    "a verdict": (session, "judge", 1),
+    "alerts": (AlertBook, "observe", 1),
+    "a report that is handed on": (ReportQueue, "add", 1),
 }
 OF_VOCABULARIES: Final[dict[str, tuple[Any, str, int]]] = {
-    "the labels of inputs": (vocabulary.window, "sparse_profiles", 1),
+    "the labels of inputs": (vocabulary_window, "sparse_profiles", 1),
     "what was kept": (VocabularyWindow, "_rows_among", 0),
-    "sums of a vocabulary": (VocabularyWindow, "_block_sums", 1),
+    "sums of a vocabulary": (VocabularyWindow, "_chunk_sums", 1),
     "memory for a vocabulary": (Processes, "_copies", 0),
-    "the report on a vocabulary": (VocabularySummary, "report", 1),
-    "neighbors": (VocabularySummary, "nearest", 0),
-    "how long that will take": (HeadWatch, "seconds_of_search", 0),
+    "the report on a vocabulary": (VocabularySummary, "statistics", 1),
+    "the report among neighbors": (VocabularySummary, "statistics", 11),
     "a summary that is put away": (VocabularySummary, "at_rest", 0),
 }
-"""Work of ours: whose it is, and which of its calls, from 0, goes wrong in the last process."""
+OF_THE_FIRST: Final[dict[str, tuple[Any, str, int]]] = {
+    "neighbors": (VocabularySummary, "nearest", 0),
+    "how long that will take": (deferred, "seconds_of_search", 0),
+    "what can be on top": (deferred, "find_reachability", 0),
+}
+"""Work of ours: whose it is, and which of its calls, from 0, goes wrong: in the last process, or in the first, which does it for
+all of them."""
 
 
 def faulty(fault: str | None, rank: int, num_processes: int) -> dict[str, Any]:
     """How a fit ends in which something of ours goes wrong in one process: the weights, and what is told. None: without us."""
     monitor = LabelSimilarityMonitor(
-        labels=LabelSelection(max_tracked=5 if fault in OF_VOCABULARIES else 512),
-        schedule=Schedule(2, 1),
+        labels=LabelSelection(max_tracked=5 if fault in {*OF_VOCABULARIES, *OF_THE_FIRST} else 512),
+        schedule=Schedule(2, 1, reachability="fit_end" if fault == "what can be on top" else "never"),
         thresholds=Thresholds(min_inputs=0),
         display=ALWAYS,
     )
@@ -296,14 +355,14 @@ def faulty(fault: str | None, rank: int, num_processes: int) -> dict[str, Any]:
     model = EvenToy()
     training, validation = (shared(given, rank, num_processes) for given in (loader(96), loader(60, seed=2)))
     with contextlib.ExitStack() as stack:
-        if fault is not None and rank == num_processes - 1:
-            kind, method, call = {**FAULTS, **OF_VOCABULARIES}[fault]
+        if fault is not None and rank == faulty_rank(fault, num_processes):
+            kind, method, call = {**FAULTS, **OF_VOCABULARIES, **OF_THE_FIRST}[fault]
             real, calls = getattr(kind, method), itertools.count()
 
-            def broken(self: Any, *args: Any, **kwargs: Any) -> Any:
+            def broken(*args: Any, **kwargs: Any) -> Any:
                 if next(calls) == call:
                     raise MemoryError("planted")
-                return real(self, *args, **kwargs)
+                return real(*args, **kwargs)
 
             stack.enter_context(mock.patch.object(kind, method, broken))
         record = stack.enter_context(warnings.catch_warnings(record=True))
@@ -312,6 +371,11 @@ def faulty(fault: str | None, rank: int, num_processes: int) -> dict[str, Any]:
     told = [str(warning.message) for warning in record if "LabelSimilarityMonitor" in str(warning.message)]
     keys = sorted(key for key in run.callback_metrics if key.startswith("cossim_val"))
     return {"weights": list(model.state_dict().values()), "told": told, "keys": keys, "hooks": len(model.head._forward_hooks)}
+
+
+def faulty_rank(fault: str, num_processes: int) -> int:
+    """The process in which something goes wrong."""
+    return 0 if fault in OF_THE_FIRST else num_processes - 1
 
 
 def shared(given: Loader, rank: int, num_processes: int) -> Loader:
@@ -359,9 +423,10 @@ def work(rank: int, share: str, folder: Path) -> None:
     found["watched alone"] = watched(K, mine, ALONE)
     found["watched nothing"] = watched(6, [], together(rank, world))
     found["fitted"], found["fitted, unwatched"] = fitted(rank, world), fitted(rank, world, watch=False)
+    found["completed"] = completed(rank, world)
     for action in ENDS:
         found[action] = alerted(action, rank, world)
-    for fault in (None, *FAULTS, *OF_VOCABULARIES):
+    for fault in (None, *FAULTS, *OF_VOCABULARIES, *OF_THE_FIRST):
         found[f"faulty {fault}"] = faulty(fault, rank, world)
     torch.save(found, folder / f"{rank}.pt")
     distributed.destroy_process_group()
@@ -540,6 +605,25 @@ def test_a_fit_of_several_processes_reports_as_one_does(processes: list[dict[str
             assert torch.equal(weight, other)
 
 
+def test_what_takes_long_is_worked_out_by_the_first_and_all_have_its_reports(processes: list[dict[str, Any]]) -> None:
+    """Neighbors and reachability: those that one process finds, and on all of them alike to the last digit."""
+    wanted = completed()
+    assert wanted["calls"] == [1, 1]
+    assert "the 5 whose rows are most alike" in wanted["reports"]["val"]["sampling"]
+    assert wanted["reports"]["val"]["unreachable"] is not None
+    first, *others = (process["completed"] for process in processes)
+    assert [first["calls"], *(one["calls"] for one in others)] == [[1, 1], *([[0, 0]] * len(others))]
+    exact = ("sampling", "pairs", "unreachable", "num_undecided")
+    assert first["reports"].keys() == wanted["reports"].keys() == {"train", "val"}
+    for stage, report in first["reports"].items():
+        assert {key: report[key] for key in exact} == {key: wanted["reports"][stage][key] for key in exact}
+        assert_same_reports(*({key: one[key] for key in PARTS} for one in (report, wanted["reports"][stage])))
+        for other in (one["reports"][stage] for one in others):
+            assert {key: other[key] for key in exact} == {key: report[key] for key in exact}
+            assert other["every scalar"] == pytest.approx(report["every scalar"], rel=0, abs=0, nan_ok=True)
+            torch.testing.assert_close(other["rungs"], report["rungs"], rtol=0, atol=0, equal_nan=True)
+
+
 @pytest.mark.parametrize("action", ENDS)
 def test_processes_that_see_different_things_end_together(processes: list[dict[str, Any]], action: str) -> None:
     """An alert acts on all of them where the first one's series says, at the third breach in a row; the first one tells of it.
@@ -560,11 +644,11 @@ def test_processes_that_see_different_things_end_together(processes: list[dict[s
         assert found == {**wanted, "told": []}
 
 
-@pytest.mark.parametrize("fault", [*FAULTS, *OF_VOCABULARIES])
+@pytest.mark.parametrize("fault", [*FAULTS, *OF_VOCABULARIES, *OF_THE_FIRST])
 def test_a_fault_in_one_process_ends_the_monitor_in_all(processes: list[dict[str, Any]], fault: str) -> None:
     """At the next report, with one warning, from the first; nobody waits, and the weights are those of a training without us."""
     world = len(processes)
-    why = f"MemoryError: planted (in process {world - 1} of {world})"
+    why = f"MemoryError: planted (in process {faulty_rank(fault, world)} of {world})"
     text = f"LabelSimilarityMonitor: switched off, training goes on without it, after {why}"
     for rank, process in enumerate(processes):
         found, unwatched = process[f"faulty {fault}"], process["faulty None"]

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from typing_extensions import override
 
 from lightning_cossim import LabelSelection, LabelSimilarityMonitor, Schedule
-from lightning_cossim.loggers.tags import SHARES, scalars
+from lightning_cossim.functional.scalars import SHARES, scalars
 from tests import reference
 from tests.toys import (
     ALWAYS,

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from lightning_cossim.callback.session import Session
-from lightning_cossim.capture.collector import HeadWatch
+from lightning_cossim.capture.collector import Collector
 from lightning_cossim.capture.distributed import ALONE, Processes
 from lightning_cossim.capture.head import Head
 from lightning_cossim.config.settings import LabelSelection
-from lightning_cossim.errors import FailedTogether
+from lightning_cossim.errors import DistributedError
 from lightning_cossim.functional.overlap import Overlap
 
 
@@ -60,8 +60,11 @@ def test_one_process_asks_nobody() -> None:
     assert ALONE.where(holds=False) == []
     assert ALONE.from_first("mine") == "mine"
     assert ALONE.together(lambda: 7) == 7
+    assert ALONE.on_first(lambda: 7) == 7
     with pytest.raises(MemoryError, match="planted"):
         ALONE.together(fail)
+    with pytest.raises(MemoryError, match="planted"):
+        ALONE.on_first(fail)
 
 
 def test_sums_are_of_all_and_leave_what_was_given() -> None:
@@ -74,7 +77,7 @@ def test_sums_are_of_all_and_leave_what_was_given() -> None:
 
 def test_sums_that_one_has_no_memory_for_are_begun_by_nobody() -> None:
     strategy = Strategy(torch.tensor([1, 0]), "OSError: full")
-    with pytest.raises(FailedTogether, match="full"):
+    with pytest.raises(DistributedError, match="full"):
         Processes(strategy, 2, 1).sums([torch.ones(3)])
     assert strategy.asked == ["sum", "from 0"]
 
@@ -105,7 +108,7 @@ def test_work_that_fails_on_one_process_fails_on_all(
 ) -> None:
     """With the text of the first that failed, which that one tells."""
     strategy = Strategy(torch.tensor(others), heard)
-    with pytest.raises(FailedTogether) as caught:
+    with pytest.raises(DistributedError) as caught:
         Processes(strategy, 3, rank).together(work)
     assert str(caught.value) == text
     assert strategy.asked == ["sum", f"from {text[-7]}"]
@@ -117,11 +120,33 @@ def test_work_that_succeeds_everywhere_is_told_of_by_nobody() -> None:
     assert strategy.asked == ["sum"]
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_work_on_the_first_is_done_there_alone_and_all_get_what_it_gives(rank: int) -> None:
+    strategy, done = Strategy(torch.tensor([0, 0]), "found"), list[int]()
+
+    def work() -> str:
+        done.append(rank)
+        return "found"
+
+    assert Processes(strategy, 2, rank).on_first(work) == "found"
+    assert done == [0][rank:]
+    assert strategy.asked == ["sum", "from 0"]
+
+
+@pytest.mark.parametrize(("rank", "others", "heard"), [(0, [0, 0], None), (1, [1, 0], "MemoryError: planted")])
+def test_work_on_the_first_that_fails_fails_on_all(rank: int, others: list[int], heard: str | None) -> None:
+    """And nothing is broadcast but why."""
+    strategy = Strategy(torch.tensor(others), heard)
+    with pytest.raises(DistributedError, match=r"^MemoryError: planted \(in process 0 of 2\)$"):
+        Processes(strategy, 2, rank).on_first(fail)
+    assert strategy.asked == ["sum", "from 0"]
+
+
 def session(processes: Processes) -> Session:
     layer = nn.Linear(3, 4)
     head = Head("fc", layer, "its path")
-    watch = HeadWatch(head, labels=LabelSelection(), overlap=Overlap.of(4), max_inputs=9, warn=lambda text: None)
-    return Session(watch, processes, None)
+    collector = Collector(head, labels=LabelSelection(), overlap=Overlap.of(4), max_inputs=9, warn=lambda text: None)
+    return Session(collector, processes, None)
 
 
 def test_a_failure_of_the_only_process_is_raised_at_once() -> None:
@@ -135,20 +160,20 @@ def test_a_failure_is_kept_until_all_can_hear_of_it() -> None:
     done: list[str] = []
     mine.alone(lambda: done.append("before"))
     mine.check()
-    mine.watch._observer.arm()
+    mine.collector._observer.arm()
     mine.alone(fail)
     mine.alone(lambda: done.append("after"))
     assert done == ["before"]
     assert mine.failure is not None
     assert mine.failure.__traceback__ is None  # it would hold what was at hand
-    assert not mine.watch._observer.is_armed
-    with pytest.raises(FailedTogether, match=r"MemoryError: planted \(in process 1 of 2\)"):
+    assert not mine.collector._observer.is_armed
+    with pytest.raises(DistributedError, match=r"MemoryError: planted \(in process 1 of 2\)"):
         mine.check()
 
 
 def test_a_failure_elsewhere_is_heard_of() -> None:
     mine = session(Processes(Strategy(torch.tensor([0, 1]), "OSError: full"), 2, 0))
-    with pytest.raises(FailedTogether, match="OSError: full"):
+    with pytest.raises(DistributedError, match="OSError: full"):
         mine.check()
 
 

@@ -25,6 +25,7 @@ from tests.toys import EMBEDDING_DIM, Toy, loader, trainer
 
 ALERT_KEYS = "keys of alert (scalar, stage, above, below, patience, action)"
 RANGE = "number from 0 to 1"
+LABELS = "Expected `labels` to be a list of names or a LabelSelection"
 
 
 @dataclass(frozen=True)
@@ -121,20 +122,20 @@ SLIPS = [
     ),
     Slip(
         "an unknown scalar",
-        "alerts: [{scalar: gap_behavior, above: 1}]",
-        f"Expected `scalar` to be one of {SCALARS}, got 'gap_behavior'. Did you mean `gap_behavior`?",
+        "alerts: [{scalar: gap_behaviors, above: 1}]",
+        f"Expected `scalar` to be {SCALARS}, got 'gap_behaviors'. Did you mean `gap_behavior`?",
         parser=("scalar", "'gap_behavior'"),
     ),
     Slip(
         "an unknown action",
         "alerts: [{scalar: reliability, below: 1, action: halt}]",
-        "Expected `action` to be one of warn, stop, raise, got 'halt'.",
+        "Expected `action` to be 'warn', 'stop' or 'raise', got 'halt'.",
         parser=("action", "Literal['warn', 'stop', 'raise']"),
     ),
     Slip(
         "a wrong stage",
         "alerts: [{scalar: reliability, below: 1, stage: validation}]",
-        "Expected `stage` to be one of train, val, test, got 'validation'.",
+        "Expected `stage` to be 'train', 'val' or 'test', got 'validation'.",
         parser=("stage", "Literal['train', 'val', 'test']"),
     ),
     Slip(
@@ -325,7 +326,7 @@ def test_a_file_that_holds_no_thresholds(what: str, capsys: pytest.CaptureFixtur
 
 # The monitor's other arguments
 
-ARGUMENTS: list[tuple[dict[str, Any], str, tuple[str, str] | None]] = [
+ARGUMENTS: list[tuple[dict[str, Any], str, tuple[str, ...] | None]] = [
     (
         {"schedule": {"train_every_n_steps": 0}},
         "Expected `train_every_n_steps` to be a whole number of at least 1, got 0.",
@@ -344,12 +345,27 @@ ARGUMENTS: list[tuple[dict[str, Any], str, tuple[str, str] | None]] = [
     (
         {"labels": {"max_tracked": True}},
         "Expected `max_tracked` to be a whole number of at least 2, got True.",
-        ("labels.max_tracked", "whole number of at least 2"),
+        ('Parser key "labels"', "max_tracked", "whole number of at least 2"),
     ),
     (
         {"labels": {"ignore": [-1]}},
         "Expected `ignore` to be a whole number of at least 0, got -1.",
-        ("labels.ignore", "whole number"),
+        ('Parser key "labels"', "ignore", "whole number"),
+    ),
+    (
+        {"labels": ["cat", 2]},
+        "Expected `names` to be a list of texts or the path of a file, got ['cat', 2].",
+        ('Parser key "labels"', "LabelSelection", "Sequence[str]", "Got value: 2"),
+    ),
+    (
+        {"labels": "names.txt"},
+        f"{LABELS}, got 'names.txt'. Names in a file: LabelSelection(names=path).",
+        ('Parser key "labels"', "LabelSelection", "Sequence[str]", "names.txt"),
+    ),
+    (
+        {"labels": 3},
+        f"{LABELS}, got int. Names in a file: LabelSelection(names=path).",
+        ('Parser key "labels"', "LabelSelection", "Sequence[str]", "3"),
     ),
     ({"overlap_threshold": "high"}, "Expected `overlap_threshold` to be a number, got 'high'.", ("overlap_threshold", "number")),
     (
@@ -374,7 +390,7 @@ ARGUMENTS += [
 
 @pytest.mark.parametrize(("arguments", "said", "parser"), ARGUMENTS, ids=lambda value: value if isinstance(value, str) else None)
 def test_an_argument_that_is_wrong(
-    arguments: dict[str, Any], said: str, parser: tuple[str, str] | None, capsys: pytest.CaptureFixture[str]
+    arguments: dict[str, Any], said: str, parser: tuple[str, ...] | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """From Python when it is made, from a configuration when that is parsed; what needs more than one key, when it is made."""
     Path("config").mkdir()
@@ -382,7 +398,7 @@ def test_an_argument_that_is_wrong(
         Path(path).write_text("stranger: 0.3\n", encoding="utf-8")
     made: dict[str, Callable[[Any], Any]] = {
         "schedule": lambda given: Schedule(**given),
-        "labels": lambda given: LabelSelection(**given),
+        "labels": lambda given: LabelSelection(**given) if isinstance(given, dict) else given,
         "thresholds": thresholds_of,
     }
     with pytest.raises(LabelSimilarityError) as caught:
@@ -432,9 +448,12 @@ AT_START: list[tuple[str, type[Toy], dict[str, Any], str]] = [
         "τ of a half under a softmax",
         Toy,
         {"overlap": "coactivation", "overlap_threshold": 0.5},
-        "Expected `threshold` to be above 0 and below 0.5, got 0.5. Two probabilities of a softmax cannot both be above it.",
+        (
+            "Expected `overlap_threshold` to be above 0 and below 0.5, got 0.5. Two probabilities of a softmax cannot both be "
+            "above it."
+        ),
     ),
-    ("k as large as K", Toy, {"overlap": "topk", "overlap_k": 8}, "Expected `k` to be from 2 to 7, got 8."),
+    ("k as large as K", Toy, {"overlap": "topk", "overlap_k": 8}, "Expected `overlap_k` to be from 2 to 7, got 8."),
     (
         "too few names",
         Toy,
@@ -442,10 +461,16 @@ AT_START: list[tuple[str, type[Toy], dict[str, Any], str]] = [
         "Expected `names` to name the 8 rows of the head, got 2 names.",
     ),
     (
+        "too few names by themselves",
+        Toy,
+        {"labels": ["a", "b"]},
+        "Expected `names` to name the 8 rows of the head, got 2 names.",
+    ),
+    (
         "too many names in a file",
         Toy,
         {"labels": {"names": "names.txt"}},
-        "Expected `names` to name the 8 rows of the head, got 9 names.",
+        "Expected `names` to name the 8 rows of the head, got 9 names in {names}, one a line.",
     ),
     ("a row that is not there", Toy, {"labels": {"ignore": [8]}}, "Expected `ignore` to hold labels from 0 to 7, got 8."),
     (
@@ -475,9 +500,11 @@ def test_what_does_not_fit_the_model_is_told_at_the_start_of_the_fit(
     if entry == "cli":
         monitor = cli(arguments)
     else:
-        labels = {"labels": LabelSelection(**arguments["labels"])} if "labels" in arguments else {}
+        given = arguments.get("labels")
+        labels = {"labels": LabelSelection(**given)} if isinstance(given, dict) else {}
         monitor = LabelSimilarityMonitor(**{**arguments, **labels})
     model = toy()
+    said = said.replace("{names}", str(Path("config/names.txt").absolute()) if entry == "cli" else "names.txt")
     with pytest.raises(LabelSimilarityError) as caught:
         trainer(callbacks=[monitor]).fit(model, loader(), loader(60))
     assert str(caught.value).startswith(said), what

@@ -130,7 +130,7 @@ def test_a_path_that_leads_nowhere_is_told_at_once() -> None:
         taps_of(model, logits_from="cap", embeddings_from="nrom")
     assert not model.cap._forward_hooks
     assert str(caught.value) == (
-        "Expected `embeddings_from` to be the dotted path of a module, got 'nrom', which is not there. Did you mean 'norm'?"
+        "Expected `embeddings_from` to be the dotted path of a module, got 'nrom', which is not there. Did you mean `norm`?"
     )
 
 

@@ -17,8 +17,9 @@ from lightning_cossim.capture.head import Head, Observation
 from lightning_cossim.capture.vocabulary_summary import VocabularySummary
 from lightning_cossim.capture.vocabulary_window import VocabularyWindow
 from lightning_cossim.config.settings import LabelSelection
-from lightning_cossim.config.thresholds import Thresholds, judged
+from lightning_cossim.config.thresholds import Thresholds
 from lightning_cossim.functional import label_cosine_similarity
+from lightning_cossim.functional.neighbors import Neighbors
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.report import GapReport
@@ -55,7 +56,7 @@ def seen_of(head: Head, embedding: Tensor, groups: Tensor | None = None) -> Obse
 
 
 def window_of(head: Head, kind: dict[str, Any] | None = None, **selection: Any) -> VocabularyWindow:
-    return VocabularyWindow(head, LabelSelection(**selection), Overlap.of(head.num_labels, **(kind or {})))
+    return VocabularyWindow(head.spec, LabelSelection(**selection), Overlap.of(head.num_labels, **(kind or {})))
 
 
 def summary_of(
@@ -64,12 +65,24 @@ def summary_of(
     window = window_of(head, kind, **selection)
     for one in seen:
         window.add(one)
-    return window.close(ALONE)
+    return ended(window, head)
+
+
+def ended(window: VocabularyWindow, head: Head) -> VocabularySummary:
+    """What a window that ends has seen."""
+    summary = window.close(ALONE, lambda: head.weights).vocabulary
+    assert summary is not None
+    return summary
+
+
+def report_of(summary: VocabularySummary, neighbors: Neighbors | None = None) -> GapReport:
+    return GapReport(summary.statistics(neighbors))
 
 
 def whole_report(head: Head, seen: Sequence[Observation], **settings: Any) -> GapReport:
     """What a metric says that looks at all pairs."""
-    metric = SimilarityGap(head.num_labels, D, **settings)
+    renamed = {"kind": "overlap", "threshold": "overlap_threshold", "k": "overlap_k"}
+    metric = SimilarityGap(head.num_labels, D, **{renamed.get(name, name): value for name, value in settings.items()})
     for one in seen:
         metric.update(one.unembedding, one.logits, one.embedding, one.groups)
     return metric.report()
@@ -95,7 +108,7 @@ def assert_same(report: GapReport, whole: GapReport) -> None:
 def test_of_few_labels_the_report_is_that_on_all_pairs(kind: dict[str, Any], settings: dict[str, Any]) -> None:
     head = head_of()
     seen = [seen_of(head, inputs_of(40)), seen_of(head, inputs_of(7, seed=2))]
-    report = summary_of(head, seen, kind, labels_per_input=8, **settings).report()
+    report = report_of(summary_of(head, seen, kind, labels_per_input=8, **settings))
     assert_same(report, whole_report(head, seen, **kind, **settings))
     assert report.compared.weight is None
     assert report.sampling == ""
@@ -112,7 +125,7 @@ def test_overlaps_are_those_of_what_was_seen_also_where_weights_move(kind: dict[
     for step in range(4):
         head.module.weight.data.mul_(1.2)
         seen.append(Observation(head.unembedding.clone(), head.logits(inputs_of(20, seed=step)), inputs_of(20, seed=step)))
-    report = summary_of(head, seen, kind, labels_per_input=labels_per_input).report()
+    report = report_of(summary_of(head, seen, kind, labels_per_input=labels_per_input))
     assert_same(report, whole_report(head, seen, **kind))
 
 
@@ -124,7 +137,7 @@ def test_overlaps_of_a_few_labels_an_input_are_too_small_by_no_more_than_is_said
     """Where weights move, or nothing tells the embeddings."""
     head = head_of()
     seen = [Observation(head.unembedding, head.logits(inputs_of(200))) for _ in range(2)]
-    report = summary_of(head, seen, kind, labels_per_input=labels_per_input).report()
+    report = report_of(summary_of(head, seen, kind, labels_per_input=labels_per_input))
     whole = whole_report(head, seen, **kind)
     exact = report.compared.values(whole.matrix("overlap")[list(report.labels)][:, list(report.labels)])
     assert report.overlap_error is not None
@@ -146,7 +159,7 @@ def test_labels_that_were_ruled_out_behind_the_head_stay_so(kind: dict[str, Any]
     logits[:100, : K // 2] = -torch.inf
     logits[100:, K // 2 :] = -torch.inf
     seen = [Observation(head.unembedding, logits, embedding, bias=head.bias)]
-    report, whole = summary_of(head, seen, kind, labels_per_input=K).report(), whole_report(head, seen, **kind)
+    report, whole = report_of(summary_of(head, seen, kind, labels_per_input=K)), whole_report(head, seen, **kind)
     kept = list(report.labels)
     torch.testing.assert_close(
         report.matrix("overlap"), whole.matrix("overlap")[kept][:, kept], rtol=1e-4, atol=1e-5, equal_nan=True
@@ -159,7 +172,7 @@ def test_overlaps_of_rounded_logits_are_those_of_the_logits(kind: dict[str, Any]
     head = head_of()
     logits = head.logits(inputs_of(500)).bfloat16()
     seen = [Observation(head.unembedding, logits, inputs_of(500), bias=head.bias)]
-    report, whole = summary_of(head, seen, kind, labels_per_input=12).report(), whole_report(head, seen, **kind)
+    report, whole = report_of(summary_of(head, seen, kind, labels_per_input=12)), whole_report(head, seen, **kind)
     kept = list(report.labels)
     wanted = report.compared.values(whole.matrix("overlap")[kept][:, kept])
     torch.testing.assert_close(report.rungs["overlap"], wanted, rtol=0, atol=0.01, equal_nan=True)
@@ -171,7 +184,7 @@ def test_what_only_the_most_likely_labels_count_in_loses_nothing(kind: dict[str,
     """Without embeddings too: of an input no more than ten labels can have a tenth, and three are the first three."""
     head = head_of()
     seen = [Observation(head.unembedding, head.logits(inputs_of(200)))]
-    report = summary_of(head, seen, kind, labels_per_input=10).report()
+    report = report_of(summary_of(head, seen, kind, labels_per_input=10))
     assert_same(report, whole_report(head, seen, **kind))
     assert report.overlap_error is not None
     assert report.overlap_error.max() == pytest.approx(0, abs=1e-6)
@@ -183,7 +196,7 @@ def test_what_only_the_most_likely_labels_count_in_loses_nothing(kind: dict[str,
 def test_groups_are_not_torn_into_different_halves() -> None:
     head, groups = head_of(), torch.arange(40) // 5
     seen = [seen_of(head, inputs_of(40), groups), seen_of(head, inputs_of(15, seed=2), groups[:15])]
-    report = summary_of(head, seen).report()
+    report = report_of(summary_of(head, seen))
     wanted = whole_report(head, seen)
     assert report.reliability == pytest.approx(wanted.reliability, abs=1e-4)
     assert wanted.reliability != pytest.approx(whole_report(head, [seen_of(head, inputs_of(40))]).reliability, abs=1e-3)
@@ -195,7 +208,7 @@ def test_inputs_that_are_not_finite_do_not_count() -> None:
     logits = head.logits(embedding)
     logits[5, 2] = torch.inf
     seen = [Observation(head.unembedding, logits, embedding, bias=head.bias)]
-    report = summary_of(head, seen).report()
+    report = report_of(summary_of(head, seen))
     assert (report.num_inputs, report.num_skipped) == (38, 2)
     assert_same(report, whole_report(head, seen))
     assert "2 of 40 inputs are left out" in report.remarks["inputs"]
@@ -206,7 +219,7 @@ def test_many_logits_are_worked_on_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
     head, groups = head_of(), torch.arange(40) // 5
     for some in (None, groups):
         seen = [seen_of(head, inputs_of(), some)]
-        assert_same(summary_of(head, seen).report(), whole_report(head, seen))
+        assert_same(report_of(summary_of(head, seen)), whole_report(head, seen))
 
 
 def test_snapshots_are_copies_and_the_last_ones_count() -> None:
@@ -219,7 +232,7 @@ def test_snapshots_are_copies_and_the_last_ones_count() -> None:
     wanted = whole_report(head, [seen_of(head, embedding)])
     head.module.weight.data.zero_()
     embedding.zero_()
-    report = window.close(ALONE).report()
+    report = report_of(ended(window, head))
     kept = list(report.labels)
     torch.testing.assert_close(report.matrix("raw_cosine"), wanted.matrix("raw_cosine")[kept][:, kept])
 
@@ -232,12 +245,12 @@ def test_embeddings_are_copies_too() -> None:
     window.add(seen)
     assert seen.embedding is not None
     seen.embedding.zero_()
-    assert_same(window.close(ALONE).report(), wanted)
+    assert_same(report_of(ended(window, head)), wanted)
 
 
 def test_a_window_that_saw_nothing_reports_on_the_weights() -> None:
     head = head_of()
-    report = window_of(head).close(ALONE).report()
+    report = report_of(ended(window_of(head), head))
     assert report.num_inputs == 0
     torch.testing.assert_close(report.matrix("raw_cosine"), whole_report(head, [seen_of(head, inputs_of())]).matrix("raw_cosine"))
     assert report.rungs["overlap"].isnan().all()
@@ -250,13 +263,13 @@ def test_an_observation_without_logits_adds_nothing_but_the_weights() -> None:
     window = window_of(head)
     window.add(Observation(head.unembedding, problem="cannot be read"))
     window.add(seen)
-    assert_same(window.close(ALONE).report(), whole_report(head, [seen]))
+    assert_same(report_of(ended(window, head)), whole_report(head, [seen]))
 
 
 def test_the_users_random_numbers_stay() -> None:
     head = head_of(MANY)
     state = torch.get_rng_state()
-    summary_of(head, [seen_of(head, inputs_of())]).report()
+    report_of(summary_of(head, [seen_of(head, inputs_of())]))
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -272,19 +285,19 @@ def test_of_very_many_inputs_an_even_sample_is_kept(monkeypatch: pytest.MonkeyPa
         if window.wants_batch():
             asked.append(number)
             window.add(seen_of(head, torch.full((20, D), float(number))))
-        most = max(most, sum(block.num_inputs for block in window._blocks))
+        most = max(most, sum(chunk.num_inputs for chunk in window._chunks))
     assert most <= 1600
     assert asked[:80] == list(range(80))
     assert len(asked) < 300
     assert {later - earlier for earlier, later in zip(asked[-20:], asked[-19:], strict=False)} == {window._stride} == {8}
-    summary = window.close(ALONE)
+    summary = ended(window, head)
     assert summary.embedding is not None
     kept = summary.embedding[:, 0]
     assert 800 <= len(kept) <= 1600
     assert kept.mean().item() == pytest.approx(250, abs=40)
     for low in range(0, 500, 100):
         assert ((kept >= low) & (kept < low + 100)).float().mean().item() == pytest.approx(0.2, abs=0.06)
-    report = summary.report()
+    report = report_of(summary)
     assert report.num_inputs == len(kept)
     wanted = whole_report(head, [seen_of(head, summary.embedding)])
     kept_labels = list(report.labels)
@@ -294,7 +307,7 @@ def test_of_very_many_inputs_an_even_sample_is_kept(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("num_batches", [17, 18, 20, 33, 34, 50, 100, 129])
-def test_sequences_that_fill_a_block_each_stay_in_both_halves(num_batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sequences_that_fill_a_chunk_each_stay_in_both_halves(num_batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of so many batches of one long sequence, whichever of them are dropped."""
     monkeypatch.setattr(vocabulary_window, "_MAX_INPUTS", 160)
     head = head_of()
@@ -302,7 +315,7 @@ def test_sequences_that_fill_a_block_each_stay_in_both_halves(num_batches: int, 
     for number in range(num_batches):
         if window.wants_batch():
             window.add(seen_of(head, inputs_of(10, seed=number), groups))
-    counts = window.close(ALONE).half.long().bincount()
+    counts = ended(window, head).half.long().bincount()
     assert counts.sum() >= 80
     assert counts.min() >= counts.sum() / 3
 
@@ -317,9 +330,9 @@ def test_no_more_inputs_are_kept_than_there_is_room_for(size: int, monkeypatch: 
     for _ in range(max(3, 400 // size)):
         if window.wants_batch():
             window.add(seen_of(head, embedding))
-        assert sum(block.num_inputs for block in window._blocks) <= 160
-        assert all(block.num_inputs <= 10 for block in window._blocks)
-    report = window.close(ALONE).report()
+        assert sum(chunk.num_inputs for chunk in window._chunks) <= 160
+        assert all(chunk.num_inputs <= 10 for chunk in window._chunks)
+    report = report_of(ended(window, head))
     assert report.num_inputs + report.num_skipped <= 160
     if size > 1:
         assert report.num_skipped == pytest.approx(report.num_inputs, rel=0.35)
@@ -330,7 +343,7 @@ def test_of_wide_embeddings_fewer_are_kept(monkeypatch: pytest.MonkeyPatch) -> N
     window = window_of(head_of())
     for _ in range(40):
         window.add(seen_of(head_of(), inputs_of(10)))
-    assert sum(block.num_inputs for block in window._blocks) <= 160
+    assert sum(chunk.num_inputs for chunk in window._chunks) <= 160
 
 
 # Of many labels a sample of the pairs is looked at
@@ -347,7 +360,7 @@ def test_a_sample_stands_for_all_pairs() -> None:
     """Scalars are those of all pairs, within three standard errors; the sample is named."""
     head = head_of(MANY)
     seen = [seen_of(head, inputs_of(3000))]
-    report, whole = summary_of(head, seen, labels_per_input=16).report(), whole_report(head, seen)
+    report, whole = report_of(summary_of(head, seen, labels_per_input=16)), whole_report(head, seen)
     assert report.num_pairs == whole.num_pairs > 30_000
     assert 300 + 190 < len(report.compared) <= 300 + 300 + 190
     assert report.compared.weight is not None
@@ -372,7 +385,7 @@ def test_a_sample_stands_for_all_pairs() -> None:
 def test_the_pairs_that_overlap_most_are_in_the_sample() -> None:
     head = head_of(MANY)
     seen = [seen_of(head, inputs_of(500))]
-    report, whole = summary_of(head, seen, labels_per_input=MANY).report(), whole_report(head, seen)
+    report, whole = report_of(summary_of(head, seen, labels_per_input=MANY)), whole_report(head, seen)
     overlap = whole.matrix("overlap").triu(diagonal=1).nan_to_num(0)
     most = {divmod(index, MANY) for index in overlap.flatten().topk(250).indices.tolist()}
     labels = report.labels
@@ -386,7 +399,7 @@ def test_with_neighbors_the_pairs_whose_rows_are_most_alike_are_in_the_sample(li
     head = head_of(MANY)
     summary = summary_of(head, [seen_of(head, inputs_of(500))], {"link": link}, ignore=[7])
     shares: list[float] = []
-    report = summary.report(summary.nearest(progress=shares.append))
+    report = report_of(summary, summary.nearest(progress=shares.append))
     assert shares[-1] == 1
     live = torch.arange(MANY) != 7
     cosine = label_cosine_similarity(head.unembedding, centered=link == "softmax", live=live).triu(diagonal=1).nan_to_num(-2)
@@ -404,7 +417,7 @@ def test_with_neighbors_the_pairs_whose_rows_are_most_alike_are_in_the_sample(li
 def test_a_sample_is_the_same_for_the_same_seed() -> None:
     """So that all processes, and a run that goes on, look at the same pairs."""
     head = head_of(MANY)
-    one, other = (summary_of(head, [seen_of(head, inputs_of(100))]).report() for _ in range(2))
+    one, other = (report_of(summary_of(head, [seen_of(head, inputs_of(100))])) for _ in range(2))
     assert one.labels == other.labels
     assert torch.equal(one.compared.row, other.compared.row)
 
@@ -413,9 +426,9 @@ def test_a_look_alike_is_one_only_if_it_is_in_any_case() -> None:
     """An overlap of which much may have been left out is no sign that there is little."""
     head = head_of()
     seen = [Observation(head.unembedding, head.logits(3 * inputs_of(400)))]
-    report = summary_of(head, seen, labels_per_input=2).report()
+    report = report_of(summary_of(head, seen, labels_per_input=2))
     thresholds = Thresholds(stranger=0.02, lookalike=0.02, min_reliability=0)
-    flags = judged(report, thresholds).flags
+    flags = report.judged(thresholds).flags
     assert report.overlap_error is not None
     certain = report.gap + report.overlap_error < -0.02
     below = report.gap < -0.02
@@ -427,7 +440,7 @@ def test_a_look_alike_is_one_only_if_it_is_in_any_case() -> None:
 @pytest.mark.parametrize("num_labels", [2, 3])
 def test_the_smallest_vocabularies_have_reports(num_labels: int) -> None:
     head = head_of(num_labels)
-    report = summary_of(head, [seen_of(head, inputs_of())]).report()
+    report = report_of(summary_of(head, [seen_of(head, inputs_of())]))
     assert report.num_pairs == math.comb(num_labels, 2)
     assert str(report)
 
@@ -435,7 +448,7 @@ def test_the_smallest_vocabularies_have_reports(num_labels: int) -> None:
 def test_a_vocabulary_of_which_one_label_is_probable_has_no_pairs() -> None:
     head = head_of()
     head.module.bias.data[4] = 60
-    report = summary_of(head, [seen_of(head, inputs_of())]).report()
+    report = report_of(summary_of(head, [seen_of(head, inputs_of())]))
     assert report.num_pairs == 0
     assert report.pairs() == []
     assert str(report)

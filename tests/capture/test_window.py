@@ -8,18 +8,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_cossim.capture.collector import HeadWatch
+from lightning_cossim.capture.collector import Collector, open_window
 from lightning_cossim.capture.distributed import ALONE
-from lightning_cossim.capture.head import Head, Observation
-from lightning_cossim.capture.window import Window
+from lightning_cossim.capture.head import Head, HeadSpec, Observation
+from lightning_cossim.capture.vocabulary_window import VocabularyWindow
+from lightning_cossim.capture.window import AllPairsWindow
 from lightning_cossim.config.settings import LabelSelection
 from lightning_cossim.errors import ConfigError
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.metrics import SimilarityGap
-from lightning_cossim.report import GapReport
+from lightning_cossim.report import Context, GapReport, WindowKey
 from tests.toys import matrices
 
 NUM_LABELS, EMBEDDING_DIM = 9, 4
+TRAIN, VAL, TEST = map(WindowKey, ("train", "val", "test"))
 NOT_CALLED = (
     "watching fc: it was not called in a whole window, so only its weights are compared. A fused loss or a functional call "
     "(`F.linear(x, head.weight)`) goes around it: pass `embeddings_from=`, the path of the module whose output goes into it, "
@@ -65,172 +67,210 @@ def assert_same(report: GapReport, other: GapReport) -> None:
 # A window
 
 
+def ended(window: AllPairsWindow, head: Head) -> GapReport:
+    """The report of a window that ends."""
+    collected = window.close(ALONE, lambda: head.weights)
+    assert collected.vocabulary is None
+    return GapReport(collected.statistics())
+
+
 @pytest.mark.parametrize("settings", [{}, {"ignore": [2]}, {"min_probability": 1.0}, {"ignore": [0, 3], "min_probability": 0}])
 def test_a_window_reports_on_all_that_was_added(settings: dict[str, Any]) -> None:
     """As a metric of the same settings does."""
     head, embeddings = head_with(), [inputs_of(20), inputs_of(7, seed=2)]
-    opened = Window(head, LabelSelection(**settings), Overlap.of(head.num_labels))
+    opened = AllPairsWindow(head.spec, LabelSelection(**settings), Overlap.of(head.num_labels))
     for embedding in embeddings:
         opened.add(seen_of(head, embedding))
-    assert_same(opened.close(ALONE), report_of(head, embeddings, **settings))
+    assert_same(ended(opened, head), report_of(head, embeddings, **settings))
 
 
 def test_a_window_that_saw_nothing_reports_on_the_weights() -> None:
     """Those of when it closes."""
     head = head_with()
-    opened = Window(head, LabelSelection(), Overlap.of(head.num_labels))
+    opened = AllPairsWindow(head.spec, LabelSelection(), Overlap.of(head.num_labels))
     with torch.no_grad():
         head.module.weight.add_(1)
-    report = opened.close(ALONE)
+    report = ended(opened, head)
     assert report.num_inputs == 0
     torch.testing.assert_close(report.matrix("raw_cosine"), report_of(head, [inputs_of()]).matrix("raw_cosine"))
+
+
+@pytest.mark.parametrize(
+    ("max_tracked", "kind"),
+    [(3, VocabularyWindow), (NUM_LABELS - 1, VocabularyWindow), (NUM_LABELS, AllPairsWindow), (512, AllPairsWindow)],
+)
+def test_a_window_is_over_all_pairs_as_long_as_labels_are_few_enough(max_tracked: int, kind: type[Any]) -> None:
+    """Sizes alone decide, so that weights from a file get the window that a head gets."""
+    head = head_with()
+    for spec in (head.spec, head.weights.spec):
+        assert spec == HeadSpec(NUM_LABELS, EMBEDDING_DIM, torch.float32, torch.device("cpu"))
+        window = open_window(spec, LabelSelection(max_tracked=max_tracked), Overlap.of(NUM_LABELS))
+        assert isinstance(window, kind)
+        window.add(seen_of(head, inputs_of()))
+        statistics = window.close(ALONE, lambda: head.weights).statistics()
+        assert statistics.table.num_inputs == 20
 
 
 # A head watched stage by stage
 
 
-class Spoken(list[str]):
-    """What the user is told."""
-
-
-def watch_of(head: Head, *, max_inputs: int = 1024, **selection: Any) -> tuple[HeadWatch, Spoken]:
-    spoken = Spoken()
-    watch = HeadWatch(
+def collector_of(
+    head: Head, *, opened: WindowKey | None = None, max_inputs: int = 1024, summarize: Sequence[str] = (), **selection: Any
+) -> tuple[Collector, list[str]]:
+    """A collector, with an open window if wanted, and what the user is told."""
+    told: list[str] = []
+    collector = Collector(
         head,
         labels=LabelSelection(**selection),
         overlap=Overlap.of(head.num_labels),
         max_inputs=max_inputs,
-        warn=spoken.append,
+        summarize=summarize,
+        warn=told.append,
     )
-    return watch, spoken
+    if opened is not None:
+        collector.open(opened)
+    return collector, told
 
 
-def run(watch: HeadWatch, stage: str, *embeddings: Tensor, forward: Callable[[Tensor], Any] | None = None) -> None:
+def run(collector: Collector, key: WindowKey, *embeddings: Tensor, forward: Callable[[Tensor], Any] | None = None) -> None:
     """Batches of a stage, each with one forward pass."""
     for embedding in embeddings:
-        watch.begin_batch(stage)
-        (forward or watch.head.module)(embedding)
-        watch.end_batch(stage)
+        collector.begin_batch(key)
+        (forward or collector.head.module)(embedding)
+        collector.end_batch(key)
 
 
-@pytest.mark.parametrize("stage", ["train", "val", "test"])
-def test_a_window_of_a_stage_from_open_to_close(stage: str) -> None:
+def closed(collector: Collector, key: WindowKey) -> GapReport:
+    """The report of a window that ends."""
+    statistics, extras = collector.close(key, ALONE)
+    return GapReport(statistics, Context(key, names=collector.names), extras=extras)
+
+
+@pytest.mark.parametrize("key", [TRAIN, VAL, TEST, WindowKey("val", 1)], ids=str)
+def test_a_window_of_a_stage_from_open_to_close(key: WindowKey) -> None:
     head = head_with()
-    watch, spoken = watch_of(head)
-    watch.open(stage)
-    assert watch.is_open(stage)
-    run(watch, stage, inputs_of(20), inputs_of(7, seed=2))
-    report = watch.close(stage, ALONE)
-    assert not watch.is_open(stage)
+    collector, told = collector_of(head)
+    collector.open(key)
+    assert collector.is_open(key)
+    run(collector, key, inputs_of(20), inputs_of(7, seed=2))
+    assert collector.num_looked_at[key] == 27
+    report = closed(collector, key)
+    assert not collector.is_open(key)
+    assert report.window == key
     assert_same(report, report_of(head, [inputs_of(20), inputs_of(7, seed=2)]))
-    assert spoken == []
+    assert told == []
 
 
-def test_training_opens_its_own_window() -> None:
-    watch, _ = watch_of(head_with())
-    assert not watch.is_open("train")
-    run(watch, "train", inputs_of())
-    assert watch.is_open("train")
-    assert watch.close("train", ALONE).num_inputs == 20
+def test_a_window_that_is_opened_again_begins_anew() -> None:
+    collector, _ = collector_of(head_with(), opened=TRAIN)
+    run(collector, TRAIN, inputs_of())
+    collector.drop(TRAIN)
+    assert not collector.is_open(TRAIN)
+    collector.open(TRAIN)
+    assert collector.num_looked_at[TRAIN] == 0
+    run(collector, TRAIN, inputs_of(7))
+    assert closed(collector, TRAIN).num_inputs == 7
 
 
-@pytest.mark.parametrize("stage", ["val", "test"])
-def test_without_a_window_nothing_is_seen(stage: str) -> None:
-    """A validation run that is not reported on, the sanity check for example."""
-    watch, spoken = watch_of(head_with())
-    run(watch, stage, inputs_of())
-    assert not watch.is_open(stage)
-    watch.open(stage)
-    assert watch.close(stage, ALONE).num_inputs == 0
-    assert spoken == [NOT_CALLED]
+@pytest.mark.parametrize("key", [TRAIN, VAL, TEST], ids=str)
+def test_without_a_window_nothing_is_seen(key: WindowKey) -> None:
+    """A validation run that is not reported on, the sanity check for example; no batch opens a window."""
+    collector, told = collector_of(head_with())
+    run(collector, key, inputs_of())
+    assert not collector.is_open(key)
+    collector.open(key)
+    assert closed(collector, key).num_inputs == 0
+    assert told == [NOT_CALLED]
 
 
 def test_a_stage_without_a_window_does_not_fill_that_of_another() -> None:
     """A validation run that is not reported on comes in the middle of a training window."""
-    watch, _ = watch_of(head_with())
-    run(watch, "train", inputs_of(20))
-    run(watch, "val", inputs_of(7))
-    run(watch, "train", inputs_of(3))
-    assert watch.close("train", ALONE).num_inputs == 23
+    collector, _ = collector_of(head_with(), opened=TRAIN)
+    run(collector, TRAIN, inputs_of(20))
+    run(collector, VAL, inputs_of(7))
+    run(collector, TRAIN, inputs_of(3))
+    assert closed(collector, TRAIN).num_inputs == 23
 
 
-def test_windows_of_two_stages_are_kept_apart() -> None:
+@pytest.mark.parametrize("other", [VAL, WindowKey("train", 1)], ids=str)
+def test_two_windows_are_kept_apart(other: WindowKey) -> None:
+    """Of two stages, or of two data loaders."""
     head = head_with()
-    watch, _ = watch_of(head)
-    run(watch, "train", inputs_of(20))
-    watch.open("val")
-    run(watch, "val", inputs_of(7, seed=2))
-    val = watch.close("val", ALONE)
-    run(watch, "train", inputs_of(5, seed=3))
+    collector, _ = collector_of(head, opened=TRAIN)
+    run(collector, TRAIN, inputs_of(20))
+    collector.open(other)
+    run(collector, other, inputs_of(7, seed=2))
+    val = closed(collector, other)
+    run(collector, TRAIN, inputs_of(5, seed=3))
     assert_same(val, report_of(head, [inputs_of(7, seed=2)]))
-    assert_same(watch.close("train", ALONE), report_of(head, [inputs_of(20), inputs_of(5, seed=3)]))
+    assert_same(closed(collector, TRAIN), report_of(head, [inputs_of(20), inputs_of(5, seed=3)]))
 
 
 def test_calls_between_batches_do_not_count() -> None:
     """The user's own evaluation between two batches is not the stage's."""
     head = head_with()
-    watch, _ = watch_of(head)
-    run(watch, "train", inputs_of(20))
+    collector, _ = collector_of(head, opened=TRAIN)
+    run(collector, TRAIN, inputs_of(20))
     head.module(inputs_of(7))
-    run(watch, "train", inputs_of(3))
-    assert watch.close("train", ALONE).num_inputs == 23
+    run(collector, TRAIN, inputs_of(3))
+    assert closed(collector, TRAIN).num_inputs == 23
 
 
 def test_calls_after_a_batch_that_did_not_call_the_head_do_not_count() -> None:
     """Nothing is waited for beyond the end of the batch."""
-    watch, _ = watch_of(head_with())
-    run(watch, "train", inputs_of(20), forward=torch.Tensor.tanh)
-    watch.head.module(inputs_of(7))
-    run(watch, "train", inputs_of(20), forward=torch.Tensor.tanh)
-    assert watch.close("train", ALONE).num_inputs == 0
+    collector, _ = collector_of(head_with(), opened=TRAIN)
+    run(collector, TRAIN, inputs_of(20), forward=torch.Tensor.tanh)
+    collector.head.module(inputs_of(7))
+    run(collector, TRAIN, inputs_of(20), forward=torch.Tensor.tanh)
+    assert closed(collector, TRAIN).num_inputs == 0
 
 
 def test_a_batch_is_looked_at_once() -> None:
     """Before the backward pass, with the weights of the forward pass; what runs after that does not count."""
     head = head_with()
-    watch, spoken = watch_of(head)
-    watch.begin_batch("train")
+    collector, told = collector_of(head, opened=TRAIN)
+    collector.begin_batch(TRAIN)
     head.module(inputs_of())
-    watch.look("train")
+    collector.look(TRAIN)
     with torch.no_grad():
         head.module.weight.mul_(2)
     head.module(inputs_of(7))
-    watch.end_batch("train")
-    report = watch.close("train", ALONE)
+    collector.end_batch(TRAIN)
+    report = closed(collector, TRAIN)
     assert report.num_inputs == 20
-    assert spoken == []
+    assert told == []
 
 
 def test_a_batch_that_is_not_looked_at_before_its_end_is_looked_at_then() -> None:
-    watch, spoken = watch_of(head_with())
-    watch.begin_batch("train")
-    watch.look("train")
-    watch.head.module(inputs_of())
-    watch.end_batch("train")
-    assert watch.close("train", ALONE).num_inputs == 20
-    assert spoken == []
+    collector, told = collector_of(head_with(), opened=TRAIN)
+    collector.begin_batch(TRAIN)
+    collector.look(TRAIN)
+    collector.head.module(inputs_of())
+    collector.end_batch(TRAIN)
+    assert closed(collector, TRAIN).num_inputs == 20
+    assert told == []
 
 
 def test_of_a_large_batch_a_sample_is_looked_at_and_the_users_random_numbers_stay() -> None:
-    watch, _ = watch_of(head_with(), max_inputs=6)
+    collector, _ = collector_of(head_with(), opened=TRAIN, max_inputs=6)
     state = torch.get_rng_state()
-    run(watch, "train", inputs_of(20), inputs_of(5))
-    assert watch.close("train", ALONE).num_inputs == 6 + 5
+    run(collector, TRAIN, inputs_of(20), inputs_of(5))
+    assert closed(collector, TRAIN).num_inputs == 6 + 5
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_head_that_is_never_called_gives_a_report_on_its_weights_and_one_warning() -> None:
     """A fused loss goes around it: cosines are there, shares are not."""
     head = head_with()
-    watch, spoken = watch_of(head)
+    collector, told = collector_of(head, opened=TRAIN)
     run(
-        watch,
-        "train",
+        collector,
+        TRAIN,
         *(inputs_of(seed=seed) for seed in range(3)),
         forward=lambda embedding: nn.functional.linear(embedding, head.module.weight),
     )
-    report = watch.close("train", ALONE)
-    assert spoken == [NOT_CALLED]
+    report = closed(collector, TRAIN)
+    assert told == [NOT_CALLED]
     assert report.num_inputs == 0
     assert all(math.isnan(value) for name, value in report.scalars.items() if name.startswith("explained_"))
     wanted = matrices(report_of(head, [inputs_of()]))
@@ -241,12 +281,12 @@ def test_a_head_that_is_never_called_gives_a_report_on_its_weights_and_one_warni
 def test_a_problem_is_told_with_the_head_s_path() -> None:
     head = head_with()
     head.module.register_forward_hook(lambda module, args, output: output * 3)
-    watch, spoken = watch_of(head)
-    run(watch, "train", inputs_of(), inputs_of(seed=2))
-    report = watch.close("train", ALONE)
-    assert len(spoken) == 1
-    assert spoken[0].startswith("watching fc: its output differs from `embedding @ weight.T + bias` by up to ")
-    assert spoken[0].endswith("would be false and are left out.")
+    collector, told = collector_of(head, opened=TRAIN)
+    run(collector, TRAIN, inputs_of(), inputs_of(seed=2))
+    report = closed(collector, TRAIN)
+    assert len(told) == 1
+    assert told[0].startswith("watching fc: its output differs from `embedding @ weight.T + bias` by up to ")
+    assert told[0].endswith("would be false and are left out.")
     assert report.num_inputs == 40
     undefined = {"explained_logit_correlation", "explained_log_odds_variance", "gap_geometry"}
     assert set(report.undefined) & set(report.scalars) == undefined
@@ -255,24 +295,55 @@ def test_a_problem_is_told_with_the_head_s_path() -> None:
     )
 
 
+def test_only_from_the_second_report_of_a_window_on_rankings_have_moved() -> None:
+    """By how much goes by the last report of the same window."""
+    head = head_with()
+    collector, _ = collector_of(head)
+    drifts = []
+    for key in (TRAIN, VAL, TRAIN, TRAIN):
+        collector.open(key)
+        run(collector, key, inputs_of())
+        drifts.append(closed(collector, key).ranking_drift)
+        if key == VAL:
+            head.module.weight.data[0].neg_()
+    assert math.isnan(drifts[0])
+    assert math.isnan(drifts[1])
+    assert drifts[2] > 0.1
+    assert drifts[3] == 0
+
+
+@pytest.mark.parametrize("max_tracked", [NUM_LABELS, 3])
+def test_summaries_are_kept_of_vocabularies_of_the_stages_asked_for(max_tracked: int) -> None:
+    """Each is of the last window, and of one data loader where each has windows of its own."""
+    head = head_with()
+    collector, _ = collector_of(head, summarize=("val",), max_tracked=max_tracked)
+    keys = [TRAIN, WindowKey("val", 0), WindowKey("val", 1), TEST]
+    for key in keys:
+        for num_inputs in (9, 20):
+            collector.open(key)
+            run(collector, key, inputs_of(num_inputs))
+            closed(collector, key)
+    assert [*collector.summaries] == (keys[1:3] if max_tracked == 3 else [])
+    assert all(len(summary.half) == 20 for summary in collector.summaries.values())
+
+
 @pytest.mark.parametrize("max_tracked", [NUM_LABELS, 512, 3])
 def test_labels_have_their_names(max_tracked: int) -> None:
     """Also where they are looked at as a vocabulary, whose report has those that are probable enough."""
     names = ["ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen", "ibis"]
-    watch, _ = watch_of(head_with([0, 30, 0, 30, 0, 0, 0, 30, 0]), max_tracked=max_tracked, names=names)
-    assert watch.has_vocabulary == (max_tracked == 3)
-    for stage in ("val", "test"):
-        watch.open(stage)
-        run(watch, stage, inputs_of())
-        report = watch.close(stage, ALONE)
+    collector, _ = collector_of(head_with([0, 30, 0, 30, 0, 0, 0, 30, 0]), max_tracked=max_tracked, names=names)
+    for key in (VAL, TEST):
+        collector.open(key)
+        run(collector, key, inputs_of())
+        report = closed(collector, key)
         assert report.names == (("bee", "dog", "hen") if max_tracked == 3 else tuple(names))
         assert [name for name, kept in zip(report.names, report.kept, strict=True) if kept] == ["bee", "dog", "hen"]
 
 
 def test_without_names_labels_are_called_by_their_rows() -> None:
-    watch, _ = watch_of(head_with())
-    run(watch, "train", inputs_of())
-    assert watch.close("train", ALONE).names == tuple("012345678")
+    collector, _ = collector_of(head_with(), opened=TRAIN)
+    run(collector, TRAIN, inputs_of())
+    assert closed(collector, TRAIN).names == tuple("012345678")
 
 
 @pytest.mark.parametrize(
@@ -285,37 +356,22 @@ def test_without_names_labels_are_called_by_their_rows() -> None:
 def test_labels_that_do_not_fit_the_head_are_an_error_and_leave_no_hook(selection: dict[str, Any], text: str) -> None:
     head = head_with()
     with pytest.raises(ConfigError) as caught:
-        watch_of(head, **selection)
+        collector_of(head, **selection)
     assert str(caught.value) == text
     assert not head.module._forward_hooks
 
 
-def test_a_watch_that_is_detached_leaves_no_hook() -> None:
+def test_a_collector_that_is_detached_leaves_no_hook() -> None:
     """A second time it does nothing."""
     head = head_with()
-    watch, _ = watch_of(head)
+    collector, _ = collector_of(head)
     assert len(head.module._forward_hooks) == 1
-    watch.detach()
-    watch.detach()
+    collector.detach()
+    collector.detach()
     assert not head.module._forward_hooks
 
 
 # Two windows at once, and windows that see nothing
-
-
-def small_watch(layer: nn.Linear, max_tracked: int) -> tuple[HeadWatch, list[str]]:
-    """A watch on a layer, and what it says."""
-    said: list[str] = []
-    labels = LabelSelection(max_tracked=max_tracked)
-    head = Head("fc", layer, "its path")
-    watch = HeadWatch(head, labels=labels, overlap=Overlap.of(head.num_labels), max_inputs=64, warn=said.append)
-    return watch, said
-
-
-def run_batch(watch: HeadWatch, stage: str, inputs: Tensor) -> None:
-    watch.begin_batch(stage)
-    watch.head.module(inputs)
-    watch.end_batch(stage)
 
 
 @pytest.mark.parametrize("case", ["one vector of two", "nan", "mismatch in a vocabulary"])
@@ -325,15 +381,16 @@ def test_a_head_that_was_called_is_not_said_not_to_have_been(case: str) -> None:
     inputs = torch.randn(9, 3)
     if case == "mismatch in a vocabulary":
         layer.register_forward_hook(lambda module, args, output: output * 2)
-    watch, said = small_watch(layer, max_tracked=5 if case == "mismatch in a vocabulary" else 9)
-    run_batch(watch, "train", {"one vector of two": torch.randn(2, 3, 2).mT, "nan": inputs * torch.nan}.get(case, inputs))
-    watch.close("train", ALONE)
+    max_tracked = 5 if case == "mismatch in a vocabulary" else 9
+    collector, said = collector_of(Head("fc", layer, "its path"), opened=TRAIN, max_tracked=max_tracked)
+    run(collector, TRAIN, {"one vector of two": torch.randn(2, 3, 2).mT, "nan": inputs * torch.nan}.get(case, inputs))
+    collector.close(TRAIN, ALONE)
     assert not any("was not called" in text for text in said)
 
 
 def test_sequences_of_many_lengths_are_pooled() -> None:
-    watch, said = small_watch(nn.Linear(3, 6), max_tracked=9)
+    collector, said = collector_of(Head("fc", nn.Linear(3, 6), "its path"), opened=TRAIN, max_tracked=9)
     for length in (2, 3, 4):
-        run_batch(watch, "train", torch.randn(2, length, 3))
-    assert watch.close("train", ALONE).num_inputs == 18
+        run(collector, TRAIN, torch.randn(2, length, 3))
+    assert closed(collector, TRAIN).num_inputs == 18
     assert said == []

@@ -57,7 +57,7 @@ ELSEWHERE: Final[list[Row]] = [
     Row(
         "a vocabulary with padding, its rows in `ignore`",
         "every rung",
-        "tests/test_hostile.py::test_padding_that_is_ignored_leaves_the_cosines_of_the_others_as_they_were",
+        "tests/metrics/test_hostile_tensors.py::test_padding_that_is_ignored_leaves_the_cosines_of_the_others_as_they_were",
     ),
     Row(
         "several validation loaders, pooled",

@@ -13,13 +13,16 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
 
 from lightning_cossim import LabelSimilarityMonitor
-from lightning_cossim.capture.collector import HeadWatch
+from lightning_cossim.callback import session
+from lightning_cossim.callback.report_queue import ReportQueue
+from lightning_cossim.capture.collector import Collector
 from lightning_cossim.capture.distributed import Processes
 from lightning_cossim.capture.observer import HeadObserver
 from lightning_cossim.capture.taps import Tap
 from lightning_cossim.loggers import figures, pages, publisher
 from lightning_cossim.metrics import SimilarityGap
-from lightning_cossim.report import GapReport
+from lightning_cossim.report import Statistics
+from lightning_cossim.report.alerts import AlertBook
 from tests.compatibility.cells import EVERY_BATCH
 from tests.toys import ALWAYS, FEW, Toy, loader, trainer
 
@@ -27,12 +30,15 @@ GONE = "switched off, training goes on without it, after"
 FAULTS: dict[str, tuple[Any, str, str]] = {
     "capture: arming": (HeadObserver, "arm", GONE),
     "capture: reading": (HeadObserver, "take", GONE),
-    "window": (HeadWatch, "open", GONE),
+    "window": (Collector, "open", GONE),
     "update": (SimilarityGap, "update", GONE),
     "compute": (SimilarityGap, "compute", GONE),
     "gather": (Processes, "sums", GONE),
-    "report": (GapReport, "from_rungs", GONE),
-    "thresholds": (HeadWatch, "close", GONE),
+    "report": (Statistics, "of", GONE),
+    "window's end": (Collector, "close", GONE),
+    "thresholds": (session, "judge", GONE),
+    "alerts": (AlertBook, "observe", GONE),
+    "queue": (ReportQueue, "add", GONE),
     "render: heatmaps": (pages, "heatmaps", "there are no more heatmaps in this run, reports go on in `last_report`, after"),
     "render: scatter": (pages, "scatter", "there are no more scatter in this run, reports go on in `last_report`, after"),
     "render: tables": (pages, "as_page", "there are no more tables in this run, reports go on in `last_report`, after"),

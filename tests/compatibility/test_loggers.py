@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_cossim import LabelSimilarityMonitor
-from lightning_cossim.loggers.tags import scalars
+from lightning_cossim.functional.scalars import scalars
 from tests.compatibility.cells import EVERY_BATCH
 from tests.toys import ALWAYS, FEW, Toy, loader, trainer
 

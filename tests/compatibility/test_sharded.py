@@ -20,7 +20,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_modul
 from typing_extensions import override
 
 from lightning_cossim import LabelSelection, LabelSimilarityMonitor, Schedule
-from lightning_cossim.capture.collector import HeadWatch
+from lightning_cossim.capture.collector import Collector
 from lightning_cossim.errors import HeadError
 from tests.callback.test_processes import PATIENCE, EvenToy, assert_same_reports, found_by, shared, summary
 from tests.toys import ALWAYS, FEW, loader, trainer
@@ -86,14 +86,14 @@ def work(rank: int, port: int, folder: Path) -> None:
     for way in WAYS:
         found[way] = run(way, NUM_PROCESSES, max_tracked=6 if "chosen" in way else 512)
     found["unwatched"] = run("each layer", NUM_PROCESSES, watch=False)
-    calls, real = itertools.count(), HeadWatch.look
+    calls, real = itertools.count(), Collector.look
 
-    def broken(self: HeadWatch, *args: Any) -> None:
+    def broken(self: Collector, *args: Any) -> None:
         if rank == 1 and next(calls) == 2:
             raise MemoryError("planted")
         real(self, *args)
 
-    with mock.patch.object(HeadWatch, "look", broken):
+    with mock.patch.object(Collector, "look", broken):
         found["a fault in one of them"] = run("each layer", NUM_PROCESSES)
     try:
         run("by labels", 1)

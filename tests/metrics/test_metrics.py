@@ -284,8 +284,10 @@ def test_without_embeddings_the_rungs_that_need_them_are_nan() -> None:
         ),
         (
             lambda: ProbabilityOverlap(K, label_subset=[1, 1]),
-            "Expected `label_subset` to be different labels from 0 to 6, got [1, 1]. Pass the indices of rows of the head's "
-            "weight.",
+            (
+                "Expected `label_subset` to be different labels from 0 to 6, got [1, 1]. Pass the indices of rows of the head's "
+                "weight."
+            ),
         ),
         (
             lambda: ProbabilityOverlap(K, label_subset=torch.tensor([])),
