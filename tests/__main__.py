@@ -12,7 +12,7 @@ CHECKS = [
     "ruff check .",
     "ruff format --check .",
     "mypy",
-    "pytest --cov --cov-report=term:skip-covered",
+    "pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered",
 ]
 FULL = [
     "pytest -m full",

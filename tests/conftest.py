@@ -1,8 +1,9 @@
 """What holds for all tests: Hypothesis draws the same examples every time, and torch works on one thread.
 
-The tensors are tiny: waiting for a second thread would take most of the time.
+The tensors are tiny: waiting for a second thread would take most of the time, in the processes that tests start as well.
 """
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -14,3 +15,4 @@ set_hypothesis_home_dir(Path(tempfile.gettempdir(), "lightning-cossim-hypothesis
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=40)
 settings.load_profile("repeatable")
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"

@@ -17,7 +17,8 @@ def main() -> int:
     venv.create(HOME, with_pip=True, clear=True)
     python = str(HOME / ("Scripts" if sys.platform == "win32" else "bin") / "python")
     install = [python, "-m", "pip", "install", "--quiet", "-c", "constraints-oldest.txt", "setuptools", "-e", ".[test]"]
-    tests = [python, "-m", "pytest", "-o", "filterwarnings=ignore", "-p", "no:cacheprovider", "tests"]
+    tests = [python, "-m", "pytest", "-n", "auto", "--dist", "loadfile"]
+    tests += ["-o", "filterwarnings=ignore", "-p", "no:cacheprovider", "tests"]
     for command in (install, tests):
         status = subprocess.run(command, cwd=ROOT, check=False).returncode
         if status:

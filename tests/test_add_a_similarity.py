@@ -99,7 +99,7 @@ def test_a_similarity_that_is_added_shows_everywhere(tmp_path: Path) -> None:
     imports = "from lightning_cossim.functional.cosine import angular_similarity"
     added(package / "metrics" / "label_cosine.py", code("The metric"), imports=imports)
     table_ends = '        )\n    }\n)\n"""Key to row'
-    added(package / "functional" / "similarities.py", code("The row"), before=table_ends)
+    added(package / "functional" / "similarities.py", f"{code('The row').rstrip()},\n", before=table_ends)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-c", SHOWN, str(tmp_path)]
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, encoding="utf-8", check=False)

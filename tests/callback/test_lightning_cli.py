@@ -308,23 +308,31 @@ def test_a_printed_configuration_is_one() -> None:
 # The example
 
 
+def run_example(*arguments: str) -> tuple[str, str]:
+    """What `python examples/cli.py` prints, and what it logs."""
+    ran = subprocess.run(
+        [sys.executable, str(EXAMPLES / "cli.py"), *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout, ran.stderr
+
+
 def test_the_example_runs_and_what_it_saves_runs_again() -> None:
-    """`python examples/cli.py fit --config examples/config.yaml`, from anywhere."""
-    for config in (EXAMPLES / "config.yaml", Path("lightning_logs/cli/version_0/config.yaml")):
-        ran = subprocess.run(
-            [sys.executable, str(EXAMPLES / "cli.py"), "fit", "--config", str(config)],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-            check=False,
-        )
-        assert ran.returncode == 0, ran.stderr
-        assert "val at step 759: 600 inputs, 45 pairs of labels" in ran.stdout
-        assert "Flagged: 1 stranger, 0 look-alikes" in ran.stdout
-        assert re.search(r"^one +eight .* stranger$", ran.stdout, flags=re.MULTILINE)
-        alert = r"alert of cossim_val at step \d+: gap_behavior is 0\.\d+, above 0\.6, for 3 reports in a row \(warn\)"
-        assert len(re.findall(alert, ran.stderr)) >= 1
+    """`python examples/cli.py fit --config examples/config.yaml`, from anywhere; the second time a few epochs will do."""
+    printed, logged = run_example("fit", "--config", str(EXAMPLES / "config.yaml"))
+    assert "val at step 759: 600 inputs, 45 pairs of labels" in printed
+    assert "Flagged: 1 stranger, 0 look-alikes" in printed
+    assert re.search(r"^one +eight .* stranger$", printed, flags=re.MULTILINE)
+    alert = r"alert of cossim_val at step \d+: gap_behavior is 0\.\d+, above 0\.6, for 3 reports in a row \(warn\)"
+    assert len(re.findall(alert, logged)) >= 1
+    printed, _ = run_example("fit", "--config", "lightning_logs/cli/version_0/config.yaml", "--trainer.max_epochs", "3")
+    assert "val at step 113: 600 inputs, 45 pairs of labels" in printed
+    assert "zero" in printed
     assert Path("lightning_logs/cli/version_1").is_dir()
 
 
