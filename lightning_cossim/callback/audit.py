@@ -152,7 +152,7 @@ def row_of(label: int | str, names: Sequence[str], argument: str) -> int:
 
 
 def _probabilities(unembedding: Tensor, bias: Tensor | None, f_ND: Tensor, v_D: Tensor) -> Tensor:
-    """(N, K) of the translated head: every row is moved, a block at a time."""
+    """(N, K) of the translated head: every row is moved, a chunk at a time."""
     z_NK = torch.cat([f_ND @ (rows.double() + v_D).T for rows in torch.split(unembedding, _ROWS)], dim=1)
     return (z_NK if bias is None else z_NK + bias.double()).softmax(dim=1)
 

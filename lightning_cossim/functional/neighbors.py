@@ -1,9 +1,9 @@
 """Nearest neighbors of every label by cosine: exact, and without a (K, K) matrix.
 
-Cosines are worked out block by block, and only above the diagonal: what a block says of its rows its transpose says of its
-columns. Of a block only what comes before the last of the neighbors found so far is looked at any further.
+Cosines are computed in square chunks of the matrix, and only above the diagonal: what a chunk says of its rows its transpose says
+of its columns. Within a chunk, only what beats the last of the neighbors found so far is looked at any further.
 
-Shapes: K labels, D embedding dimensions, k neighbors; `u_KD` rows at length 1; a block is (B, B), C of its entries candidates.
+Shapes: K labels, D embedding dimensions, k neighbors; `u_KD` rows at length 1; a chunk is (B, B), C of its entries candidates.
 """
 
 from collections.abc import Callable
@@ -20,9 +20,9 @@ from lightning_cossim.functional.precision import full_precision, result_dtype, 
 
 __all__ = ["Neighbors", "nearest_neighbors", "seconds_of_search"]
 
-_BLOCK: Final = 2048
+_CHUNK: Final = 2048
 _TOLD_FROM: Final = 4
-"""Blocks of rows."""
+"""Chunks of rows."""
 
 
 class Neighbors(NamedTuple):
@@ -44,7 +44,7 @@ def nearest_neighbors(
 ) -> Neighbors:
     r"""The `k` nearest neighbors of every label by the cosine between rows, label-centered or raw.
 
-    Exact: what the rows of `label_cosine_similarity` hold, without that (K, K) matrix: a copy of the rows and a few blocks of
+    Exact: what the rows of `label_cosine_similarity` hold, without that (K, K) matrix: a copy of the rows and a few chunks of
     2 048 x 2 048 are all that is kept. Takes about half of the multiplications of the full product, K² D.
 
     Args:
@@ -52,7 +52,7 @@ def nearest_neighbors(
         k: neighbors of each label, at least 1.
         centered: whether to subtract the mean row over live labels first.
         live: boolean (K,), the labels that count; default all. Rows that are not finite never count.
-        progress: is told the share that is done, from 0 to 1, after each block.
+        progress: is told the share that is done, from 0 to 1, after each chunk.
 
     Returns:
         `Neighbors`, on the unembedding's device, in float32 or, for a float64 unembedding, float64. A label that is not live or
@@ -86,17 +86,17 @@ def nearest_neighbors(
 
 
 def seconds_of_search(unembedding: Tensor, device: torch.device | str = "cpu") -> float:
-    """About how long `nearest_neighbors` takes on a device, going by one block; 0 where it is done before that could be told."""
-    num_blocks = len(unembedding) / _BLOCK
-    if num_blocks < _TOLD_FROM:
+    """About how long `nearest_neighbors` takes on a device, going by one chunk; 0 where it is done before that could be told."""
+    num_chunks = len(unembedding) / _CHUNK
+    if num_chunks < _TOLD_FROM:
         return 0.0
-    block = unembedding[:_BLOCK].to(device, result_dtype(unembedding))
+    chunk = unembedding[:_CHUNK].to(device, result_dtype(unembedding))
     times = []
     for _ in range(2):  # the first may have to load something
         began = perf_counter()
-        float((block @ block.T).sum())
+        float((chunk @ chunk.T).sum())
         times.append(perf_counter() - began)
-    return times[-1] * num_blocks**2 / 2
+    return times[-1] * num_chunks**2 / 2
 
 
 class _Nearest:
@@ -108,31 +108,31 @@ class _Nearest:
         self.cosines = rows.new_full((len(rows), k), -torch.inf)
 
     def search(self, progress: Callable[[float], None]) -> None:
-        """Look at every block on and above the diagonal."""
-        blocks = [slice(first, first + _BLOCK) for first in range(0, len(self.rows), _BLOCK)]
-        for block in blocks:  # at first: then every row has neighbors to beat
-            self._take_own(block)
-        done, total = len(blocks), len(blocks) * (len(blocks) + 1) // 2
-        for number, block in enumerate(blocks):
-            for other in blocks[number + 1 :]:
-                self._take(block, other)
-            done += len(blocks) - number - 1
+        """Look at every chunk on and above the diagonal."""
+        chunks = [slice(first, first + _CHUNK) for first in range(0, len(self.rows), _CHUNK)]
+        for chunk in chunks:  # at first: then every row has neighbors to beat
+            self._take_own(chunk)
+        done, total = len(chunks), len(chunks) * (len(chunks) + 1) // 2
+        for number, chunk in enumerate(chunks):
+            for other in chunks[number + 1 :]:
+                self._take(chunk, other)
+            done += len(chunks) - number - 1
             progress(done / total)
 
-    def _take_own(self, block: slice) -> None:
-        cosines_BB = self.rows[block] @ self.rows[block].T
+    def _take_own(self, chunk: slice) -> None:
+        cosines_BB = self.rows[chunk] @ self.rows[chunk].T
         cosines_BB.fill_diagonal_(-torch.inf)
         best = cosines_BB.topk(min(self.k, len(cosines_BB) - 1), dim=1)
-        self.cosines[block, : best.values.shape[1]] = best.values
-        self.labels[block, : best.values.shape[1]] = best.indices + block.start
+        self.cosines[chunk, : best.values.shape[1]] = best.values
+        self.labels[chunk, : best.values.shape[1]] = best.indices + chunk.start
 
-    def _take(self, block: slice, other: slice) -> None:
-        cosines_BB = self.rows[block] @ self.rows[other].T
-        better_BB = (cosines_BB > self.cosines[block, -1:]).logical_or_(cosines_BB > self.cosines[other, -1])
+    def _take(self, chunk: slice, other: slice) -> None:
+        cosines_BB = self.rows[chunk] @ self.rows[other].T
+        better_BB = (cosines_BB > self.cosines[chunk, -1:]).logical_or_(cosines_BB > self.cosines[other, -1])
         row_C, column_C = better_BB.nonzero(as_tuple=True)
         cosine_C = cosines_BB[row_C, column_C]
-        self._offer(row_C + block.start, column_C + other.start, cosine_C)
-        self._offer(column_C + other.start, row_C + block.start, cosine_C)
+        self._offer(row_C + chunk.start, column_C + other.start, cosine_C)
+        self._offer(column_C + other.start, row_C + chunk.start, cosine_C)
 
     def _offer(self, row_C: Tensor, label_C: Tensor, cosine_C: Tensor) -> None:
         """Let those candidates of rows in that come before the last of their row."""
@@ -153,10 +153,10 @@ class _Nearest:
 def _unit_rows(unembedding: Tensor, origin: Origin | None) -> Tensor:
     """The rows at length 1, zero where they are zero; from an origin or their own."""
     units_KD = torch.empty_like(unembedding, dtype=result_dtype(unembedding))
-    for first in range(0, len(unembedding), _BLOCK):
-        rows_BD = unembedding.detach()[first : first + _BLOCK]
+    for first in range(0, len(unembedding), _CHUNK):
+        rows_BD = unembedding.detach()[first : first + _CHUNK]
         rows_BD = rows_BD.to(working_dtype(rows_BD)) if origin is None else origin.center(rows_BD)
-        units_KD[first : first + _BLOCK] = nn.functional.normalize(rows_BD, dim=1, eps=torch.finfo(rows_BD.dtype).tiny)
+        units_KD[first : first + _CHUNK] = nn.functional.normalize(rows_BD, dim=1, eps=torch.finfo(rows_BD.dtype).tiny)
     return units_KD
 
 

@@ -104,7 +104,7 @@ def log_probabilities(logits: Tensor, link: Link = "softmax") -> Tensor:
 def add_products(total: Tensor, profiles: Tensor) -> None:
     """Add the products of profiles (N, L), summed over inputs, to a total (L, L), in place.
 
-    Only on the diagonal and above it, in blocks that reach a little below: half of the work of the whole product, and nothing of
+    Only on the diagonal and above it, in panels that reach a little below: half of the work of the whole product, and nothing of
     the size of the total is made on the way.
     """
     with full_precision(profiles):

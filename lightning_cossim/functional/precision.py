@@ -1,7 +1,7 @@
 """Arithmetic that the user's speed settings cannot blur.
 
 Similarities are small differences of large numbers: autocast, TF32 or bf16 kernels would turn rounding into findings
-(THEORY §7). Here the working dtype is chosen, and those settings are held off for the length of one block.
+(THEORY §7). Here the working dtype is chosen, and those settings are held off for the length of one `with`.
 """
 
 from collections.abc import Iterator

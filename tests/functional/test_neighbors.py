@@ -27,11 +27,11 @@ def wanted(W: Tensor, k: int, *, centered: bool = True, live: Tensor | None = No
     return labels, np.take_along_axis(cosine, labels, axis=1)
 
 
-@pytest.mark.parametrize("block", [1, 2, 3, 7, 64])
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 64])
 @pytest.mark.parametrize("centered", [True, False])
-def test_they_are_those_of_the_whole_matrix(block: int, centered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However the rows are cut into blocks."""
-    monkeypatch.setattr(neighbors, "_BLOCK", block)
+def test_they_are_those_of_the_whole_matrix(chunk: int, centered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the rows are cut into chunks."""
+    monkeypatch.setattr(neighbors, "_CHUNK", chunk)
     W = generic(50)
     labels, cosines = wanted(W, 5, centered=centered)
     found = nearest_neighbors(W, k=5, centered=centered)
@@ -44,14 +44,14 @@ def test_of_any_head_the_cosines_are_the_largest(data: st.DataObject) -> None:
     W = torch.from_numpy(data.draw(strategies.unembeddings()))
     k = data.draw(st.integers(1, len(W) - 1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbors, "_BLOCK", data.draw(st.integers(1, 8)))
+        patch.setattr(neighbors, "_CHUNK", data.draw(st.integers(1, 8)))
         found = nearest_neighbors(W, k=k)
     np.testing.assert_allclose(found.cosines, wanted(W, k)[1], atol=1e-9)
 
 
 def test_labels_that_do_not_count_have_none_and_are_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither do rows that are not finite, or zero after centering."""
-    monkeypatch.setattr(neighbors, "_BLOCK", 4)
+    monkeypatch.setattr(neighbors, "_CHUNK", 4)
     W = generic(20)
     live = torch.ones(20, dtype=torch.bool)
     live[3] = False
@@ -83,7 +83,7 @@ def test_a_label_alone_has_none(num_labels: int) -> None:
 
 
 def test_many_equal_rows_are_all_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbors, "_BLOCK", 8)
+    monkeypatch.setattr(neighbors, "_CHUNK", 8)
     W = torch.cat([generic(1).expand(40, 6), generic(3, seed=1)])
     found = nearest_neighbors(W, k=10, centered=False)
     assert (found.cosines[:40] > 1 - 1e-9).all()
@@ -99,8 +99,8 @@ def test_results_have_the_dtypes_of_cosines(dtype: torch.dtype) -> None:
     assert found.labels.dtype == torch.int64
 
 
-def test_progress_goes_from_the_first_block_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbors, "_BLOCK", 5)
+def test_progress_goes_from_the_first_chunk_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbors, "_CHUNK", 5)
     told: list[float] = []
     nearest_neighbors(generic(23), k=2, progress=told.append)
     assert all(one <= other for one, other in pairwise(told))
@@ -110,7 +110,7 @@ def test_progress_goes_from_the_first_block_to_one(monkeypatch: pytest.MonkeyPat
 
 def test_a_search_that_is_short_is_not_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seconds_of_search(generic(50)) == 0
-    monkeypatch.setattr(neighbors, "_BLOCK", 5)
+    monkeypatch.setattr(neighbors, "_CHUNK", 5)
     assert 0 < seconds_of_search(generic(50)) < 60
 
 

@@ -16,7 +16,7 @@ __all__ = ["MARGIN", "ScaledHead", "Trial"]
 
 MARGIN: Final = 1e-6
 """In scaled units; a smaller one might be rounding."""
-_BLOCK: Final = 1 << 23
+_CHUNK: Final = 1 << 23
 """Scores that are kept at a time."""
 
 
@@ -57,9 +57,9 @@ class ScaledHead(NamedTuple):
         return cls(W_KD, b_K, rows_KD, bias_K, length, spread)
 
     @property
-    def block(self) -> int:
+    def chunk(self) -> int:
         """How many questions to ask at a time."""
-        return max(8, min(512, _BLOCK // len(self.rows)))
+        return max(8, min(512, _CHUNK // len(self.rows)))
 
     @property
     def points(self) -> Tensor:

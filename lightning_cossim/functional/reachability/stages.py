@@ -16,13 +16,13 @@ from lightning_cossim.functional.reachability.separation import separate, solve
 
 __all__ = ["decide"]
 
-_BLOCK: Final = 128
+_CHUNK: Final = 128
 _FEW: Final = 64
 _MOST_ROUNDS: Final = 12
 _PROGRAM: Final = 1 << 23
 """Entries of the programs that are solved at a time."""
 _MISSES: Final = 3
-"""Certificates that may be of no use to others before no more of a block are tried."""
+"""Certificates that may be of no use to others before no more of a chunk are tried."""
 
 
 def decide(answers: Answers, embeddings: Tensor | None) -> None:
@@ -58,7 +58,7 @@ def _take_rank(answers: Answers) -> None:
     if answers.late or K > D + 1 or not answers.open_P.any():
         return
     inverse_DK = torch.linalg.pinv(answers.head.rows, rtol=1e-9)
-    for number_B in torch.split(answers.open, answers.head.block):
+    for number_B in torch.split(answers.open, answers.head.chunk):
         own_BT = answers.own_PT[number_B]
         f_BD = inverse_DK.T[own_BT].sum(dim=1)
         answers.say_yes(number_B, answers.head.tried(own_BT, f_BD, f_BD.new_zeros(len(f_BD))), "rank")
@@ -69,7 +69,7 @@ def _take_inputs(answers: Answers, embeddings: Tensor) -> None:
     num_own, seen = answers.own_PT.shape[1], dict[tuple[int, ...], tuple[float, Tensor]]()
     if num_own == len(answers.head.rows):
         return
-    for f_BD in torch.split(embeddings, answers.head.block):
+    for f_BD in torch.split(embeddings, answers.head.chunk):
         if answers.late:
             break
         top = (f_BD @ answers.head.given_rows.T + answers.head.given_bias).topk(num_own + 1, dim=1)
@@ -86,7 +86,7 @@ def _take_inputs(answers: Answers, embeddings: Tensor) -> None:
 
 def _take_directions(answers: Answers) -> None:
     maps = whitenings(answers.head) if answers.open_P.any() else []
-    for number_B in torch.split(answers.open, answers.head.block):
+    for number_B in torch.split(answers.open, answers.head.chunk):
         if answers.late:
             break
         own_BT = answers.own_PT[number_B]
@@ -103,8 +103,8 @@ def _take_programs(answers: Answers) -> None:
     left: dict[int, Tensor] = {}
     tried_P = ~answers.open_P
     while not (answers.late or tried_P.all()):
-        number_B = (~tried_P).nonzero().flatten()[:_BLOCK]
-        left |= _take_block(answers, number_B, rows32_KD, num_rivals)
+        number_B = (~tried_P).nonzero().flatten()[:_CHUNK]
+        left |= _take_chunk(answers, number_B, rows32_KD, num_rivals)
         tried_P[number_B] = True
         tried_P |= ~answers.open_P
         answers.tell()
@@ -116,8 +116,8 @@ def _take_programs(answers: Answers) -> None:
         answers.tell()
 
 
-def _take_block(answers: Answers, number_B: Tensor, rows32_KD: Tensor, num_rivals: int) -> dict[int, Tensor]:
-    """What is left of a block, and the rivals that count there."""
+def _take_chunk(answers: Answers, number_B: Tensor, rows32_KD: Tensor, num_rivals: int) -> dict[int, Tensor]:
+    """What is left of a chunk, and the rivals that count there."""
     rivals: dict[int, Tensor] = {}
     for state in climb(rows32_KD, answers.own_PT[number_B], num_rivals):
         rising_B = state.rising & answers.open_P[number_B]

@@ -22,7 +22,7 @@ from lightning_cossim.functional.pairs import Pairs
 
 __all__ = ["SparseOverlap", "SparseProfiles", "sparse_profiles"]
 
-_BLOCK: Final = 2048
+_CHUNK: Final = 2048
 """Labels whose sums with all others are formed at a time."""
 
 Array = NDArray[np.floating[Any]]
@@ -78,8 +78,8 @@ class SparseOverlap:
         h_LN = h_NL.T.tocsr()
         own_L = self._own_K[labels]
         best = torch.empty(0, dtype=torch.float64), torch.empty(2, 0, dtype=torch.int64)
-        for first in range(0, len(labels), _BLOCK):
-            sums = (h_LN[first : first + _BLOCK] @ h_NL).tocoo()
+        for first in range(0, len(labels), _CHUNK):
+            sums = (h_LN[first : first + _CHUNK] @ h_NL).tocoo()
             row, column = (torch.from_numpy(index.astype(np.int64)) for index in (sums.row, sums.col))
             row += first
             above = row < column
@@ -98,10 +98,10 @@ class SparseOverlap:
         h_NL = self._h_NK[:, labels.numpy()]
         h_LN = h_NL.T.tocsr()
         sums_P = np.zeros(len(pairs))
-        for first in range(0, len(labels), _BLOCK):
-            mine = np.flatnonzero((row_P >= first) & (row_P < first + _BLOCK))
+        for first in range(0, len(labels), _CHUNK):
+            mine = np.flatnonzero((row_P >= first) & (row_P < first + _CHUNK))
             if len(mine):
-                sums = (h_LN[first : first + _BLOCK] @ h_NL).tocsr()
+                sums = (h_LN[first : first + _CHUNK] @ h_NL).tocsr()
                 sums_P[mine] = sums[row_P[mine] - first, column_P[mine]]
         return torch.from_numpy(sums_P)
 

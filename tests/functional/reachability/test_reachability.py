@@ -460,7 +460,7 @@ def test_of_many_rivals_few_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> No
     W = torch.randn(600, 3, generator=torch.Generator().manual_seed(1))
     wanted = label_reachability(W).verdicts
     monkeypatch.setattr(stages, "_FEW", 8)
-    monkeypatch.setattr(stages, "_BLOCK", 50)
+    monkeypatch.setattr(stages, "_CHUNK", 50)
     result = label_reachability(W)
     prove(result, W)
     assert result.verdicts == wanted
@@ -499,7 +499,7 @@ def test_time_may_be_over_at_any_point(looks: int, monkeypatch: pytest.MonkeyPat
     for module in (answers, separation):
         monkeypatch.setattr(module, "perf_counter", lambda: float(next(ticks)))
     monkeypatch.setattr(stages, "_MOST_ROUNDS", looks % 3)
-    monkeypatch.setattr(stages, "_BLOCK", 3)
+    monkeypatch.setattr(stages, "_CHUNK", 3)
     result = label_reachability(W, bias=b, time_limit=looks, embeddings=torch.randn(9, W.shape[1], dtype=torch.float64))
     prove(result, W, b)
 

@@ -70,9 +70,9 @@ def test_of_any_head_the_overlap_lies_between_what_was_seen_and_its_bound(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("block", [1, 7, 2048])
-def test_the_pairs_that_overlap_most_come_first(kind: OverlapKind, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightning_cossim.functional.sampled.sparse_overlap._BLOCK", block)
+@pytest.mark.parametrize("chunk", [1, 7, 2048])
+def test_the_pairs_that_overlap_most_come_first(kind: OverlapKind, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning_cossim.functional.sampled.sparse_overlap._CHUNK", chunk)
     overlap = Overlap.of(60, kind=kind)
     found = sparse(overlap, profiles_of(overlap, generic()), 20)
     labels = torch.arange(0, 60, 2)
