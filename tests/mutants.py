@@ -180,7 +180,7 @@ MUTANTS: Final = (
         Plant(
             "functional/neighbors.py",
             "_Nearest._take",
-            "self._offer(column_C + other.start, row_C + block.start, cosine_C)",
+            "self._offer(column_C + other.start, row_C + chunk.start, cosine_C)",
             "pass",
         ),
         red=("tests/functional/test_neighbors.py::test_they_are_those_of_the_whole_matrix",),
@@ -365,7 +365,7 @@ MUTANTS: Final = (
     _mutant(
         "gathers nothing from other processes",
         Plant("capture/window.py", "AllPairsWindow.close", "processes.sums([*states.values()])", "[*states.values()]"),
-        red=(f"{PROCESSES}::test_a_watched_head_gives_every_process_the_report_of_one[two-9]",),
+        red=(f"{PROCESSES}::test_a_watched_head_gives_every_process_the_report_of_one[two, one without any-9]",),
     ),
     _mutant(
         "takes the first process's weights, whatever it saw",
@@ -380,7 +380,7 @@ MUTANTS: Final = (
             "statistics.with_numbers(processes.from_first(statistics.numbers))",
             "statistics",
         ),
-        red=(f"{PROCESSES}::test_processes_that_see_different_things_end_together[two-stop]",),
+        red=(f"{PROCESSES}::test_processes_that_see_different_things_end_together[two, one without any-stop]",),
     ),
     _mutant(
         "goes on where another process has failed",
@@ -396,7 +396,7 @@ MUTANTS: Final = (
     _mutant(
         "looks for neighbors on every process",
         Plant("callback/deferred.py", "Deferred._among_neighbors", "session.processes.on_first", "session.processes.together"),
-        red=(f"{PROCESSES}::test_what_takes_long_is_worked_out_by_the_first_and_all_have_its_reports[two]",),
+        red=(f"{PROCESSES}::test_what_takes_long_is_worked_out_by_the_first_and_all_have_its_reports[two, one without any]",),
     ),
     _mutant(
         "detaches only where all went well",
