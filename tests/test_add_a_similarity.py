@@ -17,6 +17,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import pytest
 import torch
 from lightning.pytorch import seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -66,6 +67,7 @@ assert "angular_similarity" in step.values
 assert {row["title"] for row in step.quantities} >= {"Angular similarity"}
 assert "angular_similarity" in (folder / "logs" / "cossim_val.csv").read_text().splitlines()[0]
 print("shown")
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-k", "angles", "tests/metrics/test_invariances.py"]))
 """
 
 
@@ -100,7 +102,13 @@ def test_a_similarity_that_is_added_shows_everywhere(tmp_path: Path) -> None:
     added(package / "metrics" / "label_cosine.py", code("The metric"), imports=imports)
     table_ends = '        )\n    }\n)\n"""Key to row'
     added(package / "functional" / "similarities.py", f"{code('The row').rstrip()},\n", before=table_ends)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    invariances = tmp_path / "tests" / "metrics" / "test_invariances.py"
+    imports = "from lightning_cossim.metrics.label_cosine import AngularSimilarity"
+    added(invariances, '    "angles": lambda *_: AngularSimilarity(),\n', before="}\nDRAWN: ", imports=imports)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-c", SHOWN, str(tmp_path)]
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, encoding="utf-8", check=False)
-    assert ran.stdout.endswith("shown\n"), ran.stderr
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    shown, _, tested = ran.stdout.partition("shown\n")
+    assert re.search(r"[1-9]\d* passed", tested), shown

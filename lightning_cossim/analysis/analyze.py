@@ -92,7 +92,8 @@ def analyze(
     Source: THEORY §3 to §6; Nielsen, arXiv 2603.29488.
     """
     if not isinstance(thresholds, Thresholds):
-        raise ConfigError(expected("thresholds", "to be Thresholds", type(thresholds).__name__), "thresholds")
+        remedy = "Of a file: `Thresholds.from_yaml(path)`."
+        raise ConfigError(expected("thresholds", "to be Thresholds", type(thresholds).__name__, remedy), "thresholds")
     response = Response.of(link, link_cap=link_cap, link_scale=link_scale)
     if embeddings is not None:
         response.check_complete("and embeddings")

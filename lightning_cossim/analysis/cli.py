@@ -14,13 +14,14 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 import docstring_parser
+from typing_extensions import override
 
 from lightning_cossim.config.settings import Display, LabelSelection
 from lightning_cossim.config.thresholds import Alert, Thresholds
-from lightning_cossim.errors import ConfigError, LabelSimilarityError, expected
+from lightning_cossim.errors import ConfigError, LabelSimilarityError, did_you_mean, expected
 from lightning_cossim.functional.ladder import LADDERS
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.overlap import OverlapKind
@@ -42,6 +43,8 @@ _SETTINGS: Final = (
     *("link", "link_cap", "link_scale", "overlap", "overlap_threshold", "overlap_k"),
 )
 """Options that `analyze` takes as they are."""
+_RENAMED: Final = {"--labels": "--names"}
+"""What the callback calls an option, to what it is called here."""
 _EXAMPLE = """\
 # alerts:
 #   - scalar: gap_behavior
@@ -52,9 +55,21 @@ _EXAMPLE = """\
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with a command."""
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        """One line on what is wrong with the command, and exit status 2."""
+        known = [option for action in self._actions for option in action.option_strings]
+        wrong = message.rpartition("unrecognized arguments: ")[2].split()[0] if "unrecognized" in message else ""
+        hint = did_you_mean(_RENAMED.get(wrong, wrong), known)
+        self.exit(2, f"{self.prog}: {message}. {hint or f'`{self.prog} --help` lists the options.'}\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit status: 0 if all is well, 1 if `--fail-on` says so, 2 if a file is not as it has to be."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="lightning-cossim", allow_abbrev=False, description="Where label cosine similarity disagrees with the probabilities."
     )
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -62,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "config", allow_abbrev=False, help="print the default thresholds as commented YAML, or check files of them"
     )
     config.add_argument("--check", nargs="+", metavar="FILE", help="files to check: one line for each that is wrong")
-    config.set_defaults(run=_config)
+    config.set_defaults(run=_config, parser=config)
     analysis = commands.add_parser(
         "analyze", allow_abbrev=False, help="report on the head of a trained model", description=_ANALYZE
     )
@@ -75,17 +90,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     analysis.add_argument("--reachability", action="store_true", help=reaches)
     rows = f"rows of the written tables of pairs, either way; default {Display.max_pairs}"
     analysis.add_argument("--max-pairs", metavar="NUMBER", type=int, default=Display.max_pairs, help=rows)
-    analysis.set_defaults(run=_analyze)
+    analysis.set_defaults(run=_analyze, parser=analysis)
     compare = commands.add_parser("compare", allow_abbrev=False, help="say what has moved between two checkpoints")
     _add_head(compare, "before", "after")
-    compare.set_defaults(run=_compare)
+    compare.set_defaults(run=_compare, parser=compare)
     demo = commands.add_parser(
         "demo", allow_abbrev=False, help="train a small classifier for half a minute, and show what the monitor says of it"
     )
     demo.add_argument("--epochs", type=int, default=20, help="of the training; default 20")
     demo.add_argument("--folder", default="lightning_logs", help="for the logs; default lightning_logs")
-    demo.set_defaults(run=_demo)
-    given = parser.parse_args(arguments)
+    demo.set_defaults(run=_demo, parser=demo)
+    given, rest = parser.parse_known_args(arguments)
+    if rest:
+        given.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         status: int = given.run(given)
     except LabelSimilarityError as error:

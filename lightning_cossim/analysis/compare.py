@@ -67,8 +67,12 @@ def compare(before: GapReport, after: GapReport, *, top: int = 10) -> ReportDiff
 
     Raises:
         CheckpointError: they are about different labels, or of different links.
-        InputError: `top` is negative.
+        InputError: one of them is no report, or `top` is negative.
     """
+    for argument, report in (("before", before), ("after", after)):
+        if not isinstance(report, GapReport):
+            remedy = "Make one of a checkpoint: `analyze(path)`."
+            raise InputError(expected(argument, "to be a GapReport", type(report).__name__, remedy))
     if top < 0:
         raise InputError(expected("top", "to be at least 0", top))
     if before.link != after.link:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lightning_cossim.capture.head import Observation, Weights
 from lightning_cossim.capture.layers import is_adapted
 from lightning_cossim.functional.links import PLAIN, Response
+from lightning_cossim.functional.similarities import SIMILARITIES
 
 __all__ = ["Consistency", "agree", "multiple_of_cosines"]
 
@@ -30,7 +31,7 @@ _SAME_COSINE: Final = 1e-2
 _SAME_SCALE: Final = 5e-3
 _ENOUGH: Final = 4
 """Labels from which on all but one of them tell by themselves."""
-_LEFT_OUT = "logit_correlation and log_odds_variance would be false and are left out"
+_LEFT_OUT = f"{' and '.join(key for key, row in SIMILARITIES.items() if row.needs_embeddings)} would be false and are left out"
 
 
 class Consistency:

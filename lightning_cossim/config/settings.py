@@ -166,5 +166,9 @@ def _lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or no path at all
-        raise ConfigError(expected("names", "to be a list or a readable UTF-8 file", f"{path}: {error}")) from None
+        raise ConfigError(expected("names", "to be a list or a readable UTF-8 file", f"{path}: {_reason(error)}")) from None
     return text.removesuffix("\n").split("\n") if text else []
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -53,12 +53,11 @@ def symmetries_of_overlap(kind: OverlapKind, link: Link) -> frozenset[Symmetry]:
 
 
 def symmetries_of_ladder(kind: OverlapKind, link: Link) -> frozenset[Symmetry]:
-    """What leaves every statistic about the rungs of a link unchanged: rungs stay, and variances at least keep their order."""
+    """What leaves every statistic about the similarities of a link unchanged: their values stay, or at least their order."""
     if link == "cosine":
         return _OF_COSINES
     centered = LADDERS[link].is_centered
     found = symmetries_of_overlap(kind, link)
-    for rung in LADDERS[link].similarities:
-        of_rung = symmetries_of_weights(rung, centered=centered)
-        found &= of_rung | {"global_scale", "temperature"} if rung == "log_odds_variance" else of_rung
+    for key in LADDERS[link].similarities:
+        found &= symmetries_of_weights(key, centered=centered) | SIMILARITIES[key].keeps_order_under
     return found

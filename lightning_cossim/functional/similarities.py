@@ -156,7 +156,11 @@ class Similarity(Quantity):
     unchanged_by: frozenset[Symmetry]
     """The changes of a softmax head that leave it unchanged."""
     unchanged_where_centered: frozenset[Symmetry] = frozenset()
-    """Those of them that leave it unchanged only under links that center rows."""
+    """More of them, that leave it unchanged only under links that center rows."""
+    keeps_order_under: frozenset[Symmetry] = frozenset()
+    """Changes that move its values and not their order, as a factor does."""
+    needs_embeddings: bool = False
+    """Whether it is computed through the covariance of the embeddings."""
     matrix: Callable[[HeadRows], Tensor]
     """Its values between all labels compared, (L, L), NaN where a label is not live."""
     pairwise: Callable[[PairRows], Tensor] | None = None
@@ -272,6 +276,7 @@ SIMILARITIES: Final[Mapping[str, Similarity]] = MappingProxyType(
                 of_itself=1.0,
                 unchanged_by=ALWAYS_UNSEEN | {"linear_map", "global_scale", "temperature"},
                 unchanged_where_centered=frozenset({"translation"}),
+                needs_embeddings=True,
                 matrix=lambda head: logit_correlation(
                     head.aligned, embedding_covariance=head.embedding_covariance, centered=False, live=head.live_subset
                 ),
@@ -299,6 +304,8 @@ SIMILARITIES: Final[Mapping[str, Similarity]] = MappingProxyType(
                 links=_ALL_LINKS,
                 of_itself=0.0,
                 unchanged_by=ALWAYS_UNSEEN | {"translation", "linear_map"},
+                keeps_order_under=frozenset({"global_scale", "temperature"}),
+                needs_embeddings=True,
                 matrix=_log_odds_variance,
                 pairwise=lambda rows: rows.logit_geometry[1],
             ),

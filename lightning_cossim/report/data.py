@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lightning_cossim.config.thresholds import Thresholds
-from lightning_cossim.errors import InputError, expected
+from lightning_cossim.errors import InputError, expected, wrong_choice
 from lightning_cossim.functional.agreement import neighbor_jaccard_chance
 from lightning_cossim.functional.ladder import RUNGS, Ladder
 from lightning_cossim.functional.links import Link
@@ -293,10 +293,15 @@ class ReportData:
         Args:
             what: which.
             places: of the labels that it is to be of, in this order; default all.
+
+        Raises:
+            InputError: the report has no such thing.
         """
         table = self.statistics.table
-        values = {**self.rungs, "expected_overlap": self.expected_overlap, "gap": self.gap, "mass": self.mass}[what]
-        return table.matrix(values, places, of_itself=table.of_itself(what))
+        values = {**self.rungs, "expected_overlap": self.expected_overlap, "gap": self.gap, "mass": self.mass}
+        if what not in values:
+            raise InputError(wrong_choice("what", what, [*values]))
+        return table.matrix(values[what], places, of_itself=table.of_itself(what))
 
     def pairs(self, side: Side | None = None, *, top: int | None = None) -> list[Pair]:
         """The pairs that count.

@@ -82,3 +82,20 @@ def test_the_demo_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     assert main(["demo"]) == 2
     assert capsys.readouterr().err == "The demo needs scikit-learn: pip install 'lightning-cossim[demo]'.\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("analyze x.pt --labels a", "unrecognized arguments: --labels a. Did you mean `--names`?"),
+        ("analyze x.pt --embedding a", "unrecognized arguments: --embedding a. Did you mean `--embeddings`?"),
+        ("compare a b --embeddings x", "argument --embeddings: expected 2 arguments. {help}"),
+        ("analyze x.pt --overlap-k three", "argument --overlap-k: invalid int value: 'three'. {help}"),
+    ],
+)
+def test_a_wrong_command_is_told_in_one_line(command: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(command.split())
+    assert ended.value.code == 2
+    called = f"lightning-cossim {command.split()[0]}"
+    assert capsys.readouterr().err == f"{called}: {said.format(help=f'`{called} --help` lists the options.')}\n"

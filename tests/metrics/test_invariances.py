@@ -19,6 +19,7 @@ from lightning_cossim.metrics import (
     ProbabilityOverlap,
     SimilarityGap,
 )
+from lightning_cossim.metrics.label_cosine import WeightSimilarity
 from lightning_cossim.metrics.state import SummedMetric
 from tests import strategies
 from tests.functional.test_invariances import heat, map_linearly, move_embeddings, raise_bias, stretch_rows, translate
@@ -99,7 +100,7 @@ def value(make: Make, head: Head) -> dict[str, Tensor]:
         metric.update(W, logits, f)
     elif isinstance(metric, ProbabilityOverlap):
         metric.update(logits)
-    elif isinstance(metric, LabelCosineSimilarity):
+    elif isinstance(metric, WeightSimilarity):
         metric.update(W)
     else:
         metric.update(W, f)
