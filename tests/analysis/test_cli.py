@@ -97,5 +97,5 @@ def test_a_wrong_command_is_told_in_one_line(command: str, said: str, capsys: py
     with pytest.raises(SystemExit) as ended:
         main(command.split())
     assert ended.value.code == 2
-    called = f"lightning-cossim {command.split()[0]}"
+    called = f"lightning-cossim {command.split(maxsplit=1)[0]}"
     assert capsys.readouterr().err == f"{called}: {said.format(help=f'`{called} --help` lists the options.')}\n"
