@@ -29,6 +29,9 @@ __all__ = [
     "wrong_choice",
 ]
 
+_LONGEST = 300
+"""Characters that are shown of a value."""
+
 
 class LabelSimilarityError(Exception):
     """Base of everything that lightning_cossim raises on purpose."""
@@ -70,7 +73,9 @@ def expected(argument: str, wanted: str, got: object, remedy: str = "") -> str:
         >>> expected("k", "to be at least 2", 1, "Pass k=5.")
         'Expected `k` to be at least 2, got 1. Pass k=5.'
     """
-    return f"Expected `{argument}` {wanted}, got {got}. {remedy}".rstrip()
+    value = " ".join(line.strip() for line in str(got).splitlines())  # an array takes several
+    value = value if len(value) <= _LONGEST else f"{value[:_LONGEST]}..."
+    return f"Expected `{argument}` {wanted}, got {value}. {remedy}".rstrip()
 
 
 def in_one_line(error: BaseException) -> str:

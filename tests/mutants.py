@@ -156,10 +156,7 @@ MUTANTS: Final = (
     _mutant(
         "centers the logits of a sigmoid head",
         Plant(
-            "functional/similarities.py",
-            "HeadRows.aligned",
-            "self.centered if self.is_centered else self.rows",
-            "self.centered",
+            "functional/similarities.py", "HeadRows.aligned", "self.centered if self.is_centered else self.rows", "self.centered"
         ),
         red=(f"{GAP}::test_nothing_is_centered_under_a_sigmoid",),
     ),
@@ -348,12 +345,7 @@ MUTANTS: Final = (
     ),
     _mutant(
         "takes a cosine head's logits of training, margins and all",
-        Plant(
-            "capture/consistency.py",
-            "Consistency._read_cosines",
-            "weights.logits(f_ND), f_ND, problem=problem",
-            "z_NK, f_ND, problem=problem",
-        ),
+        Plant("capture/consistency.py", "Consistency._read_cosines", "logits_NK, f_ND", "z_NK, f_ND"),
         Plant(
             "capture/observer.py",
             "HeadObserver._logits_in",
@@ -375,10 +367,7 @@ MUTANTS: Final = (
     _mutant(
         "lets every process go by its own numbers",
         Plant(
-            "capture/collector.py",
-            "agreed",
-            "statistics.with_numbers(processes.from_first(statistics.numbers))",
-            "statistics",
+            "capture/collector.py", "agreed", "statistics.with_numbers(processes.from_first(statistics.numbers))", "statistics"
         ),
         red=(f"{PROCESSES}::test_processes_that_see_different_things_end_together[two, one without any-stop]",),
     ),
@@ -395,7 +384,7 @@ MUTANTS: Final = (
     ),
     _mutant(
         "looks for neighbors on every process",
-        Plant("callback/deferred.py", "Deferred._among_neighbors", "session.processes.on_first", "session.processes.together"),
+        Plant("callback/deferred.py", "Deferred._among_neighbors", "seconds <= _MOST_SECONDS", "False"),
         red=(f"{PROCESSES}::test_what_takes_long_is_worked_out_by_the_first_and_all_have_its_reports[two, one without any]",),
     ),
     _mutant(

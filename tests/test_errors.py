@@ -30,6 +30,8 @@ def test_an_alert_is_no_error_of_a_value() -> None:
         (("k", "to be at least 2", 1, "Pass k=5."), "Expected `k` to be at least 2, got 1. Pass k=5."),
         (("k", "to be at least 2", 1), "Expected `k` to be at least 2, got 1."),
         (("shape", "(K, D)", (3,), ""), "Expected `shape` (K, D), got (3,)."),
+        (("names", "to be a list", "array(['a',\n       'b'])"), "Expected `names` to be a list, got array(['a', 'b'])."),
+        (("names", "to be a list", "x" * 1000), f"Expected `names` to be a list, got {'x' * 300}...."),
     ],
 )
 def test_a_text_says_argument_wanted_got_and_remedy(arguments: tuple[str, str, object], text: str) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from typing_extensions import override
 
@@ -20,16 +20,16 @@ class MovedPair:
 
     label: str
     other: str
-    before: Mapping[str, float]
+    before: Mapping[str, float] = field(hash=False)
     """Similarity, "overlap", "expected_overlap" or "gap" to its value."""
-    after: Mapping[str, float]
+    after: Mapping[str, float] = field(hash=False)
 
 
 @dataclass(frozen=True)
 class ReportDifference:
     """What has moved between two reports. Printing one gives its tables."""
 
-    scalars: Mapping[str, tuple[float, float]]
+    scalars: Mapping[str, tuple[float, float]] = field(hash=False)
     """Scalar to its value before and after, those that both reports have."""
     ranking_drift: float
     """By how much the cosines between differences of the most probable labels have changed, on average, in [0, 2]."""

@@ -109,7 +109,8 @@ class Deferred:
         completed: dict[WindowKey, GapReport] = {}
         if self.schedule.neighbors in due:
             completed |= self._with_neighbors(session, reports)
-        if self.schedule.reachability in due:
+        # Another sample has flagged pairs that were not asked for yet.
+        if self.schedule.reachability in due or any(report.unreachable is not None for report in completed.values()):
             counted = {key: report for key, report in reports.items() if key.stage in _stages(trainer)}
             completed |= self._with_reachability(
                 session, {key: completed.get(key, counted[key]) for key in sorted(counted, key=str)}
@@ -124,11 +125,12 @@ class Deferred:
 
     def _among_neighbors(self, session: Session, summary: VocabularySummary, last: GapReport) -> GapReport:
         """A report like the last one, on a sample that has the nearest neighbors in it."""
-        device = session.collector.head.device
-        neighbors = session.processes.on_first(
-            lambda: search_neighbors(summary, device, shown=True, announce=self._announce_search)
-        )
-        statistics = agreed(session.processes, lambda: summary.statistics(neighbors))
+        processes, device = session.processes, session.collector.head.device
+        seconds = processes.on_first(lambda: seconds_of_search(summary.unembedding, device))
+        # Processes that wait for another give up after some minutes; where all search, none waits.
+        search = processes.on_first if seconds <= _MOST_SECONDS else processes.together
+        neighbors = search(lambda: search_neighbors(summary, device, shown=True, announce=self._announce_search))
+        statistics = agreed(processes, lambda: summary.statistics(neighbors))
         return last.on(statistics, session.judged(statistics, last.verdict.thresholds))
 
     def _announce_search(self, what: str) -> None:

@@ -102,15 +102,15 @@ class Consistency:
         """
         yield Observation(weights.unembedding, bias=weights.bias, response=weights.response)
         num_inputs = max(0 if rows is None else len(rows) for rows in (f_ND, z_NK))
-        in_half = z_NK is not None and is_rounded(z_NK[:CHECKED])
         for start in range(0, num_inputs, _BATCH):
             f_BD, z_BK = (None if rows is None else rows[start : start + _BATCH] for rows in (f_ND, z_NK))
+            in_half = z_BK is not None and is_rounded(_telling(z_BK, z_BK)[1])
             yield self.read(weights, f_BD, z_BK, was_written=False, in_half=in_half)
 
     def _is_capped(self, weights: Weights, f_ND: Tensor | None, z_NK: Tensor | None, *, in_half: bool) -> bool:
         """Whether a head caps its logits itself, and so shows the final ones."""
         if weights.response.link == "softcap" and self._is_unchecked and f_ND is not None and z_NK is not None:
-            some = f_ND[:CHECKED], z_NK[:CHECKED]
+            some = _telling(f_ND, z_NK)
             is_linear = agree(replace(weights, response=PLAIN), *some, in_half=in_half)
             self._caps_itself = not is_linear and agree(weights, *some, in_half=in_half)
         return self._caps_itself
@@ -127,7 +127,7 @@ class Consistency:
             return self._worked_out(weights, f_ND)
         problem, training = None, self._training
         if self._is_unchecked or training not in self._explained:
-            problem = self._mismatch(weights, f_ND[:CHECKED], z_NK[:CHECKED], in_half=in_half)
+            problem = self._mismatch(weights, *_telling(f_ND, z_NK), in_half=in_half)
         explained = self._explained.get(training) is not False
         return Observation(weights.unembedding, z_NK, f_ND if explained else None, problem=problem)
 
@@ -174,10 +174,13 @@ class Consistency:
             return Observation(weights.unembedding, z_NK)
         problem = None
         if z_NK is not None and (self._is_unchecked or self._training not in self._explained):
-            problem = self._unlike_cosines(weights, f_ND[:CHECKED], z_NK[:CHECKED])
+            problem = self._unlike_cosines(weights, *_telling(f_ND, z_NK))
         if False in self._explained.values():
             return Observation(weights.unembedding, z_NK if self._is_final else None, problem=problem)
-        return Observation(weights.unembedding, weights.logits(f_ND), f_ND, problem=problem)
+        logits_NK = weights.logits(f_ND)
+        if z_NK is not None:  # what came out undefined counts as nothing, whatever went in
+            logits_NK = logits_NK.masked_fill(z_NK.isnan(), math.nan)
+        return Observation(weights.unembedding, logits_NK, f_ND, problem=problem)
 
     def _unlike_cosines(self, weights: Weights, f_ND: Tensor, z_NK: Tensor) -> str | None:
         """What is odd about logits seen: they are no multiple of the cosines, or not the one that they should be."""
@@ -236,7 +239,7 @@ def largest_error(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> float | None:
 def is_rounded(z_NK: Tensor) -> bool:
     """Whether logits, whatever their dtype, have no more digits than half precision holds; what is not finite does not count."""
     known = z_NK[z_NK.isfinite()]
-    return any(torch.equal(known, known.to(half).to(known.dtype)) for half in _HALF)
+    return len(known) > 0 and any(torch.equal(known, known.to(half).to(known.dtype)) for half in _HALF)
 
 
 def multiple_of_cosines(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> float | None:
@@ -266,6 +269,15 @@ def multiple_of_cosines(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> float |
 def is_same_scale(one: float, other: float) -> bool:
     """To half a per cent."""
     return abs(one - other) <= _SAME_SCALE * abs(other)
+
+
+def _telling(f_ND: Tensor, z_NK: Tensor) -> tuple[Tensor, Tensor]:
+    """The first `CHECKED` rows that tell anything: padding comes first in some batches, and is not finite in some."""
+    for start in range(0, len(z_NK), CHECKED):
+        f_CD, z_CK = (rows[start : start + CHECKED] for rows in (f_ND, z_NK))
+        if (f_CD.isfinite().all(dim=1) & z_CK.isfinite().any(dim=1)).any():
+            return f_CD, z_CK
+    return f_ND[:CHECKED], z_NK[:CHECKED]
 
 
 def _spread(size: int, num: int, device: torch.device) -> Tensor:

@@ -130,6 +130,9 @@ class LabelSelection:
         if isinstance(self.targets_key, bool) or not isinstance(self.targets_key, str | int | None):
             wanted = "to be a key of the batch, a place in it or None"
             raise ConfigError(expected("targets_key", wanted, repr(self.targets_key)))
+        for field in ("names", "ignore"):  # an array of them does as well
+            value = getattr(self, field)
+            object.__setattr__(self, field, value.tolist() if hasattr(value, "tolist") else value)
         if isinstance(self.ignore, str) or not isinstance(self.ignore, Sequence):
             raise ConfigError(expected("ignore", "to be a list of labels", repr(self.ignore)))
         for label in self.ignore:

@@ -1,7 +1,7 @@
 """Pair: one line of a report."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 __all__ = ["FLAGS", "REACHES", "Flag", "OnTop", "Pair", "Side", "on_top"]
@@ -22,7 +22,7 @@ class Pair:
 
     label: str
     other: str
-    similarities: Mapping[str, float]
+    similarities: Mapping[str, float] = field(hash=False)
     """Key to value, those that mean something under the link: `raw_cosine`, `centered_cosine` and so on."""
     overlap: float
     expected_overlap: float

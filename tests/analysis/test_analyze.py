@@ -25,6 +25,7 @@ from lightning_cossim.analysis.checkpoints import read_head
 from lightning_cossim.analysis.cli import main
 from lightning_cossim.capture import vocabulary_summary
 from lightning_cossim.errors import CheckpointError, ConfigError
+from lightning_cossim.functional.links import Link
 from lightning_cossim.report import Side
 from tests.tensorboard_plugin.test_written import events
 from tests.toys import FEW, LanguageToy, Sentences, Toy, loader, trainer
@@ -207,6 +208,31 @@ def test_logits_that_changed_behind_the_head_leave_its_embeddings_out(trained: T
     report = analyze(folder / "last.ckpt", embeddings=seen["embeddings"], logits=broken_inputs, thresholds=FEW)
     assert report.rungs["logit_correlation"].isfinite().all()
     assert report.num_skipped == 6
+
+
+@pytest.mark.parametrize("link", ["softmax", "cosine"])
+@pytest.mark.parametrize("num_broken", [64, 100, 1100])
+def test_logits_that_changed_are_found_behind_inputs_that_tell_nothing(link: Link, num_broken: int, tmp_path: Path) -> None:
+    """Padding may come first, and fill more than is read at a time."""
+    torch.manual_seed(0)
+    W_KD, f_ND = torch.randn(14, 8), torch.randn(3000, 8)
+    torch.save({"head.weight": W_KD}, tmp_path / "head.pt")
+    head: dict[str, Any] = {"link": link, "transposed": False} | ({"link_scale": 4.0} if link == "cosine" else {})
+    z_NK = 10 * torch.tanh(f_ND @ W_KD.T / 10)
+    z_NK[:num_broken] = math.nan
+    report = analyze(tmp_path / "head.pt", embeddings=f_ND, logits=z_NK, **head)
+    assert "differs from" in str(report) or "no multiple of" in str(report)
+    assert math.isnan(report.scalars["explained_logit_correlation"])
+    assert math.isnan(report.scalars["explained_log_odds_variance"])
+    assert report.num_skipped == num_broken
+
+
+def test_arrays_are_names_and_labels_to_ignore_too(trained: Trained) -> None:
+    checkpoint = trained[0] / "last.ckpt"
+    wanted = analyze(checkpoint, names=NAMES, ignore=[0]).to_dict()
+    arrays: list[Any] = [np.array([0]), torch.tensor([0])]
+    names: Any = np.array(NAMES)
+    assert [analyze(checkpoint, names=names, ignore=array).to_dict() for array in arrays] == [wanted] * 2
 
 
 def test_a_vocabulary_has_its_neighbors(tmp_path: Path) -> None:

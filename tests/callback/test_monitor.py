@@ -9,11 +9,11 @@ import random
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import cycle, pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import lightning.pytorch as pl
 import numpy as np
@@ -404,6 +404,26 @@ class TestReports:
         monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5))
         trainer(callbacks=[monitor]).validate(Toy(), loader(60), verbose=False)
         assert "whose rows are most alike" in monitor.last_report["val"].sampling
+
+    def test_flagged_pairs_that_neighbors_bring_are_decided_as_well(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Reachability was decided for the sample of the validation; the last report has another."""
+        monkeypatch.setattr(vocabulary_summary, "_NUM_PAIRS", 25)
+        monkeypatch.setattr(vocabulary_summary, "_NUM_COMMON", 4)
+        reports = []
+        for reachability in get_args(Literal["validation", "fit_end"]):
+            monitor = LabelSimilarityMonitor(
+                labels=LabelSelection(max_tracked=8),
+                schedule=Schedule(neighbors="fit_end", reachability=reachability),
+                thresholds=replace(FEW, stranger=0.01, lookalike=0.01),
+            )
+            pl.seed_everything(3, verbose=False)
+            trainer(callbacks=[monitor]).fit(Toy(14), loader(num_labels=14), loader(60, num_labels=14, seed=2))
+            reports.append(monitor.last_report["val"])
+        early, late = ([(pair.label, pair.other, pair.on_top) for pair in report.pairs()] for report in reports)
+        assert early == late
+        assert reports[0].unreachable == reports[1].unreachable
+        assert all(pair.on_top is not None for pair in reports[0].pairs() if pair.flag)
+        assert any(pair.flag for pair in reports[0].pairs())
 
     def test_a_long_search_is_announced(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
         """With what it will take, and how to go without."""

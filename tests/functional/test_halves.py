@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lightning_cossim.functional.halves import split_halves
@@ -17,6 +17,7 @@ def batches_of(items: list[int], cuts: list[int]) -> list[list[int]]:
 
 
 @given(seen=st.lists(st.booleans(), max_size=30), cuts=st.lists(st.integers(0, 30), max_size=4))
+@example(seen=[True, True], cuts=[1])
 def test_inputs_that_count_go_to_the_halves_by_turns_however_they_are_batched(seen: list[bool], cuts: list[int]) -> None:
     """The first to one, the second to the other, and so on over all batches; those that do not count go to none."""
     turns = iter([0, 1] * len(seen))

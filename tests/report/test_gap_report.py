@@ -431,6 +431,12 @@ def test_every_part_of_a_report_is_frozen(part: str) -> None:
             setattr(getattr(owner, name), field.name, None)
 
 
+def test_pairs_can_be_told_apart_in_a_set() -> None:
+    pairs = random_run().report().pairs()
+    assert {*pairs, *pairs} == set(pairs)
+    assert len(set(pairs)) == len(pairs)
+
+
 def test_reports_share_the_parts_that_do_not_differ() -> None:
     """A verdict, or what can happen at all, costs no copy of anything else, and leaves the report that it is of as it was."""
     plain = random_run().report()
