@@ -73,3 +73,7 @@ def tensorboard(logdir: Path, *flags: str, python: Sequence[str] = (sys.executab
             raise RuntimeError("TensorBoard did not start:\n" + "".join(said))
         finally:
             process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:  # its handler raises, and what it raises may be lost where nothing can raise
+                process.kill()
