@@ -66,7 +66,8 @@ assert "angular_similarity" in step.values
 assert {row["title"] for row in step.quantities} >= {"Angular similarity"}
 assert "angular_similarity" in (folder / "logs" / "cossim_val.csv").read_text().splitlines()[0]
 """
-TESTED = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "angles", "tests/metrics/test_invariances.py"]
+TESTED = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "filterwarnings=ignore"]
+TESTED += ["-k", "angles", "tests/metrics/test_invariances.py"]
 """The rows of the test of invariances that the page adds."""
 
 
