@@ -29,6 +29,7 @@ from lightning_cossim import Alert, LabelSelection, LabelSimilarityMonitor, Sche
 from lightning_cossim.callback import deferred
 from lightning_cossim.capture import vocabulary_summary
 from lightning_cossim.capture.collector import Collector
+from lightning_cossim.capture.distributed import Processes
 from lightning_cossim.capture.taps import Tap
 from lightning_cossim.errors import ConfigError, HeadError, InputError
 from lightning_cossim.functional.links import Link
@@ -424,6 +425,31 @@ class TestReports:
         assert reports[0].unreachable == reports[1].unreachable
         assert all(pair.on_top is not None for pair in reports[0].pairs() if pair.flag)
         assert any(pair.flag for pair in reports[0].pairs())
+
+    @pytest.mark.parametrize(("seconds", "on_first"), [(240.0, True), (241.0, False)])
+    def test_no_process_waits_for_minutes_while_another_searches(
+        self, seconds: float, on_first: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A search that takes longer is done by every process, since one that waits gives up and ends the run."""
+        monkeypatch.setattr(deferred, "seconds_of_search", lambda *args: seconds)
+        working: list[Any] = []
+        searched: list[bool] = []
+        real_first, real_search = Processes.on_first, deferred.search_neighbors
+
+        def first(self: Processes, work: Callable[[], Any]) -> Any:
+            working.append(work)
+            result = real_first(self, work)
+            working.pop()
+            return result
+
+        def search(*args: Any, **kwargs: Any) -> Neighbors:
+            searched.append(bool(working))
+            return real_search(*args, **kwargs)
+
+        monkeypatch.setattr(Processes, "on_first", first)
+        monkeypatch.setattr(deferred, "search_neighbors", search)
+        fit(Toy(), LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5), thresholds=FEW))
+        assert searched == [on_first]
 
     def test_a_long_search_is_announced(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
         """With what it will take, and how to go without."""
