@@ -73,6 +73,8 @@ class Head:
     """From its weights to the model's logits."""
     scale_name: str | None = None
     """The attribute of a cosine head from which the scale of the moment is read."""
+    others: tuple[str, ...] = ()
+    """Paths of the layers that were in question too."""
 
     @property
     def num_labels(self) -> int:
@@ -147,7 +149,8 @@ class Head:
 
     @override
     def __str__(self) -> str:
-        return f"{self.path}, {shape_in_words(self.module)}, found by {self.found_by}"
+        others = f" (also in question: {', '.join(self.others)})" if self.others else ""
+        return f"{self.path}, {shape_in_words(self.module)}, found by {self.found_by}{others}"
 
 
 def shape_in_words(module: nn.Module) -> str:
