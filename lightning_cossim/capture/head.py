@@ -128,6 +128,16 @@ class Head:
         return layers.parameter_of(self.module)
 
     @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Of the parameter that holds the weight: another one, where the layer was given a larger weight."""
+        return tuple(self._parameter.shape)
+
+    def is_in(self, model: nn.Module) -> bool:
+        """Whether a model still has this layer at its path."""
+        modules = model.named_modules(remove_duplicate=False)
+        return any(layers.plain_name(name) == self.path and layers.unwrapped(module) is self.module for name, module in modules)
+
+    @property
     def is_sharded(self) -> bool:
         """Whether each process holds a part of the weight only."""
         return any(map(layers.is_sharded, self.module.parameters()))
