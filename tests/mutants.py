@@ -33,6 +33,9 @@ METRICS: Final = "tests/metrics/test_metrics.py"
 GAP: Final = "tests/metrics/test_similarity_gap.py"
 ALERTS: Final = "tests/report/test_alerts.py"
 OBSERVER: Final = "tests/capture/test_observer.py"
+FINAL_OUTPUT: Final = "tests/capture/test_final_output.py"
+HEAD: Final = "tests/capture/test_head.py"
+REPLACED: Final = "tests/callback/test_replaced_heads.py"
 VOCABULARY: Final = "tests/capture/test_vocabulary.py"
 ACTING: Final = "tests/callback/test_acting.py"
 LINKS: Final = "tests/callback/test_links.py"
@@ -353,6 +356,48 @@ MUTANTS: Final = (
             "output",
         ),
         red=(f"{LINKS}::test_a_training_window_has_no_margins_in_it",),
+    ),
+    # Never another model's numbers
+    _mutant(
+        "believes that the head's logits are the model's",
+        Plant("capture/final_output.py", "difference", "if found.change is None", "if True"),
+        red=(f"{FINAL_OUTPUT}::test_pooled_logits_are_named",),
+    ),
+    _mutant(
+        "takes a module's output that had nothing to do with the head",
+        Plant("capture/enclosing.py", "_Passage._leave", "self._inner.call is self._call_before", "False"),
+        red=(f"{FINAL_OUTPUT}::test_a_module_that_was_called_for_something_else_does_not_count",),
+    ),
+    _mutant(
+        "compares an output that was written into later",
+        Plant("capture/enclosing.py", "_Passage.outputs", "num_writes(tensor) == writes", "writes >= 0"),
+        red=(f"{FINAL_OUTPUT}::test_what_is_done_to_an_output_after_the_model_gave_it_is_not_the_models",),
+    ),
+    _mutant(
+        "sees a cap only once it bends something",
+        Plant("capture/logit_changes.py", "cap_in_settings", "4 * _largest(y - capped)", "1e-3 + _largest(y - capped)"),
+        red=(f"{FINAL_OUTPUT}::test_a_cap_of_the_configuration_shows_long_before_it_bends_anything",),
+    ),
+    _mutant(
+        "drops final logits whose embeddings do not pair",
+        Plant("capture/observer.py", "HeadObserver.take", "(odd is not None or self._logits is None)", "True"),
+        red=(f"{FINAL_OUTPUT}::test_final_logits_are_read_where_they_do_not_pair_with_embeddings",),
+    ),
+    _mutant(
+        "watches a frozen teacher that names itself",
+        Plant("capture/find.py", "_own", "is_frozen(part) and rivals", "False"),
+        Plant("capture/find.py", "_without_frozen", "is_frozen(module) and (has_trained", "False and (has_trained"),
+        red=(f"{HEAD}::test_the_users_own_head_is_found_and_the_others_are_named",),
+    ),
+    _mutant(
+        "believes a backbone that names a layer whatever follows",
+        Plant("capture/find.py", "_own", "named.keys() - followed", "named.keys()"),
+        red=(f"{HEAD}::test_the_users_own_head_is_found_and_the_others_are_named",),
+    ),
+    _mutant(
+        "reports on a head that is the model's no more",
+        Plant("callback/session.py", "Session.open", "not self.collector.is_current", "False"),
+        red=(f"{REPLACED}::test_the_new_head_is_watched_from_the_next_window_on",),
     ),
     _mutant(
         "gathers nothing from other processes",

@@ -305,18 +305,21 @@ def test_a_scale_of_the_configuration_is_named_where_it_acts(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap"])
-@pytest.mark.parametrize("size", [1.0, 0.01])
+@pytest.mark.parametrize("size", [1.0, 0.1])
 def test_a_cap_of_the_configuration_shows_long_before_it_bends_anything(name: str, size: float) -> None:
     """As at the start of a training, when logits are small."""
-    model = Model(lambda z: 30 * (z / 30).tanh(), config={name: 30.0})
-    (note,) = observe(model, size * inputs(N)).notes
+    model, plain = Model(lambda z: 30 * (z / 30).tanh(), config={name: 30.0}), Model(lambda z: z, config={name: 30.0})
+    with torch.no_grad():
+        for weight in (*model.parameters(), *plain.parameters()):
+            weight.mul_(size)
+    (note,) = observe(model, inputs(N)).notes
     assert note == (
         f"{DIFFER}`model` soft-caps it (`{name}=30` in the model's config), so that centering would be wrong. "
         "Pass `link='softcap'`."
     )
-    assert observe(Model(lambda z: z, config={name: 30.0}), size * inputs(N)).notes == ()
-    assert observe(model, size * inputs(N), Response.of("softcap", link_cap=30.0)).notes == ()
-    seen = observe(model, size * inputs(N), logits_from="model")  # seen, and centering would be wrong all the same
+    assert observe(plain, inputs(N)).notes == ()
+    assert observe(model, inputs(N), Response.of("softcap", link_cap=30.0)).notes == ()
+    seen = observe(model, inputs(N), logits_from="model")  # seen, and centering would be wrong all the same
     assert "soft-cap" in f"{seen.problem} {seen.notes}"
 
 
