@@ -471,7 +471,7 @@ MUTANTS: Final = (
     ),
     _mutant(
         "runs code in a checkpoint",
-        Plant("analysis/checkpoints.py", "_of_torch", "weights_only=True", "weights_only=False"),
+        Plant("analysis/saved_tensors.py", "_of_torch", "weights_only=True", "weights_only=False"),
         red=("tests/analysis/test_analyze.py::test_what_is_wrong_is_one_line_and_status_2",),
     ),
 )
