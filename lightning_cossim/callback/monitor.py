@@ -98,15 +98,16 @@ class LabelSimilarityMonitor(Callback):
         overlap: which probability overlap: "bhattacharyya", "product", "coactivation" or "topk".
         overlap_threshold: for "coactivation", above 0 and, unless under a sigmoid, below 0.5; default 0.1.
         overlap_k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
-        link_cap: of "softcap", the number that no logit gets beyond; default: `final_logit_softcapping` in the model's config.
+        link_cap: of "softcap", the number that no logit gets beyond; default: the cap in the model's config.
         link_scale: of "cosine", what cosines are multiplied with; default: `scale` or `s` of the head, a number or one that is
             learned.
         embeddings_from: where the head is not called (`F.linear(x, embed.weight)`, a fused loss): dotted path of the module whose
             output goes into it, or a function that gets it from the LightningModule after its forward pass. Logits are then
             worked out from the head's weights, for the inputs that are looked at.
-        logits_from: where the model changes its logits after the head in a way that `link` does not say (a scale): dotted path of
-            the module whose output is or holds the final ones, or a function that gets them from the LightningModule after its
-            forward pass.
+        logits_from: if the model changes its logits after the head in a way that `link` does not say (it pools, scales or masks
+            them): dotted path of the module whose output is or holds the final ones, "forward" for the LightningModule's own
+            `forward`, or a function that gets them from the LightningModule after its forward pass. Overlaps are then those of
+            these logits, whatever the head was called with.
         labels: a name for every row of the head, in order; or a `LabelSelection`, of `names`, `ignore`, `max_tracked`,
             `labels_per_input`, `min_probability`, `ignore_index` and `targets_key`: which labels count, and what they are called.
         schedule: when it looks and how much it looks at.

@@ -111,6 +111,8 @@ class Collector:
         self._rankings: dict[WindowKey, Rankings] = {}
         """Those of the last report."""
         self._called: set[WindowKey] = set()
+        self._notes: dict[WindowKey, str] = {}
+        """Why the logits of an open window may not be the model's."""
         self._warned: set[tuple[WindowKey | None, str]] = set()
         self._counted: Tensor | None = None
         """Which inputs of the batch that runs count; None: all."""
@@ -120,6 +122,7 @@ class Collector:
     def open(self, key: WindowKey, step: int = 0) -> None:
         """Begin a window at a step, which alone decides what is drawn at random in it."""
         self._called.discard(key)
+        self._notes.pop(key, None)
         self._observer.check_again()
         self.num_looked_at[key] = 0
         self._windows[key] = open_window(self.head.spec, self.labels, self.overlap, step)
@@ -153,6 +156,9 @@ class Collector:
         if seen.problem is not None:
             # However many numbers come: a problem that every batch has anew is told once.
             self._warn_once(None, re.sub(r"\d+", "#", seen.problem), f"watching {self.head.path}: {seen.problem}.")
+        for note in seen.notes:
+            self._notes.setdefault(key, note)
+            self._warn_once(None, re.sub(r"\d+", "#", note), f"watching {self.head.path}: {note.rstrip('.')}.")
         self._called.add(key)
         self._shown = self._shown if seen.embedding is None else seen.embedding[:_SHOWN].clone()
         self.num_looked_at[key] += 0 if seen.logits is None else len(seen.logits)
@@ -183,6 +189,12 @@ class Collector:
             self.warn(f"watching {self.head.path}: {self._why_not_called()}")
         for kind, text in statistics.remarks.items():
             self._warn_once(key, kind, f"{key}, watching {self.head.path}: {text}.")
+        unchecked = self._observer.unchecked_in_words() if statistics.table.num_inputs else None
+        if unchecked is not None:
+            self._warn_once(None, "unchecked", f"watching {self.head.path}: {unchecked}")
+        note = processes.from_first(self._notes.get(key, unchecked))
+        if note is not None:
+            statistics = statistics.with_remark("logits", note.rstrip("."))
         return statistics, Extras(self._drift(key, statistics.rankings))
 
     def _drift(self, key: WindowKey, now: Rankings | None) -> float:

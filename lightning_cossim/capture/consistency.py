@@ -19,7 +19,7 @@ from lightning_cossim.capture.layers import is_adapted
 from lightning_cossim.functional.links import PLAIN, Response
 from lightning_cossim.functional.similarities import SIMILARITIES
 
-__all__ = ["Consistency", "agree", "multiple_of_cosines"]
+__all__ = ["LEFT_OUT", "Consistency", "agree", "multiple_of_cosines"]
 
 CHECKED: Final = 64
 """Inputs on which logits are held against weights."""
@@ -31,7 +31,7 @@ _SAME_COSINE: Final = 1e-2
 _SAME_SCALE: Final = 5e-3
 _ENOUGH: Final = 4
 """Labels from which on all but one of them tell by themselves."""
-_LEFT_OUT = f"{' and '.join(key for key, row in SIMILARITIES.items() if row.needs_embeddings)} would be false and are left out"
+LEFT_OUT = f"{' and '.join(key for key, row in SIMILARITIES.items() if row.needs_embeddings)} would be false and are left out"
 
 
 class Consistency:
@@ -157,7 +157,7 @@ class Consistency:
         believed = "; overlaps are those of its output, capped" if is_capped else ""
         return (
             f"{output} differs from `{weights.response.formula}` by up to {error:.3g} ({self._likely(training=training)}); "
-            f"{_LEFT_OUT}{believed}"
+            f"{LEFT_OUT}{believed}"
         )
 
     def _likely(self, *, training: bool) -> str:
@@ -189,7 +189,7 @@ class Consistency:
             return None
         output, left_out = "its output", "only its weights are compared"
         if self._is_final:
-            output, left_out = self._final or output, _LEFT_OUT
+            output, left_out = self._final or output, LEFT_OUT
         is_scale = is_same_scale(multiple, scale)
         # A head may leave the scale to the loss, and give the cosines alone.
         is_explained = is_scale or (multiple > 0 and not self._is_final)

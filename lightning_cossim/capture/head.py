@@ -174,4 +174,6 @@ class Observation:
     response: Response | None = None
     """From these to logits; None: the head's own."""
     problem: str | None = None
-    """What the user should know about it."""
+    """Why it shows less than it could."""
+    notes: tuple[str, ...] = ()
+    """Why the logits may not be the model's."""

@@ -8,7 +8,7 @@ from torch import nn
 from lightning_cossim.capture.collector import Collector
 from lightning_cossim.capture.find import find_head
 from lightning_cossim.capture.head import Head
-from lightning_cossim.capture.model_config import odd_in, probabilities_in_words, with_response
+from lightning_cossim.capture.model_config import probabilities_in_words, with_response
 from lightning_cossim.capture.taps import Source, in_words
 from lightning_cossim.config.settings import LabelSelection
 from lightning_cossim.functional.links import Link
@@ -56,7 +56,7 @@ class HeadSettings:
         """
         head = find_head(model, self.head, is_called=self.embeddings_from is None, has_cosines=self.link == "cosine")
         head = with_response(model, head, self.link, link_cap=self.link_cap, link_scale=self.link_scale)
-        collector = Collector(
+        return Collector(
             head,
             labels=labels,
             overlap=self._overlap(head.num_labels),
@@ -67,10 +67,6 @@ class HeadSettings:
             summarize=summarize,
             warn=warn,
         )
-        odd = odd_in(model, head.response, sees_final=self.logits_from is not None)
-        if odd is not None:
-            warn(odd)
-        return collector
 
     def _overlap(self, num_labels: int) -> Overlap:
         return Overlap.of(

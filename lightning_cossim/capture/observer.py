@@ -10,10 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_cossim.capture.consistency import Consistency
+from lightning_cossim.capture.consistency import LEFT_OUT, Consistency
 from lightning_cossim.capture.cosine_heads import embedding_in, holds_rows, why_turned
+from lightning_cossim.capture.final_check import FinalCheck
+from lightning_cossim.capture.final_output import HeadOutput
 from lightning_cossim.capture.head import Head, Observation, Weights, num_writes
 from lightning_cossim.capture.layers import is_linear
+from lightning_cossim.capture.readable import is_paired, odd_embeddings, odd_logits
 from lightning_cossim.capture.sampling import groups_of, sample_rows, take_rows
 from lightning_cossim.capture.taps import Source, Tap, first_input, taps_of, tensor_in
 
@@ -53,6 +56,7 @@ class HeadObserver:
         """The dimension of labels in what `logits_from` gives, counted from the back; None until one of them was plain."""
         final = None if self._logits is None else "what `logits_from` gives"
         self._consistency = Consistency(head.response, final=final, module=head.module)
+        self._final = FinalCheck(model, head.module, self._first, self._logits)
 
     @property
     def is_armed(self) -> bool:
@@ -60,8 +64,13 @@ class HeadObserver:
         return any(tap.armed for tap in self._taps)
 
     def check_again(self) -> None:
-        """Hold the next logits against the weights once more: what did not show when training began may show now."""
+        """Check the next logits once more: what did not show when training began may show now."""
         self._consistency.check_again()
+        self._final.again()
+
+    def unchecked_in_words(self) -> str | None:
+        """What the model's configuration says of its logits, where nothing else tells; None if nothing."""
+        return self._final.unchecked_in_words(self.head.response)
 
     @property
     def explains(self) -> bool:
@@ -75,15 +84,16 @@ class HeadObserver:
                 tap.disarm()
             else:
                 tap.arm()
+        self._final.arm()
 
     def disarm(self) -> None:
         """See nothing until armed again, and forget what was seen."""
-        for tap in self._taps:
+        for tap in (*self._taps, self._final):
             tap.disarm()
 
     def detach(self) -> None:
         """Remove the hooks; a second call does nothing."""
-        for tap in self._taps:
+        for tap in (*self._taps, self._final):
             tap.detach()
 
     def take(
@@ -101,15 +111,20 @@ class HeadObserver:
         logits = None if self._logits is None else self._logits.call
         if call is None and logits is None:
             return None
+        outputs, calls = self._final.outputs(), self._final.calls_in_words()
         self.disarm()
         weights = self.head.weights if weights is None else weights
         f, z = self._seen(call, logits)
         if f is None and z is None:
             return Observation(weights.unembedding, bias=weights.bias, problem=self._nothing_in(call))
         axis = self._axis(z)
-        problem = self._unreadable(f, z, axis, writes)
-        if problem is not None:
+        is_own = self._is_called and self._logits is None
+        odd = odd_logits(self.head, f, z, axis, is_own=is_own)
+        problem = odd or odd_embeddings(self.head, f, z, axis, is_own=is_own) or self._changed(f, writes)
+        if problem is not None and (odd is not None or self._logits is None):
             return Observation(weights.unembedding, bias=weights.bias, problem=problem)
+        if problem is not None:  # the final logits that `logits_from` gives are known all the same
+            f, problem = None, f"{problem}; {LEFT_OUT}"
         shape = (f.movedim(self.head.axis, -1) if z is None else z.movedim(axis, -1)).shape[:-1]
         if counted is not None and counted.numel() != shape.numel():
             targets = f"{counted.numel()} targets at `targets_key`"
@@ -120,7 +135,25 @@ class HeadObserver:
         z_NK = None if z is None else take_rows(z.detach(), axis, index)
         in_half = any(tap.in_half for tap in self._taps)
         seen = self._consistency.read(weights, f_ND, z_NK, was_written=num_writes(z) > 0, in_half=in_half)
-        return replace(seen, groups=groups_of(shape, index), problem=seen.problem or problem)
+        given = None
+        if seen.logits is not None and not (self._has_cosines and self.head.module.training):  # with margins
+            has_targets = counted is not None
+            given = HeadOutput(seen.logits, index, shape, self.head.response.link, self._output_of(call), has_targets)
+        notes = self._final.notes(outputs, given, calls) if self._logits is None or seen.problem is None else ()
+        return replace(seen, groups=groups_of(shape, index), problem=seen.problem or problem, notes=notes)
+
+    def _output_of(self, call: Any) -> Tensor | None:
+        """What the head itself gave, labels last; None where that is gone or no logits."""
+        output = call[2] if call is not None and self._is_called else None
+        axis = self.head.axis
+        if (
+            not isinstance(output, Tensor)
+            or num_writes(output)
+            or output.ndim < -axis
+            or output.shape[axis] != self.head.num_labels
+        ):
+            return None
+        return output.detach().movedim(axis, -1)
 
     def _seen(self, call: Any, logits: Any) -> tuple[Any, Any]:
         """Embeddings and logits, as they come; None where nothing tells of them."""
@@ -144,7 +177,7 @@ class HeadObserver:
         if not self._has_cosines:
             return output
         both = isinstance(f, Tensor) and isinstance(output, Tensor)
-        if not both or not self._fits(f, output, self.head.axis):
+        if not both or not is_paired(self.head, f, output, self.head.axis):
             return None
         has_all = output.shape[self.head.axis] == self.head.num_labels  # else that is told
         return None if has_all and self.head.module.training and not is_linear(self.head.module) else output
@@ -160,41 +193,15 @@ class HeadObserver:
         fitting = [axis - z.ndim for axis, size in enumerate(z.shape) if size == self.head.num_labels]
         if len(fitting) == 1:
             self._logits_axis = fitting[0]
+        elif z.ndim == 2 and fitting:  # as many inputs as labels: inputs come first in a matrix
+            return -1
         return self._logits_axis if self._logits_axis in fitting else 0
 
-    def _unreadable(self, f: Any, z: Any, axis: int, writes: tuple[int, int] | None) -> str | None:
-        """Why what was seen cannot be used; None if it can."""
-        for kind, value in (("embeddings", f), ("logits", z)):
-            if value is not None and not isinstance(value, Tensor):
-                if self._is_called and self._logits is None:
-                    return f"it was called from {type(f).__name__} to {type(z).__name__}; only tensors are read"
-                return f"the {kind} given are a {type(value).__name__}; only tensors are read"
-        return self._misshapen(f, z, axis) or self._changed(f, writes)
-
-    def _misshapen(self, f: Tensor | None, z: Tensor | None, axis: int) -> str | None:
-        num_labels, embedding_dim = self.head.num_labels, self.head.embedding_dim
-        if z is not None and axis == 0:
-            sizes = f"of the shape {tuple(z.shape)}, and the head has {num_labels} labels"
-            return f"the logits that `logits_from` gives are {sizes}: nobody knows which dimension is that of the labels"
-        if f is not None and z is not None and not self._fits(f, z, axis):
-            return f"it was called from {tuple(f.shape)} to {tuple(z.shape)}: nobody knows which output belongs to which input"
-        if z is not None and z.shape[axis] != num_labels:
-            return f"its output has {z.shape[axis]} labels and its weight {num_labels}: they do not belong together"
-        if f is not None and (f.ndim < -self.head.axis or f.shape[self.head.axis] != embedding_dim):
-            sizes = f"of the shape {tuple(f.shape)}, and the head takes {embedding_dim} dimensions"
-            return f"its embeddings are {sizes}: they do not belong together"
-        return None
-
-    def _changed(self, f: Tensor | None, writes: tuple[int, int] | None) -> str | None:
+    def _changed(self, f: Any, writes: tuple[int, int] | None) -> str | None:
         now = num_writes(f), self.head.num_writes
         input_writes, weight_writes = writes or now
         if now[1] != weight_writes:
             return (
                 "its weights were changed before the backward pass was seen; in manual optimization call `self.manual_backward`"
             )
-        return None if now[0] == input_writes else "its input was changed in place after the call"
-
-    def _fits(self, f: Tensor, z: Tensor, axis: int) -> bool:
-        """Whether there is one output an input."""
-        places = f.ndim >= -self.head.axis and z.ndim >= -axis
-        return places and f.movedim(self.head.axis, -1).shape[:-1] == z.movedim(axis, -1).shape[:-1]
+        return None if f is None or now[0] == input_writes else "its input was changed in place after the call"

@@ -1,7 +1,7 @@
 """Where logits and embeddings come from: the calls of a module, or a function of the user's."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,15 @@ from lightning_cossim.capture.head import num_writes
 from lightning_cossim.capture.layers import plain_name
 from lightning_cossim.errors import HeadError, did_you_mean, expected
 
-__all__ = ["Call", "FunctionTap", "Source", "Tap", "first_input", "in_words", "taps_of", "tensor_in"]
+__all__ = ["OWN_FORWARD", "Call", "FunctionTap", "Source", "Tap", "first_input", "in_words", "taps_of", "tensor_in"]
 
 Call = tuple[tuple[Any, ...], dict[str, Any], Any]
 """Arguments, arguments by name, and output."""
 Source = str | Callable[[Any], Any]
-"""Dotted path of a module whose output is meant, or a function of the LightningModule, asked after its forward pass."""
+"""Dotted path of a module whose output is meant, `OWN_FORWARD`, or a function of the LightningModule, asked after its
+forward pass."""
+OWN_FORWARD: Final = "forward"
+"""The path that means the LightningModule itself."""
 
 
 class NoRoomForACopy:
@@ -51,27 +54,31 @@ class Tap:
         count: Callable[[], int] = _nothing,
         pick: Callable[[tuple[Any, ...], Mapping[str, Any]], Any] = first_input,
     ) -> None:
-        self._count, self.pick = count, pick
+        self.module, self._count, self.pick = module, count, pick
         self.armed = False
         self.call: Call | None = None
         self.writes: tuple[int, int] | None = None
         """How often input and the rest had been written at the call; None where a compiled graph does not tell."""
         self.in_half = False
         """Whether the call was rounded to half precision, whatever comes out; False where a compiled graph does not tell."""
+        self.num_calls = 0
+        """Calls since it was armed; 0 where a compiled graph does not tell."""
+        self.call_before: Call | None = None
+        """The call before the last one since it was armed."""
         self._handle: RemovableHandle = module.register_forward_hook(self._hook, with_kwargs=True)
 
     @override
     def __getstate__(self) -> dict[str, Any]:
         """A copy of the model, a saved one too, takes its hooks along: those of a copy see nothing, and hold nothing."""
-        return {**self.__dict__, "armed": False, "call": None, "_count": _nothing}
+        return {**self.__dict__, "armed": False, "call": None, "call_before": None, "_count": _nothing}
 
     def arm(self) -> None:
-        """The next call counts."""
-        self.armed = True
+        """The calls from now on count."""
+        self.armed, self.num_calls = True, 0
 
     def disarm(self) -> None:
         """See nothing until armed again, and forget what was seen."""
-        self.armed, self.call = False, None
+        self.armed, self.call, self.call_before = False, None, None
 
     def detach(self) -> None:
         """Remove the hook; a second call does nothing."""
@@ -88,6 +95,7 @@ class Tap:
                 self.in_half = isinstance(given, Tensor) and _is_rounding(given.device.type)
                 if isinstance(output, Tensor) and output.is_inference():  # it keeps no count of what is written into it later
                     output = _copied(output)
+                self.num_calls, self.call_before = self.num_calls + 1, self.call
             self.call = (args, kwargs, output)
 
 
@@ -138,6 +146,8 @@ def module_of(model: nn.Module, path: str, argument: str) -> nn.Module:
     Raises:
         HeadError: none has this path.
     """
+    if path == OWN_FORWARD:
+        return model
     modules: dict[str, nn.Module] = {plain_name(name): module for name, module in model.named_modules(remove_duplicate=False)}
     if plain_name(path) not in modules:
         got = f"{path!r}, which is not there"

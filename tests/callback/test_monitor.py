@@ -709,45 +709,89 @@ class TestSetup:
         assert monitor.last_report["val"].matrix("overlap").isfinite().any()
 
     @pytest.mark.parametrize(
-        ("config", "changed"),
+        ("config", "said"),
         [
             ({"logit_scale": 0.0625}, "logit_scale=0.0625"),
             ({"logits_scaling": 8}, "logits_scaling=8"),
+            ({"final_logit_softcapping": 30.0, "lm_head_multiplier": 2}, "lm_head_multiplier=2 and final_logit_softcapping=30"),
+            ({"text_config": {"logits_soft_cap": 20}}, "logits_soft_cap=20"),
             ({"final_logit_softcapping": None, "logit_scale": 1.0}, None),
+            ({"model_type": "mpt", "logit_scale": 2.0}, None),
         ],
+        ids=str,
     )
-    def test_a_configuration_that_changes_logits_is_told_of(self, config: dict[str, Any], changed: str | None) -> None:
-        """Unless it is said where the final ones are."""
+    @pytest.mark.parametrize("is_seen", [False, True])
+    def test_a_configuration_that_changes_logits_is_told_of(
+        self, config: dict[str, Any], said: str | None, is_seen: bool
+    ) -> None:
+        """Unless the model's output shows that its code does not use it, or the user says where the final logits are."""
+
+        class Unseen(Toy):
+            @override
+            def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+                return nn.functional.cross_entropy(self.head(self.body(batch[0])), batch[1])
+
+            @override
+            def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+                self.head(self.body(batch[0]))
+
         cases: list[dict[str, Any]] = [{}, {"logits_from": "head"}]
         for sources in cases:
-            model = Toy()
-            attributed(model.body, config=SimpleNamespace(**config))
+            model = Toy() if is_seen else Unseen()
+            attributed(model, config=SimpleNamespace(**config))
             with warnings.catch_warnings(record=True) as record:
                 warnings.simplefilter("always")
                 fit(model, LabelSimilarityMonitor(**sources))
             text = (
-                f"LabelSimilarityMonitor: the model changes its logits after its head ({changed}), where they cannot be seen: "
-                "overlaps are those of the head's own output. Pass `logits_from=`, the path of the module whose output holds the "
-                "final ones."
+                f"LabelSimilarityMonitor: watching head: the model's config says {said}, which changes its logits after the "
+                "head, and no module's output shows the final ones: overlaps may be those of other logits. Pass `logits_from=`."
             )
-            told = [str(warning.message) for warning in record if "after its head" in str(warning.message)]
-            assert told == ([text] if changed and not sources else [])
+            told = [str(warning.message) for warning in record if "config says" in str(warning.message)]
+            assert told == ([text] if said and not sources and not is_seen else [])
 
-    @pytest.mark.parametrize("sources", [{}, {"logits_from": "head"}], ids=str)
+    @pytest.mark.parametrize("sources", [{}, {"logits_from": "forward"}], ids=str)
     @pytest.mark.parametrize("link", ["softmax", "sigmoid", "softcap"])
     def test_a_configuration_that_caps_logits_is_told_of(self, link: Link, sources: dict[str, Any]) -> None:
         """Wherever the final ones are seen: what is centered would be false all the same. Unless the link says it."""
-        model = Toy()
-        attributed(model.body, config=SimpleNamespace(final_logit_softcapping=30.0))
+
+        class Capping(Toy):
+            @override
+            def forward(self, inputs: Tensor) -> Tensor:
+                return 30 * torch.tanh(super().forward(inputs) / 30)
+
+        model = Capping()
+        attributed(model, config=SimpleNamespace(final_logit_softcapping=30.0))
         with warnings.catch_warnings(record=True) as record:
             warnings.simplefilter("always")
-            fit(model, LabelSimilarityMonitor(link=link, **sources))
-        text = (
-            "LabelSimilarityMonitor: the model soft-caps its logits (final_logit_softcapping=30), so the origin of its rows is "
-            "not arbitrary, and what is centered would be false. Pass `link='softcap'`."
-        )
+            monitor = LabelSimilarityMonitor(link=link, **sources)
+            fit(model, monitor)
         told = [str(warning.message) for warning in record if "soft-caps" in str(warning.message)]
-        assert told == ([] if link == "softcap" else [text])
+        assert len(told) == (link != "softcap")
+        assert all(
+            "soft-caps it (`final_logit_softcapping=30` in the model's config), so that centering" in text for text in told
+        )
+        assert all(text.endswith("Pass `link='softcap'`.") for text in told)
+        assert ("logits" in monitor.last_report["val"].remarks) is (link != "softcap")
+
+    def test_final_logits_that_are_others_are_told_once_and_stand_in_the_report(self) -> None:
+        class Scaled(Toy):
+            @override
+            def forward(self, inputs: Tensor) -> Tensor:
+                return 0.25 * super().forward(inputs)
+
+        monitor = LabelSimilarityMonitor()
+        with warnings.catch_warnings(record=True) as record:
+            warnings.simplefilter("always")
+            fit(Scaled(), monitor, max_epochs=3)
+        told = [str(warning.message) for warning in record if "final logits" in str(warning.message)]
+        note = (
+            "the model's final logits differ from the head's output: the LightningModule's `forward` multiplies it by 0.25. "
+            "Pass `logits_from='forward'`"
+        )
+        assert told == [f"LabelSimilarityMonitor: watching head: {note}."]
+        for stage in ("train", "val"):
+            assert monitor.last_report[stage].remarks["logits"] == note
+        assert note in str(monitor.last_report["val"])
 
     def test_a_source_that_is_not_there_is_told_before_any_training(self) -> None:
         for name in ("embeddings_from", "logits_from"):
@@ -796,7 +840,8 @@ class TestSetup:
 
         logger = MemoryLogger()
         other = LabelSimilarityMonitor("other", name="other")
-        fit(TwoHeads(), LabelSimilarityMonitor("head"), callbacks=[other], logger=logger)
+        with pytest.warns(UserWarning, match="watching other: the model's final logits differ .* and the head has 6 labels"):
+            fit(TwoHeads(), LabelSimilarityMonitor("head"), callbacks=[other], logger=logger)
         assert logger.curve("cossim_val/overlap_mean")
         assert logger.curve("cossim_other_val/overlap_mean")
         assert len(other.last_report["val"].names) == 6

@@ -90,18 +90,26 @@ def test_the_dimension_of_the_labels_is_found_by_its_size(shape: tuple[int, ...]
 
 def test_two_dimensions_of_that_size_are_told_unless_an_earlier_call_was_plain() -> None:
     model = Model()
-    found = seen(model, inputs(3), logits_from="cap")
+    found = seen(model, inputs(2, 3), logits_from="cap")
     assert found is not None
-    why = "of the shape (3, 3), and the head has 3 labels: nobody knows which dimension is that of the labels"
+    why = "of the shape (2, 3, 3), and the head has 3 labels: nobody knows which dimension is that of the labels"
     assert found.problem == f"the logits that `logits_from` gives are {why}"
     observer = HeadObserver(Head("head", model.head, "its path"), model, logits_from="cap")
     for number, problem in ((5, None), (3, None)):
         observer.arm()
-        model(inputs(number))
+        model(inputs(2, number))
         found = observer.take(100, torch.Generator())
         assert found is not None
         assert found.problem is problem
     observer.detach()
+
+
+def test_in_a_matrix_of_as_many_inputs_as_labels_inputs_come_first() -> None:
+    model = Model()
+    found = seen(model, inputs(3), logits_from="cap")
+    assert found is not None
+    assert found.logits is not None
+    assert torch.equal(found.logits, model.last)
 
 
 @pytest.mark.parametrize(

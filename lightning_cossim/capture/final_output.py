@@ -1,0 +1,204 @@
+"""Final output: does the model give what its head gives? Compares a head's logits with the output of the modules around it.
+
+A model may pool, average, scale, cap or mask the head's output. Then the head's logits are not the model's, and the user is told
+which module has the final ones.
+
+Shapes: K labels, N inputs; `z_NK` logits taken from the head, `y_NK` logits that a module around it gives.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from lightning_cossim.capture.logit_changes import NO_SETTINGS, Change, LogitSettings, change_of
+from lightning_cossim.capture.taps import OWN_FORWARD
+from lightning_cossim.functional.links import Link
+
+__all__ = ["HeadOutput", "difference", "tensors_in"]
+
+_COMPARED: Final = 64
+"""Inputs of a call that are compared."""
+_ENTRIES: Final = 4_000_000
+"""Numbers that are compared at most: fewer inputs of a large vocabulary."""
+_COLUMNS: Final = 64
+"""Labels by which an input is found again among others."""
+_LOGITS: Final = "logits"
+
+
+@dataclass(frozen=True)
+class HeadOutput:
+    """What a head gave in its last call, and the logits that were taken from it."""
+
+    logits: Tensor
+    """(N, K), those that are counted, after the link."""
+    index: Tensor | None
+    """(N,), their places in the call; None: all, in order."""
+    shape: Sequence[int]
+    """Sizes of the call without that of the labels."""
+    link: Link
+    output: Tensor | None = None
+    """What the head gave, labels last; None where something wrote into it later or the head gave no logits."""
+    has_targets: bool = False
+    """Whether the user's targets decide which inputs count."""
+
+    @property
+    def num_labels(self) -> int:
+        """K."""
+        return self.logits.shape[1]
+
+    @property
+    def num_inputs(self) -> int:
+        """Of the call, counted or not."""
+        return torch.Size(self.shape).numel()
+
+    def some(self) -> Tensor:
+        """Rows of `logits` to compare, evenly spread: their numbers."""
+        most = max(1, min(_COMPARED, _ENTRIES // self.num_labels))
+        num = len(self.logits)
+        return torch.arange(num) if num <= most else torch.linspace(0, num - 1, most).long()
+
+
+def difference(
+    outputs: Mapping[str, Mapping[str, Tensor]], seen: HeadOutput, settings: LogitSettings = NO_SETTINGS
+) -> tuple[bool, str | None]:
+    """Whether any module's output tells, and how the outermost that does differs from the head's logits; None if it does not.
+
+    Args:
+        outputs: path to tensors (`tensors_in`) of the modules whose forward pass contained the head's call, the outermost first.
+        seen: what the head gave.
+        settings: what the model's configuration says of changes after the head.
+    """
+    if not len(seen.logits) or not outputs:
+        return False, None
+    findings = {path: _finding(output, seen, settings) for path, output in outputs.items()}
+    telling = {path: found for path, found in findings.items() if found is not None}
+    if not telling:
+        return False, None
+    with_labels = [path for path, found in telling.items() if found.has_labels]
+    path = (with_labels or list(telling))[0]
+    found = telling[path]
+    if found.change is None:
+        return True, None
+    # The innermost module that gives the same has the shortest way to be named.
+    same = [other for other, its in telling.items() if its.tensor.shape == found.tensor.shape and its.tensor.equal(found.tensor)]
+    return True, _in_words(same[-1] if same else path, found.change)
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """What one module's output says of the head's logits."""
+
+    tensor: Tensor
+    change: Change | None
+    """None: they are the same."""
+    has_labels: bool = True
+    """Whether the output has a dimension of K."""
+
+
+def _in_words(path: str, change: Change) -> str:
+    module = f"`{path}`" if path else "the LightningModule's `forward`"
+    remedy = change.remedy or f"Pass `logits_from={path or OWN_FORWARD!r}`."
+    return f"the model's final logits differ from the head's output: {module} {change.what}. {remedy}"
+
+
+def _finding(named: Mapping[str, Tensor], seen: HeadOutput, settings: LogitSettings) -> _Finding | None:
+    fitting = [tensor for tensor in named.values() if seen.num_labels in tensor.shape]
+    if fitting:
+        found = [_Finding(tensor, _change(tensor, seen, settings)) for tensor in fitting]
+        return next((finding for finding in found if finding.change is None), found[0])
+    # Of several tensors, only those that are called logits are known to be such.
+    other = [tensor for name, tensor in named.items() if tensor.ndim > 1 and (not name or name.endswith(_LOGITS))]
+    return _Finding(other[0], _fewer_labels(other[0], seen), has_labels=False) if other else None
+
+
+def tensors_in(output: Any) -> dict[str, Tensor]:
+    """Floating tensors in an output, by name, those called logits first. An output that is a tensor has no name."""
+    if isinstance(output, Tensor):
+        named: dict[Any, Any] = {"": output}
+    elif isinstance(output, Mapping):
+        named = dict(output)
+    elif isinstance(output, tuple) and hasattr(output, "_asdict"):
+        named = output._asdict()
+    elif isinstance(output, tuple | list):
+        named = dict(enumerate(output))
+    else:
+        named = dict(getattr(output, "__dict__", {}))
+    named = {str(name): value for name, value in named.items()}
+    return {
+        name: named[name].detach()
+        for name in sorted(named, key=lambda name: (name != _LOGITS, not name.endswith(_LOGITS)))
+        if isinstance(named[name], Tensor) and named[name].is_floating_point() and named[name].ndim
+    }
+
+
+def _change(tensor: Tensor, seen: HeadOutput, settings: LogitSettings) -> Change | None:
+    """How logits in an output differ from the head's; None if they do not."""
+    some = seen.some()
+    z_NK = seen.logits[some.to(seen.logits.device)]
+    places = some if seen.index is None else seen.index[some.to(seen.index.device)]
+    candidates = [y_NK for y_NK in _rows_in(tensor, seen) if len(y_NK) == seen.num_inputs]
+    paired = [y_NK[places.to(y_NK.device)].to(z_NK.device) for y_NK in candidates]
+    if not paired:
+        return _other_inputs(tensor, seen)
+    changes = [change_of(y_NK, z_NK, seen.link, settings) for y_NK in paired]
+    if None in changes:
+        return None
+    if seen.output is not None and seen.link in {"cosine", "softcap"}:  # the user says what becomes of it
+        raw_NK = seen.output.reshape(-1, seen.num_labels)[places.to(seen.output.device)].to(z_NK)
+        changes = [change_of(y_NK, raw_NK, "softmax", settings) for y_NK in paired]
+    return None if None in changes else changes[0]
+
+
+def _rows_in(tensor: Tensor, seen: HeadOutput) -> Iterator[Tensor]:
+    """An output as rows of K logits, in each order that may be that of the head's inputs."""
+    axes = [axis for axis, size in enumerate(tensor.shape) if size == seen.num_labels]
+    for axis in sorted(axes, key=lambda axis: axis != tensor.ndim - 1):
+        moved = tensor.movedim(axis, -1)
+        yield moved.reshape(-1, seen.num_labels)
+        if moved.ndim == 3 and moved.shape[:-1] != tuple(seen.shape):
+            yield moved.transpose(0, 1).reshape(-1, seen.num_labels)
+
+
+def _other_inputs(tensor: Tensor, seen: HeadOutput) -> Change | None:
+    """What became of inputs, where an output has another number of them."""
+    y_MK = next(_rows_in(tensor, seen))
+    num, of = len(y_MK), seen.num_inputs
+    logits_NK = seen.logits[seen.some().to(seen.logits.device)]
+    if seen.has_targets and _all_among(logits_NK, y_MK):
+        return None  # the model leaves out what does not count
+    if num > of:
+        return Change(f"gives {num} inputs, and the last call of the head had {of}")
+    if seen.output is None:
+        return Change(f"pools {of} outputs of the head to {num} inputs")
+    z_NK = seen.output.reshape(-1, seen.num_labels)
+    if _all_among(y_MK[:: max(1, num // 8)], z_NK):
+        return Change(f"picks {num} of {of} outputs of the head")
+    grouped = z_NK.reshape(num, -1, seen.num_labels) if num and of % num == 0 else None
+    if grouped is not None and torch.allclose(grouped.float().mean(dim=1), y_MK.to(grouped.device).float(), atol=1e-4):
+        return Change(f"averages {of} outputs of the head to {num} inputs")
+    return Change(f"pools {of} outputs of the head to {num} inputs")
+
+
+def _all_among(some_NK: Tensor, all_MK: Tensor) -> bool:
+    """Whether all of some rows are among others, going by a part of their labels."""
+    columns = torch.linspace(0, some_NK.shape[1] - 1, min(_COLUMNS, some_NK.shape[1])).long()
+    some, others = (rows[:, columns.to(rows.device)].float() for rows in (some_NK, all_MK.to(some_NK.device)))
+    return len(others) > 0 and all(bool(((others - row).abs() <= 1e-5 * (1 + row.abs())).all(dim=1).any()) for row in some)
+
+
+def _fewer_labels(tensor: Tensor, seen: HeadOutput) -> Change:
+    """What became of labels, where no dimension of an output has their number."""
+    num, num_labels = tensor.shape[-1], seen.num_labels
+    output = None if seen.output is None else seen.output.reshape(-1, num_labels)
+    rows = tensor.reshape(-1, num)
+    if num < num_labels and output is not None and len(rows) == len(output) and _all_among(rows[:8], output[:8, :num]):
+        return Change(f"keeps the first {num} of {num_labels} labels")
+    sizes = f"{tuple(tensor.shape)}, and the head has {num_labels} labels"
+    return Change(
+        f"gives an output of the shape {sizes}",
+        "Another layer may be the one that gives the probabilities: pass it as `head=`, or the module of the final logits as "
+        "`logits_from=`.",
+    )

@@ -1,0 +1,223 @@
+"""Logit changes: how a model's final logits come from its head's, found from the numbers or read in its configuration.
+
+Shapes: K labels, N inputs; `z_NK` logits of the head, `y_NK` those that the model finally gives.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from lightning_cossim.functional.inputs import is_number
+from lightning_cossim.functional.links import Link, Response
+from lightning_cossim.functional.precision import working_dtype
+
+__all__ = [
+    "CAPS",
+    "DIVISORS",
+    "MULTIPLIERS",
+    "NO_SETTINGS",
+    "Change",
+    "LogitSettings",
+    "cap_in_settings",
+    "change_of",
+    "same_probabilities",
+    "settings_in",
+]
+
+CAPS: Final = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+"""Configuration names of c in c * tanh(z / c): Gemma, RecurrentGemma, xLSTM and their relatives in transformers."""
+MULTIPLIERS: Final = ("logit_scale", "lm_head_multiplier", "output_multiplier")
+"""Configuration names of c in c * z: Cohere, Falcon-H1, MuseSpark and their relatives."""
+DIVISORS: Final = ("logits_scaling",)
+"""Configuration names of c in z / c: Granite and its relatives."""
+_MULTIPLIES: Final = {"hyperclovax", "hyperclovax_vision_v2"}
+"""Model types that multiply by what others divide by."""
+_IGNORES: Final = {"mpt"}
+"""Model types whose configuration has such a name, and whose code does not use it."""
+_NESTED: Final = ("text_config", "decoder")
+_MASK: Final = -1e4
+"""Logits below are masks."""
+_HALF: Final = {torch.float16, torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class LogitSettings:
+    """What a configuration says of the logits after the head: multiplied by `scale`, then capped at `cap`."""
+
+    cap: float | None = None
+    cap_name: str = ""
+    scale: float = 1.0
+    scale_name: str = ""
+
+    @property
+    def in_words(self) -> str:
+        """The settings as the configuration has them, empty if it has none."""
+        return " and ".join(text for text in (self.scale_name, self.cap_name) if text)
+
+
+NO_SETTINGS: Final = LogitSettings()
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a module does to the head's logits, as the end of a sentence about the module."""
+
+    what: str
+    remedy: str = ""
+    """What to pass; empty: `logits_from=`."""
+
+
+def settings_in(config: Any) -> LogitSettings:
+    """What a configuration of transformers says of the logits after the head.
+
+    Args:
+        config: an object or a mapping, as `config.json` has it. Settings of a nested language model (`text_config`, `decoder`)
+            count too.
+    """
+    found = _settings_of(config)
+    for name in _NESTED:
+        nested = _entry(config, name)
+        if found == NO_SETTINGS and nested is not None and not isinstance(nested, str | int | float):
+            found = _settings_of(nested)
+    return found
+
+
+def _settings_of(config: Any) -> LogitSettings:
+    kind = _entry(config, "model_type")
+    if kind in _IGNORES:
+        return NO_SETTINGS
+    cap_name, cap = _first(config, CAPS)
+    scale_name, scale = _first(config, MULTIPLIERS)
+    if scale is None:
+        scale_name, scale = _first(config, DIVISORS)
+        scale = scale if scale is None or kind in _MULTIPLIES else 1 / scale
+    return LogitSettings(cap, cap_name, 1.0 if scale is None else scale, scale_name)
+
+
+def _first(config: Any, names: tuple[str, ...]) -> tuple[str, float | None]:
+    """The first of some settings that does something, as `name=value`, and its value."""
+    for name in names:
+        value = _entry(config, name)
+        if is_number(value) and math.isfinite(value) and value > 0 and (value != 1 or name in CAPS):
+            return f"{name}={value:g}", float(value)
+    return "", None
+
+
+def _entry(config: Any, name: str) -> Any:
+    return config.get(name) if isinstance(config, Mapping) else getattr(config, name, None)
+
+
+def same_probabilities(y_NK: Tensor, z_NK: Tensor, link: Link) -> bool:
+    """Whether an output says the same as logits: it has the same probabilities, or is those, or is their logarithm."""
+    if y_NK is z_NK:
+        return True
+    y, z, tolerance = _comparable(y_NK, z_NK)
+    root_p = _probabilities(z, link).sqrt()
+    return any(_is_close(q.sqrt(), root_p, tolerance) for q in _readings(y, link))
+
+
+def change_of(y_NK: Tensor, z_NK: Tensor, link: Link, settings: LogitSettings = NO_SETTINGS) -> Change | None:
+    """How a model's output comes from its head's logits, input by input; None if it says the same.
+
+    Args:
+        y_NK: of the model: logits, probabilities or their logarithms.
+        z_NK: of the head, for the same inputs.
+        link: from logits to probabilities.
+        settings: what the model's configuration says.
+    """
+    capped = cap_in_settings(y_NK, z_NK, link, settings)
+    if capped is not None:
+        return capped
+    if same_probabilities(y_NK, z_NK, link):
+        return None
+    other: Link = "softmax" if link == "sigmoid" else "sigmoid"
+    y, z, _ = _comparable(y_NK, z_NK)
+    is_probability = bool((y >= 0).all() and (y <= 1).all())
+    if link != "cosine" and is_probability and same_probabilities(y_NK, z_NK, other):
+        return Change(f"gives their {other}, and `link` is {link!r}", f"Pass `link={other!r}`.")
+    return _known_change(y, z, settings) or Change(f"changes them by up to {_largest(y - z):.3g}")
+
+
+def _known_change(y: Tensor, z: Tensor, settings: LogitSettings) -> Change | None:
+    """A change that has a name."""
+    is_masked = (y <= _MASK) & (z > _MASK)
+    known = y.isfinite() & z.isfinite() & ~is_masked
+    if not known.any():
+        return None
+    y_known, z_known = torch.where(known, y, 0), torch.where(known, z, 0)
+    size = 2e-3 * float(y_known.abs().max()) + 1e-12
+    if is_masked.any() and _is_close(y_known, z_known, size):
+        return Change(f"masks {int(is_masked.any(dim=0).sum())} of {y.shape[1]} labels")
+    scale = float((y_known * z_known).sum() / (z_known * z_known).sum().clamp(min=1e-30))
+    if _is_close(y_known, scale * z_known, size):
+        name = settings.scale_name if abs(scale - settings.scale) <= 1e-2 * abs(scale) else ""
+        return Change(f"multiplies it by {scale:.4g}" + (f" (`{name}` in the model's config)" if name else ""))
+    shift_K = (y_known - z_known).mean(dim=0)
+    if len(y) > 1 and _is_close(y_known, z_known + shift_K, size):
+        return Change("adds a constant vector to it")
+    cap = _cap_of(y_known, z_known)
+    if cap is not None and _is_close(y_known, cap * (z_known / cap).tanh(), size):
+        return Change(f"soft-caps it at {cap:.4g}", f"Pass `link='softcap', link_cap={cap:.4g}`.")
+    return None
+
+
+def cap_in_settings(y_NK: Tensor, z_NK: Tensor, link: Link, settings: LogitSettings) -> Change | None:
+    """The cap that the configuration names, if it is at work: it shows in the last digits long before it matters."""
+    if settings.cap is None or link in {"softcap", "cosine"}:
+        return None
+    y, z, _ = _comparable(y_NK, z_NK)
+    scaled = settings.scale * z
+    capped = Response.of("softcap", link_cap=settings.cap).of_output(scaled)
+    if _largest(y - scaled) <= 4 * _largest(y - capped):
+        return None
+    remedy = "Pass `link='softcap'`." if settings.scale == 1 else ""
+    return Change(f"soft-caps it (`{settings.cap_name}` in the model's config), so that centering would be wrong", remedy)
+
+
+def _cap_of(y: Tensor, z: Tensor) -> float | None:
+    """The c of y = c * tanh(z / c), from the largest logit; None if there is none."""
+    place = z.abs().argmax()
+    small, large = abs(float(y.flatten()[place])), abs(float(z.flatten()[place]))
+    if not 0 < small < large:
+        return None
+    low, high = small, 1e4 * large
+    for _ in range(80):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if middle * math.tanh(large / middle) < small else (low, middle)
+    return high
+
+
+def _comparable(y_NK: Tensor, z_NK: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Both as precise as the coarser of them, and how far roots of probabilities may then differ."""
+    is_half = y_NK.dtype in _HALF
+    z_NK = z_NK.to(y_NK.dtype) if is_half else z_NK
+    wide = working_dtype(z_NK)
+    return y_NK.to(wide), z_NK.to(wide), 4e-3 if is_half else 1e-4
+
+
+def _probabilities(z: Tensor, link: Link) -> Tensor:
+    return z.sigmoid() if link == "sigmoid" else z.softmax(dim=1)
+
+
+def _readings(y: Tensor, link: Link) -> list[Tensor]:
+    """The probabilities that an output may mean."""
+    readings = [_probabilities(y, link)]
+    if (y >= 0).all() and (y <= 1).all():
+        readings.append(y)
+    if link == "sigmoid" and (y <= 0).all():
+        readings.append(y.exp())
+    return readings
+
+
+def _is_close(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    """Whether they are the same up to a tolerance; an entry that is NaN in both is."""
+    return bool((((one - other).abs() <= tolerance) | (one == other) | (one.isnan() & other.isnan())).all())
+
+
+def _largest(error: Tensor) -> float:
+    known = error[error.isfinite()].abs()
+    return float(known.max()) if len(known) else 0.0
