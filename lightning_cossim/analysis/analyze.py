@@ -161,7 +161,7 @@ def _response(saved: SavedHead, link: Link | None, link_cap: float | None, link_
     """The response that is asked for; what is not given is that of the saved model's configuration."""
     link = link or saved.link or "softmax"
     if link == "softcap" and link_cap is None:
-        link_cap = saved.changes.cap
+        link_cap = saved.settings.cap
     return Response.of(link, link_cap=link_cap, link_scale=link_scale)
 
 
@@ -172,7 +172,7 @@ def _remarks(saved: SavedHead, response: Response, *, link_is_given: bool, uses_
         which = f"{listed(saved.unused)}, a vector with a number for each label, is not used"
         taken = "no bias is" if saved.bias is None else "another bias is"
         found["bias"] = f'{which}, and {taken}: if it is part of the logits, pass its name as `bias`, or "none" if it is not'
-    cap, said = saved.changes.cap, response.link_cap
+    cap, said = saved.settings.cap, response.link_cap
     if cap is not None and said is not None and said != cap:
         found["link"] = f"`link_cap` is {said:g}, and the model's config says {cap:g}: the former is used"
     if saved.link is not None and saved.link != response.link and link_is_given:

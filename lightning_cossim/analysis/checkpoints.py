@@ -12,13 +12,14 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from lightning_cossim.analysis.final_logits import LogitChanges, logit_changes
+from lightning_cossim.analysis.final_logits import logit_settings, unknown_settings
 from lightning_cossim.analysis.layer_names import matrix_shape
 from lightning_cossim.analysis.saved_heads import bias_name, is_vector, unused_vectors, weight_name
 from lightning_cossim.analysis.saved_layers import effective_bias, effective_weight
 from lightning_cossim.analysis.saved_models import SavedModel, model_beside, weights_in
 from lightning_cossim.analysis.saved_tensors import SavedTensors, listed, open_tensors
 from lightning_cossim.capture.head import Weights
+from lightning_cossim.capture.logit_changes import NO_SETTINGS, LogitSettings
 from lightning_cossim.errors import CheckpointError
 from lightning_cossim.functional.links import Link, Response
 
@@ -42,7 +43,7 @@ class SavedHead:
     """The optimizer step that a Lightning checkpoint tells, else 0."""
     link: Link | None = None
     """From the head to probabilities, as the configuration says; None: it says nothing."""
-    changes: LogitChanges = field(default_factory=LogitChanges)
+    settings: LogitSettings = NO_SETTINGS
     """The cap and the scale of the configuration."""
     names: tuple[str, ...] | None = None
     """(K,), the names that the saved model has for its labels."""
@@ -55,7 +56,7 @@ class SavedHead:
         """The weights of the head under a link, times the scale of the logits; a head of cosines has neither bias nor scale."""
         if response.link == "cosine":
             return Weights(self.unembedding, None, response)
-        scale = self.changes.scale
+        scale = self.settings.scale
         W_KD = self.unembedding if scale == 1 else scale * self.unembedding
         return Weights(W_KD, None if self.bias is None else scale * self.bias.to(W_KD), response)
 
@@ -130,19 +131,21 @@ def _weight_name(saved: SavedTensors, head: str | None, model: SavedModel | None
 def _with_model(head: SavedHead, model: SavedModel) -> SavedHead:
     """The head with what the configuration says of its logits and its names."""
     num_labels = len(head.unembedding)
-    changes = logit_changes(model.settings) if model.changes_logits(num_labels) else LogitChanges()
+    changes_logits = model.changes_logits(num_labels)
+    settings = logit_settings(model.settings) if changes_logits else NO_SETTINGS
+    unknown = unknown_settings(model.settings) if changes_logits else []
     names, why = model.names(num_labels)
     remarks = dict(head.remarks)
     if why is not None:
         remarks["names"] = why
     if model.is_regression:
         remarks["config"] = "the model's config has problem_type='regression': its outputs are no logits"
-    if changes.unknown:
+    if unknown:
         remarks["config"] = (
-            f"the model's config has {listed(changes.unknown)}: if that changes its logits after the head, pass them as `logits`"
+            f"the model's config has {listed(unknown)}: if that changes its logits after the head, pass them as `logits`"
         )
-    link: Link | None = "softcap" if changes.cap is not None else "sigmoid" if model.is_multi_label else None
-    return replace(head, link=link, changes=changes, names=names, remarks=remarks)
+    link: Link | None = "softcap" if settings.cap is not None else "sigmoid" if model.is_multi_label else None
+    return replace(head, link=link, settings=settings, names=names, remarks=remarks)
 
 
 def _is_turned(

@@ -12,7 +12,7 @@ from torch import Tensor
 from lightning_cossim import analyze
 from lightning_cossim.analysis.checkpoints import read_head
 from lightning_cossim.analysis.cli import main
-from lightning_cossim.analysis.final_logits import logit_changes
+from lightning_cossim.analysis.final_logits import unknown_settings
 from lightning_cossim.errors import CheckpointError
 from tests import reference
 
@@ -234,7 +234,7 @@ def test_settings_that_nobody_knows_are_told(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "model", {**CAUSAL, "logits_temperature": 0.5, "attention_logit_cap": 5.0}, EMBEDDING)
     said = "the model's config has logits_temperature=0.5: if that changes its logits after the head, pass them as `logits`"
     assert analyze(folder).remarks == {"config": said}
-    assert logit_changes({"router_logits_scale": 3.0, "logit_scale_init_value": 2.6, "output_scale": True}).unknown == ()
+    assert not unknown_settings({"router_logits_scale": 3.0, "logit_scale_init_value": 2.6, "output_scale": True, "logit_cap": 0})
 
 
 @pytest.mark.parametrize(
@@ -363,7 +363,7 @@ def test_tensors_may_lie_in_shards(tmp_path: Path) -> None:
         for path in (folder, folder / index):
             found = read_head(path)
             assert torch.equal(found.unembedding, W_KD)
-            assert (found.link, found.changes.cap) == ("softcap", 3.0)
+            assert (found.link, found.settings.cap) == ("softcap", 3.0)
         (folder / f"two{end}").unlink()
         assert torch.equal(read_head(folder, "model.embed_tokens").unembedding, W_KD)
         with pytest.raises(
