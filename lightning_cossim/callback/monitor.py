@@ -263,7 +263,7 @@ class LabelSimilarityMonitor(Callback):
 
     def _begin_train_batch(self, session: Session, batch: Any, step: int) -> None:
         if not session.collector.is_open(_TRAIN):
-            session.collector.open(_TRAIN, step)
+            session.open(_TRAIN, step)
         session.collector.begin_batch(_TRAIN, batch)
 
     @_harmless
@@ -362,7 +362,7 @@ class LabelSimilarityMonitor(Callback):
     def _open(self, session: Session, trainer: pl.Trainer, stage: str) -> None:
         session.budget.begin("validation")
         for key in self._windows(trainer, stage):
-            session.alone(functools.partial(session.collector.open, key, self._steps.step))
+            session.alone(functools.partial(session.open, key, self._steps.step))
 
     @_harmless
     def _begin_batch(self, session: Session, trainer: pl.Trainer, stage: str, batch: Any, dataloader_idx: int) -> None:
@@ -442,16 +442,16 @@ class LabelSimilarityMonitor(Callback):
         if any(isinstance(other, LabelSimilarityMonitor) and other.name == self.name for other in callbacks if other is not self):
             remedy = "Give each monitor a `name=`, which goes into its tags."
             raise ConfigError(expected("name", "to be different for every monitor of a Trainer", repr(self.name), remedy))
-        collector = self._settings.collector(
+        build = functools.partial(
+            self._settings.collector,
             pl_module,
-            labels=self.labels,
             max_inputs=self.schedule.max_inputs_per_batch,
             summarize=self._deferred.summarized(trainer),
             warn=self._messages.warn,
         )
         processes = Processes(trainer.strategy, trainer.world_size, trainer.global_rank)
-        self._session = Session(collector, processes, self.display.max_overhead)
-        for text in idle_alerts(self.thresholds, self.link, self.schedule, collector.head.num_labels):
+        self._session = Session(build, self.labels, processes, self.display.max_overhead)
+        for text in idle_alerts(self.thresholds, self.link, self.schedule, self._session.collector.head.num_labels):
             self._messages.warn(text)
 
     def _detach(self) -> None:

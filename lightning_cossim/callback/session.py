@@ -1,11 +1,14 @@
 """Session: a head under observation from the start of a run to its end, what that costs, and what failed in it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from lightning_cossim.callback.budget import Budget, Overhead
 from lightning_cossim.capture.collector import Collector
 from lightning_cossim.capture.distributed import Processes
+from lightning_cossim.config.settings import LabelSelection
 from lightning_cossim.config.thresholds import Thresholds
+from lightning_cossim.errors import HeadError, LabelSimilarityError
 from lightning_cossim.report import Context, GapReport, Statistics, Verdict, WindowKey
 from lightning_cossim.report.alerts import AlertBook, Breach, alert_values, in_words
 from lightning_cossim.report.verdicts import judge
@@ -17,16 +20,27 @@ class Session:
     """What lives while a head is watched.
 
     Args:
-        collector: of the head.
+        build: finds the head and observes it, with these labels.
+        labels: which labels are compared and what they are called.
         processes: those that train together.
         max_overhead: share of the time for work that may wait; None: nothing waits.
+
+    Raises:
+        HeadError: there is no head.
+        ConfigError: labels that do not fit it.
     """
 
-    def __init__(self, collector: Collector, processes: Processes, max_overhead: float | None) -> None:
-        self.collector, self.processes, self.max_overhead = collector, processes, max_overhead
+    def __init__(
+        self,
+        build: Callable[[LabelSelection], Collector],
+        labels: LabelSelection,
+        processes: Processes,
+        max_overhead: float | None,
+    ) -> None:
+        self._build, self._labels, self._has_names = build, labels, labels.names is not None
+        self.collector, self.processes, self.max_overhead = build(labels), processes, max_overhead
         self.overhead = Overhead()
         self.budget = Budget(self.overhead, max_overhead)
-        self._is_sharded = collector.head.is_sharded
         self.failure: Exception | None = None
         """What failed on this process since the last report, while others may wait for it there."""
 
@@ -46,6 +60,35 @@ class Session:
         self.failure = self.failure or error.with_traceback(None)
         self.collector.disarm()
 
+    def open(self, key: WindowKey, step: int) -> None:
+        """Begin a window. A head that was replaced or given more rows since the last one is found anew.
+
+        Raises:
+            HeadError: there is no head any more, or several are equally good.
+        """
+        if not self.collector.is_current:
+            self._watch_anew(step)
+        self.collector.open(key, step)
+
+    def _watch_anew(self, step: int) -> None:
+        """Let go of a head that is the model's no more, and observe the one that is."""
+        old = self.collector
+        old.detach()
+        try:
+            self.collector = self._build(replace(self._labels, names=None, ignore=()))
+            num_labels = self.collector.head.num_labels
+            self._labels = self._labels.resized(old.names, num_labels)
+            self.collector.detach()
+            self.collector = self._build(self._labels)
+        except LabelSimilarityError as error:
+            raise HeadError(f"{old.head.path} was replaced in the run and is not watched any more. {error}") from error
+        had, has_names = len(old.names), self._has_names
+        names = f" `names=` has {had} names and the head {num_labels} rows: rows without one show their numbers."
+        self.collector.warn(
+            f"the head {old.head.path} was replaced at step {step}; from now on this one is watched: {self.collector.head} "
+            f"(before: {had} labels).{names if has_names and num_labels != had else ''}"
+        )
+
     def look(self, key: WindowKey) -> None:
         """Look at what the head showed. Of a sharded head, every process has to call it, at the same time."""
         weights = self.collector.head.gathered()
@@ -56,7 +99,7 @@ class Session:
 
         In training a sharded head is looked at before the backward pass or not at all: nobody could tell if it has changed since.
         """
-        if self._is_sharded and key.stage == "train":
+        if self.collector.head.is_sharded and key.stage == "train":
             self.alone(self.collector.disarm)
             return
         weights = self.collector.head.gathered()

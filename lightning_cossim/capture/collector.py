@@ -117,6 +117,7 @@ class Collector:
         self._counted: Tensor | None = None
         """Which inputs of the batch that runs count; None: all."""
         self._model = head.module if model is None else model
+        self._stored_shape = head.stored_shape
         self._observer = HeadObserver(head, self._model, embeddings_from=embeddings_from, logits_from=logits_from)
 
     def open(self, key: WindowKey, step: int = 0) -> None:
@@ -126,6 +127,11 @@ class Collector:
         self._observer.check_again()
         self.num_looked_at[key] = 0
         self._windows[key] = open_window(self.head.spec, self.labels, self.overlap, step)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the model still has this head, with as many labels."""
+        return self.head.stored_shape == self._stored_shape and self.head.is_in(self._model)
 
     def is_open(self, key: WindowKey) -> bool:
         """Whether there is such a window."""

@@ -17,7 +17,7 @@ from lightning_cossim.capture.logit_changes import NO_SETTINGS, Change, LogitSet
 from lightning_cossim.capture.taps import OWN_FORWARD
 from lightning_cossim.functional.links import Link
 
-__all__ = ["HeadOutput", "difference", "tensors_in"]
+__all__ = ["HeadOutput", "difference", "keeps_first", "tensors_in"]
 
 _COMPARED: Final = 64
 """Inputs of a call that are compared."""
@@ -82,9 +82,9 @@ def difference(
     found = telling[path]
     if found.change is None:
         return True, None
-    # The innermost module that gives the same has the shortest way to be named.
-    same = [other for other, its in telling.items() if its.tensor.shape == found.tensor.shape and its.tensor.equal(found.tensor)]
-    return True, _in_words(same[-1] if same else path, found.change)
+    # Modules further in that give the same, in any arrangement, are called by steps that go around those further out.
+    same = [other for other, its in telling.items() if _has_same_values(its.tensor, found.tensor, seen.num_labels)]
+    return True, _in_words(same[-1], found.change)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,11 @@ def _finding(named: Mapping[str, Tensor], seen: HeadOutput, settings: LogitSetti
         found = [_Finding(tensor, _change(tensor, seen, settings)) for tensor in fitting]
         return next((finding for finding in found if finding.change is None), found[0])
     # Of several tensors, only those that are called logits are known to be such.
-    other = [tensor for name, tensor in named.items() if tensor.ndim > 1 and (not name or name.endswith(_LOGITS))]
+    other = [
+        tensor
+        for name, tensor in named.items()
+        if tensor.ndim > 1 and (not name or name.endswith(_LOGITS)) and not _is_column(tensor, seen.output)
+    ]
     return _Finding(other[0], _fewer_labels(other[0], seen), has_labels=False) if other else None
 
 
@@ -139,7 +143,7 @@ def _change(tensor: Tensor, seen: HeadOutput, settings: LogitSettings) -> Change
     some = seen.some()
     z_NK = seen.logits[some.to(seen.logits.device)]
     places = some if seen.index is None else seen.index[some.to(seen.index.device)]
-    candidates = [y_NK for y_NK in _rows_in(tensor, seen) if len(y_NK) == seen.num_inputs]
+    candidates = [y_NK for y_NK in _rows_in(tensor, seen.num_labels) if len(y_NK) == seen.num_inputs]
     paired = [y_NK[places.to(y_NK.device)].to(z_NK.device) for y_NK in candidates]
     if not paired:
         return _other_inputs(tensor, seen)
@@ -152,19 +156,28 @@ def _change(tensor: Tensor, seen: HeadOutput, settings: LogitSettings) -> Change
     return None if None in changes else changes[0]
 
 
-def _rows_in(tensor: Tensor, seen: HeadOutput) -> Iterator[Tensor]:
-    """An output as rows of K logits, in each order that may be that of the head's inputs."""
-    axes = [axis for axis, size in enumerate(tensor.shape) if size == seen.num_labels]
+def _has_same_values(one: Tensor, other: Tensor, num_labels: int) -> bool:
+    """Whether two outputs hold the same numbers, in any arrangement of their dimensions."""
+    if one.numel() != other.numel():
+        return False
+    rows = next(_rows_in(other, num_labels), other.flatten())
+    arranged = [*_rows_in(one, num_labels), one.flatten()]
+    return any(each.shape == rows.shape and torch.equal(each.to(rows), rows) for each in arranged)
+
+
+def _rows_in(tensor: Tensor, num_labels: int) -> Iterator[Tensor]:
+    """An output as rows of K logits, in each order that its inputs may have."""
+    axes = [axis for axis, size in enumerate(tensor.shape) if size == num_labels]
     for axis in sorted(axes, key=lambda axis: axis != tensor.ndim - 1):
         moved = tensor.movedim(axis, -1)
-        yield moved.reshape(-1, seen.num_labels)
-        if moved.ndim == 3 and moved.shape[:-1] != tuple(seen.shape):
-            yield moved.transpose(0, 1).reshape(-1, seen.num_labels)
+        yield moved.reshape(-1, num_labels)
+        if moved.ndim == 3:
+            yield moved.transpose(0, 1).reshape(-1, num_labels)
 
 
 def _other_inputs(tensor: Tensor, seen: HeadOutput) -> Change | None:
     """What became of inputs, where an output has another number of them."""
-    y_MK = next(_rows_in(tensor, seen))
+    y_MK = next(_rows_in(tensor, seen.num_labels))
     num, of = len(y_MK), seen.num_inputs
     logits_NK = seen.logits[seen.some().to(seen.logits.device)]
     if seen.has_targets and _all_among(logits_NK, y_MK):
@@ -189,12 +202,23 @@ def _all_among(some_NK: Tensor, all_MK: Tensor) -> bool:
     return len(others) > 0 and all(bool(((others - row).abs() <= 1e-5 * (1 + row.abs())).all(dim=1).any()) for row in some)
 
 
+def keeps_first(tensor: Tensor, output: Tensor) -> bool:
+    """Whether a tensor (…, M) is the first M columns of a head's output (…, K), as where a vocabulary is padded."""
+    num = tensor.shape[-1]
+    return num < output.shape[-1] and tensor.shape[:-1] == output.shape[:-1] and torch.equal(tensor.to(output), output[..., :num])
+
+
+def _is_column(tensor: Tensor, output: Tensor | None) -> bool:
+    """Whether a tensor is one label's logits, as where the two labels are the start and the end of an answer."""
+    if output is None or tensor.shape != output.shape[:-1]:
+        return False
+    return any(torch.equal(tensor.to(output), output[..., label]) for label in range(min(output.shape[-1], _COLUMNS)))
+
+
 def _fewer_labels(tensor: Tensor, seen: HeadOutput) -> Change:
     """What became of labels, where no dimension of an output has their number."""
     num, num_labels = tensor.shape[-1], seen.num_labels
-    output = None if seen.output is None else seen.output.reshape(-1, num_labels)
-    rows = tensor.reshape(-1, num)
-    if num < num_labels and output is not None and len(rows) == len(output) and _all_among(rows[:8], output[:8, :num]):
+    if seen.output is not None and keeps_first(tensor, seen.output):
         return Change(f"keeps the first {num} of {num_labels} labels")
     sizes = f"{tuple(tensor.shape)}, and the head has {num_labels} labels"
     return Change(

@@ -3,31 +3,40 @@
 Shapes: K labels, D embedding dimensions.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from torch import nn
 
 from lightning_cossim.capture import layers
-from lightning_cossim.capture.cosine_heads import holds_rows, name_of_scale
+from lightning_cossim.capture.cosine_heads import name_of_scale
 from lightning_cossim.capture.head import Head, shape_in_words
+from lightning_cossim.capture.kinds import Kinds, is_frozen, own_modules, why_no_head
 from lightning_cossim.errors import HeadError, near_names
 
 __all__ = ["GETTERS", "USUAL_NAMES", "find_head"]
 
-USUAL_NAMES: Final = frozenset({"classifier", "decoder", "fc", "head", "lm_head", "logits", "out", "output", "unembed"})
+USUAL_NAMES: Final = frozenset({"classifier", "decoder", "fc", "head", "lm_head", "logits", "out", "output", "score", "unembed"})
 GETTERS: Final = ("get_output_embeddings", "get_classifier")
 """Methods with which models of transformers and of timm name their own head."""
+_ONE_ROW_EACH: Final = "a final linear layer with a row for each label"
+_LISTED: Final = 4
+"""Other layers that are named beside the head."""
 
 
 def find_head(model: nn.Module, path: str | None = None, *, is_called: bool = True, has_cosines: bool = False) -> Head:
     """The final linear layer of a model.
 
-    An explicit path wins; it may lead to a container, whose own final layer is then meant. Else the layer that the model names
-    itself (`get_output_embeddings`, `get_classifier`). Else the layers come into question whose output no later layer could take
-    as input, going by their sizes; of several, the one with a usual name. Convolutions with a kernel of 1 come into question
-    behind the last `nn.Linear`.
+    An explicit path wins; it may lead to a container, whose own final layer is then meant. Without one:
+
+    1. Candidates are linear layers whose output size matches no later layer's input size, and convolutions with a kernel of 1
+       behind the last `nn.Linear`. Layers inside a `torchmetrics.Metric` are none.
+    2. Frozen candidates are left out if another one is trained: they belong to a teacher or a backbone. The frozen head of a
+       model whose other layers are trained, by adapters for example, stays.
+    3. A layer that the model or a part of it names itself (`get_output_embeddings`, `get_classifier`) wins, unless a trained
+       candidate follows outside that part.
+    4. Of several candidates, the one with a usual name wins.
 
     Args:
         model: the LightningModule.
@@ -37,41 +46,18 @@ def find_head(model: nn.Module, path: str | None = None, *, is_called: bool = Tr
             `kernel`, in columns), as those of ArcFace and the like do: of the last layers, one with a scale is meant.
 
     Raises:
-        HeadError: no such path, no linear layer, several that are equally good, or a weight that cannot be read: quantized, or
-            split over processes by its labels. The text lists what could be passed.
+        HeadError: no such path, no linear layer, several that are equally good, a final layer that has no row for each label, or
+            a weight that cannot be read: quantized, or split over processes by its labels. The text lists what could be passed.
     """
-    kinds = _Kinds(has_cosines=has_cosines)
-    head = _named(model, path, kinds, is_called=is_called) if path is not None else _own(model) or _found(model, "", kinds)
+    kinds = Kinds(has_cosines=has_cosines)
+    head = _named(model, path, kinds, is_called=is_called) if path is not None else _found(model, "", kinds)
     why = layers.why_unreadable(head.module) or layers.why_split(head.module, model)
     if why is not None:
         raise HeadError(f"Expected a head whose weight can be read, got {head.path}, {shape_in_words(head.module)}: {why}.")
     return head
 
 
-@dataclass(frozen=True)
-class _Kinds:
-    """Which modules may be heads."""
-
-    has_cosines: bool
-
-    def holds_rows(self, module: nn.Module) -> bool:
-        """Whether a module is a cosine head of the user's own, where such are looked for."""
-        return self.has_cosines and holds_rows(module)
-
-    def allows(self, module: nn.Module) -> bool:
-        """Whether a module may be a head."""
-        return layers.is_linear(module) or self.holds_rows(module)
-
-    def is_sized(self, module: nn.Module) -> bool:
-        """Whether vectors of one size go into a module, and of one come out."""
-        return self.holds_rows(module) or (layers.takes(module) is not None and not isinstance(module, nn.Embedding))
-
-    def sizes_of(self, module: nn.Module) -> tuple[int, int | None]:
-        """Of what comes out of a module, and of what goes in."""
-        return layers.shape_of(module) if self.holds_rows(module) else (layers.gives(module), layers.takes(module))
-
-
-def _named(model: nn.Module, path: str, kinds: _Kinds, *, is_called: bool) -> Head:
+def _named(model: nn.Module, path: str, kinds: Kinds, *, is_called: bool) -> Head:
     # A layer may be reached by several paths (`self.head = self.model.fc`): any of them will do.
     modules = {layers.plain_name(name): module for name, module in model.named_modules(remove_duplicate=False)}
     path = layers.plain_name(path)
@@ -83,21 +69,95 @@ def _named(model: nn.Module, path: str, kinds: _Kinds, *, is_called: bool) -> He
             remedy = "Pass `embeddings_from=`, the path of the module whose output is multiplied with its weight."
             raise HeadError(f"Expected `head` to be a linear layer, got {path!r}, an Embedding. {remedy}")
         return Head(path, module, "its path")
+    why = None if module is None else why_no_head(module)
+    if module is not None and why is not None:
+        raise HeadError(f"Expected `head` to be the dotted path of a linear layer, got {_in_words(path, module, why)}.")
     if module is None or not _candidates(module, kinds):
         raise HeadError(_no_such_layer(modules, path, kinds))
     return _found(module, f"{path}.", kinds)
 
 
-def _own(model: nn.Module) -> Head | None:
+def _in_words(path: str, module: nn.Module, why: str) -> str:
+    kind = type(module).__name__
+    return f"{path!r}, {'an' if kind[0] in 'AEIO' else 'a'} {kind}: {why}"
+
+
+def _found(model: nn.Module, prefix: str, kinds: Kinds) -> Head:
+    found = _candidates(model, kinds)
+    last = _last_layers(model, kinds)
+    _refuse_no_head(model, prefix, kinds, list(last))
+    if not found:
+        remedy = "Build it before the fit starts (`__init__` or `configure_model`)."
+        raise HeadError(
+            f"Expected a model with a linear layer that gives the logits, got {type(model).__name__} with none. {remedy}"
+        )
+    pool = _without_frozen(model, last)
+    head = _own(model, prefix, pool) or _best(pool, prefix, kinds)
+    others = [
+        prefix + name + (" (frozen)" if is_frozen(module) else "")
+        for name, module in last.items()
+        if module is not head.module and kinds.gives(module) > 1
+    ]
+    rest = [f"{len(others) - _LISTED} more"] if len(others) > _LISTED else []
+    return replace(head, others=(*others[:_LISTED], *rest))
+
+
+def _best(pool: Mapping[str, nn.Module], prefix: str, kinds: Kinds) -> Head:
+    """Of the last layers, the only one, or the only one with a usual name."""
+    # Of rows of somebody's own, those with a scale are those of a cosine head.
+    scaled = [name for name, module in pool.items() if kinds.holds_rows(module) and name_of_scale(module) is not None]
+    names = scaled or list(pool)
+    usual = [name for name in names if (prefix + name).rpartition(".")[2] in USUAL_NAMES]
+    if len(names) == 1:
+        why = "holding rows of its own" if kinds.holds_rows(pool[names[0]]) else "being the only last linear layer"
+        return Head(prefix + names[0], pool[names[0]], why)
+    if len(usual) == 1:
+        return Head(prefix + usual[0], pool[usual[0]], "its name")
+    equal = usual or names
+    choices = ", ".join(f"head={prefix + name!r} ({shape_in_words(pool[name])})" for name in equal)
+    raise HeadError(f"Expected one final linear layer, got {len(equal)} that are equally good. Pass one of {choices}.")
+
+
+def _without_frozen(model: nn.Module, last: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Those of the last layers that the training is about; all if none of them is."""
+    several = {name: module for name, module in last.items() if layers.gives(module) != 1} or dict(last)
+    has_trained = any(not is_frozen(module) and not layers.is_adapted(module) for module in several.values())
+    teachers = {
+        id(part)
+        for module in model.modules()
+        if module is not model and is_frozen(module) and not layers.is_linear(module)
+        for part in module.modules()
+    }
+    kept = {
+        name: module
+        for name, module in several.items()
+        if not (is_frozen(module) and (has_trained or (id(module) in teachers and not is_frozen(model))))
+    }
+    return kept or several
+
+
+def _own(model: nn.Module, prefix: str, pool: Mapping[str, nn.Module]) -> Head | None:
     """The head that the model, or a part of it, names itself; None where none does or several name different ones."""
     paths = {id(module): layers.plain_name(name) for name, module in model.named_modules()}
+    order = [id(module) for _, module in own_modules(model)]
     named: dict[int, Head] = {}
-    for part in model.modules():
+    followed: set[int] = set()
+    for _, part in own_modules(model):
         for getter in GETTERS:
             module = _asked(part, getter)
-            if module is not None and id(module) in paths and layers.is_linear(layers.unwrapped(module)):
-                named.setdefault(id(module), Head(paths[id(module)], layers.unwrapped(module), f"`{getter}()`"))
-    return next(iter(named.values())) if len(named) == 1 else None
+            inner = None if module is None else layers.unwrapped(module)
+            if module is None or inner is None or id(inner) not in order or not layers.is_linear(inner):
+                continue
+            within = {id(each) for each in part.modules()}
+            rivals = [each for each in pool.values() if id(each) not in within]
+            if is_frozen(part) and rivals:  # a teacher or a backbone
+                continue
+            named.setdefault(id(inner), Head(prefix + paths[id(module)], inner, f"`{getter}()`"))
+            if any(order.index(id(each)) > order.index(id(inner)) for each in rivals if not is_frozen(each)):
+                followed.add(id(inner))
+    chosen = named.keys() - followed
+    in_pool = {id(each) for each in pool.values()}
+    return named[next(iter(chosen))] if len(chosen) == 1 and not followed & in_pool else None
 
 
 def _asked(part: nn.Module, getter: str) -> nn.Module | None:
@@ -109,29 +169,9 @@ def _asked(part: nn.Module, getter: str) -> nn.Module | None:
     return answer if isinstance(answer, nn.Module) else None
 
 
-def _found(model: nn.Module, prefix: str, kinds: _Kinds) -> Head:
-    found = {prefix + name: module for name, module in _candidates(model, kinds).items()}
-    if not found:
-        remedy = "Build it before the fit starts (`__init__` or `configure_model`)."
-        raise HeadError(
-            f"Expected a model with a linear layer that gives the logits, got {type(model).__name__} with none. {remedy}"
-        )
-    last = [prefix + name for name in _last_layers(model, kinds)]
-    # Of rows of somebody's own, those with a scale are those of a cosine head.
-    pool = [name for name in last if kinds.holds_rows(found[name]) and name_of_scale(found[name]) is not None] or last
-    usual = [name for name in pool if name.rpartition(".")[2] in USUAL_NAMES]
-    if len(pool) == 1:
-        why = "holding rows of its own" if kinds.holds_rows(found[pool[0]]) else "being the only last linear layer"
-        return Head(pool[0], found[pool[0]], why)
-    if len(usual) == 1:
-        return Head(usual[0], found[usual[0]], "its name")
-    choices = ", ".join(f"head={name!r} ({shape_in_words(found[name])})" for name in usual or pool)
-    raise HeadError(f"Expected one final linear layer, got {len(usual or pool)} that are equally good. Pass one of {choices}.")
-
-
-def _candidates(model: nn.Module, kinds: _Kinds) -> dict[str, nn.Module]:
+def _candidates(model: nn.Module, kinds: Kinds) -> dict[str, nn.Module]:
     """The layers that come into question: all but the convolutions before the last that is none."""
-    linear = {name: module for name, module in layers.walk(model) if layers.is_linear(module) or (name and kinds.allows(module))}
+    linear = {name: module for name, module in own_modules(model) if layers.is_linear(module) or (name and kinds.allows(module))}
     names = list(linear)
     last = max((index for index, name in enumerate(names) if not _is_convolution(linear[name])), default=-1)
     return {name: linear[name] for index, name in enumerate(names) if index > last or not _is_convolution(linear[name])}
@@ -141,17 +181,38 @@ def _is_convolution(module: nn.Module) -> bool:
     return isinstance(module, layers.CONVOLUTIONS)
 
 
-def _last_layers(model: nn.Module, kinds: _Kinds) -> Iterator[str]:
-    """The candidates whose output no later layer could take as input, going by their sizes."""
-    sized = [(name, module) for name, module in layers.walk(model) if kinds.is_sized(module)]
+def _last_layers(model: nn.Module, kinds: Kinds) -> dict[str, nn.Module]:
+    """The candidates whose output size matches no later layer's input size."""
     candidates = _candidates(model, kinds)
-    for index, (name, module) in enumerate(sized):
-        taken = [kinds.sizes_of(later)[1] for _, later in sized[index + 1 :]]
-        if name in candidates and kinds.sizes_of(module)[0] not in taken:
-            yield name
+    return {name: module for name, module in candidates.items() if not _is_taken(model, module, kinds)}
 
 
-def _no_such_layer(modules: Mapping[str, nn.Module], path: str, kinds: _Kinds) -> str:
+def _is_taken(model: nn.Module, module: nn.Module, kinds: Kinds) -> bool:
+    """Whether a later layer could take what a module gives. A frozen model beside one that is trained does not."""
+    parts = [part for _, part in own_modules(model)]
+    later = parts[next(place for place, part in enumerate(parts) if part is module) + 1 :]
+    takers = [part for part in later if kinds.gives(module) in kinds.takes(part)]
+    if is_frozen(module) or not takers:
+        return bool(takers)
+    apart = [part for part in model.modules() if is_frozen(part) and sum(map(bool, map(kinds.takes, part.modules()))) > 1]
+    return any(not any(taker is inner for part in apart for inner in part.modules()) for taker in takers)
+
+
+def _refuse_no_head(model: nn.Module, prefix: str, kinds: Kinds, last: list[str]) -> None:
+    """Name a layer that gives the logits and cannot be a head, instead of offering another one."""
+    names = [name for name, _ in own_modules(model)]
+    behind = max((names.index(name) for name in last), default=-1)
+    has_usual = any((prefix + name).rpartition(".")[2] in USUAL_NAMES for name in last)
+    for name, module in own_modules(model):
+        why = why_no_head(module)
+        if why is None or is_frozen(module) or has_usual or names.index(name) < behind:
+            continue
+        if isinstance(module, nn.AdaptiveLogSoftmaxWithLoss) or not _is_taken(model, module, kinds):
+            remedy = "If another layer gives the logits, pass it as `head=`."
+            raise HeadError(f"Expected {_ONE_ROW_EACH}, got {_in_words(prefix + name, module, why)}. {remedy}")
+
+
+def _no_such_layer(modules: Mapping[str, nn.Module], path: str, kinds: Kinds) -> str:
     possible = [name for name, module in modules.items() if name and kinds.allows(module)]
     what, layer = (
         ("Such modules", "a linear layer or of rows of its own") if kinds.has_cosines else ("Linear layers", "a linear layer")

@@ -73,6 +73,8 @@ class Head:
     """From its weights to the model's logits."""
     scale_name: str | None = None
     """The attribute of a cosine head from which the scale of the moment is read."""
+    others: tuple[str, ...] = ()
+    """Paths of the layers that were in question too."""
 
     @property
     def num_labels(self) -> int:
@@ -126,6 +128,16 @@ class Head:
         return layers.parameter_of(self.module)
 
     @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Of the parameter that holds the weight: another one, where the layer was given a larger weight."""
+        return tuple(self._parameter.shape)
+
+    def is_in(self, model: nn.Module) -> bool:
+        """Whether a model still has this layer at its path."""
+        modules = model.named_modules(remove_duplicate=False)
+        return any(layers.plain_name(name) == self.path and layers.unwrapped(module) is self.module for name, module in modules)
+
+    @property
     def is_sharded(self) -> bool:
         """Whether each process holds a part of the weight only."""
         return any(map(layers.is_sharded, self.module.parameters()))
@@ -147,7 +159,8 @@ class Head:
 
     @override
     def __str__(self) -> str:
-        return f"{self.path}, {shape_in_words(self.module)}, found by {self.found_by}"
+        others = f" (also in question: {', '.join(self.others)})" if self.others else ""
+        return f"{self.path}, {shape_in_words(self.module)}, found by {self.found_by}{others}"
 
 
 def shape_in_words(module: nn.Module) -> str:

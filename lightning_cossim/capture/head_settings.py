@@ -34,8 +34,8 @@ class HeadSettings:
     def collector(
         self,
         model: nn.Module,
-        *,
         labels: LabelSelection,
+        *,
         max_inputs: int,
         summarize: Collection[str],
         warn: Callable[[str], None],

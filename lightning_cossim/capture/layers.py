@@ -149,6 +149,10 @@ def why_unreadable(module: nn.Module) -> str | None:
     if _has_rows(inner):
         return why_several(inner)
     weight = _stored(inner)
+    if isinstance(weight, nn.UninitializedParameter):
+        return (
+            "its size is known only after its first call. Call the model once before the fit, or give the layer its `in_features`"
+        )
     if parametrize.is_parametrized(inner, "weight"):
         return None  # what is stored has a shape of its own
     if not isinstance(weight, Tensor) or not weight.is_floating_point() or type(weight).dequantize is not Tensor.dequantize:

@@ -4,6 +4,7 @@ Shapes: K labels, D embedding dimensions, N inputs; `W_KD` weight, `f_ND` embedd
 """
 
 import functools
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from lightning_cossim.capture.consistency import LEFT_OUT, Consistency
 from lightning_cossim.capture.cosine_heads import embedding_in, holds_rows, why_turned
 from lightning_cossim.capture.final_check import FinalCheck
-from lightning_cossim.capture.final_output import HeadOutput
+from lightning_cossim.capture.final_output import HeadOutput, keeps_first
 from lightning_cossim.capture.head import Head, Observation, Weights, num_writes
 from lightning_cossim.capture.layers import is_linear
 from lightning_cossim.capture.readable import is_paired, odd_embeddings, odd_logits
@@ -115,6 +116,7 @@ class HeadObserver:
         self.disarm()
         weights = self.head.weights if weights is None else weights
         f, z = self._seen(call, logits)
+        z = self._completed(z, self._output_of(call))
         if f is None and z is None:
             return Observation(weights.unembedding, bias=weights.bias, problem=self._nothing_in(call))
         axis = self._axis(z)
@@ -141,6 +143,12 @@ class HeadObserver:
             given = HeadOutput(seen.logits, index, shape, self.head.response.link, self._output_of(call), has_targets)
         notes = self._final.notes(outputs, given, calls) if self._logits is None or seen.problem is None else ()
         return replace(seen, groups=groups_of(shape, index), problem=seen.problem or problem, notes=notes)
+
+    def _completed(self, z: Any, output: Tensor | None) -> Any:
+        """Final logits of the first labels alone, as where a vocabulary is padded: the others are never probable."""
+        if self._logits is None or output is None or not isinstance(z, Tensor) or not z.ndim or not keeps_first(z, output):
+            return z
+        return nn.functional.pad(z.detach(), (0, output.shape[-1] - z.shape[-1]), value=-math.inf)
 
     def _output_of(self, call: Any) -> Tensor | None:
         """What the head itself gave, labels last; None where that is gone or no logits."""

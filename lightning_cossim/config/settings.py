@@ -1,7 +1,7 @@
 """The monitor's settings: frozen dataclasses, checked when they are made."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -163,6 +163,17 @@ class LabelSelection:
             got = f"{len(names)} names" + (f" in {self.names}, one a line" if is_file else "")
             raise ConfigError(expected("names", f"to name the {num_labels} rows of the head", got))
         return tuple(names)
+
+    def resized(self, names: Sequence[str], num_labels: int) -> "LabelSelection":
+        """The same for a head that has other rows now: rows that are new have their numbers as names.
+
+        Args:
+            names: of the rows that there were.
+            num_labels: rows that there are now. Of fewer than before, nobody knows which ones they are: all have numbers.
+        """
+        kept = list(names) if len(names) <= num_labels else []
+        known = [*kept, *map(str, range(len(kept), num_labels))]
+        return replace(self, names=known, ignore=[label for label in self.ignore if label < num_labels])
 
 
 def _lines(path: Path) -> list[str]:

@@ -145,8 +145,11 @@ def test_work_on_the_first_that_fails_fails_on_all(rank: int, others: list[int],
 def session(processes: Processes) -> Session:
     layer = nn.Linear(3, 4)
     head = Head("fc", layer, "its path")
-    collector = Collector(head, labels=LabelSelection(), overlap=Overlap.of(4), max_inputs=9, warn=lambda text: None)
-    return Session(collector, processes, None)
+
+    def build(labels: LabelSelection) -> Collector:
+        return Collector(head, labels=labels, overlap=Overlap.of(4), max_inputs=9, warn=lambda text: None)
+
+    return Session(build, LabelSelection(), processes, None)
 
 
 def test_a_failure_of_the_only_process_is_raised_at_once() -> None:

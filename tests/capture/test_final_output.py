@@ -106,6 +106,7 @@ SEQUENCES: dict[str, Callable[[Tensor], Any]] = {
     "flattened": lambda z: z.flatten(0, 1),
     "labels second": lambda z: z.movedim(-1, 1),
     "time first": lambda z: z.transpose(0, 1),
+    "start and end of an answer": lambda z: {"start_logits": z[..., 0], "end_logits": z[..., 1]},
     "probabilities, labels second": lambda z: z.softmax(dim=-1).movedim(-1, 1),
 }
 
@@ -140,10 +141,6 @@ CHANGES: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "another layer's": (
         lambda z: z @ torch.ones(K, 3),
         "`model` gives an output of the shape (6, 3), and the head has 7 labels. Another layer may be the one that gives",
-    ),
-    "start and end": (
-        lambda z: {"start_logits": z[:, :1], "end_logits": z[:, 1:2]},
-        "`model` keeps the first 1 of 7 labels. Pass `logits_from='model'`.",
     ),
 }
 
@@ -237,6 +234,34 @@ def test_the_forward_of_the_outermost_module_can_be_named() -> None:
         if notes:
             text = "the LightningModule's `forward` multiplies it by 0.5. Pass `logits_from='forward'`."
             assert seen.notes == (DIFFER + text,)
+
+
+def test_the_module_within_is_named_where_forward_only_rearranges_its_logits() -> None:
+    """Steps may call the inner module and go around `forward`."""
+
+    class Flat(Outer):
+        @override
+        def forward(self, embeddings: Tensor) -> Any:
+            return super().forward(embeddings)["logits"].movedim(1, -1).flatten(0, 1)
+
+    outer = Flat(Model(lambda z: {"logits": (z / 2).movedim(-1, 1)}))
+    head: Any = outer.model.head
+    observer = HeadObserver(Head("model.head", head, "its path"), outer)
+    observer.arm()
+    outer(inputs(N, T))
+    seen = observer.take(1024, torch.Generator())
+    assert seen is not None
+    assert seen.notes == (f"{DIFFER}`model` multiplies it by 0.5. Pass `logits_from='model'`.",)
+
+
+def test_the_labels_that_a_padded_vocabulary_drops_are_never_probable() -> None:
+    model = Model(lambda z: z[..., :4])
+    seen = observe(model, inputs(N, T), logits_from="model")
+    assert seen.logits is not None
+    assert seen.problem is None
+    assert seen.embedding is not None
+    assert torch.equal(seen.logits[:, :4], model(inputs(N, T)).reshape(-1, 4))
+    assert seen.logits[:, 4:].eq(-torch.inf).all()
 
 
 def test_a_module_that_was_called_for_something_else_does_not_count() -> None:

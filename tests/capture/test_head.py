@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torchmetrics import Metric
+from typing_extensions import override
 
 from lightning_cossim.capture.find import find_head
 from lightning_cossim.capture.head import Head
 from lightning_cossim.errors import HeadError
 
-USUAL_NAMES = ["classifier", "decoder", "fc", "head", "lm_head", "logits", "out", "output", "unembed"]
+USUAL_NAMES = ["classifier", "decoder", "fc", "head", "lm_head", "logits", "out", "output", "score", "unembed"]
 
 
 class MyLinear(nn.Linear):
@@ -66,9 +68,9 @@ def test_a_path_like_no_other_names_the_last_layers() -> None:
 
 
 def test_a_path_to_something_else_says_what_it_is() -> None:
-    model = model_of(conv=nn.Conv2d(3, 8, 3), fc=nn.Linear(8, 3))
-    text = "Expected `head` to be the dotted path of a linear layer, got 'conv', a Conv2d. Linear layers: 'fc'."
-    assert refusal(model, "conv") == text
+    model = model_of(norm=nn.BatchNorm1d(8), fc=nn.Linear(8, 3))
+    text = "Expected `head` to be the dotted path of a linear layer, got 'norm', a BatchNorm1d. Linear layers: 'fc'."
+    assert refusal(model, "norm") == text
 
 
 def test_a_path_in_a_model_without_linear_layers() -> None:
@@ -78,9 +80,7 @@ def test_a_path_in_a_model_without_linear_layers() -> None:
 
 def test_a_model_without_linear_layers() -> None:
     text = "Expected a model with a linear layer that gives the logits, got Sequential with none. "
-    assert (
-        refusal(nn.Sequential(nn.Conv2d(3, 8, 3))) == text + "Build it before the fit starts (`__init__` or `configure_model`)."
-    )
+    assert refusal(nn.Sequential(nn.BatchNorm1d(3))) == text + "Build it before the fit starts (`__init__` or `configure_model`)."
 
 
 @pytest.mark.parametrize(
@@ -147,6 +147,189 @@ def test_of_siblings_with_usual_names_only_those_are_listed() -> None:
     model = model_of(gate=nn.Linear(8, 1), a=model_of(fc=nn.Linear(8, 3)), b=model_of(head=nn.Linear(8, 5)))
     text = "Expected one final linear layer, got 2 that are equally good. "
     assert refusal(model) == text + "Pass one of head='a.fc' (Linear 8→3), head='b.head' (Linear 8→5)."
+
+
+# The user's head, and not another layer
+
+
+def frozen(module: nn.Module) -> nn.Module:
+    return module.requires_grad_(requires_grad=False)
+
+
+class Named(nn.Module):
+    """A model that names its own head, as those of timm do."""
+
+    def __init__(self, body: nn.Module, fc: nn.Linear) -> None:
+        super().__init__()
+        self.body, self.fc = body, fc
+
+    def get_classifier(self) -> nn.Module:
+        return self.fc
+
+
+def backbone(num_labels: int = 9) -> Named:
+    return Named(nn.Linear(6, 8), nn.Linear(8, num_labels))
+
+
+class Similarity(Metric):
+    """A metric with a network inside."""
+
+    full_state_update = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = backbone()
+
+    @override
+    def update(self) -> None:
+        pass
+
+    @override
+    def compute(self) -> None:
+        pass
+
+
+OTHERS: dict[str, tuple[Callable[[], nn.Module], str, tuple[str, ...]]] = {
+    "a frozen teacher that names its head": (
+        lambda: model_of(teacher=frozen(backbone(3)), student=nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 3))),
+        "student.1",
+        ("teacher.fc (frozen)",),
+    ),
+    "a frozen teacher that comes later": (
+        lambda: model_of(student=nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 3)), teacher=frozen(backbone(3))),
+        "student.1",
+        ("teacher.fc (frozen)",),
+    ),
+    "a frozen teacher of one layer with a usual name": (
+        lambda: model_of(head=frozen(nn.Linear(6, 3)), student=nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 3))),
+        "student.1",
+        ("head (frozen)",),
+    ),
+    "a teacher whose inputs are as wide as there are labels": (
+        lambda: model_of(student=nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 6)), teacher=frozen(backbone(3))),
+        "student.1",
+        ("teacher.fc (frozen)",),
+    ),
+    "an averaged copy": (
+        lambda: model_of(online=backbone(), average=frozen(backbone())),
+        "online.fc",
+        ("average.fc (frozen)",),
+    ),
+    "a frozen backbone": (
+        lambda: model_of(backbone=frozen(backbone(1000)), mine=nn.Linear(8, 3)),
+        "mine",
+        ("backbone.fc (frozen)",),
+    ),
+    "a layer behind a backbone's own": (lambda: model_of(backbone=backbone(100), mine=nn.Linear(100, 3)), "mine", ()),
+    "a block behind a backbone's own": (
+        lambda: model_of(backbone=backbone(100), mine=nn.Sequential(nn.ReLU(), nn.Linear(100, 20), nn.ReLU(), nn.Linear(20, 3))),
+        "mine.3",
+        (),
+    ),
+    "a recurrent layer behind a backbone's own": (
+        lambda: model_of(backbone=backbone(100), mix=nn.GRU(100, 12), mine=nn.Linear(12, 3)),
+        "mine",
+        (),
+    ),
+    "a network within a metric": (
+        lambda: model_of(body=nn.Linear(6, 8), mine=nn.Linear(8, 3), similarity=Similarity()),
+        "mine",
+        (),
+    ),
+    "a frozen classifier": (lambda: model_of(body=nn.Linear(6, 8), fixed=frozen(nn.Linear(8, 3))), "fixed", ()),
+    "a frozen model": (lambda: frozen(model_of(model=backbone())), "model.fc", ()),
+    "a value head beside": (lambda: model_of(model=backbone(), value=nn.Linear(8, 1)), "model.fc", ()),
+    "a projection beside": (lambda: model_of(model=backbone(), projection=nn.Linear(8, 4)), "model.fc", ("projection",)),
+}
+
+
+@pytest.mark.parametrize(("build", "path", "others"), OTHERS.values(), ids=OTHERS)
+def test_the_users_own_head_is_found_and_the_others_are_named(
+    build: Callable[[], nn.Module], path: str, others: tuple[str, ...]
+) -> None:
+    head = find_head(build())
+    assert (head.path, head.others) == (path, others)
+    assert str(head).endswith(f" (also in question: {', '.join(others)})" if others else head.found_by)
+
+
+def test_an_explicit_path_wins_over_all_of_it() -> None:
+    model = model_of(teacher=frozen(backbone(3)), student=nn.Linear(6, 3), metric=Similarity())
+    for path in ("teacher.fc", "metric.net.fc"):
+        assert find_head(model, path).path == path
+    assert find_head(model, "teacher").path == "teacher.fc"
+
+
+def test_a_backbone_that_names_its_head_beside_another_one_is_ambiguous() -> None:
+    """Both train, and nobody can tell which one is meant."""
+    model = model_of(backbone=backbone(9), other=model_of(fc=nn.Linear(8, 3)))
+    text = "Expected one final linear layer, got 2 that are equally good. "
+    assert refusal(model) == text + "Pass one of head='backbone.fc' (Linear 8→9), head='other.fc' (Linear 8→3)."
+
+
+class WithAdapter(nn.Module):
+    """As peft wraps a layer."""
+
+    def __init__(self, base_layer: nn.Linear) -> None:
+        super().__init__()
+        self.base_layer = frozen(base_layer)
+        self.in_features, self.out_features = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.ParameterDict({"default": torch.zeros(2, self.in_features)})
+
+    def get_delta_weight(self, name: str) -> Tensor:
+        return torch.zeros(self.out_features, self.in_features)
+
+
+@pytest.mark.parametrize("names_its_head", [True, False])
+def test_the_frozen_head_of_a_model_whose_layers_are_adapted_is_its_head(names_its_head: bool) -> None:
+    """Its attention has a layer for fewer key than query heads, whose output fits no later layer."""
+    attention = model_of(query=WithAdapter(nn.Linear(8, 8)), key=WithAdapter(nn.Linear(8, 4)), out=frozen(nn.Linear(8, 8)))
+    model = Named(attention, nn.Linear(8, 11)) if names_its_head else model_of(attention=attention, lm_head=nn.Linear(8, 11))
+    frozen(model.get_submodule("fc" if names_its_head else "lm_head"))
+    assert find_head(model_of(model=model)).path == ("model.fc" if names_its_head else "model.lm_head")
+
+
+NO_HEADS: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "bilinear": (
+        lambda: model_of(body=nn.Linear(6, 8), last=nn.Bilinear(8, 8, 3)),
+        "'last', a Bilinear: it has a matrix for each label, not a row",
+    ),
+    "adaptive": (
+        lambda: model_of(body=nn.Linear(6, 8), loss=nn.AdaptiveLogSoftmaxWithLoss(8, 20, [5, 10], div_value=2.0)),
+        "'loss', an AdaptiveLogSoftmaxWithLoss: it splits its labels over several layers",
+    ),
+    "convolution": (
+        lambda: model_of(gate=nn.Linear(8, 5), body=nn.Conv2d(3, 8, 3), last=nn.Conv2d(8, 3, 3)),
+        "'last', a Conv2d: its kernel covers several places, so a label has no single row",
+    ),
+    "transposed convolution": (
+        lambda: model_of(body=nn.Conv2d(3, 8, 3), last=nn.ConvTranspose2d(8, 3, 2)),
+        "'last', a ConvTranspose2d: its kernel covers several places, so a label has no single row",
+    ),
+    "grouped convolution": (
+        lambda: model_of(body=nn.Conv2d(3, 8, 3), last=nn.Conv2d(8, 4, 1, groups=2)),
+        "'last', a Conv2d: its labels see different parts of the embedding",
+    ),
+}
+
+
+@pytest.mark.parametrize(("build", "text"), NO_HEADS.values(), ids=NO_HEADS)
+def test_a_last_layer_that_cannot_be_a_head_is_named_with_the_reason(build: Callable[[], nn.Module], text: str) -> None:
+    """No other layer is offered in its place."""
+    model = build()
+    wanted = f"Expected a final linear layer with a row for each label, got {text}."
+    assert refusal(model) == f"{wanted} If another layer gives the logits, pass it as `head=`."
+    path = text.split("'")[1]
+    assert refusal(model, path) == f"Expected `head` to be the dotted path of a linear layer, got {text}."
+
+
+def test_a_layer_that_cannot_be_a_head_is_no_matter_beside_one_with_a_usual_name() -> None:
+    assert find_head(model_of(fc=nn.Linear(8, 3), similarity=nn.Bilinear(8, 8, 2))).path == "fc"
+    assert find_head(model_of(fc=nn.Linear(8, 3), similarity=frozen(nn.Bilinear(8, 8, 2)))).path == "fc"
+
+
+def test_a_layer_that_is_not_built_yet_says_so() -> None:
+    text = "its size is known only after its first call. Call the model once before the fit, or give the layer its `in_features`"
+    assert text in refusal(model_of(fc=nn.LazyLinear(3)))
 
 
 # Reading
@@ -218,8 +401,9 @@ def test_convolutions_before_a_linear_layer_are_its_body() -> None:
 @pytest.mark.parametrize("options", [{"stride": 2}, {"padding": 1}, {"groups": 2}, {"padding": "same", "kernel_size": 3}])
 def test_a_convolution_that_is_no_matrix_product_is_not_a_head(options: dict[str, Any]) -> None:
     model = model_of(classify=nn.Conv2d(4, 6, **{"kernel_size": 1, **options}))
-    assert "got 'classify', a Conv2d." in refusal(model, "classify")
-    assert "Expected a model with a linear layer" in refusal(model)
+    why = "its labels see different parts" if "groups" in options else "its kernel covers several places"
+    assert f"got 'classify', a Conv2d: {why}" in refusal(model, "classify")
+    assert f"Expected a final linear layer with a row for each label, got 'classify', a Conv2d: {why}" in refusal(model)
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
