@@ -40,7 +40,8 @@ def test_every_room_has_a_planted_bug() -> None:
     package = ROOT / "lightning_cossim"
     rooms = {path.parent.relative_to(package).as_posix() for path in package.rglob("*.py")} - {"."}
     assert {plant.file.rpartition("/")[0] for mutant in MUTANTS for plant in mutant.plants} == rooms
-    assert len({mutant.bug for mutant in MUTANTS}) == len(MUTANTS) == 60
+    assert len({mutant.bug for mutant in MUTANTS}) == len(MUTANTS)
+    assert 60 <= len(MUTANTS) <= 80, "about so many that matter: a new one goes in for one that matters less"
 
 
 @pytest.mark.parametrize(
