@@ -17,7 +17,7 @@ from lightning_cossim.analysis.layer_names import matrix_shape
 from lightning_cossim.analysis.saved_heads import bias_name, is_vector, unused_vectors, weight_name
 from lightning_cossim.analysis.saved_layers import effective_bias, effective_weight
 from lightning_cossim.analysis.saved_models import SavedModel, model_beside, weights_in
-from lightning_cossim.analysis.saved_tensors import SavedTensors, listed, open_tensors
+from lightning_cossim.analysis.saved_tensors import SavedTensors, guarded, listed, open_tensors
 from lightning_cossim.capture.head import Weights
 from lightning_cossim.capture.logit_changes import NO_SETTINGS, LogitSettings
 from lightning_cossim.errors import CheckpointError
@@ -88,14 +88,18 @@ def read_head(
     model, remarks = _model(path, is_folder=is_folder)
     saved = open_tensors(weights_in(path) if is_folder else path)
     name = _weight_name(saved, head, model)
-    stored = _checked(saved.path, name, effective_weight(saved, name), dims=2)
+    stored = _checked(saved.path, name, guarded(saved.path, lambda: effective_weight(saved, name)), dims=2)
     is_turned = _is_turned(saved, name, stored, transposed, bias, link)
     W_KD = stored.T.contiguous() if is_turned else stored
     num_labels, embedding_dim = W_KD.shape
     beside = bias_name(saved, name, num_labels, bias)
     if beside is None and bias is None and model is not None:
         beside = model.bias_name(saved, num_labels)
-    b_K = None if beside is None else _checked(saved.path, beside, effective_bias(saved, beside), dims=1)
+    b_K = (
+        None
+        if beside is None
+        else _checked(saved.path, beside, guarded(saved.path, lambda: effective_bias(saved, beside)), dims=1)
+    )
     if b_K is not None and len(b_K) != num_labels:
         raise CheckpointError(f"{path}: expected a bias for each of {num_labels} labels in {beside}, got {len(b_K)}.")
     is_known = bias is not None or (beside is not None and model is not None and model.is_known)
@@ -196,6 +200,8 @@ def _checked(path: Path, name: str, tensor: Tensor, *, dims: int, finite: bool =
     called = name or "its array"
     if not tensor.is_floating_point():
         raise CheckpointError(f"{path}: expected {called} to be floating, got {str(tensor.dtype).removeprefix('torch.')}.")
+    if tensor.layout != torch.strided:
+        raise CheckpointError(f"{path}: expected {called} to be dense, got {str(tensor.layout).removeprefix('torch.')}.")
     if dims == 2 and matrix_shape(tuple(tensor.shape)) is not None:
         tensor = tensor.flatten(1)  # a convolution of one pixel is a matrix
     if tensor.ndim != dims or 0 in tensor.shape:

@@ -103,7 +103,7 @@ def bias_name(saved: SavedTensors, weight: str, num_labels: int, bias: str | Non
         bias: the name that is wanted, "none" for no bias.
 
     Raises:
-        CheckpointError: there is no such name.
+        CheckpointError: there is no such name, or the bias is parametrized.
     """
     if bias == "none":
         return None
@@ -115,6 +115,10 @@ def bias_name(saved: SavedTensors, weight: str, num_labels: int, bias: str | Non
             near = listed(near_names(bias, saved.names)) or "nothing"
             raise CheckpointError(f"{saved.path}: expected a bias named {bias!r}, got no such name. Near: {near}.")
         return found[0]
+    parametrized = [name for name in saved.names if name.startswith(f"{layer_of(weight)}.parametrizations.bias.")]
+    if parametrized:
+        remedy = "Save it after `torch.nn.utils.parametrize.remove_parametrizations(layer, 'bias')`."
+        raise CheckpointError(f"{saved.path}: expected a bias for {layer_of(weight)}, got {listed(parametrized, 4)}. {remedy}")
     beside = [names[plain(name)] for name in biases_of(weight) if plain(name) in names and names[plain(name)] != weight]
     fitting = [name for name in beside if is_vector(saved.shape(name), num_labels)]
     if fitting:
@@ -148,7 +152,8 @@ def unused_vectors(saved: SavedTensors, weight: str, bias: str | None, num_label
         in_head = its in {layer, module}
         around = alone and (not its or layer.startswith((f"{its}.", f"{its}/")))
         beside = num_labels != embedding_dim and (alone or _follows(saved, inside[its], its, layer))
-        if not is_part and not ADAPTER.search(name) and (in_head or around or beside):
+        is_near = in_head or around or beside
+        if is_near and not is_part and not ADAPTER.search(name) and saved.read(name).is_floating_point():
             found.append(name)
     return found
 

@@ -40,6 +40,9 @@ def effective_weight(saved: SavedTensors, name: str) -> Tensor:
         weight = _parametrized(saved, name)
     elif name.endswith(("weight_v", "weight_g")) and {f"{name[:-1]}g", f"{name[:-1]}v"} <= names:
         weight = _weight_normed(saved.read(f"{name[:-1]}g"), saved.read(f"{name[:-1]}v"))
+    elif re.search(r"(^|[._/])weight_[gv]$", name):
+        got = f"{name} without its other part"
+        raise CheckpointError(f"{saved.path}: expected both parts of weight norm, weight_g and weight_v, got {got}.")
     elif name.endswith("weight_orig"):
         base = name.removesuffix("_orig")
         weight = saved.read(name)

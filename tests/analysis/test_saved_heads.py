@@ -133,6 +133,8 @@ def test_vectors_of_other_layers_are_not_told(tmp_path: Path) -> None:
         "body.1.bias": torch.ones(7),
     }
     assert not analyze(saved(tmp_path / "head.pt", tensors), embeddings=F_ND).remarks
+    classes = {"coef_": W_KD, "intercept_": B_K, "classes_": torch.arange(7)}
+    assert not analyze(saved(tmp_path / "classes.npz", classes), embeddings=F_ND).remarks
     square = {"fc.weight": torch.ones(5, 5), "norm.weight": torch.ones(5), "layers.0.norm.weight": torch.ones(5)}
     assert "bias" not in analyze(saved(tmp_path / "square.pt", square), embeddings=F_ND).remarks
 

@@ -91,6 +91,29 @@ def test_other_parametrizations_are_refused_by_name(
     assert "\n" not in said
 
 
+def test_parts_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
+    """Of a norm, of a bias, of a mask; and a weight that is sparse."""
+    weight, path = torch.ones(7, 5), tmp_path / "model.pt"
+    cases: dict[str, dict[str, Tensor]] = {
+        "expected both parts of weight norm, weight_g and weight_v, got head.weight_v without": {"head.weight_v": weight},
+        "expected a bias for head, got head.parametrizations.bias.original. Save it after": {
+            "head.weight": weight,
+            "head.parametrizations.bias.original": weight[:, 0],
+        },
+        "expected a whole .pt file, got The size of tensor a (5) must match": {
+            "head.weight_orig": weight,
+            "head.weight_mask": weight.T,
+        },
+        "expected head.weight to be dense, got sparse_coo.": {"head.weight": weight.to_sparse()},
+    }
+    for said, tensors in cases.items():
+        torch.save({"body.weight": weight, **tensors}, path)
+        with pytest.raises(CheckpointError) as caught:
+            read_head(path, "head")
+        assert str(caught.value).startswith(f"{path}: {said}")
+        assert str(caught.value).isprintable()
+
+
 # Adapters
 
 DRAWN = torch.Generator().manual_seed(0)
