@@ -21,7 +21,7 @@ __all__ = ["HeadOutput", "difference", "keeps_first", "tensors_in"]
 
 _COMPARED: Final = 64
 """Inputs of a call that are compared."""
-_ENTRIES: Final = 4_000_000
+_ENTRIES: Final = 500_000
 """Numbers that are compared at most: fewer inputs of a large vocabulary."""
 _COLUMNS: Final = 64
 """Labels by which an input is found again among others."""

@@ -25,6 +25,8 @@ from typing_extensions import override
 
 from lightning_cossim import Display, LabelSimilarityMonitor
 from lightning_cossim.callback.session import Session
+from lightning_cossim.capture.head import Head
+from lightning_cossim.capture.observer import HeadObserver
 
 INPUT_DIM = 64
 
@@ -189,6 +191,36 @@ class Bench:
         return statistics.median(seconds(self.monitor) - seconds(empty) for _ in range(100))
 
 
+def final_check(width: int, num_labels: int, batch_size: int) -> tuple[float, float]:
+    """Seconds that the comparison with the model's final output takes in the first batch of a run, and those of that batch."""
+    model = Model(width, num_labels).eval()
+    inputs = torch.randn(batch_size, INPUT_DIM)
+    generator = torch.Generator().manual_seed(0)
+
+    def seconds(observer: HeadObserver) -> float:
+        began = time.perf_counter()
+        observer.check_again()
+        observer.arm()
+        with torch.inference_mode():
+            model(inputs)
+        observer.take(1024, generator)
+        return time.perf_counter() - began
+
+    def bare() -> float:
+        began = time.perf_counter()
+        with torch.inference_mode():
+            model(inputs)
+        return time.perf_counter() - began
+
+    head = Head("head", model.head, "its path")
+    with_check, without = HeadObserver(head, model), HeadObserver(head)
+    extra = statistics.median(seconds(with_check) - seconds(without) for _ in range(200))
+    batch = statistics.median(bare() for _ in range(200))
+    with_check.detach()
+    without.detach()
+    return extra, batch
+
+
 def median_of(measure: Callable[[], float], times: int) -> float:
     """The median, after two that do not count."""
     return statistics.median([measure() for _ in range(times + 2)][2:])
@@ -228,6 +260,10 @@ def main(rounds: int, seconds: float) -> None:
     for num_labels in (10, 100, 512):
         print(f"report without pictures, {num_labels:3} labels: {1e3 * median_of(Bench(num_labels).report, 15):6.1f} ms")
     print(f"a step that is not due, beside an empty Callback: {1e6 * Bench(10).idle_step():.1f} µs")
+    for sizes in ((400, 10, 64), (2200, 10, 64), (2200, 512, 256), (2200, 32_000, 256)):
+        extra, batch = final_check(*sizes)
+        what = "width {}, {} labels, batches of {}".format(*sizes)
+        print(f"comparison with the final output, once a run, {what}: {1e3 * extra:.2f} ms, {extra / batch:.2f} of a batch")
     for num_labels in (10, 100, 512):
         print(f"event file, per validation, {num_labels:3} labels: {bytes_of_report(num_labels) / 1e3:6.0f} kB", flush=True)
     for width, milliseconds in ((2200, 20), (400, 1.5)):
