@@ -55,7 +55,13 @@ class HeadError(LabelSimilarityError, ValueError):
 
 
 class CheckpointError(LabelSimilarityError, ValueError):
-    """A file that does not hold what is wanted: one line with the file, what was expected, what came and what to do."""
+    """A file that does not hold what is wanted: one line with the file, what was expected, what came and what to do.
+
+    Names out of files stand in it, so what cannot be printed is replaced by a space.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(char if char.isprintable() else " " for char in message))
 
 
 class DistributedError(LabelSimilarityError):

@@ -516,8 +516,53 @@ MUTANTS: Final = (
     ),
     _mutant(
         "runs code in a checkpoint",
-        Plant("analysis/checkpoints.py", "_of_torch", "weights_only=True", "weights_only=False"),
+        Plant("analysis/saved_tensors.py", "_of_torch", "weights_only=True", "weights_only=False"),
         red=("tests/analysis/test_analyze.py::test_what_is_wrong_is_one_line_and_status_2",),
+    ),
+    _mutant(
+        "leaves out a bias that is not called so",
+        Plant("analysis/layer_names.py", "_BIAS_WORDS", '("bias", "b", "biases", "intercept", "intercepts")', '("bias",)'),
+        red=("tests/analysis/test_saved_heads.py::test_a_bias_is_found_beside_its_weight",),
+    ),
+    _mutant(
+        "takes an optimizer's tensors for a model's",
+        Plant("analysis/nested_tensors.py", "_is_of_training", "_NO_WEIGHTS.fullmatch(str(key)) is not None or", "False and"),
+        red=("tests/analysis/test_nested_tensors.py::test_an_optimizer_is_never_a_head",),
+    ),
+    _mutant(
+        "takes a head beside a loose matrix",
+        Plant("analysis/saved_heads.py", "weight_name", "len(usual) == 1 and not loose", "len(usual) == 1"),
+        red=("tests/analysis/test_nested_tensors.py::test_a_loose_matrix_beside_a_state_dict_is_no_head",),
+    ),
+    _mutant(
+        "takes percentages for logits",
+        Plant(
+            "analysis/saved_logits.py",
+            "_why_no_exclusive",
+            '((1.0, "probabilities"), (100.0, "percentages"))',
+            '((1.0, "probabilities"),)',
+        ),
+        red=("tests/analysis/test_saved_logits.py::test_probabilities_are_no_logits",),
+    ),
+    _mutant(
+        "multiplies where a model divides its logits",
+        Plant("capture/logit_changes.py", "_settings_of", "1 / scale", "scale"),
+        red=("tests/analysis/test_saved_models.py::test_caps_and_scales_of_the_configuration_are_used",),
+    ),
+    _mutant(
+        "caps the logits of a classifier",
+        Plant("analysis/saved_models.py", "SavedModel.changes_logits", "return not self.has_labels", "return True"),
+        red=("tests/analysis/test_saved_models.py::test_heads_that_are_no_language_models_have_neither_cap_nor_scale",),
+    ),
+    _mutant(
+        "takes a layer with as many rows as tokens for a tied head",
+        Plant("analysis/saved_models.py", "SavedModel.weight_name", "only_usual=self.has_tokens", "only_usual=False"),
+        red=("tests/analysis/test_saved_models.py::test_the_configuration_tells_the_head",),
+    ),
+    _mutant(
+        "forgets the scale of an adapter",
+        Plant("analysis/saved_layers.py", "_with_adapters", "weight + scale *", "weight + 1.0 *"),
+        red=("tests/analysis/test_saved_layers.py::test_an_adapter_beside_its_base_is_merged",),
     ),
 )
 

@@ -10,7 +10,9 @@ from os import PathLike
 import torch
 from torch import Tensor
 
-from lightning_cossim.analysis.checkpoints import read_array, read_head
+from lightning_cossim.analysis.checkpoints import SavedHead, read_array, read_head
+from lightning_cossim.analysis.saved_logits import REFUSED, odd_logits
+from lightning_cossim.analysis.saved_tensors import listed
 from lightning_cossim.callback.deferred import decide_reachability, search_neighbors
 from lightning_cossim.capture.collector import open_window
 from lightning_cossim.capture.consistency import Consistency
@@ -43,7 +45,7 @@ def analyze(
     min_probability: float = LabelSelection.min_probability,
     max_tracked: int = LabelSelection.max_tracked,
     labels_per_input: int = LabelSelection.labels_per_input,
-    link: Link = "softmax",
+    link: Link | None = None,
     link_cap: float | None = None,
     link_scale: float | None = None,
     overlap: OverlapKind = "bhattacharyya",
@@ -62,18 +64,24 @@ def analyze(
     `reliability` takes every input for one of its own, where the monitor keeps the positions of a sequence together.
 
     Args:
-        checkpoint: a Lightning checkpoint, a state dict, safetensors or their index, `.npy` or `.npz`. No code in it is run.
-        head: dotted path of the final linear layer, or the name of its weight; default: the only one with a usual name.
-        bias: the name of the bias, "none" for none; default: the one beside the weight.
-        logits: (N, K), the model's final ones, or a file of them; default: worked out from the embeddings.
+        checkpoint: a Lightning checkpoint, a state dict, safetensors or their index, `.npy` or `.npz`; or the folder of a saved
+            transformers model. A `config.json` of transformers in the folder, or beside the file, tells the head, its cap, its
+            scale and the names of labels. No code in any file is run.
+        head: dotted path of the final linear layer, or the name of its weight; below a key of a nested dictionary with the key in
+            front ("ema.head"). Default: the one that the configuration tells, else the only one with a usual name.
+        bias: the name of the bias, "none" for none; default: the one beside the weight, or the one that the configuration tells.
+        logits: (N, K), the model's final ones, or a file of them; default: worked out from the embeddings. Rows that
+            are probabilities are left out, which a remark says.
         embeddings: (N, D), what goes into the head, or a file of it.
-        names: a name for every label, or a file with one a line.
+        names: a name for every label, or a file with one a line; default: those of the saved model (its tokenizer's tokens, its
+            `id2label`), else numbers.
         ignore: labels that do not count at all, padding for example.
         min_probability: labels with a smaller mean probability, as a share of 1/K, are left out of pairs; at least 0.
         max_tracked: labels all of whose pairs are compared, at least 2.
         labels_per_input: of more labels, how many of each input are kept, the most likely ones; at least 2.
-        link: from the head to probabilities: "softmax", "softcap", "cosine" or "sigmoid", as for the monitor.
-        link_cap: of "softcap", the number that no logit gets beyond; needed with `embeddings`.
+        link: from the head to probabilities: "softmax", "softcap", "cosine" or "sigmoid", as for the monitor; default: what the
+            configuration tells, else "softmax".
+        link_cap: of "softcap", the number that no logit gets beyond; needed with `embeddings` unless the configuration tells it.
         link_scale: of "cosine", what cosines are multiplied with; needed with `embeddings`.
         overlap: which probability overlap.
         overlap_threshold: for "coactivation", above 0 and, unless under a sigmoid, below 0.5; default 0.1.
@@ -91,19 +99,17 @@ def analyze(
 
     Source: THEORY §3 to §6; Nielsen, arXiv 2603.29488.
     """
-    if not isinstance(thresholds, Thresholds):
-        remedy = "Of a file: `Thresholds.from_yaml(path)`."
-        raise ConfigError(expected("thresholds", "to be Thresholds", type(thresholds).__name__, remedy), "thresholds")
-    response = Response.of(link, link_cap=link_cap, link_scale=link_scale)
+    _check(thresholds, link, link_cap, link_scale)
+    saved = read_head(checkpoint, head, bias, transposed=transposed, link=link)
+    response = _response(saved, link, link_cap, link_scale)
     if embeddings is not None:
         response.check_complete("and embeddings")
-    saved = read_head(checkpoint, head, bias, transposed=transposed if link == "cosine" else bool(transposed))
     num_labels, embedding_dim = saved.unembedding.shape
     chosen = Overlap.of(
-        num_labels, kind=overlap, link=link, threshold=overlap_threshold, k=overlap_k, arguments=OVERLAP_ARGUMENTS
+        num_labels, kind=overlap, link=response.link, threshold=overlap_threshold, k=overlap_k, arguments=OVERLAP_ARGUMENTS
     )
     selection = LabelSelection(
-        names=names,
+        names=saved.names if names is None else names,
         ignore=ignore,
         max_tracked=max_tracked,
         labels_per_input=labels_per_input,
@@ -114,6 +120,8 @@ def analyze(
     z_NK = _array(logits, "logits", num_labels, "label")
     if f_ND is not None and z_NK is not None and len(f_ND) != len(z_NK):
         raise CheckpointError(f"{checkpoint}: expected as many logits as embeddings, got {len(z_NK)} and {len(f_ND)}.")
+    odd_rows = {} if z_NK is None else odd_logits(z_NK, response.link)
+    z_NK = None if REFUSED in odd_rows else z_NK
     context = Context(step=saved.step, names=selection.read_names(num_labels))
     weights = saved.weights(response)
     consistency = Consistency(response, final=None if z_NK is None else _FINAL)
@@ -127,6 +135,10 @@ def analyze(
         statistics = summary.statistics(search_neighbors(summary, _CPU, shown=progress))
     else:
         statistics = collected.statistics()
+    uses_bias = f_ND is not None or reachability
+    told = _remarks(saved, response, link_is_given=link is not None, uses_bias=uses_bias)
+    for kind, text in {**told, **odd_rows}.items():
+        statistics = statistics.with_remark(kind, text)
     if problem is not None:
         statistics = statistics.with_remark("logits", problem)
     report = GapReport(statistics, context, judge(statistics, thresholds))
@@ -134,6 +146,38 @@ def analyze(
         return report
     shown = None if f_ND is None else f_ND[:256]
     return report.with_reachability(decide_reachability([report], weights, shown, selection.ignore, shown=progress))
+
+
+def _check(thresholds: object, link: Link | None, link_cap: float | None, link_scale: float | None) -> None:
+    """Raise if settings are wrong, whatever the files hold."""
+    if not isinstance(thresholds, Thresholds):
+        remedy = "Of a file: `Thresholds.from_yaml(path)`."
+        raise ConfigError(expected("thresholds", "to be Thresholds", type(thresholds).__name__, remedy), "thresholds")
+    if link is not None:
+        Response.of(link, link_cap=link_cap, link_scale=link_scale)
+
+
+def _response(saved: SavedHead, link: Link | None, link_cap: float | None, link_scale: float | None) -> Response:
+    """The response that is asked for; what is not given is that of the saved model's configuration."""
+    link = link or saved.link or "softmax"
+    if link == "softcap" and link_cap is None:
+        link_cap = saved.settings.cap
+    return Response.of(link, link_cap=link_cap, link_scale=link_scale)
+
+
+def _remarks(saved: SavedHead, response: Response, *, link_is_given: bool, uses_bias: bool) -> dict[str, str]:
+    """What the reader should know about the files, kind to text."""
+    found = dict(saved.remarks)
+    if saved.unused and uses_bias and response.link != "cosine":
+        which = f"{listed(saved.unused)}, a vector with a number for each label, is not used"
+        taken = "no bias is" if saved.bias is None else "another bias is"
+        found["bias"] = f'{which}, and {taken}: if it is part of the logits, pass its name as `bias`, or "none" if it is not'
+    cap, said = saved.settings.cap, response.link_cap
+    if cap is not None and said is not None and said != cap:
+        found["link"] = f"`link_cap` is {said:g}, and the model's config says {cap:g}: the former is used"
+    if saved.link is not None and saved.link != response.link and link_is_given:
+        found["link"] = f"the link is {response.link!r} as asked for, and the model's config tells of {saved.link!r}"
+    return found
 
 
 def _array(given: File | Tensor | None, what: str, width: int, of: str) -> Tensor | None:

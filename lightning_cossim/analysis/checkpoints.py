@@ -1,91 +1,174 @@
-"""Checkpoints: the head of a trained model, and arrays beside it, out of files. No code of anybody's is run by reading them.
+"""Checkpoints: the head of a trained model, and arrays beside it, out of files. Reading them runs no code from the files.
 
-Lightning checkpoints, state dicts, safetensors (one file, or many with their index) and NumPy's `.npy` and `.npz`.
+Shapes: K labels, D embedding dimensions, N inputs.
 """
 
-import json
-import pickle
-import warnings
-import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_cossim.capture.find import USUAL_NAMES
+from lightning_cossim.analysis.final_logits import logit_settings, unknown_settings
+from lightning_cossim.analysis.layer_names import matrix_shape
+from lightning_cossim.analysis.saved_heads import bias_name, is_vector, unused_vectors, weight_name
+from lightning_cossim.analysis.saved_layers import effective_bias, effective_weight
+from lightning_cossim.analysis.saved_models import SavedModel, model_beside, weights_in
+from lightning_cossim.analysis.saved_tensors import SavedTensors, guarded, listed, open_tensors
 from lightning_cossim.capture.head import Weights
-from lightning_cossim.errors import CheckpointError, near_names
-from lightning_cossim.functional.links import Response
+from lightning_cossim.capture.logit_changes import NO_SETTINGS, LogitSettings
+from lightning_cossim.errors import CheckpointError
+from lightning_cossim.functional.links import Link, Response
 
 __all__ = ["SavedHead", "read_array", "read_head"]
 
-_T = TypeVar("_T")
-_KINDS: Final = ".ckpt, .pt, .pth, .bin, .safetensors, .safetensors.index.json, .npy, .npz"
-_EITHER: Final = ("W", "kernel")
-"""What cosine heads call their weight besides `weight`, in rows or in columns."""
+_EITHER: Final = ("W", "kernel", "w", "_w", "_W")
+"""What heads call a weight that may hold labels in rows or in columns."""
 
 
 @dataclass(frozen=True, eq=False)
 class SavedHead:
-    """The weights of a final linear layer that was saved."""
+    """The weights of a final linear layer that was saved, and what its model's configuration says of its logits."""
 
     name: str
-    """Of the weight in its file; empty for a file of one array."""
+    """The name of the weight in its file; empty for a file of one array."""
     unembedding: Tensor
     """(K, D), float32 or float64."""
     bias: Tensor | None
     """(K,)."""
     step: int
     """The optimizer step that a Lightning checkpoint tells, else 0."""
+    link: Link | None = None
+    """From the head to probabilities, as the configuration says; None: it says nothing."""
+    settings: LogitSettings = NO_SETTINGS
+    """The cap and the scale of the configuration."""
+    names: tuple[str, ...] | None = None
+    """(K,), the names that the saved model has for its labels."""
+    unused: tuple[str, ...] = ()
+    """Vectors of length K near the head that may be a bias, and are not used."""
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    """What could not be read beside the weights, kind to text."""
 
     def weights(self, response: Response) -> Weights:
-        """What a head computes with under a link; one of cosines has no bias."""
-        bias = None if self.bias is None or response.link == "cosine" else self.bias.to(self.unembedding)
-        return Weights(self.unembedding, bias, response)
-
-
-@dataclass(frozen=True)
-class _Saved:
-    """The tensors of a file, each read when it is asked for."""
-
-    names: tuple[str, ...]
-    read: Callable[[str], Tensor]
-    step: int = 0
+        """The weights of the head under a link, times the scale of the logits; a head of cosines has neither bias nor scale."""
+        if response.link == "cosine":
+            return Weights(self.unembedding, None, response)
+        scale = self.settings.scale
+        W_KD = self.unembedding if scale == 1 else scale * self.unembedding
+        return Weights(W_KD, None if self.bias is None else scale * self.bias.to(W_KD), response)
 
 
 def read_head(
-    path: str | PathLike[str], head: str | None = None, bias: str | None = None, *, transposed: bool | None = False
+    path: str | PathLike[str],
+    head: str | None = None,
+    bias: str | None = None,
+    *,
+    transposed: bool | None = None,
+    link: Link | None = None,
 ) -> SavedHead:
-    """The final linear layer in a file.
+    """The final linear layer in a file, or in the folder of a saved transformers model.
 
     Args:
-        path: of the file.
-        head: the layer's dotted path ("model.fc"), or the name of its weight; default: the only one with a usual name.
-        bias: the name of the bias, "none" for none; default: the one beside the weight, if there is one.
-        transposed: whether a label has a column of the weight, rather than a row; None: a row, unless it is called `W` or
-            `kernel`, of which that has to be told.
+        path: a file or a folder. A `config.json` of transformers in the folder, or beside the file, is read too.
+        head: the layer's dotted path ("model.fc"), or the name of its weight; default: the one that the configuration tells, else
+            the only one with a usual name.
+        bias: the name of the bias, "none" for none; default: the one beside the weight, or the one that the configuration tells.
+        transposed: whether a label has a column of the weight, rather than a row. Default: what the length of the bias tells;
+            else a row, but a `kernel`, and under the link "cosine" a `W`, has to be told of.
+        link: the link that is asked for, if any.
 
     Raises:
         CheckpointError: the file cannot be read without running code, or does not hold such a layer.
     """
     path = Path(path)
-    saved = _opened(path)
-    name = _weight_name(path, saved, head)
-    unembedding = _checked(path, name, saved.read(name), dims=2)
-    if transposed is None and name.rpartition(".")[2] in _EITHER:
+    is_folder = _is_folder(path)
+    model, remarks = _model(path, is_folder=is_folder)
+    saved = open_tensors(weights_in(path) if is_folder else path)
+    name = _weight_name(saved, head, model)
+    stored = _checked(saved.path, name, guarded(saved.path, lambda: effective_weight(saved, name)), dims=2)
+    is_turned = _is_turned(saved, name, stored, transposed, bias, link)
+    W_KD = stored.T.contiguous() if is_turned else stored
+    num_labels, embedding_dim = W_KD.shape
+    beside = bias_name(saved, name, num_labels, bias)
+    if beside is None and bias is None and model is not None:
+        beside = model.bias_name(saved, num_labels)
+    b_K = (
+        None
+        if beside is None
+        else _checked(saved.path, beside, guarded(saved.path, lambda: effective_bias(saved, beside)), dims=1)
+    )
+    if b_K is not None and len(b_K) != num_labels:
+        raise CheckpointError(f"{path}: expected a bias for each of {num_labels} labels in {beside}, got {len(b_K)}.")
+    is_known = bias is not None or (beside is not None and model is not None and model.is_known)
+    unused = [] if is_known else unused_vectors(saved, name, beside, num_labels, embedding_dim)
+    found = SavedHead(name, W_KD, b_K, saved.step, unused=tuple(unused), remarks=remarks)
+    return found if model is None else _with_model(found, model)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a folder that may not be searched, or no name of a file: opening it tells which
+        return False
+
+
+def _model(path: Path, *, is_folder: bool) -> tuple[SavedModel | None, dict[str, str]]:
+    """The saved model in a folder or around a file; around a file, a configuration that cannot be read is but a remark."""
+    try:
+        return model_beside(path), {}
+    except CheckpointError as error:
+        if is_folder:
+            raise
+        return None, {"config": f"the configuration beside the file is not used: {str(error).rstrip('.')}"}
+    except OSError:
+        return None, {}
+
+
+def _weight_name(saved: SavedTensors, head: str | None, model: SavedModel | None) -> str:
+    found = model.weight_name(saved) if model is not None and head is None and not saved.loose and saved.names else None
+    return weight_name(saved, head) if found is None else found
+
+
+def _with_model(head: SavedHead, model: SavedModel) -> SavedHead:
+    """The head with what the configuration says of its logits and its names."""
+    num_labels = len(head.unembedding)
+    changes_logits = model.changes_logits(num_labels)
+    settings = logit_settings(model.settings) if changes_logits else NO_SETTINGS
+    unknown = unknown_settings(model.settings) if changes_logits else []
+    names, why = model.names(num_labels)
+    remarks = dict(head.remarks)
+    if why is not None:
+        remarks["names"] = why
+    if model.is_regression:
+        remarks["config"] = "the model's config has problem_type='regression': its outputs are no logits"
+    if unknown:
+        remarks["config"] = (
+            f"the model's config has {listed(unknown)}: if that changes its logits after the head, pass them as `logits`"
+        )
+    link: Link | None = "softcap" if settings.cap is not None else "sigmoid" if model.is_multi_label else None
+    return replace(head, link=link, settings=settings, names=names, remarks=remarks)
+
+
+def _is_turned(
+    saved: SavedTensors, name: str, stored: Tensor, transposed: bool | None, bias: str | None, link: Link | None
+) -> bool:
+    """Whether a label has a column of the stored weight."""
+    last = name.replace("/", ".").rpartition(".")[2]
+    if transposed is not None or last.endswith("weight"):
+        return bool(transposed)
+    num_rows, num_columns = stored.shape
+    if num_rows != num_columns and link != "cosine":
+        for size, is_turned in ((num_rows, False), (num_columns, True)):
+            beside = bias_name(saved, name, size, bias)
+            if beside is not None and is_vector(saved.shape(beside), size):
+                return is_turned
+    if last in _EITHER and (link == "cosine" or last == "kernel"):
         which = "whether a label has a row or a column of it: pass `transposed` (`--transposed` or `--no-transposed`)"
-        raise CheckpointError(f"{path}: expected to be told of {name}, {tuple(unembedding.shape)}, {which}.")
-    unembedding = unembedding.T.contiguous() if transposed else unembedding
-    bias_name = _bias_name(path, saved, name, bias)
-    b_K = None if bias_name is None else _checked(path, bias_name, saved.read(bias_name), dims=1)
-    if b_K is not None and len(b_K) != len(unembedding):
-        raise CheckpointError(f"{path}: expected a bias for each of {len(unembedding)} labels in {bias_name}, got {len(b_K)}.")
-    return SavedHead(name, unembedding, b_K, saved.step)
+        raise CheckpointError(f"{saved.path}: expected to be told of {name}, {tuple(stored.shape)}, {which}.")
+    return False
 
 
 def read_array(path: str | PathLike[str], what: str, width: int, of: str) -> Tensor:
@@ -101,9 +184,11 @@ def read_array(path: str | PathLike[str], what: str, width: int, of: str) -> Ten
         CheckpointError: the file does not hold one array of this width.
     """
     path = Path(path)
-    saved = _opened(path)
+    if _is_folder(path):
+        raise CheckpointError(f"{path}: expected a file of one array of {what}, got a folder.")
+    saved = open_tensors(path)
     if len(saved.names) != 1:
-        raise CheckpointError(f"{path}: expected one array of {what}, got {len(saved.names)}: {_some(saved.names)}.")
+        raise CheckpointError(f"{path}: expected one array of {what}, got {len(saved.names)}: {listed(saved.names)}.")
     values = _checked(path, saved.names[0], saved.read(saved.names[0]), dims=2, finite=False)
     if values.shape[1] != width:
         wanted = f"{what} of shape (N, {width}), one column for each {of}"
@@ -111,170 +196,19 @@ def read_array(path: str | PathLike[str], what: str, width: int, of: str) -> Ten
     return values
 
 
-def _opened(path: Path) -> _Saved:
-    """What a file holds."""
-    if path.is_dir():
-        files = sorted(file.name for file in path.iterdir() if file.suffix in {".ckpt", ".pt", ".pth", ".bin", ".safetensors"})
-        raise CheckpointError(f"{path}: expected a file, got a folder" + (f" with {_some(files)}." if files else "."))
-    try:
-        if path.stat().st_size == 0:
-            raise CheckpointError(f"{path}: expected a checkpoint, got an empty file.")
-    except OSError as error:
-        raise CheckpointError(f"{path}: expected a readable file, got {_reason(error)}.") from None
-    opened: dict[str, Callable[[Path], _Saved]] = {
-        ".npy": _of_numpy,
-        ".npz": _of_numpy,
-        ".safetensors": _of_safetensors,
-        ".json": _of_index,
-        **dict.fromkeys((".ckpt", ".pt", ".pth", ".bin"), _of_torch),
-    }
-    if path.suffix not in opened:
-        raise CheckpointError(f"{path}: expected a file of one of the kinds {_KINDS}, got {path.suffix or 'no suffix'}.")
-    saved = _guarded(path, lambda: opened[path.suffix](path))
-    return _Saved(saved.names, lambda name: _guarded(path, lambda: saved.read(name)), saved.step)
-
-
-def _guarded(path: Path, read: Callable[[], _T]) -> _T:
-    """What reading gives; whatever goes wrong in it is one line."""
-    try:
-        return read()
-    except CheckpointError:
-        raise
-    except Exception as error:
-        raise CheckpointError(f"{path}: expected a whole {path.suffix} file, got {_reason(error)}.") from error
-
-
-def _of_torch(path: Path) -> _Saved:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch, on pickles that it may refuse
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        if "weights_only" not in str(error) and "Unsupported" not in str(error):
-            raise
-        remedy = "Save its tensors alone: torch.save(model.state_dict(), path)."
-        raise CheckpointError(f"{path}: expected tensors alone, got objects whose loading would run code. {remedy}") from error
-    step = loaded.get("global_step", 0) if isinstance(loaded, Mapping) else 0
-    tensors = _tensors(loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else loaded)
-    return _Saved(tuple(tensors), tensors.__getitem__, step if isinstance(step, int) else 0)
-
-
-def _tensors(loaded: Any) -> dict[str, Tensor]:
-    """By name; a tensor alone has none."""
-    if isinstance(loaded, Tensor):
-        return {"": loaded}
-    if not isinstance(loaded, Mapping):
-        return {}
-    return {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
-
-
-def _of_numpy(path: Path) -> _Saved:
-    loaded = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return _Saved(("",), lambda _: _from_numpy(loaded))
-    return _Saved(tuple(loaded.files), lambda name: _from_numpy(loaded[name]))
-
-
-def _from_numpy(array: Any) -> Tensor:
-    """Of any byte order."""
-    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))
-
-
-def _of_safetensors(path: Path) -> _Saved:
-    safe_open = _safe_open(path)
-    with safe_open(path, framework="pt") as file:
-        names = tuple(file.keys())
-
-    def read(name: str) -> Tensor:
-        with safe_open(path, framework="pt") as file:
-            tensor: Tensor = file.get_tensor(name)
-            return tensor
-
-    return _Saved(names, read)
-
-
-def _of_index(path: Path) -> _Saved:
-    """Tensors in many files, and which is in which."""
-    index = json.loads(path.read_text(encoding="utf-8"))
-    places = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-        raise CheckpointError(f"{path}: expected an index of safetensors, an object with a `weight_map`, got another.")
-
-    def read(name: str) -> Tensor:
-        shard = path.parent / Path(places[name]).name  # beside the index, wherever that says
-        if not shard.is_file():
-            raise CheckpointError(f"{path}: expected {shard.name} beside it, where {name} is, got no such file.")
-        return _opened(shard).read(name)
-
-    return _Saved(tuple(places), read)
-
-
-def _safe_open(path: Path) -> Any:
-    try:
-        from safetensors import safe_open
-    except ModuleNotFoundError:
-        remedy = "pip install 'lightning-cossim[safetensors]'"
-        raise CheckpointError(f"{path}: expected the package safetensors to read it, got none: {remedy}.") from None
-    return safe_open
-
-
-def _weight_name(path: Path, saved: _Saved, head: str | None) -> str:
-    if not saved.names:
-        raise CheckpointError(f"{path}: expected tensors by name, got none.")
-    if head is not None:
-        found = [name for name in (head, f"{head}.weight", *(f"{head}.{name}" for name in _EITHER)) if name in saved.names]
-        if found:
-            return found[0]
-        known = [*saved.names, *map(_layer, saved.names)]
-        near = near_names(head, known) or list(saved.names[-3:])
-        raise CheckpointError(f"{path}: expected the weight of {head!r}, got no such name. Near: {_some(dict.fromkeys(near))}.")
-    if len(saved.names) == 1:
-        return saved.names[0]
-    weights = [name for name in saved.names if name.endswith("weight") and saved.read(name).ndim == 2]
-    usual = [name for name in weights if _layer(name).rpartition(".")[2] in USUAL_NAMES]
-    if len(usual) == 1:
-        return usual[0]
-    choices = _some(map(_layer, usual or weights[-8:])) if weights else "no matrix whose name ends in `weight`"
-    raise CheckpointError(f"{path}: expected one head, got {len(usual)} with a usual name. Pass `head`, one of {choices}.")
-
-
-def _bias_name(path: Path, saved: _Saved, weight: str, bias: str | None) -> str | None:
-    if bias == "none":
-        return None
-    if bias is not None:
-        if bias not in saved.names:
-            near = near_names(bias, saved.names)
-            raise CheckpointError(f"{path}: expected a bias named {bias!r}, got no such name. Near: {_some(near) or 'nothing'}.")
-        return bias
-    beside = f"{weight.removesuffix('weight')}bias"
-    return beside if beside in saved.names and beside != weight else None
-
-
 def _checked(path: Path, name: str, tensor: Tensor, *, dims: int, finite: bool = True) -> Tensor:
     called = name or "its array"
     if not tensor.is_floating_point():
         raise CheckpointError(f"{path}: expected {called} to be floating, got {str(tensor.dtype).removeprefix('torch.')}.")
-    if dims == 2 and tensor.ndim == 4 and tensor.shape[2:] == (1, 1):
-        tensor = tensor.flatten(1)  # a convolution of one pixel
+    if tensor.layout != torch.strided:
+        raise CheckpointError(f"{path}: expected {called} to be dense, got {str(tensor.layout).removeprefix('torch.')}.")
+    if dims == 2 and matrix_shape(tuple(tensor.shape)) is not None:
+        tensor = tensor.flatten(1)  # a convolution of one pixel is a matrix
     if tensor.ndim != dims or 0 in tensor.shape:
         wanted = "of shape (K, D), a row for each label" if dims == 2 else "of shape (K,)"
         raise CheckpointError(f"{path}: expected {called} {wanted}, got {tuple(tensor.shape)}.")
     tensor = tensor.to(torch.float64 if tensor.dtype == torch.float64 else torch.float32)
     if finite and not tensor.isfinite().all():
         rows = (~tensor.isfinite().reshape(len(tensor), -1).all(dim=1)).nonzero().flatten().tolist()
-        raise CheckpointError(f"{path}: expected {called} to be finite, got NaN or infinity in {len(rows)} rows: {_some(rows)}.")
+        raise CheckpointError(f"{path}: expected {called} to be finite, got NaN or infinity in {len(rows)} rows: {listed(rows)}.")
     return tensor
-
-
-def _layer(weight: str) -> str:
-    return weight.removesuffix(".weight")
-
-
-def _some(names: Any) -> str:
-    listed = [str(name) or "''" for name in names]
-    return ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
-
-
-def _reason(error: BaseException) -> str:
-    text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    return text[:160].rstrip(".")

@@ -19,9 +19,10 @@ from typing import Any, Final, Literal, NoReturn, get_args, get_origin, get_type
 import docstring_parser
 from typing_extensions import override
 
+from lightning_cossim.analysis.saved_logits import REFUSED
 from lightning_cossim.config.settings import Display, LabelSelection
 from lightning_cossim.config.thresholds import Alert, Thresholds
-from lightning_cossim.errors import ConfigError, LabelSimilarityError, did_you_mean, expected
+from lightning_cossim.errors import CheckpointError, ConfigError, LabelSimilarityError, did_you_mean, expected
 from lightning_cossim.functional.ladder import LADDERS
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.overlap import OverlapKind
@@ -113,15 +114,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _add_head(parser: argparse.ArgumentParser, *checkpoints: str) -> None:
     for checkpoint in checkpoints:
-        parser.add_argument(checkpoint, help="a Lightning checkpoint, a state dict, safetensors or their index, .npy or .npz")
-    parser.add_argument("--head", help="dotted path of the final linear layer; default: the only one with a usual name")
+        files = "a Lightning checkpoint, a state dict, safetensors or their index, .npy or .npz"
+        parser.add_argument(checkpoint, help=f"{files}; or the folder of a saved transformers model")
+    head = "dotted path of the final linear layer, ema.head of nested ones; default: what config.json tells, else a usual name"
+    parser.add_argument("--head", help=head)
     parser.add_argument("--bias", help="name of its bias, or none; default: the one beside its weight")
-    turned = "a label has a column of its weight (--no-transposed: a row); to be told of `W` and `kernel`"
+    turned = "a label has a column of its weight (--no-transposed: a row); to be told of some `W` and `kernel`"
     parser.add_argument("--transposed", action=argparse.BooleanOptionalAction, default=None, help=turned)
-    files: dict[str, Any] = {"metavar": "FILE"} if len(checkpoints) == 1 else {"metavar": ("BEFORE", "AFTER"), "nargs": 2}
-    parser.add_argument("--logits", **files, help="the model's logits (N, K), a file for each checkpoint")
-    parser.add_argument("--embeddings", **files, help="what goes into the head (N, D), a file for each checkpoint")
-    parser.add_argument("--names", metavar="FILE", help="names of the labels, one a line")
+    each: dict[str, Any] = {"metavar": "FILE"} if len(checkpoints) == 1 else {"metavar": ("BEFORE", "AFTER"), "nargs": 2}
+    parser.add_argument("--logits", **each, help="the model's logits (N, K), a file for each checkpoint")
+    parser.add_argument("--embeddings", **each, help="what goes into the head (N, D), a file for each checkpoint")
+    parser.add_argument("--names", metavar="FILE", help="names of the labels, one a line; default: the saved model's")
     without = "labels that do not count, by their rows"
     parser.add_argument("--ignore", metavar="LABEL", type=int, nargs="+", default=(), help=without)
     for option, kind, text in _SELECTION:
@@ -134,7 +137,8 @@ def _add_head(parser: argparse.ArgumentParser, *checkpoints: str) -> None:
     parser.add_argument("--overlap", choices=get_args(OverlapKind), default="bhattacharyya", help="which probability overlap")
     parser.add_argument("--overlap-threshold", metavar="NUMBER", type=float, help="of the overlap coactivation; default 0.1")
     parser.add_argument("--overlap-k", metavar="NUMBER", type=int, help="of the overlap topk; default from 2 to 5, by the labels")
-    parser.add_argument("--link", choices=get_args(Link), default="softmax", help="from the head to probabilities")
+    link = "from the head to probabilities; default: what the model's config.json tells, else softmax"
+    parser.add_argument("--link", choices=get_args(Link), help=link)
     parser.add_argument(
         "--link-cap", metavar="NUMBER", type=float, help="of the link softcap: the number that no logit gets beyond"
     )
@@ -156,12 +160,10 @@ def _analyze(given: argparse.Namespace) -> int:
     file = given.thresholds if given.fail_on is None else given.fail_on
     thresholds = Thresholds() if file is None else Thresholds.from_yaml(file)
     display = Display(max_pairs=given.max_pairs)
-    ladder = LADDERS[given.link]
-    for alert in thresholds.alerts:
-        if alert.scalar in ladder.absent:
-            absent = f"{alert.scalar}, which means nothing under {given.link}: {ladder.why_uncentered}"
-            raise ConfigError(f"{file}: expected alerts on scalars that the head has, got {absent}.")
+    if given.link is not None:
+        _check_alerts(file, thresholds, given.link)
     report = _report(given, given.checkpoint, thresholds, None, reachability=given.reachability)
+    _check_alerts(file, thresholds, report.link)
     print(report)
     if given.out is not None:
         for path in write_analysis(report, given.out, display=display, warn=functools.partial(print, file=sys.stderr)):
@@ -177,6 +179,15 @@ def _analyze(given: argparse.Namespace) -> int:
     for reason in reasons:
         print(f"fails: {reason}", file=sys.stderr)
     return 1 if reasons else 0
+
+
+def _check_alerts(file: str | None, thresholds: Thresholds, link: Link) -> None:
+    """Raise `ConfigError` if an alert is on a scalar that means nothing under the link."""
+    ladder = LADDERS[link]
+    for alert in thresholds.alerts:
+        if alert.scalar in ladder.absent:
+            absent = f"{alert.scalar}, which means nothing under {link}: {ladder.why_uncentered}"
+            raise ConfigError(f"{file}: expected alerts on scalars that the head has, got {absent}.")
 
 
 def _compare(given: argparse.Namespace) -> int:
@@ -205,7 +216,10 @@ def _report(
     for name in ("logits", "embeddings"):
         files = getattr(given, name)
         settings[name] = files if number is None or files is None else files[number]
-    return analyze(path, **settings, thresholds=thresholds, reachability=reachability, progress=sys.stderr.isatty())
+    report = analyze(path, **settings, thresholds=thresholds, reachability=reachability, progress=sys.stderr.isatty())
+    if REFUSED in report.remarks:
+        raise CheckpointError(f"{settings['logits']}: expected logits, got other rows: {report.remarks[REFUSED]}.")
+    return report
 
 
 def commented_default() -> str:

@@ -1,0 +1,145 @@
+"""What a saved layer computes with: weights that are stored in parts are put together, or refused by name.
+
+Parts are the factors of weight norm, spectral norm and pruning, and adapters beside their base.
+
+Shapes: K labels, D embedding dimensions; `W_KD` the weight, `b_K` the bias.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_cossim.analysis.layer_names import ADAPTER, layer_of
+from lightning_cossim.analysis.saved_tensors import SavedTensors, listed, reason
+from lightning_cossim.errors import CheckpointError
+
+__all__ = ["REMEDY_OF_ADAPTERS", "effective_bias", "effective_weight", "refused_adapter"]
+
+REMEDY_OF_ADAPTERS = "Save the whole: `model.merge_and_unload().save_pretrained(folder)`."
+_ADAPTER_CONFIG = "adapter_config.json"
+
+
+def effective_weight(saved: SavedTensors, name: str) -> Tensor:
+    r"""The weight that a layer computes with, of the shape that is stored.
+
+    - weight norm: :math:`g v / |v|`, the length over all dimensions in which g has the size 1;
+    - spectral norm: :math:`W / (u^T W v)`;
+    - pruning: :math:`W` times its mask;
+    - LoRA: :math:`W + B A \alpha / r`, with r and alpha from `adapter_config.json` beside the file.
+
+    Raises:
+        CheckpointError: parts from which the weight cannot be worked out.
+    """
+    base, names = name, set(saved.names)
+    if re.search(r"(^|[._])parametrizations\.", name):
+        weight = _parametrized(saved, name)
+    elif name.endswith(("weight_v", "weight_g")) and {f"{name[:-1]}g", f"{name[:-1]}v"} <= names:
+        weight = _weight_normed(saved.read(f"{name[:-1]}g"), saved.read(f"{name[:-1]}v"))
+    elif re.search(r"(^|[._/])weight_[gv]$", name):
+        got = f"{name} without its other part"
+        raise CheckpointError(f"{saved.path}: expected both parts of weight norm, weight_g and weight_v, got {got}.")
+    elif name.endswith("weight_orig"):
+        base = name.removesuffix("_orig")
+        weight = saved.read(name)
+        if f"{base}_mask" in names:
+            weight = weight * saved.read(f"{base}_mask")
+        if {f"{base}_u", f"{base}_v"} <= names:
+            weight = _spectrally_normed(weight, saved.read(f"{base}_u"), saved.read(f"{base}_v"))
+    else:
+        weight = saved.read(name)
+    return _with_adapters(saved, name, weight)
+
+
+def effective_bias(saved: SavedTensors, name: str) -> Tensor:
+    """The bias (K,) that a layer computes with; a row or a column of K numbers counts as one."""
+    b_K = saved.read(name)
+    mask = f"{name.removesuffix('_orig')}_mask"
+    if name.endswith("bias_orig") and mask in saved.names:
+        b_K = b_K * saved.read(mask)
+    return b_K.flatten() if b_K.ndim == 2 and 1 in b_K.shape else b_K
+
+
+def refused_adapter(saved: SavedTensors, layer: str, parts: list[str], why: str) -> CheckpointError:
+    """The error for an adapter that cannot be merged."""
+    got = f"an adapter beside it, {listed(parts, 3)} ({why})"
+    return CheckpointError(f"{saved.path}: expected the merged weight of {layer}, got {got}. {REMEDY_OF_ADAPTERS}")
+
+
+def _weight_normed(g: Tensor, v: Tensor) -> Tensor:
+    over = [dim for dim in range(v.ndim) if g.ndim != v.ndim or g.shape[dim] == 1]
+    return g * v / torch.linalg.vector_norm(v.double(), dim=over, keepdim=True).to(v) if over else v
+
+
+def _spectrally_normed(weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    sigma = u.double() @ weight.flatten(1).double() @ v.double()
+    return weight / sigma.to(weight)
+
+
+def _parametrized(saved: SavedTensors, name: str) -> Tensor:
+    """Of torch's own parametrizations, weight norm and spectral norm are known by the names of their parts."""
+    prefix = name[: re.search(r"parametrizations\.[^.]+\.", name).end()]  # type: ignore[union-attr]
+    parts = {other.removeprefix(prefix): other for other in saved.names if other.startswith(prefix)}
+    if set(parts) == {"original0", "original1"}:
+        return _weight_normed(saved.read(parts["original0"]), saved.read(parts["original1"]))
+    if set(parts) == {"original", "0._u", "0._v"}:
+        return _spectrally_normed(*(saved.read(parts[part]) for part in ("original", "0._u", "0._v")))
+    wanted = f"a weight for {layer_of(name)}, or the parts of weight norm or spectral norm"
+    remedy = "Save it after `torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')`."
+    raise CheckpointError(f"{saved.path}: expected {wanted}, got {listed(parts.values(), 4)}. {remedy}")
+
+
+def _with_adapters(saved: SavedTensors, name: str, weight: Tensor) -> Tensor:
+    """A weight with what an adapter adds to it."""
+    layer = layer_of(name)
+    below = [other for other in saved.names if other.startswith((f"{layer}.", f"{layer}/")) and other != name]
+    parts = [other for other in below if ADAPTER.search(other[len(layer) :])]
+    if "modules_to_save." in name[len(layer) :]:
+        return weight
+    if not parts:
+        others = [other for other in below if not other.endswith(("base_layer.bias", ".bias"))]
+        if name.endswith("base_layer.weight") and others:
+            raise refused_adapter(saved, layer, others, "of an unknown kind")
+        return weight
+    factors: dict[str, list[str]] = {}
+    for part in parts:
+        match = re.fullmatch(r"lora_([AB])((?:\.[^.]+)?)(?:\.weight)?", part[len(layer) + 1 :])
+        if match is None:
+            raise refused_adapter(saved, layer, parts, "a kind that is not merged here")
+        factors.setdefault(match[1], []).append(part)
+    if sorted(factors) != ["A", "B"] or len(factors["A"]) != 1 or len(factors["B"]) != 1:
+        raise refused_adapter(saved, layer, parts, "not one pair of factors")
+    (down,), (up,) = factors["A"], factors["B"]
+    r_D, K_r = saved.read(down), saved.read(up)
+    if K_r.flatten(1).shape[1:] != r_D.shape[:1] or (len(K_r), r_D[0].numel()) != (len(weight), weight[0].numel()):
+        raise refused_adapter(saved, layer, parts, "factors of other shapes")
+    scale = _scale_of_adapter(saved, layer, parts, rank=len(r_D))
+    return weight + scale * (K_r.flatten(1).to(weight) @ r_D.flatten(1).to(weight)).view_as(weight)
+
+
+def _scale_of_adapter(saved: SavedTensors, layer: str, parts: list[str], rank: int) -> float:
+    """What LoRA multiplies its two factors with."""
+    config = _adapter_config(saved.path.parent / _ADAPTER_CONFIG)
+    if config is None:
+        raise refused_adapter(saved, layer, parts, f"and no readable {_ADAPTER_CONFIG} that tells its scale")
+    alpha = config.get("lora_alpha")
+    if not isinstance(alpha, int | float) or config.get("r") != rank:
+        raise refused_adapter(saved, layer, parts, f"whose rank is {rank}, which {_ADAPTER_CONFIG} does not say")
+    odd = [key for key in ("rank_pattern", "alpha_pattern", "use_dora", "lora_bias", "fan_in_fan_out") if config.get(key)]
+    if odd:
+        raise refused_adapter(saved, layer, parts, f"with {odd[0]}, which is not merged here")
+    return float(alpha) / (rank**0.5 if config.get("use_rslora") else rank)
+
+
+def _adapter_config(path: Path) -> Mapping[str, Any] | None:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        if path.exists():
+            raise CheckpointError(f"{path}: expected readable JSON, got {reason(error)}.") from None
+        return None
+    return config if isinstance(config, dict) else None

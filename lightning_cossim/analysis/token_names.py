@@ -1,0 +1,122 @@
+"""Names of labels out of a saved tokenizer or a model's configuration. Nothing but JSON and text is read.
+
+Shapes: K labels.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from lightning_cossim.analysis.saved_tensors import reason
+from lightning_cossim.errors import CheckpointError
+
+__all__ = ["names_of_labels", "names_of_tokens", "read_json"]
+
+_LARGEST: Final = 2**28
+"""Bytes of a JSON file; the tokenizer of a vocabulary of 262 144 tokens has some thirty million."""
+_VOCABULARIES: Final = ("tokenizer.json", "target_vocab.json", "vocab.json", "vocab.txt")
+"""Where a vocabulary is looked for, the surest place first."""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        CheckpointError: the file cannot be read, is too large, or holds no object.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise CheckpointError(f"{path}: expected at most {_LARGEST:,} bytes, got {path.stat().st_size:,}.")
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise error if isinstance(error, CheckpointError) else _unreadable(path, reason(error)) from None
+    if not isinstance(found, dict):
+        raise _unreadable(path, type(found).__name__)
+    return found
+
+
+def names_of_tokens(folder: Path, num_labels: int) -> tuple[str, ...] | None:
+    """The tokens of a saved tokenizer as names of K labels; a row without a token has its number as its name.
+
+    `tokenizer.json`, `vocab.json` or `vocab.txt` is read, and tokens that were added later. None: no vocabulary is there.
+
+    Raises:
+        CheckpointError: a file cannot be read.
+    """
+    for file in _VOCABULARIES:
+        if (folder / file).is_file():
+            tokens = dict(_tokens_of_lines(folder / file) if file.endswith(".txt") else _tokens_of_json(read_json(folder / file)))
+            if tokens:
+                return _named(tokens | dict(_added_tokens(folder)), num_labels)
+    return None
+
+
+def names_of_labels(config: Mapping[str, Any], num_labels: int) -> tuple[str, ...] | None:
+    """The names that a configuration has for K labels in `id2label`; None if they are LABEL_0, LABEL_1 and so on."""
+    given = config.get("id2label")
+    if not isinstance(given, Mapping) or len(given) != num_labels:
+        return None
+    names = {_whole(label): name for label, name in given.items() if isinstance(name, str)}
+    if set(names) != set(range(num_labels)) or all(name == f"LABEL_{label}" for label, name in names.items()):
+        return None
+    return tuple(names[label] for label in range(num_labels))
+
+
+def _named(tokens: Mapping[int, str], num_labels: int) -> tuple[str, ...]:
+    return tuple(tokens.get(label, str(label)) for label in range(num_labels))
+
+
+def _tokens_of_json(content: Mapping[str, Any]) -> Iterable[tuple[int, str]]:
+    """Row and token of a vocabulary: of `tokenizer.json`, or of a plain object of tokens and rows."""
+    model = content.get("model")
+    vocabulary = model.get("vocab") if isinstance(model, Mapping) else content
+    if isinstance(vocabulary, list):  # tokens with their scores, in the order of their rows
+        yield from (
+            (row, entry[0])
+            for row, entry in enumerate(vocabulary)
+            if isinstance(entry, list) and entry and isinstance(entry[0], str)
+        )
+    elif isinstance(vocabulary, Mapping):
+        yield from ((row, token) for token, row in vocabulary.items() if type(row) is int)
+    added = content.get("added_tokens") if isinstance(model, Mapping) else None
+    yield from _of_entries((entry.get("id"), entry) for entry in _objects(added))
+
+
+def _tokens_of_lines(path: Path) -> Iterable[tuple[int, str]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, reason(error)) from None
+    yield from enumerate(text.removesuffix("\n").split("\n"))
+
+
+def _added_tokens(folder: Path) -> Iterable[tuple[int, str]]:
+    """Row and token of those that the tokenizer's other files add."""
+    if (folder / "added_tokens.json").is_file():
+        yield from ((row, token) for token, row in read_json(folder / "added_tokens.json").items() if type(row) is int)
+    if (folder / "tokenizer_config.json").is_file():
+        added = read_json(folder / "tokenizer_config.json").get("added_tokens_decoder")
+        yield from _of_entries(added.items() if isinstance(added, Mapping) else ())
+
+
+def _of_entries(entries: Iterable[tuple[Any, Any]]) -> Iterable[tuple[int, str]]:
+    for row, entry in entries:
+        token = entry.get("content") if isinstance(entry, Mapping) else None
+        if _whole(row) is not None and isinstance(token, str):
+            yield _whole(row) or 0, token
+
+
+def _objects(given: Any) -> list[Mapping[str, Any]]:
+    return [entry for entry in given if isinstance(entry, Mapping)] if isinstance(given, list) else []
+
+
+def _whole(value: Any) -> int | None:
+    """A row that is a whole number, or its digits."""
+    if isinstance(value, str) and value.isdecimal() and len(value) < 12:
+        return int(value)
+    return value if type(value) is int else None
+
+
+def _unreadable(path: Path, got: str) -> CheckpointError:
+    return CheckpointError(f"{path}: expected a readable JSON object, got {got}.")
