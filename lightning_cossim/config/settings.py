@@ -30,7 +30,8 @@ class Schedule:
     Args:
         train_every_n_steps: optimizer steps from the start of one training window to the start of the next, at least 1.
         train_batches: batches of a training window, 1 to 64, its report comes with the last of them; more where
-            `Thresholds.min_inputs` wants more.
+            `Thresholds.min_inputs` wants more. The last window closes with the fit, and may be shorter where nobody knew how long
+            the fit would be.
         max_inputs_per_batch: inputs of a batch that are looked at, at least 1; of a larger batch a random sample.
         validation: whether to report on every validation run.
         test: whether to report on every test run.
