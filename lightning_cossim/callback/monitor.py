@@ -107,7 +107,8 @@ class LabelSimilarityMonitor(Callback):
             the module whose output is or holds the final ones, or a function that gets them from the LightningModule after its
             forward pass.
         labels: a name for every row of the head, in order; or a `LabelSelection`, of `names`, `ignore`, `max_tracked`,
-            `labels_per_input`, `min_probability`, `ignore_index` and `targets_key`: which labels count, and what they are called.
+            `labels_per_input`, `min_probability`, `ignore_index`, `targets_key` and `shift_targets`: which labels and inputs
+            count, and what labels are called.
         schedule: when it looks and how much it looks at.
         thresholds: from which gap on a pair is flagged, and which alerts there are.
         thresholds_file: a YAML file with the thresholds instead, as `lightning-cossim config` prints one; in the configuration of
@@ -450,6 +451,7 @@ class LabelSimilarityMonitor(Callback):
             max_inputs=self.schedule.max_inputs_per_batch,
             summarize=self._deferred.summarized(trainer),
             warn=self._messages.warn,
+            inform=self._messages.inform_once,
         )
         processes = Processes(trainer.strategy, trainer.world_size, trainer.global_rank)
         self._session = Session(collector, processes, self.display.max_overhead)
@@ -526,4 +528,6 @@ class LabelSimilarityMonitor(Callback):
 
     def _announce(self, session: Session, what_next: str) -> None:
         what = self._settings.describe(session.collector.head)
+        counted = session.collector.targets.in_words
+        what = what if counted is None else f"{what}; {counted}"
         self._messages.inform(f"watching {what}; {what_next}; tags {group('*', self.name)}")

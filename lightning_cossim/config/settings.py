@@ -113,6 +113,10 @@ class LabelSelection:
             example.
         targets_key: the key of the targets in a batch, a place for a tuple; there has to be one target an input. Default: all
             inputs count.
+        shift_targets: whether a position of a sequence learns the target of the next one, as in a causal language model: then it
+            counts if that one is not `ignore_index`, and the last position never does. Targets have to be (B, T). Default: the
+            class of the model tells (`…ForCausalLM` of transformers) or the targets, where they equal the input ids; a line in
+            the log says which.
 
     Raises:
         ConfigError: a value is of the wrong type or out of range.
@@ -125,6 +129,7 @@ class LabelSelection:
     min_probability: NonNegative = 0.01
     ignore_index: Whole = -100
     targets_key: int | str | None = None
+    shift_targets: bool | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -363,7 +363,7 @@ def test_a_fit_resumed_in_the_middle_of_an_epoch_has_the_reports_of_one_that_was
 
 
 def test_windows_of_small_batches_end_with_a_fit_that_changes() -> None:
-    """Two batches by the schedule, seventeen for 256 inputs where the last of an epoch may have but one; the last has them too."""
+    """Two batches by the schedule, seventeen for 256 inputs where one may have but one; the last window has them too."""
     monitor = watched(Thresholds(), every=40, window=2)
     reports, total = fit(Growing(20, 45, 90), monitor=monitor, max_epochs=3, **RELOADED)
     assert (reports[-1], total) == (154, 155)
