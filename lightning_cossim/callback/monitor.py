@@ -19,9 +19,10 @@ from typing_extensions import override
 from lightning_cossim.callback.arguments import check_arguments, chosen_thresholds, idle_alerts
 from lightning_cossim.callback.audit import Audit, audit_of
 from lightning_cossim.callback.deferred import Deferred
+from lightning_cossim.callback.fit_length import FitEnd
 from lightning_cossim.callback.messages import Messages
 from lightning_cossim.callback.report_queue import ReportQueue
-from lightning_cossim.callback.schedule import FitEnd, StepCounter, WindowClock
+from lightning_cossim.callback.schedule import StepCounter, WindowClock
 from lightning_cossim.callback.session import Session
 from lightning_cossim.capture.collector import ObservedHead
 from lightning_cossim.capture.distributed import Processes
@@ -491,7 +492,7 @@ class LabelSimilarityMonitor(Callback):
         loop = trainer.fit_loop
         batch_idx = loop.batch_idx + 1 if loop.restarting else 0
         batch_idx = batch_idx if batch_idx < trainer.num_training_batches else 0
-        left = self._fit_end.plan(trainer, batch_idx, self._steps, manual=manual)
+        left = self._fit_end.batches_left(trainer, batch_idx, self._steps, manual=manual, has_started=False)
         accumulate = trainer.accumulate_grad_batches
         return self._clock.next_report(self._steps.step, left, accumulate, batch_idx, self._fit_end.per_epoch)
 

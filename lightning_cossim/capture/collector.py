@@ -11,7 +11,8 @@ from lightning_cossim.capture.head import Head, HeadSpec, Weights
 from lightning_cossim.capture.layers import is_compiled
 from lightning_cossim.capture.observer import HeadObserver
 from lightning_cossim.capture.taps import Source
-from lightning_cossim.capture.targets import CountedTargets, TargetReader
+from lightning_cossim.capture.target_shift import TargetReader
+from lightning_cossim.capture.targets import CountedTargets
 from lightning_cossim.capture.vocabulary_summary import VocabularySummary
 from lightning_cossim.capture.vocabulary_window import VocabularyWindow
 from lightning_cossim.capture.window import AllPairsWindow, Window

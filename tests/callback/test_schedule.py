@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lightning_cossim.callback.schedule import FitEnd, StepCounter, WindowClock, batches_of_fit
+from lightning_cossim.callback.fit_length import FitEnd, batches_of_fit
+from lightning_cossim.callback.schedule import StepCounter, WindowClock
 
 Window = tuple[int, int]
 """The batches with which a window opens and closes."""
@@ -387,6 +388,28 @@ def test_under_manual_optimization_every_batch_counts() -> None:
     assert counter.step == 4
     assert counter.start_fit(1, 1)
     assert counter.start_batch(1, manual=True) == 4
+
+
+@pytest.mark.parametrize(
+    ("total", "windows"),
+    [
+        pytest.param(31, [(0, 2), (27, 29)], id="one batch more"),
+        pytest.param(32, [(0, 2), (27, 29)], id="less than a window"),
+        pytest.param(33, [(0, 2), (27, 29), (30, 32)], id="a window"),
+        pytest.param(60, [(0, 2), (27, 29), (57, 59)], id="many"),
+    ],
+)
+def test_a_fit_that_goes_on_after_its_last_window_has_another_if_there_is_room(total: int, windows: list[Window]) -> None:
+    """It was to have thirty batches, and has some more."""
+    clock = WindowClock(100, 3)
+    found = windows_of_fit(clock, 30)
+    assert found + windows_of_fit(clock, total, done=30) == windows
+
+
+def test_a_fit_that_shrinks_to_less_than_a_window_has_a_short_one() -> None:
+    clock = WindowClock(100, 3)
+    assert windows_of_fit(clock, 20, total=math.inf) == [(0, 2)]
+    assert windows_of_fit(clock, 22, done=20) == [(20, 21)]
 
 
 def test_a_plan_beyond_one_period_is_forgotten() -> None:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_cossim import LabelSelection
-from lightning_cossim.capture.targets import CountedTargets, TargetReader, shift_of, targets_in
+from lightning_cossim.capture.target_shift import TargetReader, shift_of
+from lightning_cossim.capture.targets import CountedTargets, targets_in
 from lightning_cossim.errors import InputError
 
 TARGETS = torch.tensor([[3, -100], [-100, 0]])
@@ -119,6 +120,7 @@ ANSWERS = torch.tensor([[-100, -100, 7, 8, 9], [-100, 4, 4, -100, -100]])
 """The prompt and the padding do not count."""
 NEXT = torch.tensor([[6, 7, 8, 9, -100], [4, 4, -100, -100, -100]])
 """Targets that are shifted already."""
+NO_LAST = [[True, True, True, True, False]] * 2
 TAGS = torch.tensor([[1, 2, 1, 0, -100], [0, 1, 2, -100, -100]])
 OWN, SHIFTED, OF_NEXT, OF_TAGS = (
     [[False, False, True, True, True], [False, True, True, False, False]],
@@ -150,6 +152,8 @@ def test_a_position_counts_by_the_next_target_or_by_its_own(labels: dict[str, An
         pytest.param(None, {"labels": ANSWERS, "input_ids": IDS, "mask": IDS > 0}, SHIFTED, "next, ids", id="beside a mask"),
         pytest.param(None, {"labels": TAGS, "tag_labels": TAGS.clone(), "x": IDS}, OF_TAGS, "own, ask", id="tags twice"),
         pytest.param(None, {"labels": TAGS, "tags": TAGS.clone(), "input_ids": IDS}, OF_TAGS, "own, ask", id="by any name"),
+        pytest.param(None, {"labels": IDS, "input_ids": IDS}, NO_LAST, "next, ids", id="one and the same tensor"),
+        pytest.param(None, {"labels": ANSWERS, "inputs": {"input_ids": IDS}}, SHIFTED, "next, ids", id="ids further in"),
         pytest.param(None, {"labels": ANSWERS, "image": torch.zeros(2, 5)}, OWN, "own, ask", id="no ids"),
         pytest.param(CAUSAL, {"labels": ANSWERS}, SHIFTED, "", id="no ids, a causal model"),
         pytest.param(CAUSAL, {"labels": TAGS, "input_ids": IDS}, [[*row[1:], False] for row in OF_TAGS], "", id="ids replaced"),
@@ -174,6 +178,22 @@ def test_whose_target_it_is_is_found_out_and_said(
     assert found is not None
     assert (found.tolist(), problem) == (wanted, None)
     assert reading.said == texts[said]
+
+
+@pytest.mark.parametrize(
+    ("batch", "key", "wanted"),
+    [
+        ((IDS, ANSWERS), 1, SHIFTED),
+        ([IDS, ANSWERS], -1, SHIFTED),
+        ((IDS, NEXT), -1, OF_NEXT),
+        (({"input_ids": IDS, "attention_mask": (IDS > 0).long()}, ANSWERS), 1, SHIFTED),
+        ({"input_ids": IDS, "attention_mask": (IDS > 0).long()}, "input_ids", NO_LAST),
+        ({"tokens": IDS}, "tokens", [[True] * 5] * 2),
+    ],
+)
+def test_input_ids_are_found_in_batches_of_every_form(batch: Any, key: str | int, wanted: list[list[bool]]) -> None:
+    """Targets may be the input ids themselves. Of a batch that holds nothing else nobody knows what goes into the model."""
+    assert counted(batch, targets_key=key) == wanted
 
 
 def test_targets_that_have_told_enough_are_not_compared_again() -> None:

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from lightning_cossim import LabelSelection, LabelSimilarityMonitor
 from lightning_cossim.capture.find import find_head
-from lightning_cossim.capture.targets import shift_of
+from lightning_cossim.capture.target_shift import shift_of
 from tests import reference
 from tests.toys import trainer
 
