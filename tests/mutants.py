@@ -39,6 +39,8 @@ REPLACED: Final = "tests/callback/test_replaced_heads.py"
 VOCABULARY: Final = "tests/capture/test_vocabulary.py"
 ACTING: Final = "tests/callback/test_acting.py"
 LINKS: Final = "tests/callback/test_links.py"
+LENGTHS: Final = "tests/callback/test_fit_lengths.py"
+TARGETS: Final = "tests/capture/test_counted_inputs.py"
 MONITOR: Final = "tests/callback/test_monitor.py"
 PROCESSES: Final = "tests/callback/test_processes.py"
 RUNS: Final = "tests/callback/test_runs.py"
@@ -337,6 +339,26 @@ MUTANTS: Final = (
         red=(f"{RUNS}::test_positions_of_sequences_are_inputs_and_padding_is_not",),
     ),
     _mutant(
+        "counts a position by the target before it",
+        Plant("capture/targets.py", "CountedTargets._by_position", "self.own[:, 1:], (0, 1)", "self.own[:, :-1], (1, 0)"),
+        red=(f"{TARGETS}::test_a_position_counts_by_the_next_target_or_by_its_own",),
+    ),
+    _mutant(
+        "shifts targets that were shifted already",
+        Plant("capture/target_shift.py", "Comparison.verdict", "None if is_same == is_next else is_same", "is_same or is_next"),
+        red=(f"{TARGETS}::test_whose_target_it_is_is_found_out_and_said",),
+    ),
+    _mutant(
+        "takes an encoder-decoder for a causal language model",
+        Plant("capture/target_shift.py", "shift_of", "return False, type(part).__name__", "break"),
+        red=(f"{TARGETS}::test_an_encoder_decoder_around_a_causal_decoder_tells",),
+    ),
+    _mutant(
+        "takes the first positions where the last were kept",
+        Plant("capture/targets.py", "CountedTargets._part", "counted[:, start : start + num]", "counted[:, :num]"),
+        red=(f"{TARGETS}::test_positions_that_are_fewer_or_more_than_targets_are_told_apart",),
+    ),
+    _mutant(
         "looks at a parametrized weight in training",
         Plant("capture/layers.py", "_evaluating", "module.modules()", "()"),
         red=(f"{RUNS}::test_training_is_bit_identical",),
@@ -461,6 +483,29 @@ MUTANTS: Final = (
         "compares every batch of a fit",
         Plant("callback/schedule.py", "WindowClock.start_batch", "self.batches_left > 0", "True"),
         red=("tests/callback/test_schedule.py::test_windows_of_a_fit",),
+    ),
+    _mutant(
+        "plans the end of a fit at its start",
+        Plant("callback/fit_length.py", "FitEnd.batches_left", "said != self._said", "self._said is None"),
+        red=(
+            f"{LENGTHS}::test_reports_come_every_so_many_steps_and_the_last_with_the_fit[one that shrinks]",
+            f"{LENGTHS}::test_reports_come_every_so_many_steps_and_the_last_with_the_fit[max_epochs lowered]",
+        ),
+    ),
+    _mutant(
+        "waits for a last window that has been",
+        Plant("callback/schedule.py", "WindowClock._opens", "left == self._last_length:", "False:"),
+        red=("tests/callback/test_schedule.py::test_a_fit_that_goes_on_after_its_last_window_has_another_if_there_is_room",),
+    ),
+    _mutant(
+        "forgets a window that is open at the end of a fit",
+        Plant("callback/monitor.py", "LabelSimilarityMonitor._close_early", "self._clock.batches_left and", "False and"),
+        red=(f"{LENGTHS}::test_a_window_that_an_early_stop_cuts_short_is_reported",),
+    ),
+    _mutant(
+        "one of several processes goes by what it alone knows",
+        Plant("callback/monitor.py", "LabelSimilarityMonitor.on_train_start", "session.processes.num == 1", "True"),
+        red=(f"{PROCESSES}::test_a_fit_that_ends_early_ends_with_a_report_on_all_processes[two]",),
     ),
     # Loggers
     _mutant(

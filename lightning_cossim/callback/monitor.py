@@ -7,7 +7,6 @@ A failure in one ends the monitor, never the run; where several processes train,
 import contextlib
 import functools
 import logging
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, Final, ParamSpec
 
@@ -20,9 +19,10 @@ from typing_extensions import override
 from lightning_cossim.callback.arguments import check_arguments, chosen_thresholds, idle_alerts
 from lightning_cossim.callback.audit import Audit, audit_of
 from lightning_cossim.callback.deferred import Deferred
+from lightning_cossim.callback.fit_length import FitEnd
 from lightning_cossim.callback.messages import Messages
 from lightning_cossim.callback.report_queue import ReportQueue
-from lightning_cossim.callback.schedule import StepCounter, WindowClock, batches_of_fit
+from lightning_cossim.callback.schedule import StepCounter, WindowClock
 from lightning_cossim.callback.session import Session
 from lightning_cossim.capture.collector import ObservedHead
 from lightning_cossim.capture.distributed import Processes
@@ -109,7 +109,8 @@ class LabelSimilarityMonitor(Callback):
             `forward`, or a function that gets them from the LightningModule after its forward pass. Overlaps are then those of
             these logits, whatever the head was called with.
         labels: a name for every row of the head, in order; or a `LabelSelection`, of `names`, `ignore`, `max_tracked`,
-            `labels_per_input`, `min_probability`, `ignore_index` and `targets_key`: which labels count, and what they are called.
+            `labels_per_input`, `min_probability`, `ignore_index`, `targets_key` and `shift_targets`: which labels and inputs
+            count, and what labels are called.
         schedule: when it looks and how much it looks at.
         thresholds: from which gap on a pair is flagged, and which alerts there are.
         thresholds_file: a YAML file with the thresholds instead, as `lightning-cossim config` prints one; in the configuration of
@@ -183,7 +184,7 @@ class LabelSimilarityMonitor(Callback):
         """What the last session observed."""
         self._steps = StepCounter()
         self._clock = WindowClock(schedule.train_every_n_steps, schedule.train_batches, self.thresholds.min_inputs)
-        self._batches_of_fit, self._batches_started = math.inf, 0
+        self._fit_end = FitEnd()
 
     # Coming and going
 
@@ -199,13 +200,8 @@ class LabelSimilarityMonitor(Callback):
             self._alerts.start_fit()
             self._publisher.start_fit()
         self._clock.drop_window(self._steps.step)
-        step, accumulate = self._steps.step, trainer.accumulate_grad_batches
-        self._batches_started = step * accumulate
-        # `max_steps` counts the steps of all optimizers, of which a batch takes one each.
-        max_steps = trainer.max_steps // max(1, len(trainer.optimizers))
-        per_epoch = trainer.num_training_batches
-        self._batches_of_fit = batches_of_fit(per_epoch, trainer.max_epochs, max_steps, accumulate)
-        next_report = self._clock.next_report(step, step * accumulate, self._batches_of_fit, accumulate, per_epoch)
+        self._fit_end.start_fit(is_alone=session.processes.num == 1)
+        next_report = self._next_report(trainer, manual=not pl_module.automatic_optimization)
         clock = self._clock
         unless = f", later if {clock.num_batches} batches have fewer than {clock.min_inputs} inputs" if clock.is_curious else ""
         self._announce(session, f"next report at step {next_report}{unless}")
@@ -213,6 +209,7 @@ class LabelSimilarityMonitor(Callback):
     @override
     @_harmless
     def on_train_end(self, session: Session, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._close_early(session, trainer)
         self._steps.finish_fit(trainer.global_step, manual=not pl_module.automatic_optimization)
         self._queue.replace(self._deferred.after_fit(session, trainer, self._queue.of_run()))
         self._queue.draw(trainer, session.budget, at_the_end=True)
@@ -239,10 +236,10 @@ class LabelSimilarityMonitor(Callback):
     def on_train_batch_start(
         self, session: Session, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        step = self._steps.start_batch(trainer.global_step, manual=not pl_module.automatic_optimization)
-        done = self._batches_done(trainer, batch_idx)
-        self._batches_started += 1
-        if self._clock.start_batch(step, done, self._batches_of_fit, trainer.num_training_batches):
+        manual = not pl_module.automatic_optimization
+        step = self._steps.start_batch(trainer.global_step, manual=manual)
+        left = self._fit_end.batches_left(trainer, batch_idx, self._steps, manual=manual)
+        if self._clock.start_batch(step, left, batch_idx, self._fit_end.per_epoch):
             if self._clock.has_opened:
                 session.budget.begin("window")
             if self._clock.is_optional and not self._clock.decide(stays=session.affords_window()):
@@ -276,11 +273,19 @@ class LabelSimilarityMonitor(Callback):
         if self._clock.is_new and not self._clock.fix_length(self._inputs_of_all(session)):
             session.collector.drop(_TRAIN)
         elif self._clock.finish_batch():
-            self._report(session, trainer, [_TRAIN])
-            session.budget.finish("window")
-            self._queue.record(trainer, session.budget)
-            if not trainer.enable_validation:
-                self._queue.draw(trainer, session.budget)
+            self._close_train_window(session, trainer)
+
+    def _close_train_window(self, session: Session, trainer: pl.Trainer) -> None:
+        self._report(session, trainer, [_TRAIN])
+        session.budget.finish("window")
+        self._queue.record(trainer, session.budget)
+        if not trainer.enable_validation:
+            self._queue.draw(trainer, session.budget)
+
+    def _close_early(self, session: Session, trainer: pl.Trainer) -> None:
+        """Report on a window that the end of the fit cuts short, where it has seen anything."""
+        if self._clock.batches_left and self._inputs_of_all(session):
+            self._close_train_window(session, trainer)
 
     # Validation and test
 
@@ -448,6 +453,7 @@ class LabelSimilarityMonitor(Callback):
             max_inputs=self.schedule.max_inputs_per_batch,
             summarize=self._deferred.summarized(trainer),
             warn=self._messages.warn,
+            inform=self._messages.inform_once,
         )
         processes = Processes(trainer.strategy, trainer.world_size, trainer.global_rank)
         self._session = Session(build, self.labels, processes, self.display.max_overhead)
@@ -482,11 +488,14 @@ class LabelSimilarityMonitor(Callback):
         windows = self._windows(trainer, stage)
         return windows[dataloader_idx] if len(windows) > 1 else windows[0]
 
-    def _batches_done(self, trainer: pl.Trainer, batch_idx: int) -> int:
-        per_epoch = trainer.num_training_batches
-        if math.isinf(per_epoch):
-            return self._batches_started
-        return trainer.current_epoch * int(per_epoch) + batch_idx
+    def _next_report(self, trainer: pl.Trainer, *, manual: bool) -> int:
+        """The step of the first report of a fit that starts, or goes on in the middle of an epoch."""
+        loop = trainer.fit_loop
+        batch_idx = loop.batch_idx + 1 if loop.restarting else 0
+        batch_idx = batch_idx if batch_idx < trainer.num_training_batches else 0
+        left = self._fit_end.batches_left(trainer, batch_idx, self._steps, manual=manual, has_started=False)
+        accumulate = trainer.accumulate_grad_batches
+        return self._clock.next_report(self._steps.step, left, accumulate, batch_idx, self._fit_end.per_epoch)
 
     def _report(self, session: Session, trainer: pl.Trainer, windows: Sequence[WindowKey]) -> None:
         """Report on those of some windows that are open."""
@@ -521,4 +530,6 @@ class LabelSimilarityMonitor(Callback):
 
     def _announce(self, session: Session, what_next: str) -> None:
         what = self._settings.describe(session.collector.head)
+        counted = session.collector.targets.in_words
+        what = what if counted is None else f"{what}; {counted}"
         self._messages.inform(f"watching {what}; {what_next}; tags {group('*', self.name)}")

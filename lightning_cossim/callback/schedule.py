@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["StepCounter", "WindowClock", "batches_of_fit"]
+__all__ = ["StepCounter", "WindowClock"]
 
 MAX_WINDOW: Final = 64
 """Batches of a training window, at the most."""
@@ -14,8 +14,9 @@ class WindowClock:
     """Opens a window every so many optimizer steps and at the end of the fit.
 
     The first window opens at once, so that the first report comes early. The last one is placed so that it closes with the
-    fit, where the length of the fit is known; a regular window that would run into it is left out. A window is never cut short:
-    one that an early stop or a resume breaks off gives no report.
+    fit, as far as the length of the fit is known; a regular window that would run into it is left out. That length may change at
+    any batch: the plan goes by what is left now. A window that turns out to end the fit has as many batches as are left; one that
+    is open when a fit ends early is closed by its owner.
 
     Args:
         every_n_steps: optimizer steps from one opening to the next.
@@ -40,30 +41,42 @@ class WindowClock:
         """Whether a window has just opened whose length its first batch has to tell."""
         self.is_optional = False
         """Whether a window has just opened that may be put off: a regular one."""
-        self._opened = 0
-        self._fit: tuple[float, float] = math.inf, math.inf
-        self._last_length, self._last_opens = 0, math.inf
+        self._opened: tuple[float, int] = math.inf, 0
+        """Of the batch with which a window last opened: batches left in the fit, and its place in the epoch."""
+        self._is_last = False
+        """Whether that window was to end the fit; no longer, once there is room for another one."""
+        self._per_epoch, self._last_length = math.nan, 0
+        """What the length of the last window was planned for, NaN to plan it anew; that length."""
 
     @property
     def is_curious(self) -> bool:
         """Whether it has yet to see how many inputs a batch has, on which all plans depend."""
         return self.min_inputs > 0 and self.inputs_per_batch is None
 
-    def start_batch(self, step: int, done: int, total: float, per_epoch: float = math.inf) -> bool:
+    def start_batch(self, step: int, left: float, batch_idx: int = 0, per_epoch: float = math.inf) -> bool:
         """Whether the batch that starts belongs to a window.
 
         Args:
             step: optimizer steps taken before it.
-            done: batches of the fit before it.
-            total: batches of the whole fit, `math.inf` where unknown.
+            left: batches of the fit from it on, itself included; `math.inf` where unknown.
+            batch_idx: batches of its epoch before it.
             per_epoch: batches of an epoch, `math.inf` where unknown.
         """
-        self._plan(total, per_epoch)
-        self.has_opened = not self.batches_left and self._opens(step, done)
+        if per_epoch != self._per_epoch:
+            self._plan(per_epoch)
+        self.has_opened = False
+        if self.batches_left:
+            return True
+        if left > self._last_length:
+            self._is_last = False
+            if step < self.next_due and (self.inputs_per_batch is not None or not self.min_inputs):
+                return False  # as nearly all batches do, in no time
+        self.has_opened = self._opens(step, left, batch_idx)
         if self.has_opened:
-            self._opened, self.is_new = done, self.min_inputs > 0
-            self.is_optional = done != self._last_opens and not self.is_curious
-            self.batches_left = self._last_length if done == self._last_opens else self._length(done)
+            self._opened, self.is_new = (left, batch_idx), self.min_inputs > 0
+            self._is_last = left <= self._last_length
+            self.is_optional = not self._is_last and not self.is_curious
+            self.batches_left = int(left) if self._is_last else self._length(batch_idx)
             self.next_due = step + self.every_n_steps
         return self.batches_left > 0
 
@@ -72,20 +85,17 @@ class WindowClock:
 
         It does not where it would run into the last window, which then comes instead.
         """
-        was_last = self._opened == self._last_opens
-        total, per_epoch = self._fit
-        ends_epoch = not math.isinf(per_epoch) and self._opened % per_epoch == per_epoch - 1
+        left, batch_idx = self._opened
+        ends_epoch = batch_idx == self._per_epoch - 1
         if ends_epoch:
             self.inputs_of_last = max(1, inputs)
         if not ends_epoch or self.inputs_per_batch is None:
             self.inputs_per_batch = inputs
         self.is_new = False
-        self._plan(total, per_epoch, anew=True)
-        if was_last or self._last_opens <= self._opened:
-            self.batches_left = max(0, int(total) - self._opened)
-        else:
-            length = self._length(self._opened)
-            self.batches_left = length if self._opened + length <= self._last_opens else 0
+        self._plan(self._per_epoch)
+        self._is_last = self._is_last or left <= self._last_length
+        length = left if self._is_last else self._length(batch_idx)
+        self.batches_left = int(length) if self._is_last or length + self._last_length <= left else 0
         return self.batches_left > 0
 
     def decide(self, *, stays: bool) -> bool:
@@ -100,23 +110,24 @@ class WindowClock:
         self.batches_left -= 1
         return self.batches_left == 0
 
-    def next_report(self, step: int, done: int, total: float, accumulate: int, per_epoch: float = math.inf) -> int:
-        """The step of the next report if all goes as planned, with `accumulate` batches a step."""
-        self._plan(total, per_epoch)
-        opens = done + max(0, self.next_due - step) * accumulate
-        ends = opens + self._length(opens)
-        if ends > self._last_opens:  # the next one is the last
-            ends = int(total)
-        return step + (ends - 1 - done) // accumulate
+    def next_report(self, step: int, left: float, accumulate: int = 1, batch_idx: int = 0, per_epoch: float = math.inf) -> int:
+        """The step of the next report if all goes as planned, with `accumulate` batches a step; see `start_batch`."""
+        self._plan(per_epoch)
+        opens = max(0, self.next_due - step) * accumulate
+        ends = opens + self._length(batch_idx + opens)
+        if ends + self._last_length > left:  # the next one is the last
+            ends = int(left)
+        return step + (ends - 1) // accumulate
 
     def drop_window(self, step: int) -> None:
         """Forget the open window, if any, and what was planned for beyond one period from this step."""
-        self.batches_left, self.is_new, self.is_optional = 0, False, False
+        self.batches_left, self.is_new, self.is_optional, self._is_last = 0, False, False, False
         self.next_due = min(self.next_due, step + self.every_n_steps)
 
     def start_fit(self, step: int) -> None:
         """Another fit than the last one: nothing is known of its batches, and a window is due at once."""
         self.next_due, self.inputs_per_batch, self.inputs_of_last = step, None, 1
+        self._per_epoch = math.nan
 
     def state_dict(self) -> dict[str, Any]:
         """What a fit that goes on needs, in builtins."""
@@ -126,23 +137,25 @@ class WindowClock:
         """Go on from there."""
         self.next_due = state["next_due"]
         self.inputs_per_batch, self.inputs_of_last = state["inputs_per_batch"], state["inputs_of_last"]
+        self._per_epoch = math.nan
 
-    def _opens(self, step: int, done: int) -> bool:
-        if self.is_curious:
+    def _opens(self, step: int, left: float, batch_idx: int) -> bool:
+        if left == self._last_length:
+            self._is_last = False
+        if (left <= self._last_length and not self._is_last) or self.is_curious:
             return True
-        return done == self._last_opens or (step >= self.next_due and done + self._length(done) <= self._last_opens)
+        # After a last window that was not the last, the end is no more than a guess that must not hold up others.
+        return step >= self.next_due and (self._is_last or self._length(batch_idx) + self._last_length <= left)
 
-    def _plan(self, total: float, per_epoch: float, *, anew: bool = False) -> None:
-        """Place the last window, so that it closes with the fit: with the last batch of an epoch, as a rule."""
-        if anew or self._fit != (total, per_epoch) or math.isinf(self._last_opens):
-            self._fit = total, per_epoch
-            self._last_length = int(min(self._length(per_epoch - 1), total))
-            self._last_opens = total - self._last_length
+    def _plan(self, per_epoch: float) -> None:
+        """Plan the length of the last window, which closes with the last batch of an epoch, as a rule."""
+        self._per_epoch = per_epoch
+        self._last_length = self._length(per_epoch - 1)
 
-    def _length(self, opens: float) -> int:
+    def _length(self, batch_idx: float) -> int:
         """Batches of a window that opens with this one: as few as have enough inputs for certain, if so many are allowed."""
-        length, inputs, per_epoch = self.num_batches, self.inputs_per_batch, self._fit[1]
-        phase = 0 if math.isinf(per_epoch) else opens % per_epoch
+        length, inputs, per_epoch = self.num_batches, self.inputs_per_batch, self._per_epoch
+        phase = 0 if math.isinf(per_epoch) else batch_idx % per_epoch
         while inputs and length < MAX_WINDOW:
             ends = 0 if math.isinf(per_epoch) else (phase + length) // per_epoch
             if (length - ends) * inputs + ends * min(inputs, self.inputs_of_last) >= self.min_inputs:
@@ -186,6 +199,10 @@ class StepCounter:
         self.start_batch(global_step, manual=manual)
         self.in_batch = False
 
+    def per_batch(self, num_optimizers: int) -> float:
+        """Optimizer steps of a batch under manual optimization, on average so far; before the first, one of each optimizer."""
+        return self.global_step / self.step if self.step else max(1, num_optimizers)
+
     def state_dict(self) -> dict[str, Any]:
         """What a fit that goes on needs, in builtins."""
         return {"step": self.step, "global_step": self.global_step, "in_batch": self.in_batch}
@@ -193,16 +210,3 @@ class StepCounter:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
         self.step, self.global_step, self.in_batch = state["step"], state["global_step"], state["in_batch"]
-
-
-def batches_of_fit(batches_per_epoch: float, max_epochs: int | None, max_steps: int, accumulate: int) -> float:
-    """How many batches a fit will have, `math.inf` where it cannot be known."""
-    if max_epochs == 0:
-        return 0
-    total = math.inf if max_epochs is None or max_epochs < 0 else max_epochs * batches_per_epoch
-    if max_steps < 0:
-        return total
-    if math.isinf(batches_per_epoch):
-        return min(total, max_steps * accumulate)
-    epochs, steps = divmod(max_steps, math.ceil(batches_per_epoch / accumulate) or 1)
-    return min(total, epochs * batches_per_epoch + steps * accumulate)

@@ -10,8 +10,9 @@ from lightning_cossim.capture.distributed import Processes
 from lightning_cossim.capture.head import Head, HeadSpec, Weights
 from lightning_cossim.capture.layers import is_compiled
 from lightning_cossim.capture.observer import HeadObserver
-from lightning_cossim.capture.sampling import counted_inputs
 from lightning_cossim.capture.taps import Source
+from lightning_cossim.capture.target_shift import TargetReader
+from lightning_cossim.capture.targets import CountedTargets
 from lightning_cossim.capture.vocabulary_summary import VocabularySummary
 from lightning_cossim.capture.vocabulary_window import VocabularyWindow
 from lightning_cossim.capture.window import AllPairsWindow, Window
@@ -78,6 +79,7 @@ class Collector:
         logits_from: what gives the logits where they change after the head.
         summarize: stages of whose windows over a vocabulary a summary is kept, for a search of nearest neighbors.
         warn: warns the user; repeats a text at most once a run.
+        inform: logs a line, at most once a run; default: nothing is logged.
 
     Raises:
         ConfigError: labels or names that do not fit the head.
@@ -96,6 +98,7 @@ class Collector:
         logits_from: Source | None = None,
         summarize: Collection[str] = (),
         warn: Callable[[str], None],
+        inform: Callable[[str], None] | None = None,
     ) -> None:
         labels.check_labels(head.num_labels)
         self.head, self.labels, self.overlap, self.max_inputs, self.warn = head, labels, overlap, max_inputs, warn
@@ -114,10 +117,11 @@ class Collector:
         self._notes: dict[WindowKey, str] = {}
         """Why the logits of an open window may not be the model's."""
         self._warned: set[tuple[WindowKey | None, str]] = set()
-        self._counted: Tensor | None = None
+        self._counted: CountedTargets | None = None
         """Which inputs of the batch that runs count; None: all."""
         self._model = head.module if model is None else model
         self._stored_shape = head.stored_shape
+        self.targets = TargetReader(labels, self._model, head.module, inform)
         self._observer = HeadObserver(head, self._model, embeddings_from=embeddings_from, logits_from=logits_from)
 
     def open(self, key: WindowKey, step: int = 0) -> None:
@@ -140,14 +144,12 @@ class Collector:
     def begin_batch(self, key: WindowKey, batch: Any = None) -> None:
         """Count the next call of the head, where the window is open."""
         if self.is_open(key) and self._windows[key].wants_batch():
-            self._counted = self._counted_inputs(batch)
+            self._counted = self._counted_inputs(key, batch)
             self._observer.arm()
 
-    def _counted_inputs(self, batch: Any) -> Tensor | None:
-        if self.labels.targets_key is None:
-            return None
+    def _counted_inputs(self, key: WindowKey, batch: Any) -> CountedTargets | None:
         try:
-            return counted_inputs(batch, self.labels.targets_key, self.labels.ignore_index)
+            return self.targets.read(batch, key)
         except InputError as error:
             self._warn_once(None, "targets", f"all inputs count. {error}")
             return None

@@ -39,6 +39,7 @@ class HeadSettings:
         max_inputs: int,
         summarize: Collection[str],
         warn: Callable[[str], None],
+        inform: Callable[[str], None],
     ) -> Collector:
         """Find the head of a model and observe it.
 
@@ -48,6 +49,7 @@ class HeadSettings:
             max_inputs: inputs of a batch that are looked at.
             summarize: stages of whose vocabularies a summary is kept.
             warn: warns the user.
+            inform: logs a line, at most once a run.
 
         Raises:
             HeadError: there is no such head, or a source is not there.
@@ -66,6 +68,7 @@ class HeadSettings:
             logits_from=self.logits_from,
             summarize=summarize,
             warn=warn,
+            inform=inform,
         )
 
     def _overlap(self, num_labels: int) -> Overlap:

@@ -20,6 +20,7 @@ from lightning_cossim.capture.layers import is_linear
 from lightning_cossim.capture.readable import is_paired, odd_embeddings, odd_logits
 from lightning_cossim.capture.sampling import groups_of, sample_rows, take_rows
 from lightning_cossim.capture.taps import Source, Tap, first_input, taps_of, tensor_in
+from lightning_cossim.capture.targets import CountedTargets
 
 __all__ = ["HeadObserver"]
 
@@ -98,14 +99,18 @@ class HeadObserver:
             tap.detach()
 
     def take(
-        self, max_inputs: int, generator: torch.Generator, counted: Tensor | None = None, weights: Weights | None = None
+        self,
+        max_inputs: int,
+        generator: torch.Generator,
+        targets: CountedTargets | None = None,
+        weights: Weights | None = None,
     ) -> Observation | None:
         """What the last armed call showed, and disarm; None if there was no call.
 
         Args:
             max_inputs: of more inputs, a sample is taken.
             generator: of the sample.
-            counted: boolean, one entry an input: those that count at all; default all.
+            targets: which inputs count at all; default all.
             weights: those of the call; default those of now.
         """
         call, writes = self._first.call, self._first.writes if self._is_called else None
@@ -128,10 +133,7 @@ class HeadObserver:
         if problem is not None:  # the final logits that `logits_from` gives are known all the same
             f, problem = None, f"{problem}; {LEFT_OUT}"
         shape = (f.movedim(self.head.axis, -1) if z is None else z.movedim(axis, -1)).shape[:-1]
-        if counted is not None and counted.numel() != shape.numel():
-            targets = f"{counted.numel()} targets at `targets_key`"
-            problem = f"it was called for {shape.numel()} inputs and there are {targets}: all inputs count"
-            counted = None
+        counted, uncounted = (None, None) if targets is None else targets.among(shape, f)
         index = sample_rows(shape, max_inputs, generator, counted)
         f_ND = None if f is None else take_rows(f.detach(), self.head.axis, index)
         z_NK = None if z is None else take_rows(z.detach(), axis, index)
@@ -142,7 +144,7 @@ class HeadObserver:
             has_targets = counted is not None
             given = HeadOutput(seen.logits, index, shape, self.head.response.link, self._output_of(call), has_targets)
         notes = self._final.notes(outputs, given, calls) if self._logits is None or seen.problem is None else ()
-        return replace(seen, groups=groups_of(shape, index), problem=seen.problem or problem, notes=notes)
+        return replace(seen, groups=groups_of(shape, index), problem=seen.problem or problem or uncounted, notes=notes)
 
     def _completed(self, z: Any, output: Tensor | None) -> Any:
         """Final logits of the first labels alone, as where a vocabulary is padded: the others are never probable."""

@@ -30,7 +30,8 @@ class Schedule:
     Args:
         train_every_n_steps: optimizer steps from the start of one training window to the start of the next, at least 1.
         train_batches: batches of a training window, 1 to 64, its report comes with the last of them; more where
-            `Thresholds.min_inputs` wants more.
+            `Thresholds.min_inputs` wants more. The last window closes with the fit, and may be shorter where nobody knew how long
+            the fit would be.
         max_inputs_per_batch: inputs of a batch that are looked at, at least 1; of a larger batch a random sample.
         validation: whether to report on every validation run.
         test: whether to report on every test run.
@@ -112,6 +113,10 @@ class LabelSelection:
             example.
         targets_key: the key of the targets in a batch, a place for a tuple; there has to be one target an input. Default: all
             inputs count.
+        shift_targets: whether a position of a sequence learns the target of the next one, as in a causal language model: then it
+            counts if that one is not `ignore_index`, and the last position never does. Targets have to be (B, T). Default: the
+            class of the model tells (`…ForCausalLM` of transformers) or the targets, where they equal the input ids; a line in
+            the log says which.
 
     Raises:
         ConfigError: a value is of the wrong type or out of range.
@@ -124,6 +129,7 @@ class LabelSelection:
     min_probability: NonNegative = 0.01
     ignore_index: Whole = -100
     targets_key: int | str | None = None
+    shift_targets: bool | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -351,7 +351,8 @@ PADDING_MOVES = median_move(toy(pad, num_labels=19)().head.weight, range(7, 19))
 STAGES = ("train", "val")
 NO_TARGETS = "all inputs count. Expected `targets_key` to be the key of the targets in a batch"
 TOO_FEW_TARGETS = message(
-    "watching head: it was called for 20 inputs and there are 16 targets at `targets_key`: all inputs count."
+    "watching head: it was called for 20 inputs and there are 16 targets at `targets_key`: all inputs count; "
+    "if a position learns the next one's target, pass `shift_targets=True`."
 )
 
 

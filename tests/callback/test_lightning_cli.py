@@ -107,6 +107,7 @@ WHOLE: dict[str, Any] = {
         "min_probability": 1e-3,
         "ignore_index": -7,
         "targets_key": 1,
+        "shift_targets": True,
     },
     "schedule": {
         "train_every_n_steps": 3,
@@ -219,12 +220,14 @@ def test_a_value_can_be_overridden_on_the_command_line() -> None:
         '--trainer.callbacks.thresholds.alerts=[{"scalar": "reliability", "stage": "train", "below": 0.1}]',
         "--trainer.callbacks.labels.ignore=[1, 2]",
         "--trainer.callbacks.labels.targets_key=1",
+        "--trainer.callbacks.labels.shift_targets=false",
     )
     alerts = [Alert("reliability", "train", below=0.1)]
     assert monitor.thresholds == Thresholds(stranger=0.3, lookalike=0.2, min_inputs=0, alerts=alerts)
     assert monitor.schedule == Schedule(train_every_n_steps=500, train_batches=4, validation=False)
     assert list(monitor.labels.ignore) == [1, 2]
     assert monitor.labels.targets_key == 1
+    assert monitor.labels.shift_targets is False
 
 
 def test_what_the_readme_shows_is_read() -> None:

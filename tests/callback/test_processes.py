@@ -17,14 +17,17 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from unittest import mock
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, distributed, nn
 from torch.multiprocessing.spawn import start_processes
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, IterableDataset, Subset
 from torchmetrics import Metric
+from typing_extensions import override
 
 from lightning_cossim import (
     Alert,
@@ -257,6 +260,49 @@ def completion(report: GapReport) -> dict[str, Any]:
     }
 
 
+class Streamed(IterableDataset[list[Tensor]]):
+    """The batches of a loader; nobody can ask how many."""
+
+    def __init__(self, given: Loader) -> None:
+        self.given = given
+
+    @override
+    def __iter__(self) -> Iterator[list[Tensor]]:
+        yield from (list(batch) for batch in self.given)
+
+
+class Stopping(Callback):
+    """Stops the fit after a batch, counted from 0 in the whole fit."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    @override
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        trainer.should_stop = trainer.global_step > self.batch
+
+
+def ended(stops_at: int, rank: int = 0, num_processes: int = 1) -> tuple[int, int]:
+    """Step and inputs of the last training report of a fit over three epochs of eight batches, whose number nobody knows."""
+    monitor = LabelSimilarityMonitor(schedule=Schedule(5, 3), thresholds=Thresholds(min_inputs=0), display=ALWAYS)
+    run = trainer(
+        callbacks=[monitor, Stopping(stops_at)],
+        max_epochs=3,
+        limit_val_batches=0,
+        strategy=DDPStrategy() if num_processes > 1 else "auto",
+        devices=num_processes,
+        use_distributed_sampler=False,
+    )
+    run.fit(EvenToy(), DataLoader(Streamed(shared(loader(96), rank, num_processes)), batch_size=None))
+    report = monitor.last_report["train"]
+    return report.step, report.num_inputs
+
+
+ENDINGS: Final = {11: (11, 24), 12: (12, 36), 14: (12, 36), 21: (21, 24), 99: (22, 36)}
+"""The batch after which a fit stops; step and inputs of its last report: windows of three open at 0, 5, 10, 15 and 20."""
+ENDINGS_ALONE: Final = {**ENDINGS, 21: (21, 12), 99: (23, 36)}
+"""The same of a process that trains alone: it expects an epoch as long as the last, and opens its last window at step 21."""
+
 SERIES = [0.5, 0.7, 0.7, 0.5, 0.7, 0.7, 0.7, 0.7]
 """What the first process sees of `gap_behavior`, batch by batch; the others see something else."""
 
@@ -424,6 +470,7 @@ def work(rank: int, share: str, folder: Path) -> None:
     found["watched nothing"] = watched(6, [], together(rank, world))
     found["fitted"], found["fitted, unwatched"] = fitted(rank, world), fitted(rank, world, watch=False)
     found["completed"] = completed(rank, world)
+    found["ended"] = [ended(stops_at, rank, world) for stops_at in ENDINGS]
     for action in ENDS:
         found[action] = alerted(action, rank, world)
     for fault in (None, *FAULTS, *OF_VOCABULARIES, *OF_THE_FIRST):
@@ -603,6 +650,13 @@ def test_a_fit_of_several_processes_reports_as_one_does(processes: list[dict[str
     for process in processes:
         for weight, other in zip(process["fitted"]["weights"], process["fitted, unwatched"]["weights"], strict=True):
             assert torch.equal(weight, other)
+
+
+def test_a_fit_that_ends_early_ends_with_a_report_on_all_processes(processes: list[dict[str, Any]]) -> None:
+    """On the window that is open, where one is: the same on all of them."""
+    assert {stops_at: ended(stops_at) for stops_at in ENDINGS} == ENDINGS_ALONE
+    for process in processes:
+        assert dict(zip(ENDINGS, process["ended"], strict=True)) == ENDINGS
 
 
 def test_what_takes_long_is_worked_out_by_the_first_and_all_have_its_reports(processes: list[dict[str, Any]]) -> None:

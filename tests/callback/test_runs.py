@@ -242,7 +242,8 @@ def test_targets_of_another_number_are_told_once() -> None:
         trainer(callbacks=[monitor]).fit(OneShorter(), data, data)
     texts = [str(warning.message) for warning in record if "LabelSimilarityMonitor" in str(warning.message)]
     problem = "it was called for 20 inputs and there are 16 targets at `targets_key`: all inputs count"
-    assert texts == [f"LabelSimilarityMonitor: watching lm_head: {problem}."]
+    remedy = "if a position learns the next one's target, pass `shift_targets=True`"
+    assert texts == [f"LabelSimilarityMonitor: watching lm_head: {problem}; {remedy}."]
 
 
 def test_padding_is_named_once_in_a_stage() -> None:

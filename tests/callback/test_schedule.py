@@ -1,13 +1,17 @@
 """When a training window opens and closes, and the x of the loggers' curves."""
 
 import math
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lightning_cossim.callback.schedule import StepCounter, WindowClock, batches_of_fit
+from lightning_cossim.callback.fit_length import FitEnd, batches_of_fit
+from lightning_cossim.callback.schedule import StepCounter, WindowClock
 
 Window = tuple[int, int]
 """The batches with which a window opens and closes."""
@@ -20,7 +24,7 @@ def windows_of_fit(
     closed, opened = [], None
     total = batches if total is None else total
     for batch in range(done, batches):
-        if clock.start_batch(batch // accumulate, batch, total):
+        if clock.start_batch(batch // accumulate, total - batch):
             opened = batch if opened is None else opened
             if clock.finish_batch():
                 closed.append((opened, batch))
@@ -107,10 +111,10 @@ def test_windows_of_any_fit(batches: int, every: int, window: int, accumulate: i
 
 def test_a_dropped_window_gives_no_report_and_the_next_comes_when_it_is_due() -> None:
     clock = WindowClock(10, 3)
-    assert clock.start_batch(0, 0, math.inf)
+    assert clock.start_batch(0, math.inf)
     assert not clock.finish_batch()
     clock.drop_window(0)
-    assert not clock.start_batch(1, 1, math.inf)
+    assert not clock.start_batch(1, math.inf)
     assert windows_of_fit(clock, 15, total=math.inf, done=2) == [(10, 12)]
 
 
@@ -121,9 +125,9 @@ def test_a_resumed_fit_goes_on_with_what_was_due() -> None:
     assert windows_of_fit(clock, 40, done=14) == [(20, 22), (30, 32), (37, 39)]
 
 
-def test_a_fit_resumed_within_its_last_window_has_none() -> None:
-    """A window is never cut short."""
-    assert windows_of_fit(WindowClock(10, 8), 40, done=33) == []
+def test_a_fit_resumed_within_its_last_window_reports_on_what_is_left_of_it() -> None:
+    """The last report of a fit comes always."""
+    assert windows_of_fit(WindowClock(10, 8), 40, done=33) == [(33, 39)]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +150,7 @@ def test_step_of_the_next_report(num_batches: int, accumulate: int, due: int, st
     """The step within which the last batch of the window falls; of the last window, where no other comes before it."""
     clock = WindowClock(200, num_batches)
     clock.next_due = due
-    assert clock.next_report(step, step * accumulate, total, accumulate) == report
+    assert clock.next_report(step, total - step * accumulate, accumulate) == report
 
 
 # Windows that want so many inputs
@@ -159,7 +163,8 @@ def windows_with_inputs(
     closed, opened = [], None
     total = len(sizes) if known else math.inf
     for batch in range(done, len(sizes)):
-        if not clock.start_batch(batch, batch, total, per_epoch):
+        phase = 0 if math.isinf(per_epoch) else int(batch % per_epoch)
+        if not clock.start_batch(batch, total - batch, phase, per_epoch):
             continue
         opened = batch if opened is None else opened
         if clock.is_new and not clock.fix_length(sizes[batch]):
@@ -245,7 +250,7 @@ def test_a_resumed_fit_knows_how_large_batches_are() -> None:
 
 def test_a_dropped_window_asks_no_more() -> None:
     clock = WindowClock(10, 2, 64)
-    assert clock.start_batch(0, 0, math.inf)
+    assert clock.start_batch(0, math.inf)
     assert clock.is_new
     clock.drop_window(0)
     assert not clock.is_new
@@ -385,9 +390,186 @@ def test_under_manual_optimization_every_batch_counts() -> None:
     assert counter.start_batch(1, manual=True) == 4
 
 
+@pytest.mark.parametrize(
+    ("total", "windows"),
+    [
+        pytest.param(31, [(0, 2), (27, 29)], id="one batch more"),
+        pytest.param(32, [(0, 2), (27, 29)], id="less than a window"),
+        pytest.param(33, [(0, 2), (27, 29), (30, 32)], id="a window"),
+        pytest.param(60, [(0, 2), (27, 29), (57, 59)], id="many"),
+    ],
+)
+def test_a_fit_that_goes_on_after_its_last_window_has_another_if_there_is_room(total: int, windows: list[Window]) -> None:
+    """It was to have thirty batches, and has some more."""
+    clock = WindowClock(100, 3)
+    found = windows_of_fit(clock, 30)
+    assert found + windows_of_fit(clock, total, done=30) == windows
+
+
+def test_a_fit_that_shrinks_to_less_than_a_window_has_a_short_one() -> None:
+    clock = WindowClock(100, 3)
+    assert windows_of_fit(clock, 20, total=math.inf) == [(0, 2)]
+    assert windows_of_fit(clock, 22, done=20) == [(20, 21)]
+
+
 def test_a_plan_beyond_one_period_is_forgotten() -> None:
     """A checkpoint of a run that looked rarely does not keep one that looks often from looking."""
     clock = WindowClock(4, 2)
     clock.next_due = 10_000
     clock.drop_window(30)
     assert clock.next_due == 34
+
+
+# How long a fit is, while it changes
+
+
+def trainer_says(**changes: Any) -> SimpleNamespace:
+    """What a Trainer says at the first batch of three epochs of ten."""
+    says = {"num_training_batches": 10, "max_epochs": 3, "max_steps": -1, "accumulate_grad_batches": 1, "current_epoch": 0}
+    return SimpleNamespace(**{**says, "is_last_batch": False, "optimizers": [None], **changes})
+
+
+def counted(step: int, global_step: int | None = None) -> StepCounter:
+    steps = StepCounter()
+    steps.step, steps.global_step = step, step if global_step is None else global_step
+    return steps
+
+
+def told_once(trainer: SimpleNamespace, batch_idx: int = 0, steps: StepCounter | None = None, *, manual: bool = False) -> float:
+    end = FitEnd()
+    end.start_fit(is_alone=True)
+    return end.batches_left(trainer, batch_idx, steps or counted(0), manual=manual)
+
+
+@pytest.mark.parametrize(
+    ("says", "batch_idx", "steps", "left"),
+    [
+        pytest.param({}, 0, counted(0), 30, id="from the start"),
+        pytest.param({"current_epoch": 2}, 7, counted(27), 3, id="in the last epoch"),
+        pytest.param({"current_epoch": 2, "num_training_batches": 40}, 7, counted(27), 33, id="the loader has grown"),
+        pytest.param({"current_epoch": 2, "num_training_batches": 1}, 0, counted(20), 1, id="it has shrunk to one batch"),
+        pytest.param({"max_epochs": 6}, 5, counted(5), 55, id="twice as many epochs"),
+        pytest.param({"max_epochs": 1, "current_epoch": 1}, 5, counted(15), 5, id="this epoch is one too many, and goes on"),
+        pytest.param({"max_epochs": -1}, 5, counted(5), math.inf, id="no end"),
+        pytest.param({"max_epochs": None}, 5, counted(5), math.inf, id="no end either"),
+        pytest.param({"num_training_batches": math.inf}, 5, counted(5), math.inf, id="a stream"),
+        pytest.param({"max_steps": 14}, 5, counted(5), 9, id="so many steps"),
+        pytest.param({"max_steps": 3}, 5, counted(5), 1, id="more steps already"),
+        pytest.param({"max_steps": 14, "num_training_batches": math.inf}, 5, counted(5), 9, id="so many steps of a stream"),
+        pytest.param({"max_steps": 4, "accumulate_grad_batches": 4}, 5, counted(1), 9, id="10 batches are three steps"),
+        pytest.param({"max_steps": 9, "accumulate_grad_batches": 4}, 5, counted(1), 25, id="three epochs of them, if there were"),
+        pytest.param({"is_last_batch": True}, 5, counted(5), 25, id="the last batch of another epoch"),
+        pytest.param({"is_last_batch": True, "current_epoch": 2}, 5, counted(25), 1, id="the loader says that it is the last"),
+    ],
+)
+def test_batches_left(says: dict[str, Any], batch_idx: int, steps: StepCounter, left: float) -> None:
+    """By hand: with four batches a step, an epoch of ten takes its steps after 4, 8 and 10."""
+    assert told_once(trainer_says(**says), batch_idx, steps) == left
+
+
+@pytest.mark.parametrize(
+    ("steps", "left"),
+    [
+        pytest.param(counted(0), 60, id="before the first step: one of each of two optimizers"),
+        pytest.param(counted(50, 100), 10, id="two a batch"),
+        pytest.param(counted(50, 60), 50, id="six in five batches"),
+        pytest.param(counted(300, 100), 60, id="one in three batches"),
+        pytest.param(counted(50, 0), 10 * 1000 - 5, id="none yet"),
+    ],
+)
+def test_steps_of_manual_optimization_go_on_as_before(steps: StepCounter, left: float) -> None:
+    """Up to 120 steps of all optimizers, at the sixth batch of an epoch."""
+    says = trainer_says(max_steps=120, max_epochs=1000, optimizers=[None, None])
+    assert told_once(says, 5, steps, manual=True) == left
+
+
+def lengths_of(end: FitEnd, lengths: Sequence[int], said: float = math.inf) -> list[list[float]]:
+    """Batches left at each batch of a fit whose epochs have so many, of which a Trainer says something else."""
+    left: list[list[float]] = []
+    step = 0
+    for epoch, length in enumerate(lengths):
+        left.append([])
+        for batch_idx in range(length):
+            says = trainer_says(num_training_batches=said, current_epoch=epoch, is_last_batch=batch_idx + 1 == length)
+            left[-1].append(end.batches_left(says, batch_idx, counted(step), manual=False))
+            step += 1
+    return left
+
+
+@pytest.mark.parametrize("said", [math.inf, 8])
+def test_a_process_alone_expects_epochs_like_the_last(said: float) -> None:
+    """Three epochs of four, three and five batches; what lies beyond the length expected is as the Trainer says."""
+    end = FitEnd()
+    end.start_fit(is_alone=True)
+    assert lengths_of(end, [4, 3, 5], said) == [
+        [math.inf] * 4 if said > 8 else [24, 23, 22, 21],
+        [8, 7, 6],
+        [3, 2, 1, math.inf if said > 8 else 5, 1],
+    ]
+
+
+def test_one_of_several_processes_goes_by_what_all_of_them_know() -> None:
+    end = FitEnd()
+    end.start_fit(is_alone=False)
+    assert lengths_of(end, [4, 3, 5], 8) == [[24, 23, 22, 21], [16, 15, 14], [8, 7, 6, 5, 4]]
+
+
+def test_another_fit_expects_nothing_of_the_one_before() -> None:
+    end = FitEnd()
+    for _ in range(2):
+        end.start_fit(is_alone=True)
+        assert lengths_of(end, [4]) == [[math.inf] * 4]
+
+
+def batches_of(lengths: Sequence[int], accumulates: Sequence[int], max_steps: int) -> Iterator[tuple[SimpleNamespace, int, int]]:
+    """What a Trainer says at each batch of a fit, as Lightning's loops go through it; the place in the epoch; the step."""
+    step = 0
+    for epoch, (length, accumulate) in enumerate(zip(lengths, accumulates, strict=True)):
+        for batch_idx in range(length):
+            if 0 <= max_steps <= step:
+                return
+            says = trainer_says(
+                num_training_batches=length,
+                max_epochs=len(lengths),
+                max_steps=max_steps,
+                accumulate_grad_batches=accumulate,
+                current_epoch=epoch,
+            )
+            yield says, batch_idx, step
+            step += (batch_idx + 1) % accumulate == 0 or batch_idx + 1 == length
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(
+    epochs=st.lists(st.tuples(st.integers(1, 60), st.integers(1, 5)), min_size=1, max_size=8),
+    max_steps=st.one_of(st.just(-1), st.integers(1, 150)),
+    every=st.integers(1, 40),
+    window=st.integers(1, 10),
+    alone=st.booleans(),
+)
+def test_reports_of_any_fit_that_changes(
+    epochs: list[tuple[int, int]], max_steps: int, every: int, window: int, *, alone: bool
+) -> None:
+    """Epochs of any length and accumulation: no period is without a report, and the end has one, or one of a whole window that
+    was to be the last closed just before it."""
+    clock, end, steps = WindowClock(every, window), FitEnd(), StepCounter()
+    end.start_fit(is_alone=alone)
+    reports, opened, last = [], [], (0, 0)
+    lengths, accumulates = zip(*epochs, strict=True)
+    for batch, (says, batch_idx, global_step) in enumerate(batches_of(lengths, accumulates, max_steps)):
+        last = batch, steps.start_batch(global_step)
+        left = end.batches_left(says, batch_idx, steps, manual=False)
+        if clock.start_batch(last[1], left, batch_idx, end.per_epoch):
+            opened += [last] if clock.has_opened else []
+            if clock.finish_batch():
+                reports.append(last)
+    cut_short = clock.batches_left > 0  # its owner reports on it at the end of the fit
+    ends = [*reports, last] if cut_short else reports
+    assert last[0] - ends[-1][0] < window
+    assert ends[0][0] < 2 * window
+    assert all(later[1] - earlier[1] <= every + 2 * window for earlier, later in pairwise(ends))
+    assert len(opened) == len(ends)
+    assert all(close[0] - start[0] < window for start, close in zip(opened, ends, strict=True))
+    regular = opened[:-1]
+    early = sum(later[1] - earlier[1] < every for earlier, later in pairwise(regular))
+    assert early <= len(epochs)  # an end that was expected, and did not come

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from lightning_cossim.capture.head import Head, Observation
 from lightning_cossim.capture.observer import HeadObserver
+from lightning_cossim.capture.targets import CountedTargets
 from lightning_cossim.functional.links import PLAIN, Response
 from tests.toys import attributed
 
@@ -189,7 +190,7 @@ def test_targets_that_leave_out_what_the_model_leaves_out_are_enough() -> None:
     counts = torch.arange(T) < 3
     outer = Outer(Model(lambda z: z[:, counts]))
     head: Any = outer.model.head
-    for counted, differs in ((counts.expand(N, T), False), (None, True)):
+    for counted, differs in ((CountedTargets(counts.expand(N, T)), False), (None, True)):
         observer = HeadObserver(Head("model.head", head, "its path"), outer)
         observer.arm()
         outer(inputs(N, T))

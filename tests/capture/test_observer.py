@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lightning_cossim.capture.head import Head, Observation
 from lightning_cossim.capture.observer import HeadObserver
+from lightning_cossim.capture.targets import CountedTargets
 from tests.capture.test_head import random_inputs, random_layer
 
 # Observing
@@ -535,7 +536,7 @@ def test_inputs_that_do_not_count_are_not_taken() -> None:
     layer, inputs = random_layer(), random_inputs()
     observer = observer_of(layer)
     layer(inputs)
-    seen = observer.take(1024, torch.Generator(), torch.tensor([[True, False, True], [False, False, True]]))
+    seen = observer.take(1024, torch.Generator(), CountedTargets(torch.tensor([[True, False, True], [False, False, True]])))
     assert seen is not None
     torch.testing.assert_close(seen.embedding, inputs[[0, 2, 5]])
     assert seen.problem is None
@@ -545,7 +546,7 @@ def test_targets_of_another_number_are_told_and_all_inputs_count() -> None:
     layer, inputs = random_layer(), random_inputs()
     observer = observer_of(layer)
     layer(inputs)
-    seen = observer.take(1024, torch.Generator(), torch.ones(5, dtype=torch.bool))
+    seen = observer.take(1024, torch.Generator(), CountedTargets(torch.ones(5, dtype=torch.bool)))
     assert seen is not None
     assert seen.embedding is not None
     assert len(seen.embedding) == 6
@@ -557,7 +558,7 @@ def test_where_no_input_counts_none_is_taken(max_inputs: int) -> None:
     layer = random_layer()
     observer = observer_of(layer)
     layer(random_inputs())
-    seen = observer.take(max_inputs, torch.Generator(), torch.zeros(6, dtype=torch.bool))
+    seen = observer.take(max_inputs, torch.Generator(), CountedTargets(torch.zeros(6, dtype=torch.bool)))
     assert seen is not None
     assert seen.problem is None
     assert seen.logits is not None

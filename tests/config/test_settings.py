@@ -42,6 +42,7 @@ def test_defaults_of_the_labels() -> None:
         "min_probability": 0.01,
         "ignore_index": -100,
         "targets_key": None,
+        "shift_targets": None,
     }
 
 
@@ -94,6 +95,11 @@ def test_a_targets_key_is_a_key_or_a_place(value: Any) -> None:
     assert refused(LabelSelection, targets_key=value) == text
 
 
+@pytest.mark.parametrize("value", [0, 1, "true", "auto", 1.0])
+def test_targets_are_shifted_or_not_or_that_is_found_out(value: Any) -> None:
+    assert refused(LabelSelection, shift_targets=value) == f"Expected `shift_targets` to be true or false, got {value!r}."
+
+
 @pytest.mark.parametrize("value", [-1, 1.0, "1", True, None])
 def test_labels_to_ignore_are_whole_numbers_of_at_least_0(value: Any) -> None:
     text = f"Expected `ignore` to be a whole number of at least 0, got {value!r}."
@@ -122,6 +128,9 @@ def test_the_ends_of_the_schedule_s_ranges_are_allowed(settings: dict[str, Any])
         {"min_probability": 7},
         {"ignore": [0]},
         {"targets_key": -1},
+        {"shift_targets": True},
+        {"shift_targets": False},
+        {"shift_targets": None},
     ],
 )
 def test_the_ends_of_the_labels_ranges_are_allowed(settings: dict[str, Any]) -> None:
