@@ -197,6 +197,10 @@ AST: Final[dict[str, Any]] = {
 }
 
 
+TIMM_VIT: Final[dict[str, Any]] = {"img_size": 32, "patch_size": 8, "depth": 1}
+TIMM_SWIN: Final[dict[str, Any]] = {"img_size": 32, "window_size": 4, "depths": (1, 1), "num_heads": (2, 2), "embed_dim": 8}
+
+
 def backbone() -> Any:
     from transformers import ConvNextConfig
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from lightning_cossim import Schedule
 from tests.compatibility import sizes as of
-from tests.compatibility.swept import ABSENT, NUM_LABELS, NUM_WORDS, Swept
+from tests.compatibility.swept import ABSENT, NUM_LABELS, NUM_WORDS, FromTimm, Swept
 
-__all__ = ["SWEEP", "WITHOUT_REMEDY"]
+__all__ = ["SWEEP", "TIMM", "WITHOUT_REMEDY"]
 
 SCALE: Final = 0.25
 
@@ -40,6 +40,11 @@ def biased_beside(model: Any) -> None:
             weight.data.copy_(torch.linspace(-1, 1, NUM_WORDS))
 
 
+def spread_words(model: Any) -> None:
+    """The embedding stands in for the head. As made, its rows are too short to tell words apart."""
+    model.get_input_embeddings().weight.data.normal_(0, 0.7)
+
+
 def _language(name: str, task: str, **settings: Any) -> Swept:
     return Swept(name, "language models", task, sizes={**of.GROUPED, **settings.pop("sizes", {})}, **settings)
 
@@ -63,6 +68,10 @@ def _images(name: str, task: str, **settings: Any) -> Swept:
 
 def _sounds(name: str, task: str, **settings: Any) -> Swept:
     return Swept(name, "sounds", task, inputs="sounds", **settings)
+
+
+def _timm(name: str, **settings: Any) -> FromTimm:
+    return FromTimm(name, "images", name, inputs="timm images", final=lambda output: output, **settings)
 
 
 def _pooled(name: str, task: str, **settings: Any) -> Swept:
@@ -178,7 +187,7 @@ MASKED: Final = [
     _masked("Reformer", "ReformerForMaskedLM", sizes=of.REFORMER),
     _masked("BERT with two heads", "BertForPreTraining", final=of_words),
     _masked("ESM", "EsmForMaskedLM", alter=biased_beside, behind=SHIFTED),
-    _masked("DeBERTa (not legacy)", "DebertaForMaskedLM", sizes={"legacy": False}, behind=FUNCTIONAL),
+    _masked("DeBERTa (not legacy)", "DebertaForMaskedLM", sizes={"legacy": False}, alter=spread_words, behind=FUNCTIONAL),
     _masked(
         "MobileBERT",
         "MobileBertForMaskedLM",
@@ -341,3 +350,17 @@ SOUNDS: Final = [
     Swept("Audio Spectrogram Transformer", "sounds", "ASTForAudioClassification", inputs="spectra", sizes=of.AST),
 ]
 SWEEP: Final = [*LANGUAGE, *MASKED, *TRANSLATION, *SEQUENCES, *TOKENS, *IMAGES, *SOUNDS]
+TIMM: Final = [
+    _timm("resnet10t"),
+    _timm("regnetx_002"),
+    _timm("densenet121", sizes={"block_config": (1, 1), "growth_rate": 8}),
+    _timm("convnext_atto"),
+    _timm("efficientnet_lite0"),
+    _timm("mobilenetv3_small_050"),
+    _timm("mobilevit_xxs"),
+    _timm("vit_tiny_patch16_224", sizes=of.TIMM_VIT),
+    _timm("beit_base_patch16_224", sizes={**of.TIMM_VIT, "embed_dim": 16, "num_heads": 2}),
+    _timm("swin_tiny_patch4_window7_224", sizes=of.TIMM_SWIN),
+    _timm("deit_tiny_distilled_patch16_224", sizes=of.TIMM_VIT, settings={"head": "net.head"}, behind=AVERAGED),
+]
+"""Models of timm. The README does not list them: where timm is not installed, they are skipped."""

@@ -10,8 +10,9 @@ from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
-__all__ = ["ABSENT", "NUM_LABELS", "NUM_WORDS", "TEXT", "Group", "Inputs", "Swept"]
+__all__ = ["ABSENT", "NUM_LABELS", "NUM_WORDS", "TEXT", "FromTimm", "Group", "Inputs", "Swept"]
 
 NUM_WORDS: Final = 37
 """Size of a vocabulary. No layer but the head and the embedding has this size."""
@@ -29,6 +30,7 @@ Inputs = Literal[
     "transcription",
     "transposed transcription",
     "images",
+    "timm images",
     "videos",
     "sounds",
     "spectra",
@@ -94,13 +96,17 @@ class Swept:
         torch.manual_seed(0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # transformers warns of sizes this small, and of kernels that are not installed
-            import transformers
-
-            task = getattr(transformers, self.task)
-            model = task(task.config_class(**self._config))
+            model = self.make()
             self._draw_head(model)
         self.alter(model)
         return model.train()
+
+    def make(self) -> Any:
+        """As its package makes it."""
+        import transformers
+
+        task = getattr(transformers, self.task)
+        return task(task.config_class(**self._config))
 
     def batch(self, num: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Random arguments of the model, by their names."""
@@ -132,6 +138,16 @@ class Swept:
             head.weight.data.mul_(scale)
             if head.bias is not None:
                 head.bias.data.sub_(scale * logits.mean(dim=0))
+
+
+class FromTimm(Swept):
+    """A model of timm, whose output is the final logits."""
+
+    @override
+    def make(self) -> Any:
+        import timm
+
+        return timm.create_model(self.task, num_classes=self.num_labels, **self.sizes)
 
 
 def _is_head(part: nn.Module, num_labels: int) -> bool:
@@ -188,6 +204,11 @@ def images(num: int, generator: torch.Generator) -> dict[str, Tensor]:
     return {"pixel_values": torch.randn(num, 3, 32, 32, generator=generator)}
 
 
+def timm_images(num: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """The same, by the name that timm gives them."""
+    return {"x": images(num, generator)["pixel_values"]}
+
+
 def videos(num: int, generator: torch.Generator) -> dict[str, Tensor]:
     """Two images of 32x32 pixels each."""
     return {"pixel_values": torch.randn(num, 2, 3, 32, 32, generator=generator)}
@@ -212,6 +233,7 @@ INPUTS: Final[dict[Inputs, Callable[[int, torch.Generator], dict[str, Tensor]]]]
     "transcription": transcription,
     "transposed transcription": transposed_transcription,
     "images": images,
+    "timm images": timm_images,
     "videos": videos,
     "sounds": sounds,
     "spectra": spectra,
