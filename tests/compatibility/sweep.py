@@ -89,8 +89,8 @@ FIRST: Final = "keeps the first of two predictions of each position"
 ENLARGED: Final = "enlarges the map of its logits"
 CUT: Final = "drops the labels that are padding"
 FUNCTIONAL: Final = "calls no head: its own code multiplies by the embedding"
-WITHOUT_REMEDY: Final = {CUT, FUNCTIONAL}
-"""No setting of the monitor finds the final logits of these labels."""
+WITHOUT_REMEDY: Final = {FUNCTIONAL}
+"""No setting of the monitor alone gives the overlaps of the final logits."""
 
 LANGUAGE: Final = [
     _language("Llama", "LlamaForCausalLM"),
