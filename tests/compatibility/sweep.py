@@ -12,7 +12,7 @@ from lightning_cossim import Schedule
 from tests.compatibility import sizes as of
 from tests.compatibility.swept import ABSENT, NUM_LABELS, NUM_WORDS, FromTimm, Swept
 
-__all__ = ["SWEEP", "TIMM", "WITHOUT_REMEDY"]
+__all__ = ["SAYS", "SWEEP", "TIMM", "WITHOUT_REMEDY"]
 
 SCALE: Final = 0.25
 
@@ -89,6 +89,18 @@ FIRST: Final = "keeps the first of two predictions of each position"
 ENLARGED: Final = "enlarges the map of its logits"
 CUT: Final = "drops the labels that are padding"
 FUNCTIONAL: Final = "calls no head: its own code multiplies by the embedding"
+SAYS: Final = {
+    POOLED: "picks 8 of 48 outputs",
+    CAPPED: "soft-caps",
+    SCALED: "multiplies it by 0.25",
+    SHIFTED: "adds a constant vector",
+    AVERAGED: "averages the outputs of 2 heads|averages 48 outputs|pools 48 outputs|changes them",
+    FIRST: "picks 32 of 64 outputs",
+    ENLARGED: "gives 8192 inputs, and the last call of the head had 512",
+    CUT: "keeps the first 31 of 37 labels",
+    FUNCTIONAL: "Another layer may be the one|was not called in a whole window",
+}
+"""What the warning has to say."""
 WITHOUT_REMEDY: Final = {FUNCTIONAL}
 """No setting of the monitor alone gives the overlaps of the final logits."""
 

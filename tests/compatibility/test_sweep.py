@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from lightning_cossim import LabelSimilarityMonitor
 from tests import reference
-from tests.compatibility.sweep import SWEEP, TIMM, WITHOUT_REMEDY
+from tests.compatibility.sweep import SAYS, SWEEP, TIMM, WITHOUT_REMEDY
 from tests.compatibility.swept import Swept
 from tests.toys import FEW, trainer
 
@@ -111,14 +111,14 @@ def largest_error(got: reference.Array, wanted: reference.Array) -> float:
 
 
 def run(model: Swept, settings: Mapping[str, Any], *, calls_itself: bool = True) -> Run:
-    """Train a model for two epochs with a monitor."""
+    """Train a model for an epoch with a monitor."""
     monitor = LabelSimilarityMonitor(thresholds=FEW, **settings)
     module = Module(model, calls_itself=calls_itself)
     torch.manual_seed(1)
     with warnings.catch_warnings(record=True) as record:
         warnings.simplefilter("always")
         training, validation = [DataLoader(Examples(model, num, seed), batch_size=BATCH) for num, seed in ((16, 1), (24, 2))]
-        trainer(max_epochs=2, num_sanity_val_steps=0, gradient_clip_val=0.1, callbacks=[monitor]).fit(
+        trainer(max_epochs=1, num_sanity_val_steps=0, gradient_clip_val=0.1, callbacks=[monitor]).fit(
             module, training, validation
         )
     told = [str(warning.message) for warning in record if "LabelSimilarityMonitor" in str(warning.message)]
@@ -158,6 +158,9 @@ def check(model: Swept) -> None:
         result = run(model, model.settings, calls_itself=calls_itself)
         assert result.spread > 0.1, "labels are so alike that any logits would do"
         assert result.outcome == ("warned" if model.behind else "agrees"), result
+        if model.behind:
+            (text,) = result.told
+            assert re.search(SAYS[model.behind], text), text
         named = remedies(result.told)
         assert bool(named) == (bool(model.behind) and model.behind not in WITHOUT_REMEDY), result
         for remedy in named:
