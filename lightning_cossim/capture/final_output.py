@@ -84,7 +84,7 @@ def difference(
         return True, None
     # Modules further in that give the same, in any arrangement, are called by steps that go around those further out.
     same = [other for other, its in telling.items() if _has_same_values(its.tensor, found.tensor, seen.num_labels)]
-    return True, _in_words(same[-1], found.change)
+    return True, _in_words(same[-1], telling[same[-1]].change or found.change)
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,12 @@ def _in_words(path: str, change: Change) -> str:
 
 
 def _finding(named: Mapping[str, Tensor], seen: HeadOutput, settings: LogitSettings) -> _Finding | None:
-    fitting = [tensor for tensor in named.values() if seen.num_labels in tensor.shape]
+    fitting = {name: tensor for name, tensor in named.items() if seen.num_labels in tensor.shape}
     if fitting:
-        found = [_Finding(tensor, _change(tensor, seen, settings)) for tensor in fitting]
-        return next((finding for finding in found if finding.change is None), found[0])
+        found = {name: _Finding(tensor, _change(tensor, seen, settings)) for name, tensor in fitting.items()}
+        same = [finding for finding in found.values() if finding.change is None]
+        made = _made_of_the_head(found) if same else None
+        return made or (same or list(found.values()))[0]
     # Of several tensors, only those that are called logits are known to be such.
     other = [
         tensor
@@ -116,6 +118,22 @@ def _finding(named: Mapping[str, Tensor], seen: HeadOutput, settings: LogitSetti
         if tensor.ndim > 1 and (not name or name.endswith(_LOGITS)) and not _is_column(tensor, seen.output)
     ]
     return _Finding(other[0], _fewer_labels(other[0], seen), has_labels=False) if other else None
+
+
+def _made_of_the_head(found: Mapping[str, _Finding]) -> _Finding | None:
+    """The finding on what an output calls `logits`, if these come from the head, whose own output stands beside them.
+
+    Those of another head have nothing to do with it.
+    """
+    final = found.get(_LOGITS)
+    if final is None or final.change is None:
+        return None
+    if final.change.is_known:
+        return final
+    heads = [other.tensor for name, other in found.items() if name != _LOGITS and other.tensor.shape == final.tensor.shape]
+    if len(heads) < 2 or not torch.allclose(sum(heads, start=torch.zeros(())) / len(heads), final.tensor, rtol=1e-3, atol=1e-4):
+        return None
+    return _Finding(final.tensor, Change(f"averages the outputs of {len(heads)} heads"))
 
 
 def tensors_in(output: Any) -> dict[str, Tensor]:
@@ -183,16 +201,16 @@ def _other_inputs(tensor: Tensor, seen: HeadOutput) -> Change | None:
     if seen.has_targets and _all_among(logits_NK, y_MK):
         return None  # the model leaves out what does not count
     if num > of:
-        return Change(f"gives {num} inputs, and the last call of the head had {of}")
+        return Change(f"gives {num} inputs, and the last call of the head had {of}", is_known=False)
     if seen.output is None:
-        return Change(f"pools {of} outputs of the head to {num} inputs")
+        return Change(f"pools {of} outputs of the head to {num} inputs", is_known=False)
     z_NK = seen.output.reshape(-1, seen.num_labels)
     if _all_among(y_MK[:: max(1, num // 8)], z_NK):
         return Change(f"picks {num} of {of} outputs of the head")
     grouped = z_NK.reshape(num, -1, seen.num_labels) if num and of % num == 0 else None
     if grouped is not None and torch.allclose(grouped.float().mean(dim=1), y_MK.to(grouped.device).float(), atol=1e-4):
         return Change(f"averages {of} outputs of the head to {num} inputs")
-    return Change(f"pools {of} outputs of the head to {num} inputs")
+    return Change(f"pools {of} outputs of the head to {num} inputs", is_known=False)
 
 
 def _all_among(some_NK: Tensor, all_MK: Tensor) -> bool:
@@ -205,7 +223,9 @@ def _all_among(some_NK: Tensor, all_MK: Tensor) -> bool:
 def keeps_first(tensor: Tensor, output: Tensor) -> bool:
     """Whether a tensor (…, M) is the first M columns of a head's output (…, K), as where a vocabulary is padded."""
     num = tensor.shape[-1]
-    return num < output.shape[-1] and tensor.shape[:-1] == output.shape[:-1] and torch.equal(tensor.to(output), output[..., :num])
+    if not 0 < num < output.shape[-1] or tensor.shape[:-1].numel() != output.shape[:-1].numel():
+        return False
+    return torch.equal(tensor.reshape(-1, num).to(output), output[..., :num].reshape(-1, num))
 
 
 def _is_column(tensor: Tensor, output: Tensor | None) -> bool:

@@ -69,6 +69,8 @@ class Change:
     what: str
     remedy: str = ""
     """What to pass; empty: `logits_from=`."""
+    is_known: bool = True
+    """Whether it is a function of the head's logits that has a name."""
 
 
 def settings_in(config: Any) -> LogitSettings:
@@ -139,7 +141,7 @@ def change_of(y_NK: Tensor, z_NK: Tensor, link: Link, settings: LogitSettings = 
     is_probability = bool((y >= 0).all() and (y <= 1).all())
     if link != "cosine" and is_probability and same_probabilities(y_NK, z_NK, other):
         return Change(f"gives their {other}, and `link` is {link!r}", f"Pass `link={other!r}`.")
-    return _known_change(y, z, settings) or Change(f"changes them by up to {_largest(y - z):.3g}")
+    return _known_change(y, z, settings) or Change(f"changes them by up to {_largest(y - z):.3g}", is_known=False)
 
 
 def _known_change(y: Tensor, z: Tensor, settings: LogitSettings) -> Change | None:

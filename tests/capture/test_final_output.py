@@ -152,6 +152,28 @@ def test_other_logits_are_named_with_the_remedy(finish: Callable[[Tensor], Any],
     assert note.startswith(DIFFER + text)
 
 
+BESIDE_IT: dict[str, tuple[Callable[[Tensor], Any], str]] = {
+    "scaled": (lambda z: {"raw_logits": z, "logits": z / 2}, "`model` multiplies it by 0.5. Pass `logits_from='model'`."),
+    "capped": (lambda z: {"raw": z, "logits": 2 * (z / 2).tanh()}, "`model` soft-caps it at 2. Pass `link='softcap'"),
+    "averaged": (
+        lambda z: SimpleNamespace(logits=(z + z.roll(1)) / 2, one_logits=z, other_logits=z.roll(1)),
+        "`model` averages the outputs of 2 heads. Pass `logits_from='model'`.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("finish", "text"), BESIDE_IT.values(), ids=BESIDE_IT)
+def test_final_logits_count_though_the_heads_own_stand_beside_them(finish: Callable[[Tensor], Any], text: str) -> None:
+    """As in models that were distilled: the mean of two heads, and the output of each."""
+    (note,) = observe(Model(finish), inputs(N)).notes
+    assert note.startswith(DIFFER + text)
+
+
+def test_logits_of_another_head_say_nothing() -> None:
+    model = Model(lambda z: {"logits": z.roll(1) ** 2, "own_logits": z})
+    assert observe(model, inputs(N)).notes == ()
+
+
 POOLED: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "last": (lambda z: z[:, -1], "picks 6 of 24 outputs of the head"),
     "first": (lambda z: {"logits": z[:, 0]}, "picks 6 of 24 outputs of the head"),
@@ -263,6 +285,24 @@ def test_the_labels_that_a_padded_vocabulary_drops_are_never_probable() -> None:
     assert seen.embedding is not None
     assert torch.equal(seen.logits[:, :4], model(inputs(N, T)).reshape(-1, 4))
     assert seen.logits[:, 4:].eq(-torch.inf).all()
+
+
+def test_a_padded_vocabulary_is_noticed_in_any_arrangement() -> None:
+    """The innermost module that drops the padding is named."""
+
+    class Flat(Outer):
+        @override
+        def forward(self, embeddings: Tensor) -> Any:
+            return super().forward(embeddings).flatten(0, 1)
+
+    outer = Flat(Model(lambda z: z[..., :4]))
+    head: Any = outer.model.head
+    observer = HeadObserver(Head("model.head", head, "its path"), outer)
+    observer.arm()
+    outer(inputs(N, T))
+    seen = observer.take(1024, torch.Generator())
+    assert seen is not None
+    assert seen.notes == (f"{DIFFER}`model` keeps the first 4 of 7 labels. Pass `logits_from='model'`.",)
 
 
 def test_a_module_that_was_called_for_something_else_does_not_count() -> None:

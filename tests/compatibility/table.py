@@ -6,6 +6,8 @@ from typing import Final
 from tests.compatibility.cells import Outcome
 from tests.compatibility.execution import EXECUTION
 from tests.compatibility.heads import HEADS, THIRD_PARTY
+from tests.compatibility.sweep import SWEEP, WITHOUT_REMEDY
+from tests.compatibility.swept import Swept
 
 __all__ = ["ELSEWHERE", "Row", "rows", "table"]
 
@@ -87,20 +89,41 @@ ELSEWHERE: Final[list[Row]] = [
 ]
 
 
-def rows() -> dict[str, list[tuple[str, Outcome]]]:
-    """Heading to ways and outcomes."""
+def rows() -> dict[str, list[tuple[str, str]]]:
+    """Heading to ways and outcomes, in words."""
     return {
-        "way to run": [(cell.what, cell.outcome) for cell in EXECUTION],
-        "head": [(cell.what, cell.outcome) for cell in (*HEADS, *THIRD_PARTY)],
-        "and with a test of its own": [(row.what, row.outcome) for row in ELSEWHERE],
+        "way to run": [(cell.what, IN_WORDS[cell.outcome]) for cell in EXECUTION],
+        "head": [(cell.what, IN_WORDS[cell.outcome]) for cell in (*HEADS, *THIRD_PARTY)],
+        "and with a test of its own": [(row.what, IN_WORDS[row.outcome]) for row in ELSEWHERE],
+        "small random models of transformers, by what they do after their head": sweep_rows(),
     }
+
+
+def sweep_rows() -> list[tuple[str, str]]:
+    """One row for each outcome of the sweep, with the names of its models."""
+    as_they_are = [model for model in SWEEP if not model.behind]
+    with_remedy = [model for model in SWEEP if model.behind and model.behind not in WITHOUT_REMEDY]
+    without = [model for model in SWEEP if model.behind in WITHOUT_REMEDY]
+    return [
+        (f"nothing. {named(as_they_are, by='group')}", "the overlaps of the final logits, and no warning"),
+        (named(with_remedy, by="behind"), "a warning, and with the setting that it names the overlaps of the final logits"),
+        (named(without, by="behind"), "a warning; no setting gives the overlaps of the final logits"),
+    ]
+
+
+def named(models: list[Swept], *, by: str) -> str:
+    """The names of models, grouped by a field of theirs."""
+    groups: dict[str, list[str]] = {}
+    for model in models:
+        groups.setdefault(str(getattr(model, by)), []).append(model.name)
+    return "; ".join(f"{group}: {', '.join(sorted(names, key=str.lower))}" for group, names in groups.items())
 
 
 def table() -> str:
     """Markdown: a row for each."""
     tables = []
     for heading, ways in rows().items():
-        lines = [f"| {heading} | what you get |", "|---|---|", *(f"| {what} | {IN_WORDS[outcome]} |" for what, outcome in ways)]
+        lines = [f"| {heading} | what you get |", "|---|---|", *(f"| {what} | {outcome} |" for what, outcome in ways)]
         tables.append("\n".join(lines))
     return "\n\n".join(tables)
 
