@@ -281,6 +281,29 @@ MUTANTS: Final = (
         Plant("metrics/state.py", "SummedMetric._apply", "[*exclude_state, *self._defaults]", "list(exclude_state)"),
         red=("tests/metrics/test_state.py::test_a_cast_of_the_model_around_it_changes_no_state",),
     ),
+    _mutant(
+        "takes metrics of other settings for one another",
+        Plant("metrics/state.py", "SummedMetric.add_settings", "update.__qualname__, *settings", "update.__qualname__"),
+        red=(
+            "tests/metrics/test_collection.py::test_values_together_are_values_alone",
+            "tests/metrics/test_collection.py::test_equal_settings_share_their_states_and_no_others_do",
+        ),
+    ),
+    _mutant(
+        "takes resampled labels for the head's",
+        Plant("metrics/snapshot.py", "_CUTS", "BootStrapper.update.__code__: _RESAMPLES,", ""),
+        red=("tests/metrics/test_wrappers.py::test_a_bootstrapper_is_refused_by_name",),
+    ),
+    _mutant(
+        "lets TorchScript compile the properties of metrics",
+        Plant("metrics/state.py", "SummedMetric.__init_subclass__", "if not hasattr(Metric, name)", "if False"),
+        red=("tests/metrics/test_export.py::test_scripted",),
+    ),
+    _mutant(
+        "brings states together in another way than compute does",
+        Plant("metrics/state.py", "SummedMetric.sync", "dist_sync_fn or self.dist_sync_fn", "dist_sync_fn"),
+        red=("tests/metrics/test_state.py::test_states_are_brought_together_as_the_metric_was_built_to",),
+    ),
     # The verdicts and alerts of reports
     _mutant(
         "flags pairs without mass",
@@ -507,7 +530,27 @@ MUTANTS: Final = (
         Plant("callback/monitor.py", "LabelSimilarityMonitor.on_train_start", "session.processes.num == 1", "True"),
         red=(f"{PROCESSES}::test_a_fit_that_ends_early_ends_with_a_report_on_all_processes[two]",),
     ),
+    _mutant(
+        "leaves the reports in the processes of the run",
+        Plant("callback/monitor.py", "LabelSimilarityMonitor._take_over", "self._queue.last.update(reports)", "pass"),
+        red=("tests/callback/test_other_process.py::test_reports_and_head_come_back_to_the_caller",),
+    ),
+    _mutant(
+        "goes by attributes that no longer fit the weight",
+        Plant("capture/layers.py", "own_shape", "if is_whole and not", "if False and not"),
+        red=("tests/capture/test_head.py::test_the_weight_tells_its_size",),
+    ),
     # Loggers
+    _mutant(
+        "calls loggers by position",
+        Plant("loggers/publisher.py", "log_scalars", "metrics=defined, step=step", "defined, step"),
+        red=("tests/loggers/test_scalars.py::test_loggers_are_called_by_keyword_as_lightning_calls_them",),
+    ),
+    _mutant(
+        "takes what a mocked logger says for a folder",
+        Plant("loggers/writers.py", "log_folder", "and Path(path).is_dir()", ""),
+        red=("tests/loggers/test_writers.py::test_what_is_no_folder_gets_no_files",),
+    ),
     _mutant(
         "hands NaN to other callbacks",
         Plant("loggers/publisher.py", "watchable", "math.isnan(value)", "False"),

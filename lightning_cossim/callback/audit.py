@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_cossim.capture.collector import ObservedHead
+from lightning_cossim.capture.collector import CopiedHead, ObservedHead
 from lightning_cossim.errors import InputError, expected, near_names
 from lightning_cossim.functional.centering import witness_translation
 from lightning_cossim.functional.cosine import label_cosine_similarity
@@ -64,7 +64,11 @@ class Audit:
 
 
 def audit_of(
-    watched: ObservedHead | None, link: Link, reports: Iterable[GapReport], label: int | str | None, other: int | str | None
+    watched: ObservedHead | CopiedHead | None,
+    link: Link,
+    reports: Iterable[GapReport],
+    label: int | str | None,
+    other: int | str | None,
 ) -> Audit:
     """The audit of a head that was watched.
 
@@ -87,7 +91,7 @@ def audit_of(
         raise InputError(expected("audit", "to be of a head that gives the logits", got, why))
     if (label is None) != (other is None):
         raise InputError(expected("other", "and `label` to be given together", "one of them", "Pass both, or neither."))
-    weights = watched.head.weights
+    weights = watched.weights
     if label is None or other is None:
         label, other = most_alike(reports, weights.unembedding)
     rows = row_of(label, watched.names, "label"), row_of(other, watched.names, "other")

@@ -21,10 +21,11 @@ from lightning_cossim.callback.audit import Audit, audit_of
 from lightning_cossim.callback.deferred import Deferred
 from lightning_cossim.callback.fit_length import FitEnd
 from lightning_cossim.callback.messages import Messages
+from lightning_cossim.callback.other_process import Handover
 from lightning_cossim.callback.report_queue import ReportQueue
 from lightning_cossim.callback.schedule import StepCounter, WindowClock
 from lightning_cossim.callback.session import Session
-from lightning_cossim.capture.collector import ObservedHead
+from lightning_cossim.capture.collector import CopiedHead, ObservedHead
 from lightning_cossim.capture.distributed import Processes
 from lightning_cossim.capture.head_settings import HeadSettings
 from lightning_cossim.capture.taps import Source
@@ -180,8 +181,9 @@ class LabelSimilarityMonitor(Callback):
         self._publisher = Publisher(link, name, pages, warn=self._messages.warn, inform=self._messages.inform)
         self._queue = ReportQueue(self._publisher, has_tab=display.tab, is_due_at_end=self._deferred.is_due_for)
         self._session: Session | None = None
-        self._observed: ObservedHead | None = None
+        self._observed: ObservedHead | CopiedHead | None = None
         """What the last session observed."""
+        self._handover = Handover()
         self._steps = StepCounter()
         self._clock = WindowClock(schedule.train_every_n_steps, schedule.train_batches, self.thresholds.min_inputs)
         self._fit_end = FitEnd()
@@ -219,6 +221,7 @@ class LabelSimilarityMonitor(Callback):
     @override
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._detach()
+        self._hand_over(trainer)
 
     @override
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -412,6 +415,7 @@ class LabelSimilarityMonitor(Callback):
     @property
     def last_report(self) -> dict[str, GapReport]:
         """The last report of each stage: "train", "val", "test"; of one of several loaders, "val/dataloader_idx_0"."""
+        self._take_over()
         return {str(key): report for key, report in self._queue.last.items()}
 
     def audit(self, label: int | str | None = None, other: int | str | None = None) -> Audit:
@@ -432,6 +436,7 @@ class LabelSimilarityMonitor(Callback):
 
         Source: Nielsen, arXiv 2603.29488, Lemmas 2.2 and 2.3.
         """
+        self._take_over()
         observed = self._observed if self._session is None else self._session.collector.observed()
         return audit_of(observed, self.link, self._queue.last.values(), label, other)
 
@@ -440,6 +445,7 @@ class LabelSimilarityMonitor(Callback):
     def _attach(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the head and put the hook on it. What the user configured wrongly is raised here, before anything runs."""
         self._detach()
+        self._take_over()
         self._queue.start_run()
         self._publisher.start_run()
         self._messages.start_run()
@@ -476,6 +482,25 @@ class LabelSimilarityMonitor(Callback):
         what = str(error) if isinstance(error, DistributedError) else in_one_line(error)
         self._messages.warn(f"switched off, training goes on without it, after {what}")
 
+    def _hand_over(self, trainer: pl.Trainer) -> None:
+        """In a process that Lightning started: leave what the caller's monitor will be asked for."""
+        if not self._handover.is_away or trainer.local_rank:
+            return
+        copied = self._observed.copied() if isinstance(self._observed, ObservedHead) and self._session is None else None
+        try:
+            self._handover.leave((self._queue.last, copied, self.state_dict()))
+        except Exception as error:  # noqa: BLE001 - a full disk, for example, and the run goes on
+            self._messages.warn(f"reports stay in the processes of the run, after {in_one_line(error)}")
+
+    def _take_over(self) -> None:
+        """Go on from what a monitor in another process has left, if any has."""
+        left = self._handover.collect()
+        if left is not None:
+            reports, copied, state = left
+            self._queue.last.update(reports)
+            self._observed = copied or self._observed
+            self.load_state_dict(state)
+
     def _windows(self, trainer: pl.Trainer, stage: str) -> list[WindowKey]:
         """The windows of a validation or test run: one for each of its loaders, or one for all of them together."""
         num_batches = trainer.num_test_batches if stage == "test" else trainer.num_val_batches
@@ -508,6 +533,7 @@ class LabelSimilarityMonitor(Callback):
         """Make a report, each part by its owner, and hand it on."""
         report, acting = session.report(key, self._steps.step, self.thresholds, self._alerts, counts=trainer.state.fn == "fit")
         self._queue.add(trainer, report)
+        self._hand_over(trainer)  # now: an alert, or a failure of somebody else, may be what comes next
         self._act(trainer, f"{window_tag(key, self.name)} at step {report.step}", acting)
 
     def _act(self, trainer: pl.Trainer, where: str, acting: Sequence[Breach]) -> None:

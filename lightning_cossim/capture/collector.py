@@ -62,6 +62,33 @@ class ObservedHead(NamedTuple):
     explains: bool
     """Whether its weights give the model's logits, as far as is known."""
 
+    @property
+    def weights(self) -> Weights:
+        """Those of now. Of a sharded head, every process has to ask at the same time."""
+        return self.head.weights
+
+    def copied(self) -> "CopiedHead | None":
+        """A copy that needs no model, for another process; None of a sharded head, which no process has alone."""
+        if self.head.is_sharded:
+            return None
+        now = self.weights
+        bias = None if now.bias is None else now.bias.cpu().clone()
+        weights = Weights(now.unembedding.cpu().clone(), bias, now.response)
+        return CopiedHead(weights, self.names, self.embedding, self.explains)
+
+
+class CopiedHead(NamedTuple):
+    """What an `ObservedHead` was, without the model."""
+
+    weights: Weights
+    """On the CPU."""
+    names: tuple[str, ...]
+    """(K,)."""
+    embedding: Tensor | None
+    """(N, D), on the CPU, N at most 256; None: it saw none."""
+    explains: bool
+    """Whether its weights give the model's logits, as far as is known."""
+
 
 class Collector:
     """Holds the observer of a head and its open windows.

@@ -282,4 +282,4 @@ def _telling(f_ND: Tensor, z_NK: Tensor) -> tuple[Tensor, Tensor]:
 
 def _spread(size: int, num: int, device: torch.device) -> Tensor:
     """So many places, evenly spread over all; all if there are no more."""
-    return torch.arange(size, device=device) if size <= num else torch.linspace(0, size - 1, num, device=device).long()
+    return torch.arange(size, device=device) if size <= num else torch.arange(num, device=device) * (size - 1) // max(1, num - 1)

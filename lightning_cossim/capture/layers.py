@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
 from lightning_cossim.capture.cosine_heads import holds_rows, lies_in_columns, name_of_rows, shape_of_rows, why_several
@@ -23,6 +24,7 @@ __all__ = [
     "is_linear",
     "is_sharded",
     "number_in",
+    "own_shape",
     "parameter_of",
     "plain_name",
     "shape_of",
@@ -35,12 +37,19 @@ __all__ = [
 ]
 
 CONVOLUTIONS: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_GIVEN: Final = ("out_features", "out_channels", "num_embeddings")
+_TAKEN: Final = ("in_features", "in_channels", "embedding_dim")
+"""Attributes in which layers tell their sizes."""
+_PLAIN: Final = (nn.Linear.forward, *(kind.forward for kind in CONVOLUTIONS))
+"""Forward passes that add the bias to the product."""
 
 
 def is_linear(module: nn.Module) -> bool:
     """Whether a layer is a matrix product, plus a bias, of one vector at a time."""
     if isinstance(module, CONVOLUTIONS):
-        whole = {1: (*module.kernel_size, *module.stride, module.groups), 0: module.padding}
+        told = own_shape(module)
+        kernel = module.kernel_size if told is None else told[2:]
+        whole = {1: (*kernel, *module.stride, module.groups), 0: module.padding}
         return all(set(values) == {value} for value, values in whole.items())
     if is_adapted(module):
         base: Any = module.base_layer
@@ -63,12 +72,31 @@ def walk(module: nn.Module, path: str = "", seen: set[int] | None = None) -> Ite
 
 def takes(module: nn.Module) -> int | None:
     """The size of the vectors that go into a layer, if it has any; of an embedding, as a head that shares its weight has it."""
-    return _size(module, "in_features", "in_channels", "embedding_dim")
+    own = own_shape(module)
+    return _size(module, *_TAKEN) if own is None else own[1] * getattr(module, "groups", 1)
 
 
 def gives(module: nn.Module) -> int:
     """The size of the vectors that come out of a layer that has one."""
-    return _size(module, "out_features", "out_channels", "num_embeddings") or 0
+    own = own_shape(module)
+    return (_size(module, *_GIVEN) or 0) if own is None else own[0]
+
+
+def own_shape(module: nn.Module) -> tuple[int, ...] | None:
+    """The shape of the weight of one of torch's plain layers, which counts: attributes stay as they were if it was replaced.
+
+    None where the weight does not tell: it is quantized, parametrized, not there yet, or split over processes.
+    """
+    inner: Any = module
+    while is_adapted(inner):
+        inner = inner.base_layer
+    if not isinstance(inner, (nn.Linear, nn.Embedding, *CONVOLUTIONS)) or parametrize.is_parametrized(inner, "weight"):
+        return None
+    weight, num_dims = inner.weight, 2 + len(getattr(inner, "kernel_size", ()))
+    if not isinstance(weight, Tensor) or isinstance(weight, UninitializedParameter):
+        return None
+    is_whole = weight.ndim == num_dims and weight.numel() > 0 and weight.is_floating_point()
+    return tuple(weight.shape) if is_whole and not _may_be_part(inner, weight) else None
 
 
 def shape_of(module: nn.Module) -> tuple[int, int]:
@@ -138,7 +166,10 @@ def bias_of(module: nn.Module) -> Tensor | None:
         terms += [layer.scaling[name] * _whole(bias.detach()) for name, bias in own.items() if bias is not None]
         return sum(terms[1:], terms[0]) if terms else None
     bias: Any = getattr(module, "bias", None)
-    return _whole(bias.detach()) if isinstance(bias, Tensor) else None
+    if not isinstance(bias, Tensor):
+        return None
+    whole, shape = _whole(bias.detach()), own_shape(module)
+    return whole if shape is None or whole.numel() != 1 else whole.expand(shape[0])  # torch adds a single number to all
 
 
 def why_unreadable(module: nn.Module) -> str | None:
@@ -158,12 +189,20 @@ def why_unreadable(module: nn.Module) -> str | None:
     if not isinstance(weight, Tensor) or not weight.is_floating_point() or type(weight).dequantize is not Tensor.dequantize:
         kind = weight.dtype if isinstance(weight, Tensor) and not weight.is_floating_point() else type(inner).__name__
         return f"its weight is quantized ({kind}). Leave the head out of the quantization, as most recipes do"
-    if weight.shape[:2] != (gives(inner), takes(inner)):
+    if own_shape(inner) is None and weight.shape[:2] != (gives(inner), takes(inner)):
         return (
             f"its weight has the shape {tuple(weight.shape)}: a part of it that this process holds (FSDP1, DeepSpeed). Shard "
             "with `ModelParallelStrategy` and `fully_shard`, or not at all"
         )
-    return None
+    return _why_unfit(inner, weight)
+
+
+def _why_unfit(module: Any, weight: Tensor) -> str | None:
+    """Why the bias of a layer does not fit its weight, in words; None if it does."""
+    bias = None if parametrize.is_parametrized(module, "bias") else getattr(module, "bias", None)
+    if not isinstance(bias, Tensor) or type(module).forward not in _PLAIN or tuple(bias.shape) in {(len(weight),), (1,), ()}:
+        return None
+    return f"its bias has the shape {tuple(bias.shape)}, and its weight {len(weight)} rows. Give the bias one entry a row"
 
 
 def is_sharded(tensor: Tensor) -> bool:
@@ -205,6 +244,14 @@ def plain_name(path: str) -> str:
 
 def _size(module: nn.Module, *names: str) -> int | None:
     return next((size for size in (getattr(module, name, None) for name in names) if isinstance(size, int)), None)
+
+
+def _may_be_part(module: nn.Module, weight: Tensor) -> bool:
+    """Whether a weight is smaller than its layer says, in one of several processes."""
+    told = _size(module, *_GIVEN), _size(module, *_TAKEN)
+    is_smaller = any(size is not None and own < size for own, size in zip(weight.shape, told, strict=False))
+    group = torch.distributed
+    return is_smaller and group.is_available() and group.is_initialized() and group.get_world_size() > 1
 
 
 def _is_packed(module: nn.Module) -> bool:

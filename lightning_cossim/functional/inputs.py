@@ -116,10 +116,11 @@ def check_groups(groups: Tensor | None, num_inputs: int) -> None:
 
 
 def label_index(labels: Sequence[int] | Tensor | None, num_labels: int, argument: str = "label_subset") -> Tensor:
-    """Labels as an index (L,), default all. Raises `InputError` on labels out of range or repeated."""
+    """Labels as an index (L,) on the CPU, default all. Raises `InputError` on labels out of range or repeated."""
     if num_labels < 1:
         raise InputError(expected("num_labels", "to be at least 1", num_labels, "Pass the number of rows of the head's weight."))
-    index = torch.arange(num_labels) if labels is None else torch.as_tensor(labels, dtype=torch.int64)
+    given = range(num_labels) if labels is None else labels
+    index = torch.as_tensor(given, dtype=torch.int64, device="cpu")
     if index.ndim != 1 or len(index) == 0 or index.min() < 0 or index.max() >= num_labels or index.bincount().max() > 1:
         wanted = f"to be different labels from 0 to {num_labels - 1}"
         raise InputError(expected(argument, wanted, index.tolist(), "Pass the indices of rows of the head's weight."))

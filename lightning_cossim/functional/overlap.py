@@ -251,6 +251,6 @@ class Overlap:
     def overlap_of(self, joint: Tensor, own: Tensor, others_own: Tensor) -> Tensor:
         """The overlap of two labels from the sum of the products of their profiles, and of either with itself."""
         if self.counts_inputs:
-            return joint / (own + others_own - joint)
+            return joint.float() / (own + others_own - joint)  # of whole numbers, torch's default dtype would come out
         overlap = (joint / own.sqrt() / others_own.sqrt()).clamp(0, 1)
         return overlap.masked_fill((own == 0) | (others_own == 0), torch.nan)

@@ -22,7 +22,7 @@ class Pairs:
     @classmethod
     def of_all(cls, num_labels: int) -> "Pairs":
         """Every pair of L labels: the upper triangle of a matrix, row by row."""
-        row, column = torch.triu_indices(num_labels, num_labels, offset=1)
+        row, column = torch.triu_indices(num_labels, num_labels, offset=1, device="cpu")
         return cls(row, column)
 
     def __len__(self) -> int:
@@ -62,6 +62,6 @@ def inverse_index(labels: Tensor, num_labels: int) -> Tensor:
         >>> inverse_index(torch.tensor([2, 0]), 4)
         tensor([ 1, -1,  0, -1])
     """
-    place = torch.full((num_labels,), -1, dtype=torch.int64)
-    place[labels] = torch.arange(len(labels))
+    place = torch.full((num_labels,), -1, dtype=torch.int64, device=labels.device)
+    place[labels] = torch.arange(len(labels), device=labels.device)
     return place

@@ -170,7 +170,9 @@ class Publisher:
     def _offer(self, window: WindowKey, values: dict[str, float], watched: MutableMapping[str, Tensor]) -> None:
         tags, key = group(window.stage, self.name), window_tag(window, self.name)
         self._watched[key] = watchable(values, self._watched.get(key, {}))
-        watched.update({f"{tags}/{name}{window.suffix}": torch.tensor(value) for name, value in self._watched[key].items()})
+        dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)  # a default of half would round them
+        tensors = {name: torch.tensor(value, dtype=dtype) for name, value in self._watched[key].items()}
+        watched.update({f"{tags}/{name}{window.suffix}": value for name, value in tensors.items()})
 
     def _asked(self, logger: ScalarLogger, question: Callable[[ScalarLogger], bool], what: str) -> bool:
         """What a logger answers; to be asked may be the first thing that makes it open a file."""
@@ -226,7 +228,7 @@ def log_scalars(loggers: Iterable[ScalarLogger], group: str, scalars: Mapping[st
     """Write the defined scalars of a group at one step; an undefined value leaves a hole in the curve, never an old value."""
     defined = {f"{group}/{name}{suffix}": value for name, value in scalars.items() if not math.isnan(value)}
     for logger in loggers:
-        logger.log_metrics(defined, step)
+        logger.log_metrics(metrics=defined, step=step)  # by keyword, as Lightning does
 
 
 def watchable(scalars: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:

@@ -120,9 +120,16 @@ def shows_steps(logger: Any) -> bool:
 
 
 def log_folder(logger: Any) -> str | None:
-    """Where a logger's events are, if they are in a folder of this machine."""
+    """Where a logger's events are, if they are in a folder of this machine.
+
+    It is there already, for a writer makes it: what a mocked logger says is no folder.
+    """
     folder = getattr(getattr(logger, "experiment", None), "log_dir", None)
-    return str(folder) if isinstance(folder, str | os.PathLike) and "://" not in str(folder) else None
+    try:
+        path = os.fspath(folder)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+    return path if isinstance(path, str) and Path(path).is_dir() else None
 
 
 def write_step(logger: Any, tag: str, step: Step) -> None:

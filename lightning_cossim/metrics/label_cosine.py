@@ -10,7 +10,7 @@ from lightning_cossim.functional.cosine import label_cosine_similarity
 from lightning_cossim.functional.inputs import check_unembedding
 from lightning_cossim.functional.invariances import symmetries_of_weights
 from lightning_cossim.functional.symmetries import Symmetry
-from lightning_cossim.metrics.snapshot import first_seen, gather_snapshots, taken
+from lightning_cossim.metrics.snapshot import check_uncut, first_seen, gather_snapshots, taken
 from lightning_cossim.metrics.state import SummedMetric
 
 __all__ = ["LabelCosineSimilarity", "WeightSimilarity"]
@@ -28,7 +28,8 @@ class WeightSimilarity(SummedMetric):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"dist_sync_fn": gather_snapshots, **kwargs})
-        self.add_state("unembedding", torch.empty(0, 0), dist_reduce_fx=first_seen)
+        self.add_state("unembedding", torch.empty(0, 0, dtype=torch.float32), dist_reduce_fx=first_seen)
+        self.add_settings()
 
     @property
     @override
@@ -39,6 +40,7 @@ class WeightSimilarity(SummedMetric):
     @override
     def update(self, unembedding: Tensor) -> None:
         """Take the snapshot of the unembedding (K, D) that `compute` is about."""
+        check_uncut()
         check_unembedding(unembedding)
         self.unembedding = taken(unembedding)
 
@@ -56,7 +58,8 @@ class LabelCosineSimilarity(WeightSimilarity):
         kwargs: as for every `torchmetrics.Metric`.
 
     Raises:
-        InputError: an unembedding that is not a floating (K, D) matrix.
+        InputError: an unembedding that is not a floating (K, D) matrix, or one from a `BootStrapper` or a `MultioutputWrapper`,
+            which cut it.
 
     Example:
         >>> import torch
@@ -73,6 +76,7 @@ class LabelCosineSimilarity(WeightSimilarity):
     def __init__(self, centered: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.centered = centered
+        self.add_settings(centered)
         self.quantity = "centered_cosine" if centered else "raw_cosine"
 
     @override

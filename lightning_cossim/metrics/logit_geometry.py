@@ -20,10 +20,10 @@ from lightning_cossim.functional.logit_geometry import (
     logit_correlation,
 )
 from lightning_cossim.functional.symmetries import Symmetry
-from lightning_cossim.metrics.snapshot import first_seen, gather_snapshots, taken, unseen
+from lightning_cossim.metrics.snapshot import check_uncut, first_seen, gather_snapshots, taken, unseen
 from lightning_cossim.metrics.state import SummedMetric, add_to
 
-__all__ = ["EmbeddingGeometry", "LogOddsVariance", "LogitCorrelation"]
+__all__ = ["EmbeddingGeometry", "EmbeddingSimilarity", "LogOddsVariance", "LogitCorrelation"]
 
 
 class EmbeddingGeometry(SummedMetric):
@@ -46,8 +46,10 @@ class EmbeddingGeometry(SummedMetric):
         self.add_state("embedding_count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("embedding_total", torch.zeros(embedding_dim, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("embedding_outer", torch.zeros(embedding_dim, embedding_dim, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_settings()
 
     def _take_snapshot(self, unembedding: Tensor) -> None:
+        check_uncut()
         check_rows(unembedding, "unembedding", "(K, D)", (self.num_labels, self.embedding_dim))
         self.unembedding = taken(unembedding)
 
@@ -63,7 +65,26 @@ class EmbeddingGeometry(SummedMetric):
         return embedding_covariance(EmbeddingMoments(self.embedding_count, self.embedding_total, self.embedding_outer))
 
 
-class LogitCorrelation(EmbeddingGeometry):
+class EmbeddingSimilarity(EmbeddingGeometry):
+    """The metrics that are computed from this state alone. In a `MetricCollection` they share it.
+
+    A subclass names its `quantity`, a key of the table of similarities, and computes it.
+    """
+
+    @property
+    @override
+    def invariances(self) -> frozenset[Symmetry]:
+        """What the table of similarities says leaves it unchanged."""
+        return symmetries_of_weights(self.quantity)
+
+    @override
+    def update(self, unembedding: Tensor, embedding: Tensor) -> None:
+        """Add a batch of embeddings (N, D), those that are finite; take the unembedding (K, D) of the same moment."""
+        self._take_snapshot(unembedding)
+        self._add_moments(embedding)
+
+
+class LogitCorrelation(EmbeddingSimilarity):
     r"""Correlation over inputs of the centered logits of every two labels.
 
     :math:`\tilde g_i^\top \Sigma \tilde g_j / \sqrt{\tilde g_i^\top \Sigma \tilde g_i \cdot \tilde g_j^\top \Sigma \tilde g_j}`;
@@ -78,7 +99,8 @@ class LogitCorrelation(EmbeddingGeometry):
         kwargs: as for every `torchmetrics.Metric`.
 
     Raises:
-        InputError: sizes below 1, or tensors that do not have them.
+        InputError: sizes below 1, tensors that do not have them, or an update by a `BootStrapper` or a `MultioutputWrapper`,
+            which cut the unembedding as well as the inputs.
 
     Example:
         >>> import torch
@@ -89,21 +111,20 @@ class LogitCorrelation(EmbeddingGeometry):
         tensor([[ 1.,  1., -1.],
                 [ 1.,  1., -1.],
                 [-1., -1.,  1.]])
+
+        For an error bar, update copies with inputs that are resampled, and with the unembedding as it is:
+
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> embedding = torch.randn(50, 2, generator=generator)
+        >>> copies = [LogitCorrelation(num_labels=3, embedding_dim=2) for _ in range(200)]
+        >>> for copy in copies:
+        ...     copy.update(W, embedding[torch.randint(50, (50,), generator=generator)])
+        >>> error = torch.stack([copy.compute() for copy in copies]).std(dim=0)
+        >>> bool(0.05 < error[0, 1] < 0.15)
+        True
     """
 
     quantity = "logit_correlation"
-
-    @property
-    @override
-    def invariances(self) -> frozenset[Symmetry]:
-        """Translations, every invertible linear map, and temperature."""
-        return symmetries_of_weights("logit_correlation")
-
-    @override
-    def update(self, unembedding: Tensor, embedding: Tensor) -> None:
-        """Add a batch of embeddings (N, D), those that are finite; take the unembedding (K, D) of the same moment."""
-        self._take_snapshot(unembedding)
-        self._add_moments(embedding)
 
     @override
     def compute(self) -> Tensor:
@@ -111,7 +132,7 @@ class LogitCorrelation(EmbeddingGeometry):
         return logit_correlation(self.unembedding, embedding_covariance=self._covariance())
 
 
-class LogOddsVariance(EmbeddingGeometry):
+class LogOddsVariance(EmbeddingSimilarity):
     r"""Variance over inputs of the log-odds between every two labels, in squared nats. Small means alike.
 
     :math:`(g_i - g_j)^\top \Sigma\, (g_i - g_j)`; see `lightning_cossim.functional.log_odds_variance`, also for what leaves it
@@ -126,7 +147,8 @@ class LogOddsVariance(EmbeddingGeometry):
         kwargs: as for every `torchmetrics.Metric`.
 
     Raises:
-        InputError: sizes below 1, or tensors that do not have them.
+        InputError: sizes below 1, tensors that do not have them, or an update by a `BootStrapper` or a `MultioutputWrapper`,
+            which cut the unembedding as well as the inputs.
 
     Example:
         >>> import torch
@@ -138,18 +160,6 @@ class LogOddsVariance(EmbeddingGeometry):
     """
 
     quantity = "log_odds_variance"
-
-    @property
-    @override
-    def invariances(self) -> frozenset[Symmetry]:
-        """Translations and every invertible linear map; a temperature c multiplies it by its square."""
-        return symmetries_of_weights("log_odds_variance")
-
-    @override
-    def update(self, unembedding: Tensor, embedding: Tensor) -> None:
-        """Add a batch of embeddings (N, D), those that are finite; take the unembedding (K, D) of the same moment."""
-        self._take_snapshot(unembedding)
-        self._add_moments(embedding)
 
     @override
     def compute(self) -> Tensor:

@@ -79,6 +79,7 @@ class ProbabilityOverlap(SummedMetric):
         self.add_state("joint", joint, dist_reduce_fx="sum")
         self.add_state("prob_sum", torch.zeros(num_labels, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("num_inputs", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_settings(self.overlap, self.labels.tolist())
 
     @property
     @override

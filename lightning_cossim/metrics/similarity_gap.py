@@ -1,5 +1,6 @@
 """SimilarityGap: the ladder, the gaps and the shares explained of one window."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,11 @@ from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.rankings import rankings_of
 from lightning_cossim.functional.symmetries import Symmetry
 from lightning_cossim.metrics.logit_geometry import EmbeddingGeometry
+from lightning_cossim.metrics.snapshot import why_cut
 from lightning_cossim.metrics.state import add_to, writable
 from lightning_cossim.report import GapReport, Statistics
 from lightning_cossim.report.pair_table import PairTable, kept_labels
-from lightning_cossim.report.plots import axes_for, draw_bars
+from lightning_cossim.report.plots import axes_for, draw_bars, draw_curves, series
 from lightning_cossim.report.remarks import remarks
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["SimilarityGap"]
+
+Plotted = Mapping[str, Tensor] | Tensor | float
+"""Scalars by name, or one scalar."""
 
 
 class SimilarityGap(EmbeddingGeometry):
@@ -119,7 +124,7 @@ class SimilarityGap(EmbeddingGeometry):
         if not min_probability >= 0:
             raise InputError(expected("min_probability", "to be at least 0", min_probability, "It is a share of 1/K_live."))
         self.labels, self._looks_at_all = label_index(label_subset, num_labels), label_subset is None
-        self.counted = torch.ones(num_labels, dtype=torch.bool)
+        self.counted = torch.ones(num_labels, dtype=torch.bool, device="cpu")
         if ignore:
             self.counted[label_index(sorted(set(ignore)), num_labels, "ignore")] = False
         joint = torch.zeros(2, len(self.labels), len(self.labels), dtype=self.overlap.joint_dtype)
@@ -127,6 +132,7 @@ class SimilarityGap(EmbeddingGeometry):
         self.add_state("prob_sum", torch.zeros(num_labels, dtype=torch.float64), dist_reduce_fx="sum")
         for count in ("num_inputs", "num_groups", "num_skipped"):
             self.add_state(count, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_settings(self.overlap, self.response, self.labels.tolist(), self.counted.tolist(), float(min_probability))
 
     @property
     @override
@@ -143,6 +149,10 @@ class SimilarityGap(EmbeddingGeometry):
         groups: Tensor | None = None,
     ) -> None:
         """Add a batch of logits (N, K) and embeddings (N, D), and take the unembedding (K, D) of the same moment."""
+        why = why_cut()
+        if why is not None:  # nothing is known then, and what is not known is NaN
+            warnings.warn(f"SimilarityGap leaves the batch out, its scalars stay NaN. {why}", stacklevel=2)
+            return
         check_rows(unembedding, "unembedding", "(K, D)", (self.num_labels, self.embedding_dim))
         seen_N, log_p_NK = None, None
         if embedding is not None:
@@ -194,30 +204,41 @@ class SimilarityGap(EmbeddingGeometry):
     def compute(self) -> dict[str, Tensor]:
         """Scalars by tag, NaN where undefined (`report().undefined` says why)."""
         self._statistics = self._measured()
-        return {tag: torch.tensor(value, device=self.device) for tag, value in self._statistics.numbers.scalars.items()}
+        dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)  # a default of half would round them
+        scalars = self._statistics.numbers.scalars
+        return {tag: torch.tensor(value, dtype=dtype, device=self.device) for tag, value in scalars.items()}
 
     @override
-    def plot(  # type: ignore[override]
-        self, val: Mapping[str, Tensor] | None = None, ax: "Axes | None" = None, names: Sequence[str] | None = None
+    def plot(
+        self, val: Plotted | Sequence[Plotted] | None = None, ax: "Axes | None" = None, names: Sequence[str] | None = None
     ) -> tuple["Figure", "Axes"]:
-        """Bars of the shares of the overlap that each similarity explains.
+        """Bars of the shares of the overlap that each similarity explains; of several steps a curve for each.
 
         Args:
-            val: scalars as `compute` or `forward` return them; default what `compute` returns now.
+            val: scalars as `compute` or `forward` return them; default what `compute` returns now. A sequence of such, one a
+                step, or a dict of (S,) as `MetricTracker.compute_all` returns it, gives curves over the steps. Of a dict without
+                shares explained every scalar is drawn; one scalar, or a sequence of scalars, is drawn as well.
             ax: what to draw on; default a new figure of pyplot.
-            names: the names of the bars; default those of the similarities.
+            names: what bars or curves are called; default what the similarities are called in tags.
 
         Raises:
-            InputError: there are more or fewer names than bars.
+            InputError: `val` holds no scalars, or there are more or fewer names than bars or curves.
         """
-        scalars = self.compute() if val is None else val
-        bars = {tag.removeprefix("explained_"): value for tag, value in scalars.items() if tag.startswith("explained_")}
-        shown = list(bars) if names is None else list(names)
-        if len(shown) != len(bars):
-            raise InputError(expected("names", f"to name the {len(bars)} bars", f"{len(shown)} names"))
+        drawn = series(self.compute() if val is None else val)
+        shares = {tag.removeprefix("explained_"): values for tag, values in drawn.items() if tag.startswith("explained_")}
+        title = "Share of the probability overlap that each similarity explains" if shares else type(self).__name__
+        drawn = shares or drawn
+        shown = list(drawn) if names is None else list(names)
+        is_one_step = all(len(values) == 1 for values in drawn.values())
+        if len(shown) != len(drawn):
+            what = "bars" if is_one_step else "curves"
+            raise InputError(expected("names", f"to name the {len(drawn)} {what}", f"{len(shown)} names"))
+        drawn = dict(zip(shown, drawn.values(), strict=True))
         figure, ax = axes_for(ax)
-        shares = {name: float(value) for name, value in zip(shown, bars.values(), strict=True)}
-        draw_bars(ax, shares, title="Share of the probability overlap that each similarity explains")
+        if is_one_step:
+            draw_bars(ax, {name: value for name, (value,) in drawn.items()}, title=title)
+        else:
+            draw_curves(ax, drawn, title=title)
         return figure, ax
 
     def statistics(self) -> Statistics:

@@ -269,7 +269,7 @@ class ReportData:
         if found is None:
             return None
         verdicts = {(one, other): REACHES.index(verdict) for one, other, verdict in found.pairs}
-        code_P = torch.zeros(len(self.compared), dtype=torch.int8)
+        code_P = torch.zeros_like(self.compared.row, dtype=torch.int8)
         for place in self.flagged().tolist():
             code_P[place] = verdicts.get(self.statistics.table.rows_of(place), 0)
         return code_P
@@ -278,7 +278,7 @@ class ReportData:
 
     def flagged(self, most: int | None = None) -> Tensor:
         """The places of flagged pairs, those with the largest gaps first; at most so many."""
-        flagged_P = torch.zeros(len(self.compared), dtype=torch.bool)
+        flagged_P = torch.zeros_like(self.compared.row, dtype=torch.bool)
         for flags_P in self.flags.values():
             flagged_P |= flags_P
         places = flagged_P.nonzero().flatten()

@@ -130,7 +130,8 @@ class PairTable:
             places: of the labels that it is to have, in this order; default all.
             of_itself: the value between a label that has a pair and itself; None: unknown.
         """
-        shown_L = torch.arange(len(self.labels)) if places is None else torch.as_tensor(places, dtype=torch.int64)
+        shown = range(len(self.labels)) if places is None else places
+        shown_L = torch.as_tensor(shown, dtype=torch.int64, device=self.compared.row.device)
         place_L = inverse_index(shown_L, len(self.labels))
         row, column = place_L[self.compared.row], place_L[self.compared.column]
         shown_P = (row >= 0) & (column >= 0)

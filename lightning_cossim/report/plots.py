@@ -1,4 +1,4 @@
-"""Pictures on a matplotlib Axes: a matrix of label pairs with names, and bars. For `plot()` of metrics and for loggers.
+"""Pictures on a matplotlib Axes: a matrix of label pairs with names, bars, curves. For `plot()` of metrics and for loggers.
 
 matplotlib is imported when something is drawn, for it takes a third of a second. Names show as the text they are.
 """
@@ -10,16 +10,28 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from torch import Tensor
 
+from lightning_cossim.errors import InputError, expected
 from lightning_cossim.report.tables import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["MAX_NAMES", "axes_for", "draw_bars", "draw_heatmap", "draw_image", "shown_names"]
+__all__ = [
+    "MAX_NAMES",
+    "axes_for",
+    "draw_bars",
+    "draw_curves",
+    "draw_heatmap",
+    "draw_image",
+    "last_matrix",
+    "series",
+    "shown_names",
+]
 
 MAX_NAMES: Final = 20
 """Names along one side; of more labels every second, third, ... is named."""
+_OF_COMPUTE: Final = "Pass what `compute` returns."
 _MISSING: Final = "0.85"
 """The gray of what is not compared: the diagonal, labels that are not kept."""
 
@@ -77,6 +89,65 @@ def draw_bars(ax: "Axes", values: Mapping[str, float], *, title: str) -> None:
     ax.margins(x=0.2)
     ax.invert_yaxis()
     ax.set_title(title)
+
+
+def draw_curves(ax: "Axes", values: Mapping[str, Sequence[float]], *, title: str) -> None:
+    """One curve over steps for each name, with a hole where a value is undefined; a legend names more than one."""
+    from matplotlib.ticker import MaxNLocator
+
+    lines = [ax.plot(range(len(curve)), list(curve), marker="o")[0] for curve in values.values()]
+    if len(lines) > 1:
+        texts = [f" {name}" if name.startswith("_") else name for name in values]  # which matplotlib would leave out
+        for text in ax.legend(lines, texts).get_texts():
+            text.set_parse_math(False)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_xlabel("Step")
+    ax.set_title(title)
+
+
+def last_matrix(value: Any) -> tuple[Tensor, str]:
+    """The matrix to draw of a value: itself, or the last of several, and which one that is, for a title.
+
+    Args:
+        value: (L, L); or several, one a step: a sequence of such, or (S, L, L).
+
+    Raises:
+        InputError: it is something else.
+    """
+    several = len(value) if isinstance(value, list | tuple) or (isinstance(value, Tensor) and value.ndim == 3) else 0
+    matrix = value[-1] if several else value
+    if not isinstance(matrix, Tensor) or matrix.ndim != 2 or len(matrix) != matrix.shape[1]:
+        got = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
+        raise InputError(expected("val", "of shape (L, L)", got, _OF_COMPUTE))
+    return matrix, f", the last of {several}" if several else ""
+
+
+def series(value: Any) -> dict[str, list[float]]:
+    """Scalars by name, each as its values over the steps; of a single step one value each.
+
+    Args:
+        value: a mapping of names to scalars, one scalar, or a sequence of either, one a step. (S,) stands for a sequence of
+            scalars. A scalar without a name is called "value".
+
+    Raises:
+        InputError: it is something else, or holds other names at other steps.
+    """
+    steps = value if isinstance(value, list | tuple) else [value]
+    named: list[Mapping[str, Any]] = [step if isinstance(step, Mapping) else {"value": step} for step in steps]
+    if not named or any(step.keys() != named[0].keys() for step in named):
+        got = "none" if not named else "other names at other steps"
+        raise InputError(expected("val", "to be scalars by name, one scalar, or a sequence of either", got, _OF_COMPUTE))
+    return {name: [number for step in named for number in _numbers(step[name])] for name in named[0]}
+
+
+def _numbers(value: Any) -> list[float]:
+    """A scalar, or several (S,), as numbers."""
+    if isinstance(value, Tensor) and value.ndim < 2:
+        return [float(number) for number in value.detach().flatten().tolist()]
+    if isinstance(value, int | float):
+        return [float(value)]
+    got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+    raise InputError(expected("val", "to hold scalars", got, _OF_COMPUTE))
 
 
 def shown_names(names: Sequence[str]) -> tuple[list[int], list[str]]:

@@ -46,7 +46,7 @@ def judge(statistics: Statistics, thresholds: Thresholds) -> Verdict:
     """
     eligible_P, why = _eligible(statistics, thresholds), no_verdict(statistics, thresholds)
     weight = statistics.table.compared.weight
-    weight_P = torch.ones(eligible_P.shape) if weight is None else weight
+    weight_P = torch.ones_like(eligible_P, dtype=torch.float64) if weight is None else weight
     num_eligible = float(weight_P[eligible_P].sum())
     if why is None and not num_eligible:
         why = "no pair has the mass"

@@ -204,7 +204,7 @@ def test_a_scale_is_looked_up_in_the_head(build: Any, wanted: float, name: str, 
         warnings.simplefilter("ignore")
         trainer(callbacks=[monitor]).validate(model, loader(64), verbose=False)
     assert monitor._observed is not None
-    assert monitor._observed.head.weights.response == Response("cosine", None, wanted)
+    assert monitor._observed.weights.response == Response("cosine", None, wanted)
     assert any(f"; softmax of its cosines times {wanted:g}, its `{name}`; report" in one.getMessage() for one in caplog.records)
 
 

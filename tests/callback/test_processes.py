@@ -463,6 +463,8 @@ def work(rank: int, share: str, folder: Path) -> None:
             found[f"{name}, {dtype}, reliability"] = report.reliability
         # Each goes on with its own state: once more the same batches, and everything counts twice.
         found[f"{name}, {dtype}"] = first, updated(metric, name, mine, dtype).compute()
+    for name in METRICS:
+        found[f"{name}, synced"] = synced(name, mine)
     for max_tracked in (K, 6):
         found[f"watched {max_tracked}"] = watched(max_tracked, mine, together(rank, world))
         found[f"watched {max_tracked} that moves on"] = watched(max_tracked, mine, together(rank, world), moves_on=True)
@@ -477,6 +479,31 @@ def work(rank: int, share: str, folder: Path) -> None:
         found[f"faulty {fault}"] = faulty(fault, rank, world)
     torch.save(found, folder / f"{rank}.pt")
     distributed.destroy_process_group()
+
+
+def synced(name: str, batches: list[Inputs]) -> tuple[Any, Any]:
+    """The value between `sync()` and `unsync()`, both without arguments, and that of a forward pass that syncs on each step."""
+    metric = updated(METRICS[name][0](), name, batches, "float32")
+    own = {state: getattr(metric, state) for state in metric.metric_state}
+    metric.sync()
+    metric.unsync()
+    assert_same(metric.metric_state, own)
+    metric.sync()
+    metric._to_sync = False  # `compute` would do it once more
+    value = metric.compute()  # and lets go of it
+    assert_same(metric.metric_state, own)
+    on_step = METRICS[name][0]()
+    on_step.dist_sync_on_step = True
+    return value, on_step(**{argument: one_batch(batches)[argument] for argument in METRICS[name][1]})
+
+
+def one_batch(batches: list[Inputs]) -> Inputs:
+    """The first batch of a process; without any, one of no inputs."""
+    return (
+        batches[0]
+        if batches
+        else {key: value if key == "unembedding" else value[:0] for key, value in parts("two")[0][0].items()}
+    )
 
 
 def found_by(
@@ -541,6 +568,17 @@ def test_every_process_computes_what_one_process_would(
                 assert_same({**value, "reliability": 0}, {**wanted, "reliability": 0})
             else:
                 assert_same(value, wanted)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_states_are_brought_together_by_hand_and_on_each_step(processes: list[dict[str, Any]], share: str, name: str) -> None:
+    """`sync()` gathers as `compute` does: a process that saw nothing knows no shape of the unembedding."""
+    together = updated(METRICS[name][0](), name, all_batches(share), "float32").compute()
+    on_step = updated(METRICS[name][0](), name, [one_batch(batches) for batches in parts(share)], "float32").compute()
+    for found in processes:
+        for value, wanted in zip(found[f"{name}, synced"], (together, on_step), strict=True):
+            same = {"reliability": 0} if isinstance(wanted, dict) else None
+            assert_same(value if same is None else {**value, **same}, wanted if same is None else {**wanted, **same})
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from typing_extensions import override
 
+from lightning_cossim.capture import layers
 from lightning_cossim.capture.find import find_head
 from lightning_cossim.capture.head import Head
 from lightning_cossim.errors import HeadError
@@ -608,3 +609,86 @@ def test_a_part_of_a_weight_is_refused() -> None:
     layer.weight = nn.Parameter(torch.zeros(6))
     text = refusal(model_of(fc=layer))
     assert "got fc, Linear 4→3: its weight has the shape (6,): a part of it that this process holds (FSDP1, DeepSpeed)." in text
+
+
+# Attributes that no longer tell what the weight is: somebody has replaced it
+
+
+def replaced(layer: Any, *shape: int, bias: int | None = None) -> nn.Module:
+    """The layer, with another weight and, if wanted, another bias."""
+    layer.weight = nn.Parameter(torch.randn(*shape, generator=torch.Generator().manual_seed(0)))
+    if bias is not None:
+        layer.bias = nn.Parameter(torch.arange(float(bias)))
+    return layer  # type: ignore[no-any-return]
+
+
+STALE: dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]] = {
+    "more labels": (lambda: replaced(nn.Linear(8, 10), 12, 8, bias=12), (12, 8)),
+    "fewer labels": (lambda: replaced(nn.Linear(8, 10), 6, 8, bias=6), (6, 8)),
+    "wider embeddings": (lambda: replaced(nn.Linear(8, 10), 10, 16), (10, 16)),
+    "both": (lambda: replaced(nn.Linear(8, 10, bias=False), 12, 16), (12, 16)),
+    "one number for all": (lambda: replaced(nn.Linear(8, 10), 12, 8, bias=1), (12, 8)),
+    "of somebody's own": (lambda: replaced(MyLinear(8, 10), 12, 8, bias=12), (12, 8)),
+    "a convolution": (lambda: replaced(nn.Conv2d(8, 10, 1), 12, 8, 1, 1, bias=12), (12, 8)),
+}
+
+
+@pytest.mark.parametrize("what", STALE)
+def test_the_weight_tells_its_size(what: str) -> None:
+    """PyTorch computes with it, whatever `out_features` or `in_features` say."""
+    build, (num_labels, dim) = STALE[what]
+    layer = build()
+    head = find_head(model_of(body=nn.Linear(3, dim), fc=layer))
+    assert (head.num_labels, head.embedding_dim) == tuple(head.unembedding.shape) == (num_labels, dim)
+    f_ND = torch.randn(5, dim)
+    wanted = layer(f_ND[:, :, None, None])[:, :, 0, 0] if isinstance(layer, nn.Conv2d) else layer(f_ND)
+    torch.testing.assert_close(head.logits(f_ND), wanted)
+    assert head.bias is None or head.bias.shape == (num_labels,)
+
+
+def test_rows_added_to_an_embedding_count() -> None:
+    """Of a functional head: its weight was resized by hand."""
+    embedding = nn.Embedding(7, 4)
+    embedding.weight = nn.Parameter(torch.zeros(9, 4))
+    head = find_head(model_of(embed=embedding), "embed", is_called=False)
+    assert (head.num_labels, head.embedding_dim) == (9, 4)
+
+
+def test_a_later_layer_that_takes_the_output_goes_by_its_weight_too() -> None:
+    """Neither layer is what its attributes say: the first gives what the second takes."""
+    model = model_of(body=replaced(nn.Linear(3, 5), 8, 3, bias=8), last=replaced(nn.Linear(4, 10), 12, 8, bias=12))
+    assert find_head(model).path == "last"
+
+
+def test_a_kernel_that_grew_is_no_matrix_product() -> None:
+    layer = replaced(nn.Conv2d(8, 10, 1), 10, 8, 3, 3)
+    assert "got 'fc', a Conv2d: its kernel covers several places" in refusal(model_of(fc=layer))
+
+
+def test_a_layer_that_is_not_built_yet_keeps_what_it_says() -> None:
+    lazy = nn.LazyLinear(10)
+    assert (layers.gives(lazy), layers.takes(lazy)) == (10, 0)
+
+
+@pytest.mark.parametrize("bias", [10, 13])
+def test_a_bias_that_does_not_fit_is_told(bias: int) -> None:
+    text = refusal(model_of(fc=replaced(nn.Linear(8, 10, bias=True), 12, 8, bias=bias)))
+    assert text == (
+        f"Expected a head whose weight can be read, got fc, Linear 8→12: its bias has the shape ({bias},), and its weight 12 "
+        "rows. Give the bias one entry a row."
+    )
+
+
+@pytest.mark.parametrize("shape", [(0,), (40,), (0, 8)])
+def test_what_is_flat_or_empty_is_a_part(shape: tuple[int, ...]) -> None:
+    """Of a weight that FSDP1 or DeepSpeed has split."""
+    layer = nn.Linear(8, 10)
+    layer.weight = nn.Parameter(torch.zeros(*shape))
+    assert f"got fc, Linear 8→10: its weight has the shape {shape}: a part of it" in refusal(model_of(fc=layer))
+
+
+def test_of_several_processes_a_smaller_weight_may_be_a_part_and_a_larger_one_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("is_initialized", True), ("get_world_size", 2)):
+        monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
+    assert "its weight has the shape (5, 8): a part of it" in refusal(model_of(fc=replaced(nn.Linear(8, 10), 5, 8)))
+    assert find_head(model_of(fc=replaced(nn.Linear(8, 10), 12, 8, bias=12))).num_labels == 12

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from lightning_cossim.loggers.publisher import log_scalars, watchable
 from lightning_cossim.loggers.tags import SCALARS
@@ -72,3 +73,34 @@ def test_an_undefined_scalar_keeps_its_last_value(name: str, history: list[float
 
 def test_keys_stay_the_same_whatever_came_before() -> None:
     assert list(watchable({"overlap_mean": math.nan}, {"gap_behavior": 0.5})) == ["overlap_mean"]
+
+
+class ByKeyword(Notebook):
+    """Its values have to be named, as Lightning names them."""
+
+    @override
+    def log_metrics(self, *, metrics: Any, step: int | None = None) -> None:  # type: ignore[override]
+        super().log_metrics(metrics, step)
+
+
+class Anything(Notebook):
+    """It takes whatever it is called with."""
+
+    @override
+    def log_metrics(self, **given: Any) -> None:  # type: ignore[override]
+        super().log_metrics(**given)
+
+
+class StepFirst(Notebook):
+    """In another order."""
+
+    @override
+    def log_metrics(self, step: int | None, metrics: Any) -> None:  # type: ignore[override]
+        super().log_metrics(metrics, step)
+
+
+@pytest.mark.parametrize("kind", [Notebook, ByKeyword, Anything, StepFirst])
+def test_loggers_are_called_by_keyword_as_lightning_calls_them(kind: type[Notebook]) -> None:
+    logger = kind()
+    log_scalars([logger], "cossim_val", {"overlap_mean": 0.25}, 7)
+    assert logger.entries == [(7, {"cossim_val/overlap_mean": 0.25})]

@@ -9,6 +9,7 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from torchmetrics import Metric, MetricCollection
+from torchmetrics.wrappers import MetricTracker
 
 from lightning_cossim.errors import InputError
 from lightning_cossim.metrics import LabelCosineSimilarity, LogitCorrelation, LogOddsVariance, ProbabilityOverlap, SimilarityGap
@@ -23,6 +24,9 @@ METRICS: dict[str, Metric] = {
     "Probability overlap": ProbabilityOverlap(K),
     "Share of the probability overlap that each similarity explains": SimilarityGap(K, D),
 }
+GAP = list(METRICS)[-1]
+OF_STEPS = "Expected `val` to be scalars by name, one scalar, or a sequence of either"
+OF_COMPUTE = "Pass what `compute` returns."
 
 
 @pytest.fixture(autouse=True)
@@ -154,6 +158,13 @@ def test_what_is_undefined_has_no_bar() -> None:
         ("Raw cosine", {"val": {}}, "Expected `val` of shape (L, L), got dict. Pass what `compute` returns."),
         ("Raw cosine", {"names": ["a"]}, "Expected `names` to name the 6 rows, got 1 names."),
         (list(METRICS)[-1], {"names": ["a"]}, "Expected `names` to name the 4 bars, got 1 names."),
+        ("Raw cosine", {"val": []}, "Expected `val` of shape (L, L), got list. Pass what `compute` returns."),
+        ("Raw cosine", {"val": [torch.zeros(3)]}, "Expected `val` of shape (L, L), got (3,). Pass what `compute` returns."),
+        (GAP, {"val": torch.zeros(2, 2)}, "Expected `val` to hold scalars, got (2, 2). Pass what `compute` returns."),
+        (GAP, {"val": {"a": "b"}}, "Expected `val` to hold scalars, got str. Pass what `compute` returns."),
+        (GAP, {"val": [{"a": 1.0}, {"b": 1.0}], "names": ["a"]}, f"{OF_STEPS}, got other names at other steps. {OF_COMPUTE}"),
+        (GAP, {"val": []}, f"{OF_STEPS}, got none. {OF_COMPUTE}"),
+        (GAP, {"val": [0.1, 0.2], "names": []}, "Expected `names` to name the 1 curves, got 0 names."),
     ],
 )
 def test_what_cannot_be_plotted_is_told(title: str, arguments: dict[str, Any], text: str) -> None:
@@ -161,6 +172,79 @@ def test_what_cannot_be_plotted_is_told(title: str, arguments: dict[str, Any], t
         updated(title).plot(**arguments)
     assert str(caught.value) == text
     assert plt.get_fignums() == []
+
+
+# Of several steps, as torchmetrics has it: a list of what `forward` or `compute` returned
+
+
+@pytest.mark.parametrize("title", list(METRICS)[:-1])
+@pytest.mark.parametrize("kind", [list, tuple, torch.stack])
+def test_of_several_matrices_the_last_is_drawn_and_the_title_says_so(title: str, kind: Any) -> None:
+    metric = updated(title)
+    last = metric.compute()
+    _, ax = metric.plot(kind([torch.rand(K, K), torch.rand(K, K), last]), names=list("abcdef"))
+    assert ax.get_title() == f"{title}, the last of 3"
+    wanted = last.numpy().astype(float)
+    np.fill_diagonal(wanted, np.nan)
+    np.testing.assert_allclose(np.ma.filled(ax.images[0].get_array(), np.nan), wanted)
+    assert [text.get_text() for text in ax.get_yticklabels()] == list("abcdef")
+
+
+SCALARS = {"explained_raw_cosine": [0.1, 0.2, 0.4], "explained_overlap": [0.5, torch.nan, 0.7], "reliability": [0.9, 0.9, 0.9]}
+
+
+def gap_plot(value: Any, **settings: Any) -> tuple[Any, Any]:
+    return SimilarityGap(K, D).plot(value, **settings)
+
+
+def steps() -> list[dict[str, torch.Tensor]]:
+    return [{tag: torch.tensor(values[step]) for tag, values in SCALARS.items()} for step in range(3)]
+
+
+@pytest.mark.parametrize("value", [steps(), tuple(steps()), {tag: torch.tensor(values) for tag, values in SCALARS.items()}])
+def test_of_several_steps_every_similarity_has_a_curve(value: Any) -> None:
+    """A list of dictionaries, or a dictionary of (S,), as `MetricTracker.compute_all` makes of them; a hole where undefined."""
+    figure, ax = gap_plot(value, names=["raw", "$_other$"])
+    figure.canvas.draw()
+    for line, tag in zip(ax.lines, SCALARS, strict=False):
+        np.testing.assert_allclose(line.get_ydata(), SCALARS[tag], rtol=1e-6)
+        assert list(line.get_xdata()) == [0, 1, 2]
+    assert len(ax.lines) == 2
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["raw", "$_other$"]
+    assert (ax.get_xlabel(), ax.get_title()) == ("Step", GAP)
+
+
+@pytest.mark.parametrize("value", [torch.tensor(0.25), torch.tensor([0.25]), 0.25, {"gap_behavior": torch.tensor(0.25)}])
+def test_a_scalar_is_one_bar(value: Any) -> None:
+    _, ax = gap_plot(value)
+    assert [bar.get_width() for bar in ax.patches] == [0.25]
+    assert ax.get_title() == "SimilarityGap"
+
+
+@pytest.mark.parametrize("value", [[torch.tensor(0.25), torch.tensor(0.5)], torch.tensor([0.25, 0.5]), (0.25, 0.5)])
+def test_scalars_of_several_steps_are_one_curve(value: Any) -> None:
+    _, ax = gap_plot(value)
+    (line,) = ax.lines
+    assert list(line.get_ydata()) == [0.25, 0.5]
+    assert ax.get_legend() is None
+
+
+def test_a_collection_plots_the_values_of_several_steps() -> None:
+    collection = MetricCollection({"mine": updated("Log-odds variance"), "gap": updated(GAP)})
+    dicts = updated(GAP).compute()
+    drawn: Any = collection.plot([{"mine": torch.rand(K, K), "gap": dicts} for _ in range(4)])
+    assert {ax.get_title() for _, ax in drawn} == {"Log-odds variance, the last of 4", GAP}
+
+
+def test_a_tracker_plots_the_scalars_of_its_steps() -> None:
+    tracker = MetricTracker(SimilarityGap(K, D)["overlap_mean"], maximize=True)  # type: ignore[index]
+    for seed in range(3):
+        tracker.increment()
+        W_KD, f_ND = torch.randn(K, D, generator=torch.Generator().manual_seed(seed)), torch.randn(50, D)
+        tracker.update(W_KD, f_ND @ W_KD.T, f_ND)
+    tracker.plot()
+    _, ax = gap_plot(tracker.compute_all())
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), tracker.compute_all().numpy())
 
 
 @pytest.mark.parametrize("title", list(METRICS)[:-1])

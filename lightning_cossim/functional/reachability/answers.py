@@ -71,7 +71,7 @@ class Answers:
         """What came of one question, if anything did."""
         self.say_no(number, outcome.certificate, no)
         if outcome.witness is not None:
-            trial = Trial(torch.tensor([True]), torch.tensor([outcome.margin]).double(), outcome.witness[None])
+            trial = Trial(torch.tensor([True]), torch.tensor([outcome.margin], dtype=torch.float64), outcome.witness[None])
             self.say_yes(torch.tensor([number]), trial, yes)
 
     def tell(self) -> None:

@@ -76,7 +76,7 @@ def climb(rows32_KD: Tensor, own_BT: Tensor, num_rivals: int) -> Iterator[Climb]
     g_BTD = rows32_KD[own_BT]
     reach_B1 = g_BTD.norm(dim=2).amax(dim=1, keepdim=True) + rows32_KD.norm(dim=1).max()
     width, pull, f_BD = 1.0, 1.0, g_BTD.mean(dim=1) / reach_B1
-    x_BD, weight_BK = f_BD, torch.zeros(len(own_BT), len(rows32_KD))
+    x_BD, weight_BK = f_BD, rows32_KD.new_zeros(len(own_BT), len(rows32_KD))
     for step in range(_LOOKS[-1] + 1):
         margin_B, nearest_BD, softmax_BK = _nearest(rows32_KD, g_BTD, own_BT, f_BD, reach_B1 * width)
         nearest_BD /= reach_B1

@@ -76,7 +76,7 @@ class InteriorPoint:
         self.values = self.matrix.new_zeros(len(own_BT), self.matrix.shape[2])
         self.values[:, self.num_bounds - 1] = 0.5
         self.values[:, -1] = self._rows(self.values).amin(dim=1) - 1
-        rows_R = torch.where(side_R > 0, 0.5 / num_own, 0.5 / num_rivals).to(side_R)
+        rows_R = side_R.new_tensor([0.5 / num_own] * num_own + [0.5 / num_rivals] * num_rivals)
         pull_BE = (rows_R @ self.matrix)[:, : self.num_bounds]
         self.y = _Multipliers(rows_R.repeat(len(own_BT), 1), pull_BE.clamp(min=0) + 0.1, (-pull_BE).clamp(min=0) + 0.1)
         self._begin_step()
