@@ -32,6 +32,7 @@ REACH: Final = "tests/functional/reachability/test_reachability.py"
 METRICS: Final = "tests/metrics/test_metrics.py"
 GAP: Final = "tests/metrics/test_similarity_gap.py"
 ALERTS: Final = "tests/report/test_alerts.py"
+FINAL: Final = "tests/capture/test_final_output.py"
 OBSERVER: Final = "tests/capture/test_observer.py"
 FINAL_OUTPUT: Final = "tests/capture/test_final_output.py"
 HEAD: Final = "tests/capture/test_head.py"
@@ -77,6 +78,27 @@ def _mutant(bug: str, *plants: Plant, red: tuple[str, ...]) -> Mutant:
 
 
 MUTANTS: Final = (
+    # Final logits
+    _mutant(
+        "is content with any output that is the head's own",
+        Plant("capture/final_output.py", "_finding", "_made_of_the_head(found) if same else None", "None"),
+        red=(f"{FINAL}::test_final_logits_count_though_the_heads_own_stand_beside_them",),
+    ),
+    _mutant(
+        "warns of another head's logits",
+        Plant("capture/final_output.py", "_made_of_the_head", "if final.change.is_known:", "if final.change:"),
+        red=(f"{FINAL}::test_logits_of_another_head_say_nothing",),
+    ),
+    _mutant(
+        "finds the labels that are dropped only where nothing is flattened",
+        Plant(
+            "capture/final_output.py",
+            "keeps_first",
+            "tensor.shape[:-1].numel() != output.shape[:-1].numel()",
+            "tensor.shape[:-1] != output.shape[:-1]",
+        ),
+        red=(f"{FINAL}::test_a_padded_vocabulary_is_noticed_in_any_arrangement",),
+    ),
     # The formulas of functional
     _mutant(
         "centers over the wrong axis",

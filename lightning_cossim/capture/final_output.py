@@ -95,7 +95,7 @@ class _Finding:
     change: Change | None
     """None: they are the same."""
     has_labels: bool = True
-    """Whether the output has a dimension of K."""
+    """Whether the output has a dimension of K, or the first labels of K."""
 
 
 def _in_words(path: str, change: Change) -> str:
@@ -117,7 +117,10 @@ def _finding(named: Mapping[str, Tensor], seen: HeadOutput, settings: LogitSetti
         for name, tensor in named.items()
         if tensor.ndim > 1 and (not name or name.endswith(_LOGITS)) and not _is_column(tensor, seen.output)
     ]
-    return _Finding(other[0], _fewer_labels(other[0], seen), has_labels=False) if other else None
+    if not other:
+        return None
+    change = _fewer_labels(other[0], seen)
+    return _Finding(other[0], change, has_labels=change.is_known)
 
 
 def _made_of_the_head(found: Mapping[str, _Finding]) -> _Finding | None:
@@ -245,4 +248,5 @@ def _fewer_labels(tensor: Tensor, seen: HeadOutput) -> Change:
         f"gives an output of the shape {sizes}",
         "Another layer may be the one that gives the probabilities: pass it as `head=`, or the module of the final logits as "
         "`logits_from=`.",
+        is_known=False,
     )

@@ -287,22 +287,39 @@ def test_the_labels_that_a_padded_vocabulary_drops_are_never_probable() -> None:
     assert seen.logits[:, 4:].eq(-torch.inf).all()
 
 
-def test_a_padded_vocabulary_is_noticed_in_any_arrangement() -> None:
-    """The innermost module that drops the padding is named."""
+@pytest.mark.parametrize(
+    ("by_the_model", "text"),
+    [
+        (True, "`model` keeps the first 4 of 7 labels. Pass `logits_from='model'`."),
+        (False, "the LightningModule's `forward` keeps the first 4 of 7 labels. Pass `logits_from='forward'`."),
+    ],
+)
+def test_a_padded_vocabulary_is_noticed_in_any_arrangement(by_the_model: bool, text: str) -> None:
+    """`forward` flattens positions. The innermost module that drops the padding is named."""
 
-    class Flat(Outer):
+    class Flat(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = Model(lambda z: z[..., :4] if by_the_model else [z])
+
         @override
         def forward(self, embeddings: Tensor) -> Any:
-            return super().forward(embeddings).flatten(0, 1)
+            output = self.model(embeddings)
+            return (output if by_the_model else output[0][..., :4]).flatten(0, 1)
 
-    outer = Flat(Model(lambda z: z[..., :4]))
+    outer = Flat()
     head: Any = outer.model.head
-    observer = HeadObserver(Head("model.head", head, "its path"), outer)
-    observer.arm()
-    outer(inputs(N, T))
-    seen = observer.take(1024, torch.Generator())
-    assert seen is not None
-    assert seen.notes == (f"{DIFFER}`model` keeps the first 4 of 7 labels. Pass `logits_from='model'`.",)
+    for sources, notes in (({}, (DIFFER + text,)), ({"logits_from": "forward"}, ())):
+        observer = HeadObserver(Head("model.head", head, "its path"), outer, **sources)
+        observer.arm()
+        final = outer(inputs(N, T))
+        seen = observer.take(1024, torch.Generator())
+        observer.detach()
+        assert seen is not None
+        assert seen.notes == notes
+        if sources:
+            assert seen.logits is not None
+            assert torch.equal(seen.logits[:, :4], final)
 
 
 def test_a_module_that_was_called_for_something_else_does_not_count() -> None:
