@@ -78,8 +78,6 @@ def _pooled(name: str, task: str, **settings: Any) -> Swept:
     return Swept(name, "sequences", task, inputs="padded words", behind=POOLED, **settings)
 
 
-SCORE: Final = {"head": "net.score"}
-"""Other layers come into question: those that give query, key and value at once are taken by none."""
 POOLED: Final = "keeps one position of each sequence"
 CAPPED: Final = "caps its logits"
 SCALED: Final = "multiplies or divides its logits by a number"
@@ -267,14 +265,14 @@ SEQUENCES: Final = [
     _pooled("Mistral", "MistralForSequenceClassification", sizes=of.GROUPED),
     _pooled("Qwen 2", "Qwen2ForSequenceClassification", sizes=of.GROUPED),
     _pooled("Gemma 2", "Gemma2ForSequenceClassification", sizes={**of.GROUPED, "final_logit_softcapping": of.CAP}),
-    _pooled("Phi-3", "Phi3ForSequenceClassification", sizes=of.GROUPED, settings=SCORE),
+    _pooled("Phi-3", "Phi3ForSequenceClassification", sizes=of.GROUPED),
     _pooled("StableLM", "StableLmForSequenceClassification", sizes=of.GROUPED),
     _pooled("GPT-2", "GPT2ForSequenceClassification"),
-    _pooled("GPT-NeoX", "GPTNeoXForSequenceClassification", settings=SCORE),
+    _pooled("GPT-NeoX", "GPTNeoXForSequenceClassification"),
     _pooled("OPT", "OPTForSequenceClassification", sizes={"word_embed_proj_dim": 16, "ffn_dim": 24}),
-    _pooled("Bloom", "BloomForSequenceClassification", settings=SCORE),
-    _pooled("Falcon", "FalconForSequenceClassification", settings=SCORE),
-    _pooled("MPT", "MptForSequenceClassification", settings=SCORE),
+    _pooled("Bloom", "BloomForSequenceClassification"),
+    _pooled("Falcon", "FalconForSequenceClassification"),
+    _pooled("MPT", "MptForSequenceClassification"),
     Swept("EuroBERT", "sequences", "EuroBertForSequenceClassification", inputs="padded words", behind=AVERAGED),
 ]
 TOKENS: Final = [
