@@ -132,11 +132,15 @@ def told(handover: Handover, what: Any) -> None:
 def in_another_process(handover: Handover, what: Any, method: str) -> None:
     process = multiprocessing.get_context(method).Process(target=told, args=(handover, what))  # type: ignore[attr-defined]
     process.start()
-    process.join(60)
+    process.join(300)
     assert process.exitcode == 0
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+SLOW: Final = [pytest.param(method, marks=pytest.mark.full) for method in ("spawn", "forkserver")]
+"""Each process imports everything anew."""
+
+
+@pytest.mark.parametrize("method", ["fork", *SLOW])
 def test_the_last_that_was_left_is_collected_once(method: str, folder: Path) -> None:
     handover = Handover()
     assert not handover.is_away
