@@ -1,7 +1,7 @@
 """Enclosing: what the modules that contain a head give, seen for one batch.
 
-Hooks on these modules exist only while armed, so that other batches run as without them. A module that is compiled in place takes
-in only hooks that were there before: it has one from the start, which is armed together with the head's.
+Hooks on these modules exist only while armed, so that other batches run as without them. Modules inside a compiled graph have
+none: its outermost module stands for all of them.
 """
 
 import contextlib
@@ -31,60 +31,48 @@ class EnclosingOutputs:
 
     def __init__(self, model: nn.Module, tap: Tap, module: nn.Module) -> None:
         around = {name: outer for name, outer in model.named_modules() if outer is not module and _contains(outer, module)}
-        compiled = [name for name, outer in around.items() if getattr(outer, "_compiled_call_impl", None) is not None][:1]
-        wrapped: list[Any] = [getattr(outer, "_orig_mod", None) for outer in around.values()]
-        graphs = [around[name] for name in compiled] + [outer for outer in wrapped if outer is not None]
+        inside = [outer for outer in around.values() if _is_compiled_in_place(outer)]
+        inside = [part for graph in inside for part in graph.children()]
+        inside += [getattr(outer, "_orig_mod") for outer in around.values() if hasattr(outer, "_orig_mod")]  # noqa: B009 - a module
+        self._modules = {name: outer for name, outer in around.items() if not any(_contains(part, outer) for part in inside)}
         self._tap = tap
-        self._order = list(around)
-        # Hooks inside a graph see nothing, so its outermost module stands for all of them.
-        self._modules = {name: outer for name, outer in around.items() if not any(_contains(graph, outer) for graph in graphs)}
-        self._compiled = {name: Tap(around[name]) for name in compiled}
+        self._is_graph = getattr(model, "_compiler_ctx", None) is not None
+        """Whether Lightning has compiled all of it: no hook may step out of the graph."""
         self._passages: dict[str, _Passage] = {}
 
-    def arm(self, *, all_of_them: bool) -> None:
-        """See the outputs that come next, until `disarm`.
-
-        Args:
-            all_of_them: whether to put hooks on all modules. If not, only the hook of a compiled module is armed: it goes
-                together with the head's, so that there are two graphs and not three.
-        """
-        if all_of_them and not self._passages:
-            self._passages = {name: _Passage(module, self._tap) for name, module in self._modules.items()}
-        for tap in self._compiled.values():
-            tap.arm()
+    def arm(self) -> None:
+        """See the outputs that come next, until `disarm`."""
+        if not self._passages:
+            self._passages = {
+                name: _Passage(module, self._tap, steps_out=_is_compiled_in_place(module) and not self._is_graph)
+                for name, module in self._modules.items()
+            }
 
     def outputs(self) -> dict[str, dict[str, Tensor]]:
         """Path to the tensors in its output, the outermost module first; without those that were written into since."""
-        outputs = {name: passage.outputs() for name, passage in self._passages.items()}
-        outputs |= {name: tensors_in(tap.call[2]) for name, tap in self._compiled.items() if tap.call is not None}
-        return {plain_name(name): outputs[name] for name in self._order if outputs.get(name)}
+        outputs = {plain_name(name): passage.outputs() for name, passage in self._passages.items()}
+        return {name: tensors for name, tensors in outputs.items() if tensors}
 
     def disarm(self) -> None:
-        """Remove the hooks, and forget what was seen."""
+        """Remove the hooks, and forget what was seen; a second call does nothing."""
         for passage in self._passages.values():
             passage.detach()
         self._passages = {}
-        for tap in self._compiled.values():
-            tap.disarm()
-
-    def detach(self) -> None:
-        """Remove all hooks; a second call does nothing."""
-        self.disarm()
-        for tap in self._compiled.values():
-            tap.detach()
 
 
 class _Passage:
     """The last forward pass of a module in which another one was called."""
 
-    def __init__(self, module: nn.Module, inner: Tap) -> None:
+    def __init__(self, module: nn.Module, inner: Tap, *, steps_out: bool) -> None:
         self._inner: Tap | None = inner
         self._call_before: Call | None = None
         self._seen: dict[str, tuple[Tensor, int]] = {}
         """Tensors in its output, and how often each had been written into."""
+        # Hooks of a module that is compiled in place run beside its graph, and what they call would be compiled too.
+        plain: Any = torch.compiler.disable if steps_out else lambda hook: hook
         self._handles: list[RemovableHandle] = [
-            module.register_forward_pre_hook(self._enter),
-            module.register_forward_hook(self._leave),
+            module.register_forward_pre_hook(plain(self._enter)),
+            module.register_forward_hook(plain(self._leave)),
         ]
 
     @override
@@ -113,6 +101,11 @@ class _Passage:
             # One made under inference mode keeps no count of what is written into it later.
             kept = {name: tensor.clone() if tensor.is_inference() else tensor for name, tensor in tensors.items()}
             self._seen = {name: (tensor, num_writes(tensor)) for name, tensor in kept.items()}
+
+
+def _is_compiled_in_place(module: nn.Module) -> bool:
+    """Whether `module.compile()` was called."""
+    return getattr(module, "_compiled_call_impl", None) is not None
 
 
 def _contains(outer: nn.Module, inner: nn.Module) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.utils import counters
 from typing_extensions import override
 
 from lightning_cossim.capture.head import Head, Observation
@@ -507,6 +508,7 @@ def test_an_output_that_cannot_be_asked_is_left_alone() -> None:
 @pytest.mark.parametrize("in_place", [False, True])
 def test_a_compiled_model_is_checked_without_another_graph(in_place: bool) -> None:
     torch.compiler.reset()
+    counters.clear()
     graphs: list[Any] = []
     """One entry for each graph that has the head in it."""
 
@@ -530,4 +532,5 @@ def test_a_compiled_model_is_checked_without_another_graph(in_place: bool) -> No
         assert len(seen.notes) == (batch == 0)
         outer(inputs(N, T))
     assert len(graphs) == 2  # armed and not
+    assert not counters["graph_break"]
     observer.detach()
