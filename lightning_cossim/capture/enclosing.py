@@ -65,7 +65,10 @@ class _Passage:
 
     def __init__(self, module: nn.Module, inner: Tap, *, steps_out: bool) -> None:
         self._inner: Tap | None = inner
-        self._call_before: Call | None = None
+        self._before: list[Call | None] = []
+        """The last call of the other one before each pass of this module that has not ended."""
+        self._recorded: Call | None = None
+        """The call of the other one to which the output belongs."""
         self._seen: dict[str, tuple[Tensor, int]] = {}
         """Tensors in its output, and how often each had been written into."""
         # Hooks of a module that is compiled in place run beside its graph, and what they call would be compiled too.
@@ -78,7 +81,7 @@ class _Passage:
     @override
     def __getstate__(self) -> dict[str, Any]:
         """A copy of the model takes its hooks along: those of a copy see nothing, and hold nothing."""
-        return {"_inner": None, "_call_before": None, "_seen": {}, "_handles": []}
+        return {"_inner": None, "_before": [], "_recorded": None, "_seen": {}, "_handles": []}
 
     def outputs(self) -> dict[str, Tensor]:
         """The tensors in its output that are still what they were."""
@@ -87,15 +90,20 @@ class _Passage:
     def detach(self) -> None:
         for handle in self._handles:
             handle.remove()
-        self._seen, self._call_before = {}, None
+        self._seen, self._before, self._recorded = {}, [], None
 
     def _enter(self, module: nn.Module, args: Any) -> None:  # noqa: ARG002 - torch passes both
         if not torch.compiler.is_compiling() and self._inner is not None:
-            self._call_before = self._inner.call
+            self._before.append(self._inner.call)
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002 - torch passes them
-        if torch.compiler.is_compiling() or self._inner is None or self._inner.call is self._call_before:
+        if torch.compiler.is_compiling() or self._inner is None or not self._before:
             return
+        call, before = self._inner.call, self._before.pop()
+        # A pass around one that was seen is a step, which a strategy runs in the place of `forward`.
+        if call is before or call is self._recorded:
+            return
+        self._recorded = call
         with contextlib.suppress(Exception):  # somebody else's class may do anything when asked, and memory may be short
             tensors = tensors_in(output)
             # One made under inference mode keeps no count of what is written into it later.

@@ -112,6 +112,38 @@ def _copied(output: Tensor) -> Any:
         return NoRoomForACopy()
 
 
+class ForwardTap(Tap):
+    """Sees the LightningModule's own `forward`, and not the step that a strategy runs in its place (DDP)."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__(module)
+        self._depth, self._deepest = 0, 0
+        self._entering: RemovableHandle = module.register_forward_pre_hook(self._enter)
+
+    @override
+    def arm(self) -> None:
+        super().arm()
+        self._depth, self._deepest = 0, 0
+
+    @override
+    def detach(self) -> None:
+        super().detach()
+        self._entering.remove()
+
+    def _enter(self, module: nn.Module, args: Any) -> None:  # noqa: ARG002 - torch passes both
+        if self.armed and not torch.compiler.is_compiling():
+            self._depth += 1
+            self._deepest = max(self._depth, self._deepest)
+
+    @override
+    def _hook(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        if self.armed and not torch.compiler.is_compiling():
+            self._depth -= 1
+            if self._depth + 1 < self._deepest:
+                return
+        super()._hook(module, args, kwargs, output)
+
+
 class FunctionTap:
     """The answers of a user's function, in the form of a tap."""
 
@@ -163,7 +195,7 @@ def taps_of(model: nn.Module, **sources: Source | None) -> "list[Tap | FunctionT
     """
     modules = {name: module_of(model, source, name) for name, source in sources.items() if isinstance(source, str)}
     return [
-        Tap(modules[name])
+        (ForwardTap if source == OWN_FORWARD else Tap)(modules[name])
         if name in modules
         else None
         if source is None or isinstance(source, str)

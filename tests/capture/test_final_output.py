@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from lightning.pytorch.strategies.strategy import _ForwardRedirection
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
 from typing_extensions import override
@@ -321,6 +322,36 @@ def test_a_padded_vocabulary_is_noticed_in_any_arrangement(by_the_model: bool, t
         if sources:
             assert seen.logits is not None
             assert torch.equal(seen.logits[:, :4], final)
+
+
+@pytest.mark.parametrize("sources", [{}, {"logits_from": "forward"}], ids=str)
+def test_a_step_that_a_strategy_runs_in_the_place_of_forward_is_not_forward(sources: dict[str, Any]) -> None:
+    """As DDP does: the step's output is that of a call of the LightningModule, and `forward` is called within."""
+
+    class Stepping(Outer):
+        @override
+        def forward(self, embeddings: Tensor) -> Any:
+            return super().forward(embeddings) / 2
+
+        def training_step(self, embeddings: Tensor) -> Any:
+            return {"loss": self(embeddings).logsumexp(dim=1).mean(), "logits": torch.zeros(N, K)}
+
+    outer: Any = Stepping(Model(lambda z: z))
+    wrapper = Outer(outer)
+    head: Any = outer.model.head
+    observer = HeadObserver(Head("model.head", head, "its path"), outer, **sources)
+    observer.arm()
+    _ForwardRedirection()(wrapper, outer, "training_step", inputs(N))
+    seen = observer.take(1024, torch.Generator())
+    observer.detach()
+    assert seen is not None
+    assert num_hooks(outer) == 0
+    if sources:
+        assert seen.logits is not None
+        assert torch.equal(seen.logits, outer(inputs(N)))
+    else:
+        text = "the LightningModule's `forward` multiplies it by 0.5. Pass `logits_from='forward'`."
+        assert seen.notes == (DIFFER + text,)
 
 
 def test_a_module_that_was_called_for_something_else_does_not_count() -> None:
