@@ -70,8 +70,8 @@ def analyze(
         head: dotted path of the final linear layer, or the name of its weight; below a key of a nested dictionary with the key in
             front ("ema.head"). Default: the one that the configuration tells, else the only one with a usual name.
         bias: the name of the bias, "none" for none; default: the one beside the weight, or the one that the configuration tells.
-        logits: (N, K), the model's final ones, or a file of them; default: worked out from the embeddings. Rows that
-            are probabilities are left out, which a remark says.
+        logits: (N, K), the model's final ones, or a file of them; default: worked out from the embeddings. If the rows
+            are probabilities, they are left out, and a remark says so.
         embeddings: (N, D), what goes into the head, or a file of it.
         names: a name for every label, or a file with one a line; default: those of the saved model (its tokenizer's tokens, its
             `id2label`), else numbers.

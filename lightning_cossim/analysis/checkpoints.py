@@ -166,8 +166,8 @@ def _is_turned(
             if beside is not None and is_vector(saved.shape(beside), size):
                 return is_turned
     if last in _EITHER and (link == "cosine" or last == "kernel"):
-        which = "whether a label has a row or a column of it: pass `transposed` (`--transposed` or `--no-transposed`)"
-        raise CheckpointError(f"{saved.path}: expected to be told of {name}, {tuple(stored.shape)}, {which}.")
+        remedy = "Pass `--transposed` if each label has a column (`transposed=True`), else `--no-transposed` (`transposed=False`)"
+        raise CheckpointError(f"{saved.path}: expected `transposed` for {name}, {tuple(stored.shape)}, got none. {remedy}.")
     return False
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, NoReturn, get_args, get_origin, get_type
 import docstring_parser
 from typing_extensions import override
 
-from lightning_cossim.analysis.saved_logits import REFUSED
+from lightning_cossim.analysis.saved_logits import LOGITS_LEFT_OUT, REFUSED
 from lightning_cossim.config.settings import Display, LabelSelection
 from lightning_cossim.config.thresholds import Alert, Thresholds
 from lightning_cossim.errors import CheckpointError, ConfigError, LabelSimilarityError, did_you_mean, expected
@@ -119,7 +119,7 @@ def _add_head(parser: argparse.ArgumentParser, *checkpoints: str) -> None:
     head = "dotted path of the final linear layer, ema.head of nested ones; default: what config.json tells, else a usual name"
     parser.add_argument("--head", help=head)
     parser.add_argument("--bias", help="name of its bias, or none; default: the one beside its weight")
-    turned = "a label has a column of its weight (--no-transposed: a row); to be told of some `W` and `kernel`"
+    turned = "a label has a column of its weight (--no-transposed: a row); needed for some `W` and `kernel`"
     parser.add_argument("--transposed", action=argparse.BooleanOptionalAction, default=None, help=turned)
     each: dict[str, Any] = {"metavar": "FILE"} if len(checkpoints) == 1 else {"metavar": ("BEFORE", "AFTER"), "nargs": 2}
     parser.add_argument("--logits", **each, help="the model's logits (N, K), a file for each checkpoint")
@@ -218,7 +218,8 @@ def _report(
         settings[name] = files if number is None or files is None else files[number]
     report = analyze(path, **settings, thresholds=thresholds, reachability=reachability, progress=sys.stderr.isatty())
     if REFUSED in report.remarks:
-        raise CheckpointError(f"{settings['logits']}: expected logits, got other rows: {report.remarks[REFUSED]}.")
+        why = report.remarks[REFUSED].removeprefix(LOGITS_LEFT_OUT)
+        raise CheckpointError(f"{settings['logits']}: expected logits, got other numbers: {why}.")
     return report
 
 

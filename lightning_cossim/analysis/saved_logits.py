@@ -11,8 +11,10 @@ from torch import Tensor
 
 from lightning_cossim.functional.links import Link
 
-__all__ = ["REFUSED", "odd_logits"]
+__all__ = ["LOGITS_LEFT_OUT", "REFUSED", "odd_logits"]
 
+LOGITS_LEFT_OUT: Final = "the logits are left out: "
+"""How the remark on refused logits begins."""
 REFUSED: Final = "refused_logits"
 """The kind of the remark on rows that are no logits."""
 
@@ -34,7 +36,7 @@ def odd_logits(z_NK: Tensor, link: Link) -> dict[str, str]:
         return {}
     why = _why_no_independent(seen) if link == "sigmoid" else _why_no_exclusive(seen, num_labels=z_NK.shape[1])
     if why is not None:
-        return {REFUSED: f"the logits are left out: {why}"}
+        return {REFUSED: f"{LOGITS_LEFT_OUT}{why}"}
     if link == "sigmoid":
         text = f"no logit is negative (from {seen.low:.3g} to {seen.high:.3g}): if they are percentages, pass log(p / (100 - p))"
         return {"positive_logits": text}

@@ -105,10 +105,10 @@ class LabelSimilarityMonitor(Callback):
         embeddings_from: where the head is not called (`F.linear(x, embed.weight)`, a fused loss): dotted path of the module whose
             output goes into it, or a function that gets it from the LightningModule after its forward pass. Logits are then
             worked out from the head's weights, for the inputs that are looked at.
-        logits_from: if the model changes its logits after the head in a way that `link` does not say (it pools, scales or masks
-            them): dotted path of the module whose output is or holds the final ones, "forward" for the LightningModule's own
-            `forward`, or a function that gets them from the LightningModule after its forward pass. Overlaps are then those of
-            these logits, whatever the head was called with.
+        logits_from: needed if the model changes its logits after the head (it pools, scales or masks them) and `link` does not
+            cover the change. Dotted path of the module whose output is the final logits or has them as `.logits`; "forward" for
+            the LightningModule's own `forward`; or a function of the LightningModule that returns them after its forward pass.
+            Overlaps are then those of these logits, whatever the head was called with.
         labels: a name for every row of the head, in order; or a `LabelSelection`, of `names`, `ignore`, `max_tracked`,
             `labels_per_input`, `min_probability`, `ignore_index`, `targets_key` and `shift_targets`: which labels and inputs
             count, and what labels are called.

@@ -83,9 +83,9 @@ class Session:
         except LabelSimilarityError as error:
             raise HeadError(f"{old.head.path} was replaced in the run and is not watched any more. {error}") from error
         had, has_names = len(old.names), self._has_names
-        names = f" `names=` has {had} names and the head {num_labels} rows: rows without one show their numbers."
+        names = f" `names=` has {had} names and the head {num_labels} rows: a row without a name shows its number."
         self.collector.warn(
-            f"the head {old.head.path} was replaced at step {step}; from now on this one is watched: {self.collector.head} "
+            f"the head `{old.head.path}` was replaced at step {step}; the monitor now watches {self.collector.head} "
             f"(before: {had} labels).{names if has_names and num_labels != had else ''}"
         )
 

@@ -166,7 +166,7 @@ class Consistency:
             return f"{likely}; in training, an adapter's dropout too" if training and self._is_adapted else likely
         if self._link == "softcap":
             return "another cap or a scale after it are likely"
-        return "soft-capping (then pass `link='softcap'`) or a scale after the head are likely"
+        return "likely causes: soft-capping, then pass `link='softcap'`; a scale after the head; embeddings of other inputs"
 
     def _read_cosines(self, weights: Weights, f_ND: Tensor | None, z_NK: Tensor | None) -> Observation:
         """Logits as they are without a margin: worked out, and held against those seen, of which one label's may have one."""

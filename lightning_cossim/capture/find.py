@@ -208,7 +208,7 @@ def _refuse_no_head(model: nn.Module, prefix: str, kinds: Kinds, last: list[str]
         if why is None or is_frozen(module) or has_usual or names.index(name) < behind:
             continue
         if isinstance(module, nn.AdaptiveLogSoftmaxWithLoss) or not _is_taken(model, module, kinds):
-            remedy = "If another layer gives the logits, pass it as `head=`."
+            remedy = "The monitor cannot watch it. If another layer gives the logits, pass that as `head=`."
             raise HeadError(f"Expected {_ONE_ROW_EACH}, got {_in_words(prefix + name, module, why)}. {remedy}")
 
 

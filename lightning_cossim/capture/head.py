@@ -159,7 +159,7 @@ class Head:
 
     @override
     def __str__(self) -> str:
-        others = f" (also in question: {', '.join(self.others)})" if self.others else ""
+        others = f" (other candidates for `head=`: {', '.join(self.others)})" if self.others else ""
         return f"{self.path}, {shape_in_words(self.module)}, found by {self.found_by}{others}"
 
 

@@ -85,7 +85,7 @@ class HeadSettings:
         """What is observed, and what probabilities are made of, in words."""
         output = "its own output"
         if self.logits_from is not None:
-            output = f"what {in_words(self.logits_from)} gives"
+            output = f"the output of {in_words(self.logits_from)}"
         elif self.embeddings_from is not None:
-            output = f"what it makes of {in_words(self.embeddings_from)}"
+            output = f"its logits, computed from {in_words(self.embeddings_from)}"
         return f"{head}; {probabilities_in_words(head, output, is_final=self.logits_from is not None)}"

@@ -28,7 +28,7 @@ def odd_logits(head: Head, f: Any, z: Any, axis: int, *, is_own: bool) -> str | 
         return _no_tensors(f, z) if is_own else f"the logits given are a {type(z).__name__}; only tensors are read"
     if axis == 0:
         sizes = f"of the shape {tuple(z.shape)}, and the head has {head.num_labels} labels"
-        return f"the logits that `logits_from` gives are {sizes}: nobody knows which dimension is that of the labels"
+        return f"the logits that `logits_from` gives are {sizes}: expected exactly one dimension of that size"
     num = z.shape[axis] if z.ndim >= -axis else 0
     if num != head.num_labels:
         return f"its output has {num} labels and its weight {head.num_labels}: they do not belong together"
@@ -44,7 +44,8 @@ def odd_embeddings(head: Head, f: Any, z: Any, axis: int, *, is_own: bool) -> st
     if z is not None and not is_paired(head, f, z, axis):
         if is_own:
             return f"it was called from {tuple(f.shape)} to {tuple(z.shape)}: nobody knows which output belongs to which input"
-        return f"embeddings of the shape {tuple(f.shape)} and final logits of the shape {tuple(z.shape)} do not pair"
+        sizes = f"embeddings of the shape {tuple(f.shape)} and final logits of the shape {tuple(z.shape)}"
+        return f"{sizes} do not pair (pass those that do as `embeddings_from=`)"
     if f.ndim < -head.axis or f.shape[head.axis] != head.embedding_dim:
         sizes = f"of the shape {tuple(f.shape)}, and the head takes {head.embedding_dim} dimensions"
         return f"its embeddings are {sizes}: they do not belong together"

@@ -121,7 +121,7 @@ class TargetReader:
 
     def _rule(self, *, is_shifted: bool) -> str:
         whose = "the next position's target" if is_shifted else "its own target"
-        return f"a position counts by {whose} at {self.labels.targets_key!r}"
+        return f"a position counts if {whose} in {self.labels.targets_key!r} is not {self.labels.ignore_index}"
 
     def _found(self, batch: Any, key: str | int, targets: Tensor, own: Tensor, stage: Hashable) -> bool | None:
         """Whether targets are the input ids (True), those of the next position (False), or neither (None)."""

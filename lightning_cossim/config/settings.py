@@ -113,10 +113,10 @@ class LabelSelection:
             example.
         targets_key: the key of the targets in a batch, a place for a tuple; there has to be one target an input. Default: all
             inputs count.
-        shift_targets: whether a position of a sequence learns the target of the next one, as in a causal language model: then it
-            counts if that one is not `ignore_index`, and the last position never does. Targets have to be (B, T). Default: the
-            class of the model tells (`…ForCausalLM` of transformers) or the targets, where they equal the input ids; a line in
-            the log says which.
+        shift_targets: whether a position learns the next position's target, as in a causal language model. If True, a position
+            counts if the next position's target is not `ignore_index`, and the last position never counts. Targets have to be
+            (B, T). Default: True where targets equal the input ids, False where they equal those of the next position; else the
+            class of the model decides (True for most `…ForCausalLM` of transformers). The log says which.
 
     Raises:
         ConfigError: a value is of the wrong type or out of range.

@@ -155,7 +155,7 @@ def _sides(report: ReportData, top: int) -> list[tuple[str, list[Pair]]]:
         return [(title, report.pairs(side, top=top)) for side, title in _HEADINGS.items()]
     why = report.undefined.get("gap_behavior", "")
     by = "overlap" if report.rungs["overlap"].isfinite().any() else "cosine"
-    return [(f"Pairs by {by}; what to expect of their cosine is unknown ({why})", report.pairs(top=top))]
+    return [(f"Pairs by {by}; the expected overlap is unknown ({why})", report.pairs(top=top))]
 
 
 def _cell(pair: Pair, field: str) -> str:

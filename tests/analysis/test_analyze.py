@@ -190,7 +190,7 @@ def test_without_inputs_there_are_the_rungs_of_the_weights(trained: Trained) -> 
     torch.testing.assert_close(report.rungs["centered_cosine"], of_monitor.rungs["centered_cosine"], rtol=1e-5, atol=1e-5)
     assert report.pairs(top=1)[0].similarities["centered_cosine"] == report.rungs["centered_cosine"].max()
     assert "nan" not in str(report)
-    assert "Pairs by cosine; what to expect of their cosine is unknown (no inputs)" in str(report)
+    assert "Pairs by cosine; the expected overlap is unknown (no inputs)" in str(report)
 
 
 def test_logits_that_changed_behind_the_head_leave_its_embeddings_out(trained: Trained) -> None:

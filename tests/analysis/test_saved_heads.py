@@ -78,8 +78,8 @@ def test_a_kernel_without_a_bias_has_to_be_told_of(tmp_path: Path) -> None:
     path = saved(tmp_path / "head.npz", {"head/kernel": W_KD.T.contiguous()})
     with pytest.raises(CheckpointError) as caught:
         analyze(path)
-    which = "whether a label has a row or a column of it: pass `transposed` (`--transposed` or `--no-transposed`)"
-    assert str(caught.value) == f"{path}: expected to be told of head/kernel, (5, 7), {which}."
+    remedy = "Pass `--transposed` if each label has a column (`transposed=True`), else `--no-transposed` (`transposed=False`)"
+    assert str(caught.value) == f"{path}: expected `transposed` for head/kernel, (5, 7), got none. {remedy}."
     assert torch.equal(read_head(path, transposed=True).unembedding, W_KD)
 
 

@@ -63,7 +63,7 @@ def test_probabilities_are_no_logits(case: str, tmp_path: Path, capsys: pytest.C
     assert main(["analyze", str(head), "--logits", path, "--link", link, "--no-transposed", "--no-neighbors"]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err == f"{path}: expected logits, got other rows: {said}.\n"
+    assert printed.err == f"{path}: expected logits, got other numbers: {said.removeprefix('the logits are left out: ')}.\n"
     assert (
         main(["compare", str(head), str(head), "--logits", path, path, "--link", link, "--no-transposed", "--no-neighbors"]) == 2
     )

@@ -418,7 +418,7 @@ def test_a_file_does_not_tell_rows_from_columns_so_the_user_does(name: str, tmp_
     rows = torch.randn(20, 6)
     torch.save({f"loss.{name}": rows.T}, tmp_path / "head.pt")
     settings: dict[str, Any] = {"head": "loss", "link": "cosine"}
-    text = f"expected to be told of loss.{name}, (6, 20), whether a label has a row or a column of it: pass `transposed`"
+    text = f"expected `transposed` for loss.{name}, (6, 20), got none. Pass `--transposed` if each label has a column"
     with pytest.raises(LabelSimilarityError, match=re.escape(text)):
         analyze(tmp_path / "head.pt", **settings)
     turned, as_it_is = (analyze(tmp_path / "head.pt", transposed=transposed, **settings) for transposed in (True, False))

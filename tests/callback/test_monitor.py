@@ -692,10 +692,10 @@ class TestSetup:
     @pytest.mark.parametrize(
         ("sources", "output"),
         [
-            ({"logits_from": "head"}, "what head gives"),
-            ({"embeddings_from": "body"}, "what it makes of body"),
-            ({"embeddings_from": lambda module: module.seen}, "what it makes of <lambda>()"),
-            ({"embeddings_from": "body", "logits_from": "head"}, "what head gives"),
+            ({"logits_from": "head"}, "the output of head"),
+            ({"embeddings_from": "body"}, "its logits, computed from body"),
+            ({"embeddings_from": lambda module: module.seen}, "its logits, computed from <lambda>()"),
+            ({"embeddings_from": "body", "logits_from": "head"}, "the output of head"),
         ],
     )
     def test_says_where_it_looks_instead(self, sources: dict[str, Any], output: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -785,8 +785,8 @@ class TestSetup:
             fit(Scaled(), monitor, max_epochs=3)
         told = [str(warning.message) for warning in record if "final logits" in str(warning.message)]
         note = (
-            "the model's final logits differ from the head's output: the LightningModule's `forward` multiplies it by 0.25. "
-            "Pass `logits_from='forward'`"
+            "overlaps are those of the head's output, not of the model's final logits: the LightningModule's `forward` "
+            "multiplies it by 0.25. Pass `logits_from='forward'`"
         )
         assert told == [f"LabelSimilarityMonitor: watching head: {note}."]
         for stage in ("train", "val"):
@@ -840,7 +840,9 @@ class TestSetup:
 
         logger = MemoryLogger()
         other = LabelSimilarityMonitor("other", name="other")
-        with pytest.warns(UserWarning, match="watching other: the model's final logits differ .* and the head has 6 labels"):
+        with pytest.warns(
+            UserWarning, match="watching other: overlaps are those of the head's output, not .* and the head has 6 labels"
+        ):
             fit(TwoHeads(), LabelSimilarityMonitor("head"), callbacks=[other], logger=logger)
         assert logger.curve("cossim_val/overlap_mean")
         assert logger.curve("cossim_other_val/overlap_mean")

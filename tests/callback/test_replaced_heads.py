@@ -160,7 +160,7 @@ def test_the_new_head_is_watched_from_the_next_window_on(change: Callable[[Growi
     torch.testing.assert_close(watching.last_report["val"].matrix("raw_cosine")[0, 1], cosine.detach(), atol=1e-5, rtol=0)
     (said,) = [text for text in told if "replaced" in text]
     assert said == (
-        "LabelSimilarityMonitor: the head fc was replaced at step 6; from now on this one is watched: "
+        "LabelSimilarityMonitor: the head `fc` was replaced at step 6; the monitor now watches "
         f"{path}, Linear 12→{num_labels}, found by being the only last linear layer (before: 6 labels)."
     )
 
@@ -173,7 +173,9 @@ def weight(model: Growing) -> Tensor:
 def test_names_of_the_rows_that_stay_are_kept_and_new_rows_have_numbers() -> None:
     watching = monitor(labels=LabelSelection(names=list("abcdef"), ignore=[5]))
     _, told = fitted(replaced(NEW), watching)
-    assert any(text.endswith("`names=` has 6 names and the head 11 rows: rows without one show their numbers.") for text in told)
+    assert any(
+        text.endswith("`names=` has 6 names and the head 11 rows: a row without a name shows its number.") for text in told
+    )
     report = watching.last_report["val"]
     assert (report.num_live, report.names) == (10, ("a", "b", "c", "d", "e", "f", "6", "7", "8", "9", "10"))
 

@@ -130,7 +130,7 @@ OWN, SHIFTED, OF_NEXT, OF_TAGS = (
 )
 CAUSAL, DECODER = named("TinyForCausalLM"), named("BartForCausalLM")
 ENCODER_DECODER = named("T5ForConditionalGeneration", config=SimpleNamespace(is_encoder_decoder=True))
-AS_CAUSAL = "a position counts by the next position's target at 'labels', as in the loss of TinyForCausalLM"
+AS_CAUSAL = "a position counts if the next position's target in 'labels' is not -100, as in the loss of TinyForCausalLM"
 
 
 @pytest.mark.parametrize(
@@ -167,11 +167,13 @@ def test_whose_target_it_is_is_found_out_and_said(
 ) -> None:
     texts = {
         "": [],
-        "next, ids": ["a position counts by the next position's target at 'labels': targets are the input ids"],
+        "next, ids": ["a position counts if the next position's target in 'labels' is not -100: targets are the input ids"],
         "own, next ids": [
-            "a position counts by its own target at 'labels': targets are the input ids of the next position already"
+            "a position counts if its own target in 'labels' is not -100: targets are the input ids of the next position already"
         ],
-        "own, ask": ["a position counts by its own target at 'labels'; if it learns the next one's, pass `shift_targets=True`"],
+        "own, ask": [
+            "a position counts if its own target in 'labels' is not -100; if it learns the next one's, pass `shift_targets=True`"
+        ],
     }
     reading = Reading(model)
     found, problem = reading(batch).among((2, 5))
@@ -215,7 +217,7 @@ def test_a_batch_that_tells_nothing_waits_for_one_that_does() -> None:
 
 def test_what_the_class_of_the_model_tells_is_said_at_the_start() -> None:
     assert Reading(CAUSAL).reader.in_words == AS_CAUSAL
-    own = "a position counts by its own target at 'labels', as in the loss of BartForCausalLM"
+    own = "a position counts if its own target in 'labels' is not -100, as in the loss of BartForCausalLM"
     assert Reading(DECODER).reader.in_words == own
     assert Reading().reader.in_words is None
     assert Reading(CAUSAL, targets_key=None).reader.in_words is None

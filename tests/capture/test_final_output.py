@@ -19,7 +19,7 @@ from lightning_cossim.functional.links import PLAIN, Response
 from tests.toys import attributed
 
 K, D, N, T = 7, 5, 6, 4
-DIFFER = "the model's final logits differ from the head's output: "
+DIFFER = "overlaps are those of the head's output, not of the model's final logits: "
 
 
 class Model(nn.Module):
@@ -467,7 +467,8 @@ def test_final_logits_are_read_where_they_do_not_pair_with_embeddings(finish: Ca
     assert torch.equal(seen.logits, final.reshape(-1, K))
     assert seen.embedding is None
     assert seen.problem == (
-        f"embeddings of the shape ({N}, {T}, {D}) and final logits of the shape {tuple(final.shape)} do not pair; "
+        f"embeddings of the shape ({N}, {T}, {D}) and final logits of the shape {tuple(final.shape)} do not pair "
+        "(pass those that do as `embeddings_from=`); "
         "logit_correlation and log_odds_variance would be false and are left out"
     )
 

@@ -250,7 +250,7 @@ def test_the_users_own_head_is_found_and_the_others_are_named(
 ) -> None:
     head = find_head(build())
     assert (head.path, head.others) == (path, others)
-    assert str(head).endswith(f" (also in question: {', '.join(others)})" if others else head.found_by)
+    assert str(head).endswith(f" (other candidates for `head=`: {', '.join(others)})" if others else head.found_by)
 
 
 def test_an_explicit_path_wins_over_all_of_it() -> None:
@@ -318,7 +318,7 @@ def test_a_last_layer_that_cannot_be_a_head_is_named_with_the_reason(build: Call
     """No other layer is offered in its place."""
     model = build()
     wanted = f"Expected a final linear layer with a row for each label, got {text}."
-    assert refusal(model) == f"{wanted} If another layer gives the logits, pass it as `head=`."
+    assert refusal(model) == f"{wanted} The monitor cannot watch it. If another layer gives the logits, pass that as `head=`."
     path = text.split("'")[1]
     assert refusal(model, path) == f"Expected `head` to be the dotted path of a linear layer, got {text}."
 

@@ -92,7 +92,7 @@ def test_two_dimensions_of_that_size_are_told_unless_an_earlier_call_was_plain()
     model = Model()
     found = seen(model, inputs(2, 3), logits_from="cap")
     assert found is not None
-    why = "of the shape (2, 3, 3), and the head has 3 labels: nobody knows which dimension is that of the labels"
+    why = "of the shape (2, 3, 3), and the head has 3 labels: expected exactly one dimension of that size"
     assert found.problem == f"the logits that `logits_from` gives are {why}"
     observer = HeadObserver(Head("head", model.head, "its path"), model, logits_from="cap")
     for number, problem in ((5, None), (3, None)):
@@ -116,7 +116,7 @@ def test_in_a_matrix_of_as_many_inputs_as_labels_inputs_come_first() -> None:
     ("given", "problem"),
     [
         ("text", "the logits given are a str; only tensors are read"),
-        (torch.zeros(5, 7), "of the shape (5, 7), and the head has 3 labels: nobody knows which dimension"),
+        (torch.zeros(5, 7), "of the shape (5, 7), and the head has 3 labels: expected exactly one dimension"),
     ],
 )
 def test_logits_of_another_kind_are_told(given: Any, problem: str) -> None:

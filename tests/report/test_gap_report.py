@@ -620,7 +620,7 @@ def test_a_report_that_no_training_made_is_printed_without_a_step() -> None:
 )
 def test_without_gaps_the_pairs_are_printed_by_overlap_with_the_reason(report: GapReport, reason: str, number: int) -> None:
     by = "overlap" if report.rungs["overlap"].isfinite().any() else "cosine"
-    title = f"Pairs by {by}; what to expect of their cosine is unknown ({reason})"
+    title = f"Pairs by {by}; the expected overlap is unknown ({reason})"
     text = str(report)
     rows = text.partition(f"{title}\n")[2].splitlines()
     assert [row.split()[:2] for row in rows[1:]] == [[pair.label, pair.other] for pair in report.pairs(top=5)]
