@@ -101,7 +101,7 @@ class _Finding:
 def _in_words(path: str, change: Change) -> str:
     module = f"`{path}`" if path else "the LightningModule's `forward`"
     remedy = change.remedy or f"Pass `logits_from={path or OWN_FORWARD!r}`."
-    return f"overlaps are those of the head's output, not of the model's final logits: {module} {change.what}. {remedy}"
+    return f"overlaps are those of the head's output, and the model's final logits differ: {module} {change.what}. {remedy}"
 
 
 def _finding(named: Mapping[str, Tensor], seen: HeadOutput, settings: LogitSettings) -> _Finding | None:

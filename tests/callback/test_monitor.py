@@ -785,7 +785,7 @@ class TestSetup:
             fit(Scaled(), monitor, max_epochs=3)
         told = [str(warning.message) for warning in record if "final logits" in str(warning.message)]
         note = (
-            "overlaps are those of the head's output, not of the model's final logits: the LightningModule's `forward` "
+            "overlaps are those of the head's output, and the model's final logits differ: the LightningModule's `forward` "
             "multiplies it by 0.25. Pass `logits_from='forward'`"
         )
         assert told == [f"LabelSimilarityMonitor: watching head: {note}."]

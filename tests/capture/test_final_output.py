@@ -19,7 +19,7 @@ from lightning_cossim.functional.links import PLAIN, Response
 from tests.toys import attributed
 
 K, D, N, T = 7, 5, 6, 4
-DIFFER = "overlaps are those of the head's output, not of the model's final logits: "
+DIFFER = "overlaps are those of the head's output, and the model's final logits differ: "
 
 
 class Model(nn.Module):
