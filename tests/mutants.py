@@ -432,7 +432,7 @@ MUTANTS: Final = (
     ),
     _mutant(
         "takes a module's output that had nothing to do with the head",
-        Plant("capture/enclosing.py", "_Passage._leave", "self._inner.call is self._call_before", "False"),
+        Plant("capture/enclosing.py", "_Passage._leave", "call is before or call is self._recorded", "call is self._recorded"),
         red=(f"{FINAL_OUTPUT}::test_a_module_that_was_called_for_something_else_does_not_count",),
     ),
     _mutant(

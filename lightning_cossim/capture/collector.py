@@ -188,12 +188,11 @@ class Collector:
         seen = self._observer.take(self.max_inputs, self._windows[key].generator, self._counted, weights)
         if seen is None:
             return
-        if seen.problem is not None:
-            # However many numbers come: a problem that every batch has anew is told once.
-            self._warn_once(None, re.sub(r"\d+", "#", seen.problem), f"watching {self.head.path}: {seen.problem}.")
-        for note in seen.notes:
-            self._notes.setdefault(key, note)
-            self._warn_once(None, re.sub(r"\d+", "#", note), f"watching {self.head.path}: {note.rstrip('.')}.")
+        for text in (*seen.notes, seen.problem):
+            if text is not None:
+                self._notes.setdefault(key, text)
+                # However many numbers come: what every batch has anew is told once.
+                self._warn_once(None, re.sub(r"\d+", "#", text), f"watching {self.head.path}: {text.rstrip('.')}.")
         self._called.add(key)
         self._shown = self._shown if seen.embedding is None else seen.embedding[:_SHOWN].clone()
         self.num_looked_at[key] += 0 if seen.logits is None else len(seen.logits)

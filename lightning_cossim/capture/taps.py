@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from lightning_cossim.capture.head import num_writes
 from lightning_cossim.capture.layers import plain_name
-from lightning_cossim.errors import HeadError, did_you_mean, expected
+from lightning_cossim.errors import HeadError, InputError, did_you_mean, expected, in_one_line
 
 __all__ = ["OWN_FORWARD", "Call", "FunctionTap", "Source", "Tap", "first_input", "in_words", "taps_of", "tensor_in"]
 
@@ -147,16 +147,25 @@ class ForwardTap(Tap):
 class FunctionTap:
     """The answers of a user's function, in the form of a tap."""
 
-    def __init__(self, ask: Callable[[Any], Any], model: nn.Module) -> None:
-        self._ask, self._model = ask, model
+    def __init__(self, argument: str, ask: Callable[[Any], Any], model: nn.Module) -> None:
+        self._argument, self._ask, self._model = argument, ask, model
         self.armed = False
         self.writes: tuple[int, int] | None = None
         self.in_half = False
 
     @property
     def call(self) -> Call | None:
-        """The answer of now, in the place of an output."""
-        answer = self._ask(self._model) if self.armed else None
+        """The answer of now, in the place of an output.
+
+        Raises:
+            InputError: the function fails.
+        """
+        try:
+            answer = self._ask(self._model) if self.armed else None
+        except Exception as error:
+            wanted = "to be a function that gives a tensor of the LightningModule"
+            remedy = "It is called after the forward pass."
+            raise InputError(expected(self._argument, wanted, in_one_line(error), remedy)) from error
         return None if answer is None else ((), {}, answer)
 
     def arm(self) -> None:
@@ -199,7 +208,7 @@ def taps_of(model: nn.Module, **sources: Source | None) -> "list[Tap | FunctionT
         if name in modules
         else None
         if source is None or isinstance(source, str)
-        else FunctionTap(source, model)
+        else FunctionTap(name, source, model)
         for name, source in sources.items()
     ]
 

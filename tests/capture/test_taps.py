@@ -11,7 +11,7 @@ from typing_extensions import override
 from lightning_cossim.capture.head import Head, Observation
 from lightning_cossim.capture.observer import HeadObserver
 from lightning_cossim.capture.taps import in_words, taps_of, tensor_in
-from lightning_cossim.errors import HeadError
+from lightning_cossim.errors import HeadError, InputError
 
 
 class Model(nn.Module):
@@ -173,3 +173,13 @@ def test_an_output_that_cannot_be_copied_is_told_and_fails_nowhere() -> None:
     observer.detach()
     assert found is not None
     assert found.problem == "it was called from Tensor to NoRoomForACopy; only tensors are read"
+
+
+def test_a_function_of_the_user_that_fails_is_named() -> None:
+    """What the monitor says when it is switched off tells which setting it was."""
+    with pytest.raises(InputError) as caught:
+        seen(Model(), inputs(5), logits_from=lambda module: module.nothing)
+    assert str(caught.value) == (
+        "Expected `logits_from` to be a function that gives a tensor of the LightningModule, got AttributeError: 'Model' object "
+        "has no attribute 'nothing'. It is called after the forward pass."
+    )
