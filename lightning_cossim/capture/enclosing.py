@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from typing_extensions import override
 
-from lightning_cossim.capture.final_output import tensors_in
 from lightning_cossim.capture.head import num_writes
 from lightning_cossim.capture.layers import plain_name
+from lightning_cossim.capture.model_outputs import tensors_in
 from lightning_cossim.capture.taps import Call, Tap
 
 __all__ = ["EnclosingOutputs"]
@@ -32,6 +32,10 @@ class EnclosingOutputs:
     def __init__(self, model: nn.Module, tap: Tap, module: nn.Module) -> None:
         around = {name: outer for name, outer in model.named_modules() if outer is not module and _contains(outer, module)}
         compiled = [name for name, outer in around.items() if getattr(outer, "_compiled_call_impl", None) is not None][:1]
+        if (
+            getattr(model, "_compiler_ctx", None) is not None
+        ):  # the steps of a compiled LightningModule are graphs: all lies inside
+            compiled = list(around)
         wrapped: list[Any] = [getattr(outer, "_orig_mod", None) for outer in around.values()]
         graphs = [around[name] for name in compiled] + [outer for outer in wrapped if outer is not None]
         self._tap = tap

@@ -984,3 +984,25 @@ class TestState:
             one._alerts._counters[WindowKey("val")].counts = [7]
             one._clock.next_due = one._steps.step = 7
         assert state == before
+
+
+def test_a_compiled_lightning_module_is_held_against_its_final_logits() -> None:
+    """Its steps are graphs, in which hooks that come later see nothing."""
+
+    class Tempered(Toy):
+        @override
+        def forward(self, inputs: Tensor) -> Tensor:
+            return 4 * super().forward(inputs)
+
+        @override
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:  # `log` does not go into a graph
+            return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+        @override
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self(batch[0])
+
+    torch.compiler.reset()
+    module: Any = torch.compile(Tempered(), backend="eager")
+    with pytest.warns(UserWarning, match=r"`forward` multiplies it by 4\. Pass `logits_from='forward'`"):
+        trainer(callbacks=[LabelSimilarityMonitor()]).fit(module, loader(), loader(60))
