@@ -162,8 +162,8 @@ CHANGES: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "scaled beside their own": (
         lambda z: {"raw": z, "scores": 0.5 * z},
         (
-            "`model` multiplies it by 0.5 in 'scores', and gives it unchanged beside that. If 'scores' is final, call it `logits` "
-            "in the output, and pass `logits_from=` the path of that module."
+            "`model` multiplies it by 0.5 in 'scores', and gives it unchanged beside that. If 'scores' is final, call it "
+            "`logits` in the output, and pass `logits_from=` the path of that module."
         ),
     ),
     "scaled beside features of as many dimensions": (
