@@ -1006,3 +1006,28 @@ def test_a_compiled_lightning_module_is_held_against_its_final_logits() -> None:
     module: Any = torch.compile(Tempered(), backend="eager")
     with pytest.warns(UserWarning, match=r"`forward` multiplies it by 4\. Pass `logits_from='forward'`"):
         trainer(callbacks=[LabelSimilarityMonitor()]).fit(module, loader(), loader(60))
+
+
+def test_a_head_that_no_optimizer_trains_is_told_where_another_one_is_trained(recwarn: pytest.WarningsRecorder) -> None:
+    """As a teacher that is left out of the optimizer, and not frozen."""
+
+    class Student(Toy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.student = nn.Linear(4, NUM_LABELS)
+
+        @override
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.student.parameters(), lr=0.1)
+
+    told = (
+        "LabelSimilarityMonitor: watching head: no optimizer trains it, as of a teacher. If another layer is the head, pass "
+        "head='student'."
+    )
+    for settings, expected in (({}, [told]), ({"head": "head"}, [])):
+        recwarn.clear()
+        fit(Student(), LabelSimilarityMonitor(**settings))  # type: ignore[arg-type]
+        assert [text for text in ours(recwarn) if "optimizer" in text] == expected
+    recwarn.clear()
+    fit(Toy(), LabelSimilarityMonitor())
+    assert not [text for text in ours(recwarn) if "optimizer" in text]
