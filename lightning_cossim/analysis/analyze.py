@@ -172,6 +172,8 @@ def _remarks(saved: SavedHead, response: Response, *, link_is_given: bool, uses_
         which = f"{listed(saved.unused)}, a vector with a number for each label, is not used"
         taken = "no bias is" if saved.bias is None else "another bias is"
         found["bias"] = f'{which}, and {taken}: if it is part of the logits, pass its name as `bias`, or "none" if it is not'
+    if saved.scales and uses_bias and response.link != "cosine":
+        found["scale"] = f"{listed(saved.scales)} is not used: if logits are scaled with it, pass the final ones as `logits`"
     cap, said = saved.settings.cap, response.link_cap
     if cap is not None and said is not None and said != cap:
         found["link"] = f"`link_cap` is {said:g}, and the model's config says {cap:g}: the former is used"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lightning_cossim.analysis.final_logits import logit_settings, unknown_settings
 from lightning_cossim.analysis.layer_names import matrix_shape
-from lightning_cossim.analysis.saved_heads import bias_name, is_vector, unused_vectors, weight_name
+from lightning_cossim.analysis.saved_heads import bias_name, is_vector, unused_scales, unused_vectors, weight_name
 from lightning_cossim.analysis.saved_layers import effective_bias, effective_weight
 from lightning_cossim.analysis.saved_models import SavedModel, model_beside, weights_in
 from lightning_cossim.analysis.saved_tensors import SavedTensors, guarded, listed, open_tensors
@@ -49,6 +49,8 @@ class SavedHead:
     """(K,), the names that the saved model has for its labels."""
     unused: tuple[str, ...] = ()
     """Vectors of length K near the head that may be a bias, and are not used."""
+    scales: tuple[str, ...] = ()
+    """Numbers near the head that may scale its logits, and are not used."""
     remarks: Mapping[str, str] = field(default_factory=dict)
     """What could not be read beside the weights, kind to text."""
 
@@ -104,7 +106,8 @@ def read_head(
         raise CheckpointError(f"{path}: expected a bias for each of {num_labels} labels in {beside}, got {len(b_K)}.")
     is_known = bias is not None or (beside is not None and model is not None and model.is_known)
     unused = [] if is_known else unused_vectors(saved, name, beside, num_labels, embedding_dim)
-    found = SavedHead(name, W_KD, b_K, saved.step, unused=tuple(unused), remarks=remarks)
+    scales = () if model is not None and model.is_known else tuple(unused_scales(saved, name))
+    found = SavedHead(name, W_KD, b_K, saved.step, unused=tuple(unused), scales=scales, remarks=remarks)
     return found if model is None else _with_model(found, model)
 
 

@@ -3,7 +3,9 @@
 Shapes: K labels, D embedding dimensions.
 """
 
+import re
 from collections.abc import Iterable
+from typing import Final
 
 from lightning_cossim.analysis.layer_names import (
     ADAPTER,
@@ -21,13 +23,16 @@ from lightning_cossim.analysis.saved_tensors import SavedTensors, listed
 from lightning_cossim.capture.find import USUAL_NAMES
 from lightning_cossim.errors import CheckpointError, near_names
 
-__all__ = ["bias_name", "embedding_names", "matrices", "named_weight", "unused_vectors", "weight_name"]
+__all__ = ["bias_name", "embedding_names", "matrices", "named_weight", "unused_scales", "unused_vectors", "weight_name"]
 
 _EMBEDDINGS = frozenset(
     {"embed", "embed_in", "embed_tokens", "embedding", "embeddings", "emb", "shared", "tok_embeddings", "token_embedding"}
     | {"tokens_embed", "word_embedding", "word_embeddings", "wte"}
 )
 """What models call the input embedding of tokens, which a tied head shares."""
+
+_SCALE: Final = re.compile(r"(^|[._/])(log_)?(logits?_scale|temperature|temp|tau)$")
+"""What models call a number by which they multiply or divide their logits."""
 
 
 def weight_name(saved: SavedTensors, head: str | None) -> str:
@@ -130,6 +135,18 @@ def bias_name(saved: SavedTensors, weight: str, num_labels: int, bias: str | Non
 def is_vector(shape: tuple[int, ...], size: int) -> bool:
     """Whether a shape is that of so many numbers in a row, with or without dimensions of size 1."""
     return len(shape) in {1, 2} and max(shape) == size and sum(side != 1 for side in shape) == (size != 1)
+
+
+def unused_scales(saved: SavedTensors, weight: str) -> list[str]:
+    """Single numbers in the head's module, or in one around it, that are called a scale or a temperature of logits."""
+    layer, module = layer_of(weight), module_of(weight)
+    found = []
+    for name in filter(_SCALE.search, saved.names):
+        its = module_of(name)
+        is_near = its in {"", layer, module} or layer.startswith((f"{its}.", f"{its}/"))
+        if is_near and all(size == 1 for size in _shape_if_there(saved, name)) and saved.read(name).is_floating_point():
+            found.append(name)
+    return found
 
 
 def unused_vectors(saved: SavedTensors, weight: str, bias: str | None, num_labels: int, embedding_dim: int) -> list[str]:

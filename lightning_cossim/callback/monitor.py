@@ -27,6 +27,7 @@ from lightning_cossim.callback.schedule import StepCounter, WindowClock
 from lightning_cossim.callback.session import Session
 from lightning_cossim.capture.collector import CopiedHead, ObservedHead
 from lightning_cossim.capture.distributed import Processes
+from lightning_cossim.capture.find import why_untrained
 from lightning_cossim.capture.head_settings import HeadSettings
 from lightning_cossim.capture.taps import Source
 from lightning_cossim.config.settings import Display, LabelSelection, Schedule
@@ -463,7 +464,12 @@ class LabelSimilarityMonitor(Callback):
         )
         processes = Processes(trainer.strategy, trainer.world_size, trainer.global_rank)
         self._session = Session(build, self.labels, processes, self.display.max_overhead)
-        for text in idle_alerts(self.thresholds, self.link, self.schedule, self._session.collector.head.num_labels):
+        head = self._session.collector.head
+        trained = {id(one) for optimizer in trainer.optimizers for group in optimizer.param_groups for one in group["params"]}
+        untrained = why_untrained(pl_module, head, trained)
+        if untrained is not None:
+            self._messages.warn(untrained)
+        for text in idle_alerts(self.thresholds, self.link, self.schedule, head.num_labels):
             self._messages.warn(text)
 
     def _detach(self) -> None:

@@ -28,6 +28,11 @@ _SHOWN = 256
 """Embeddings of a batch that are kept."""
 
 
+def _kind(text: str) -> str:
+    """A text without its numbers: what differs in these alone is told once."""
+    return re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "#", text)
+
+
 def open_window(spec: HeadSpec, selection: LabelSelection, overlap: Overlap, seed: int = 0) -> Window:
     """A window over all pairs of labels or, where there are too many labels for that, over a vocabulary.
 
@@ -192,7 +197,7 @@ class Collector:
             if text is not None:
                 self._notes.setdefault(key, text)
                 # However many numbers come: what every batch has anew is told once.
-                self._warn_once(None, re.sub(r"\d+", "#", text), f"watching {self.head.path}: {text.rstrip('.')}.")
+                self._warn_once(None, _kind(text), f"watching {self.head.path}: {text.rstrip('.')}.")
         self._called.add(key)
         self._shown = self._shown if seen.embedding is None else seen.embedding[:_SHOWN].clone()
         self.num_looked_at[key] += 0 if seen.logits is None else len(seen.logits)
@@ -245,9 +250,11 @@ class Collector:
                 f"{so}. It lies in a compiled module that was called before the fit, and whose graph has no place for a hook: "
                 "call `torch.compiler.reset()` before the fit, or compile in `configure_model`."
             )
+        others = ", ".join(self.head.others)
+        remedy = f" If another layer is the head, pass it as `head=`; also in question were {others}." if others else ""
         return (
             f"{so}. A fused loss or a functional call (`F.linear(x, head.weight)`) goes around it: pass `embeddings_from=`, the "
-            "path of the module whose output goes into it, or call the layer itself."
+            f"path of the module whose output goes into it, or call the layer itself.{remedy}"
         )
 
     def drop(self, key: WindowKey) -> None:

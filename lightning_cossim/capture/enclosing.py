@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from typing_extensions import override
 
-from lightning_cossim.capture.final_output import tensors_in
 from lightning_cossim.capture.head import num_writes
 from lightning_cossim.capture.layers import plain_name
+from lightning_cossim.capture.model_outputs import tensors_in
 from lightning_cossim.capture.taps import Call, Tap
 
 __all__ = ["EnclosingOutputs"]
@@ -36,21 +36,28 @@ class EnclosingOutputs:
         inside += [getattr(outer, "_orig_mod") for outer in around.values() if hasattr(outer, "_orig_mod")]  # noqa: B009 - a module
         self._modules = {name: outer for name, outer in around.items() if not any(_contains(part, outer) for part in inside)}
         self._tap = tap
-        self._is_graph = getattr(model, "_compiler_ctx", None) is not None
-        """Whether Lightning has compiled all of it: no hook may step out of the graph."""
         self._passages: dict[str, _Passage] = {}
+        self._taps: dict[str, Tap] = {}
+        """Of a LightningModule that is compiled: its steps are graphs, which take in only hooks that were there before."""
+        if getattr(model, "_compiler_ctx", None) is not None:
+            self._modules, self._taps = {}, {name: Tap(outer) for name, outer in around.items()}
 
-    def arm(self) -> None:
-        """See the outputs that come next, until `disarm`."""
-        if not self._passages:
-            self._passages = {
-                name: _Passage(module, self._tap, steps_out=_is_compiled_in_place(module) and not self._is_graph)
-                for name, module in self._modules.items()
-            }
+    def arm(self, *, is_first: bool) -> None:
+        """See the outputs that come next, until `disarm`.
+
+        Args:
+            is_first: whether the observation is the first of its window. Later ones arm only the hooks within a graph, which go
+                together with the head's, so that there are two graphs and not three.
+        """
+        for tap in self._taps.values():
+            tap.arm()
+        if is_first and not self._passages:
+            self._passages = {name: _Passage(module, self._tap) for name, module in self._modules.items()}
 
     def outputs(self) -> dict[str, dict[str, Tensor]]:
         """Path to the tensors in its output, the outermost module first; without those that were written into since."""
         outputs = {plain_name(name): passage.outputs() for name, passage in self._passages.items()}
+        outputs |= {plain_name(name): tensors_in(tap.call[2]) for name, tap in self._taps.items() if tap.call is not None}
         return {name: tensors for name, tensors in outputs.items() if tensors}
 
     def disarm(self) -> None:
@@ -58,12 +65,20 @@ class EnclosingOutputs:
         for passage in self._passages.values():
             passage.detach()
         self._passages = {}
+        for tap in self._taps.values():
+            tap.disarm()
+
+    def detach(self) -> None:
+        """Remove all hooks; a second call does nothing."""
+        self.disarm()
+        for tap in self._taps.values():
+            tap.detach()
 
 
 class _Passage:
     """The last forward pass of a module in which another one was called."""
 
-    def __init__(self, module: nn.Module, inner: Tap, *, steps_out: bool) -> None:
+    def __init__(self, module: nn.Module, inner: Tap) -> None:
         self._inner: Tap | None = inner
         self._before: list[Call | None] = []
         """The last call of the other one before each pass of this module that has not ended."""
@@ -72,7 +87,7 @@ class _Passage:
         self._seen: dict[str, tuple[Tensor, int]] = {}
         """Tensors in its output, and how often each had been written into."""
         # Hooks of a module that is compiled in place run beside its graph, and what they call would be compiled too.
-        plain: Any = torch.compiler.disable if steps_out else lambda hook: hook
+        plain: Any = torch.compiler.disable if _is_compiled_in_place(module) else lambda hook: hook
         self._handles: list[RemovableHandle] = [
             module.register_forward_pre_hook(plain(self._enter)),
             module.register_forward_hook(plain(self._leave)),

@@ -37,8 +37,8 @@ class FinalCheck:
 
     def arm(self) -> None:
         """See what the modules around the head give in the batch that begins."""
-        if self._around is not None and self._is_due:
-            self._around.arm()
+        if self._around is not None:
+            self._around.arm(is_first=self._is_due)
 
     def disarm(self) -> None:
         """See nothing until armed again."""
@@ -47,7 +47,8 @@ class FinalCheck:
 
     def detach(self) -> None:
         """Remove all hooks; a second call does nothing."""
-        self.disarm()
+        if self._around is not None:
+            self._around.detach()
 
     def outputs(self) -> dict[str, dict[str, Tensor]]:
         """Tensors that the modules around the head gave, the outermost first."""

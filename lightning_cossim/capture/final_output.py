@@ -8,16 +8,17 @@ Shapes: K labels, N inputs; `z_NK` logits taken from the head, `y_NK` logits tha
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from lightning_cossim.capture.logit_changes import NO_SETTINGS, Change, LogitSettings, change_of
+from lightning_cossim.capture.model_outputs import LOGITS, is_nested
 from lightning_cossim.capture.taps import OWN_FORWARD
 from lightning_cossim.functional.links import Link
 
-__all__ = ["HeadOutput", "difference", "keeps_first", "tensors_in"]
+__all__ = ["HeadOutput", "difference", "keeps_first"]
 
 _COMPARED: Final = 64
 """Inputs of a call that are compared."""
@@ -25,7 +26,6 @@ _ENTRIES: Final = 500_000
 """Numbers that are compared at most: fewer inputs of a large vocabulary."""
 _COLUMNS: Final = 64
 """Labels by which an input is found again among others."""
-_LOGITS: Final = "logits"
 
 
 @dataclass(frozen=True)
@@ -106,16 +106,17 @@ def _in_words(path: str, change: Change) -> str:
 
 def _finding(named: Mapping[str, Tensor], seen: HeadOutput, settings: LogitSettings) -> _Finding | None:
     fitting = {name: tensor for name, tensor in named.items() if seen.num_labels in tensor.shape}
+    fitting = {name: tensor for name, tensor in fitting.items() if not is_nested(name)} or fitting
     if fitting:
         found = {name: _Finding(tensor, _change(tensor, seen, settings)) for name, tensor in fitting.items()}
         same = [finding for finding in found.values() if finding.change is None]
         made = _made_of_the_head(found) if same else None
-        return made or (same or list(found.values()))[0]
+        return made or (same[0] if same else _likeliest(found))
     # Of several tensors, only those that are called logits are known to be such.
     other = [
         tensor
         for name, tensor in named.items()
-        if tensor.ndim > 1 and (not name or name.endswith(_LOGITS)) and not _is_column(tensor, seen.output)
+        if tensor.ndim > 1 and (not name or name.endswith(LOGITS)) and not _is_column(tensor, seen.output)
     ]
     if not other:
         return None
@@ -124,39 +125,45 @@ def _finding(named: Mapping[str, Tensor], seen: HeadOutput, settings: LogitSetti
 
 
 def _made_of_the_head(found: Mapping[str, _Finding]) -> _Finding | None:
-    """The finding on what an output calls `logits`, if these come from the head, whose own output stands beside them.
+    """The finding on logits in an output that come from the head, whose own output stands beside them.
 
-    Those of another head have nothing to do with it.
+    They are those called `logits`, or, where none is, those of another name. Logits of another head have nothing to do with it.
     """
-    final = found.get(_LOGITS)
-    if final is None or final.change is None:
+    final = found.get(LOGITS)
+    if final is None:
+        where = "in {!r}, and gives it unchanged beside that"
+        made = {name: other for name, other in found.items() if _is_made_of_it(name, other)}
+        return next((_Finding(other.tensor, _named(name, other, where.format(name))) for name, other in made.items()), None)
+    if final.change is None:
         return None
     if final.change.is_known:
         return final
-    heads = [other.tensor for name, other in found.items() if name != _LOGITS and other.tensor.shape == final.tensor.shape]
+    heads = [other.tensor for name, other in found.items() if name != LOGITS and other.tensor.shape == final.tensor.shape]
     if len(heads) < 2 or not torch.allclose(sum(heads, start=torch.zeros(())) / len(heads), final.tensor, rtol=1e-3, atol=1e-4):
         return None
     return _Finding(final.tensor, Change(f"averages the outputs of {len(heads)} heads"))
 
 
-def tensors_in(output: Any) -> dict[str, Tensor]:
-    """Floating tensors in an output, by name, those called logits first. An output that is a tensor has no name."""
-    if isinstance(output, Tensor):
-        named: dict[Any, Any] = {"": output}
-    elif isinstance(output, Mapping):
-        named = dict(output)
-    elif isinstance(output, tuple) and hasattr(output, "_asdict"):
-        named = output._asdict()
-    elif isinstance(output, tuple | list):
-        named = dict(enumerate(output))
-    else:
-        named = dict(getattr(output, "__dict__", {}))
-    named = {str(name): value for name, value in named.items()}
-    return {
-        name: named[name].detach()
-        for name in sorted(named, key=lambda name: (name != _LOGITS, not name.endswith(_LOGITS)))
-        if isinstance(named[name], Tensor) and named[name].is_floating_point() and named[name].ndim
-    }
+def _likeliest(found: Mapping[str, _Finding]) -> _Finding:
+    """Of tensors that all differ from the head's logits the one that comes from them, else the first."""
+    first = next(iter(found))
+    for name, finding in found.items():
+        if name != first and LOGITS not in found and _is_made_of_it(name, finding) and not _is_made_of_it(first, found[first]):
+            return _Finding(finding.tensor, _named(name, finding, f"in {name!r}"))
+    return found[first]
+
+
+def _is_made_of_it(name: str, finding: _Finding) -> bool:
+    """Whether a tensor with a name is a known function of the head's logits, and none of their probabilities."""
+    is_probability = bool(((finding.tensor >= 0) & (finding.tensor <= 1)).all())
+    return finding.change is not None and finding.change.is_known and not name.isdecimal() and not is_probability
+
+
+def _named(name: str, finding: _Finding, where: str) -> Change:
+    """A change in one of several tensors, which `logits_from=` finds by the name `logits` alone."""
+    what = "" if finding.change is None else finding.change.what
+    remedy = f"If {name!r} is final, call it `logits` in the output, and pass `logits_from=` the path of that module."
+    return Change(f"{what} {where}", remedy)
 
 
 def _change(tensor: Tensor, seen: HeadOutput, settings: LogitSettings) -> Change | None:
@@ -174,7 +181,20 @@ def _change(tensor: Tensor, seen: HeadOutput, settings: LogitSettings) -> Change
     if seen.output is not None and seen.link in {"cosine", "softcap"}:  # the user says what becomes of it
         raw_NK = seen.output.reshape(-1, seen.num_labels)[places.to(seen.output.device)].to(z_NK)
         changes = [change_of(y_NK, raw_NK, "softmax", settings) for y_NK in paired]
-    return None if None in changes else changes[0]
+    if None in changes or any(_is_in_another_order(y_NK, seen) for y_NK in candidates):
+        return None
+    return changes[0]
+
+
+def _is_in_another_order(y_NK: Tensor, seen: HeadOutput) -> bool:
+    """Whether an output has the head's inputs in another order, as where they were sorted by length and are put back.
+
+    Where targets say which inputs count, the order matters.
+    """
+    if seen.output is None or seen.has_targets:
+        return False
+    z_NK, some = seen.output.reshape(-1, seen.num_labels), seen.some()
+    return _all_among(z_NK[some.to(z_NK.device)], y_NK) and _all_among(y_NK[some.to(y_NK.device)], z_NK)
 
 
 def _has_same_values(one: Tensor, other: Tensor, num_labels: int) -> bool:

@@ -3,7 +3,7 @@
 Shapes: K labels, D embedding dimensions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -15,7 +15,7 @@ from lightning_cossim.capture.head import Head, shape_in_words
 from lightning_cossim.capture.kinds import Kinds, is_frozen, own_modules, why_no_head
 from lightning_cossim.errors import HeadError, near_names
 
-__all__ = ["GETTERS", "USUAL_NAMES", "find_head"]
+__all__ = ["GETTERS", "USUAL_NAMES", "find_head", "why_untrained"]
 
 USUAL_NAMES: Final = frozenset({"classifier", "decoder", "fc", "head", "lm_head", "logits", "out", "output", "score", "unembed"})
 GETTERS: Final = ("get_output_embeddings", "get_classifier")
@@ -55,6 +55,26 @@ def find_head(model: nn.Module, path: str | None = None, *, is_called: bool = Tr
     if why is not None:
         raise HeadError(f"Expected a head whose weight can be read, got {head.path}, {shape_in_words(head.module)}: {why}.")
     return head
+
+
+def why_untrained(model: nn.Module, head: Head, trained: Collection[int]) -> str | None:
+    """What to say of a head that was found and that no optimizer trains, where one trains another layer in question; else None.
+
+    Args:
+        model: the LightningModule.
+        head: its head.
+        trained: the ids of all parameters that an optimizer has.
+    """
+    modules = {layers.plain_name(name): module for name, module in model.named_modules()}
+    rivals = [name for name in head.others if name in modules and _has_any(modules[name], trained)]
+    if not rivals or _has_any(head.module, trained):
+        return None
+    choices = " or ".join(f"head={name!r}" for name in rivals)
+    return f"watching {head.path}: no optimizer trains it, as of a teacher. If another layer is the head, pass {choices}."
+
+
+def _has_any(module: nn.Module, parameters: Collection[int]) -> bool:
+    return any(id(parameter) in parameters for parameter in module.parameters())
 
 
 def _named(model: nn.Module, path: str, kinds: Kinds, *, is_called: bool) -> Head:

@@ -231,7 +231,10 @@ def why_split(module: nn.Module, model: nn.Module) -> str | None:
 def is_compiled(model: nn.Module, module: nn.Module) -> bool:
     """Whether a part of a model that holds a layer has been compiled."""
     return any(
-        (hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) is not None)
+        (
+            hasattr(part, "_orig_mod")
+            or any(getattr(part, name, None) is not None for name in ("_compiled_call_impl", "_compiler_ctx"))
+        )
         and any(inner is module for inner in part.modules())
         for part in model.modules()
     )

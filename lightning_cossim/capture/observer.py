@@ -17,9 +17,10 @@ from lightning_cossim.capture.final_check import FinalCheck
 from lightning_cossim.capture.final_output import HeadOutput, keeps_first
 from lightning_cossim.capture.head import Head, Observation, Weights, num_writes
 from lightning_cossim.capture.layers import is_linear
+from lightning_cossim.capture.model_outputs import LOGITS, tensor_in
 from lightning_cossim.capture.readable import is_paired, odd_embeddings, odd_logits
 from lightning_cossim.capture.sampling import groups_of, sample_rows, take_rows
-from lightning_cossim.capture.taps import Source, Tap, first_input, taps_of, tensor_in
+from lightning_cossim.capture.taps import Source, Tap, first_input, taps_of
 from lightning_cossim.capture.targets import CountedTargets
 
 __all__ = ["HeadObserver"]
@@ -167,7 +168,7 @@ class HeadObserver:
 
     def _seen(self, call: Any, logits: Any) -> tuple[Any, Any]:
         """Embeddings and logits, as they come; None where nothing tells of them."""
-        z = None if logits is None else tensor_in(logits[2], "logits", size=self.head.num_labels)
+        z = None if logits is None else tensor_in(logits[2], LOGITS, size=self.head.num_labels)
         if call is None:
             return None, z
         args, kwargs, output = call

@@ -12,7 +12,7 @@ from lightning_cossim.capture.head import num_writes
 from lightning_cossim.capture.layers import plain_name
 from lightning_cossim.errors import HeadError, InputError, did_you_mean, expected, in_one_line
 
-__all__ = ["OWN_FORWARD", "Call", "FunctionTap", "Source", "Tap", "first_input", "in_words", "taps_of", "tensor_in"]
+__all__ = ["OWN_FORWARD", "Call", "FunctionTap", "Source", "Tap", "first_input", "in_words", "taps_of"]
 
 Call = tuple[tuple[Any, ...], dict[str, Any], Any]
 """Arguments, arguments by name, and output."""
@@ -216,15 +216,3 @@ def taps_of(model: nn.Module, **sources: Source | None) -> "list[Tap | FunctionT
 def in_words(source: Source) -> str:
     """How a source is called."""
     return source if isinstance(source, str) else f"{getattr(source, '__name__', type(source).__name__)}()"
-
-
-def tensor_in(output: Any, *names: str, size: int | None = None) -> Any:
-    """The tensor meant in what a module gives: itself, an entry of one of these names, or the first with an axis of a size."""
-    if isinstance(output, Tensor):
-        return output
-    for name in names:
-        found = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
-        if isinstance(found, Tensor):
-            return found
-    values = list(output.values()) if isinstance(output, Mapping) else list(output) if isinstance(output, tuple | list) else []
-    return next((value for value in values if isinstance(value, Tensor) and (size is None or size in value.shape)), output)

@@ -195,3 +195,16 @@ def test_names_that_nobody_can_print_are_one_line(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError) as caught:
             call()
         assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["temperature", "logit_scale", "model.temp", "model.fc.log_temperature"])
+def test_a_number_that_may_scale_the_logits_is_told(tmp_path: Path, name: str) -> None:
+    """As temperature scaling leaves it in a state dict."""
+    path, given = tmp_path / "scaled.pt", torch.randn(300, 4, generator=torch.Generator().manual_seed(1))
+    tensors = {"model.fc.weight": torch.randn(6, 4), "model.body.attention.temperature": torch.tensor(3.0)}
+    torch.save({**tensors, name: torch.tensor([2.0])}, path)
+    told = f"{name} is not used: if logits are scaled with it, pass the final ones as `logits`"
+    assert analyze(path, embeddings=given).remarks.get("scale") == told
+    assert "scale" not in analyze(path).remarks
+    torch.save(tensors, path)
+    assert "scale" not in analyze(path, embeddings=given).remarks

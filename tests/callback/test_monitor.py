@@ -984,3 +984,50 @@ class TestState:
             one._alerts._counters[WindowKey("val")].counts = [7]
             one._clock.next_due = one._steps.step = 7
         assert state == before
+
+
+def test_a_compiled_lightning_module_is_held_against_its_final_logits() -> None:
+    """Its steps are graphs, in which hooks that come later see nothing."""
+
+    class Tempered(Toy):
+        @override
+        def forward(self, inputs: Tensor) -> Tensor:
+            return 4 * super().forward(inputs)
+
+        @override
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:  # `log` does not go into a graph
+            return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+        @override
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self(batch[0])
+
+    torch.compiler.reset()
+    module: Any = torch.compile(Tempered(), backend="eager")
+    with pytest.warns(UserWarning, match=r"`forward` multiplies it by 4\. Pass `logits_from='forward'`"):
+        trainer(callbacks=[LabelSimilarityMonitor()]).fit(module, loader(), loader(60))
+
+
+def test_a_head_that_no_optimizer_trains_is_told_where_another_one_is_trained(recwarn: pytest.WarningsRecorder) -> None:
+    """As a teacher that is left out of the optimizer, and not frozen."""
+
+    class Student(Toy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.student = nn.Linear(4, NUM_LABELS)
+
+        @override
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.student.parameters(), lr=0.1)
+
+    told = (
+        "LabelSimilarityMonitor: watching head: no optimizer trains it, as of a teacher. If another layer is the head, pass "
+        "head='student'."
+    )
+    for settings, expected in (({}, [told]), ({"head": "head"}, [])):
+        recwarn.clear()
+        fit(Student(), LabelSimilarityMonitor(**settings))  # type: ignore[arg-type]
+        assert [text for text in ours(recwarn) if "optimizer" in text] == expected
+    recwarn.clear()
+    fit(Toy(), LabelSimilarityMonitor())
+    assert not [text for text in ours(recwarn) if "optimizer" in text]

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -78,6 +79,14 @@ class Output(NamedTuple):
     logits: Tensor
 
 
+@dataclass(slots=True)
+class Packed:
+    """As programs of one's own have it."""
+
+    hidden: Tensor
+    scores: Tensor
+
+
 def masked(z: Tensor) -> Tensor:
     return z.masked_fill(torch.arange(K) < 2, -torch.inf)
 
@@ -97,6 +106,12 @@ SAME: dict[str, Callable[[Tensor], Any]] = {
     "a tuple": lambda z: (z.sum(), z),
     "of two heads": lambda z: (z * 2, z),
     "labels first": lambda z: z.T,
+    "in another order, as of inputs sorted by length": lambda z: z.flip(0),
+    "a dict in a tuple": lambda z: (z.sum(), {"scores": z}),
+    "an object with slots": lambda z: Packed(z[:, :2], z),
+    "probabilities beside them": lambda z: {"scores": z, "probabilities": (z / 2).softmax(dim=1)},
+    "of two heads by name": lambda z: {"main": z, "auxiliary": z.square()},
+    "logits, and scaled ones beside them": lambda z: {"logits": z, "sharpened": 3 * z},
 }
 
 
@@ -134,6 +149,32 @@ CHANGES: dict[str, tuple[Callable[[Tensor], Any], str]] = {
         "`model` soft-caps it at 2. Pass `link='softcap', link_cap=2`.",
     ),
     "masked": (masked, "`model` masks 2 of 7 labels. Pass `logits_from='model'`."),
+    "scaled, in an object with slots": (
+        lambda z: Packed(z[:, :2], 3 * z),
+        "`model` multiplies it by 3. Pass `logits_from='model'`.",
+    ),
+    "scaled, in a dict in a dict": (
+        lambda z: {"out": {"scores": 3 * z}},
+        "`model` multiplies it by 3. Pass `logits_from='model'`.",
+    ),
+    "scaled, in a tuple in a tuple": (
+        lambda z: (z[:, :2], (3 * z, z[:, :2])),
+        "`model` multiplies it by 3. Pass `logits_from='model'`.",
+    ),
+    "scaled beside their own": (
+        lambda z: {"raw": z, "scores": 0.5 * z},
+        (
+            "`model` multiplies it by 0.5 in 'scores', and gives it unchanged beside that. If 'scores' is final, call it "
+            "`logits` in the output, and pass `logits_from=` the path of that module."
+        ),
+    ),
+    "scaled beside features of as many dimensions": (
+        lambda z: {"features": z.cos(), "scores": 0.5 * z},
+        (
+            "`model` multiplies it by 0.5 in 'scores'. If 'scores' is final, call it `logits` in the output, and pass "
+            "`logits_from=` the path of that module."
+        ),
+    ),
     "sigmoid": (lambda z: z.sigmoid(), "`model` gives their sigmoid, and `link` is 'softmax'. Pass `link='sigmoid'`."),
     "sliced": (lambda z: z[:, :4], "`model` keeps the first 4 of 7 labels. Pass `logits_from='model'`."),
     "doubled": (
@@ -411,6 +452,30 @@ def test_a_cap_of_the_configuration_shows_long_before_it_bends_anything(name: st
     assert observe(model, inputs(N), Response.of("softcap", link_cap=30.0)).notes == ()
     seen = observe(model, inputs(N), logits_from="model")  # seen, and centering would be wrong all the same
     assert "soft-cap" in f"{seen.problem} {seen.notes}"
+
+
+@pytest.mark.parametrize(
+    "finish",
+    [lambda z: Packed(z[:, :2], 3 * z), lambda z: {"out": {"scores": 3 * z}}, lambda z: [3 * z]],
+    ids=["slots", "nested", "list"],
+)
+def test_final_logits_are_taken_out_of_whatever_holds_them(finish: Callable[[Tensor], Any]) -> None:
+    """The remedy of the warning leads to them."""
+    model = Model(finish)
+    seen = observe(model, inputs(N), logits_from="model")
+    assert seen.logits is not None
+    assert torch.equal(seen.logits, 3 * model.head(inputs(N)))
+
+
+def test_another_order_matters_where_targets_say_which_inputs_count() -> None:
+    outer = Outer(Model(lambda z: z.flip(0)))
+    head: Any = outer.model.head
+    observer = HeadObserver(Head("model.head", head, "its path"), outer)
+    observer.arm()
+    outer(inputs(N))
+    seen = observer.take(1024, torch.Generator(), CountedTargets(torch.arange(N) > 1))
+    assert seen is not None
+    assert len(seen.notes) == 1
 
 
 # Several calls

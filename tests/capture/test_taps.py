@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from lightning_cossim.capture.head import Head, Observation
+from lightning_cossim.capture.model_outputs import tensor_in
 from lightning_cossim.capture.observer import HeadObserver
-from lightning_cossim.capture.taps import in_words, taps_of, tensor_in
+from lightning_cossim.capture.taps import in_words, taps_of
 from lightning_cossim.errors import HeadError, InputError
 
 
