@@ -112,7 +112,8 @@ def _found(model: nn.Module, prefix: str, kinds: Kinds) -> Head:
             f"Expected a model with a linear layer that gives the logits, got {type(model).__name__} with none. {remedy}"
         )
     pool = _without_frozen(model, last)
-    head = _own(model, prefix, pool) or _best(pool, prefix, kinds)
+    own, doubtful = _own(model, prefix, pool)
+    head = own or _best(pool, prefix, kinds, doubtful | _reconstructions(model, pool, kinds))
     others = [
         prefix + name + (" (frozen)" if is_frozen(module) else "")
         for name, module in last.items()
@@ -122,8 +123,8 @@ def _found(model: nn.Module, prefix: str, kinds: Kinds) -> Head:
     return replace(head, others=(*others[:_LISTED], *rest))
 
 
-def _best(pool: Mapping[str, nn.Module], prefix: str, kinds: Kinds) -> Head:
-    """Of the last layers, the only one, or the only one with a usual name."""
+def _best(pool: Mapping[str, nn.Module], prefix: str, kinds: Kinds, doubtful: set[int]) -> Head:
+    """Of the last layers, the only one, or the only one with a usual name, unless that is doubtful."""
     # Of rows of somebody's own, those with a scale are those of a cosine head.
     scaled = [name for name, module in pool.items() if kinds.holds_rows(module) and name_of_scale(module) is not None]
     names = scaled or list(pool)
@@ -131,9 +132,9 @@ def _best(pool: Mapping[str, nn.Module], prefix: str, kinds: Kinds) -> Head:
     if len(names) == 1:
         why = "holding rows of its own" if kinds.holds_rows(pool[names[0]]) else "being the only last linear layer"
         return Head(prefix + names[0], pool[names[0]], why)
-    if len(usual) == 1:
+    if len(usual) == 1 and id(pool[usual[0]]) not in doubtful:
         return Head(prefix + usual[0], pool[usual[0]], "its name")
-    equal = usual or names
+    equal = usual if len(usual) > 1 else names
     choices = ", ".join(f"head={prefix + name!r} ({shape_in_words(pool[name])})" for name in equal)
     raise HeadError(f"Expected one final linear layer, got {len(equal)} that are equally good. Pass one of {choices}.")
 
@@ -156,8 +157,18 @@ def _without_frozen(model: nn.Module, last: Mapping[str, nn.Module]) -> dict[str
     return kept or several
 
 
-def _own(model: nn.Module, prefix: str, pool: Mapping[str, nn.Module]) -> Head | None:
-    """The head that the model, or a part of it, names itself; None where none does or several name different ones."""
+def _reconstructions(model: nn.Module, pool: Mapping[str, nn.Module], kinds: Kinds) -> set[int]:
+    """The ids of last layers that give as many numbers as the first layer takes, as an autoencoder's decoder does."""
+    first = next((module for _, module in own_modules(model) if kinds.takes(module)), None)
+    sizes = kinds.takes(first) if isinstance(first, nn.Linear) else set[int]()
+    return {id(module) for module in pool.values() if kinds.gives(module) in sizes}
+
+
+def _own(model: nn.Module, prefix: str, pool: Mapping[str, nn.Module]) -> tuple[Head | None, set[int]]:
+    """The head that the model, or a part of it, names itself; None where none does or several name different ones.
+
+    Also the ids of the layers that are named so, though a trained candidate follows.
+    """
     paths = {id(module): layers.plain_name(name) for name, module in model.named_modules()}
     order = [id(module) for _, module in own_modules(model)]
     named: dict[int, Head] = {}
@@ -177,7 +188,7 @@ def _own(model: nn.Module, prefix: str, pool: Mapping[str, nn.Module]) -> Head |
                 followed.add(id(inner))
     chosen = named.keys() - followed
     in_pool = {id(each) for each in pool.values()}
-    return named[next(iter(chosen))] if len(chosen) == 1 and not followed & in_pool else None
+    return named[next(iter(chosen))] if len(chosen) == 1 and not followed & in_pool else None, followed
 
 
 def _asked(part: nn.Module, getter: str) -> nn.Module | None:

@@ -240,7 +240,11 @@ OTHERS: dict[str, tuple[Callable[[], nn.Module], str, tuple[str, ...]]] = {
     "a frozen classifier": (lambda: model_of(body=nn.Linear(6, 8), fixed=frozen(nn.Linear(8, 3))), "fixed", ()),
     "a frozen model": (lambda: frozen(model_of(model=backbone())), "model.fc", ()),
     "a value head beside": (lambda: model_of(model=backbone(), value=nn.Linear(8, 1)), "model.fc", ()),
-    "a projection beside": (lambda: model_of(model=backbone(), projection=nn.Linear(8, 4)), "model.fc", ("projection",)),
+    "a projection beside": (
+        lambda: model_of(body=nn.Linear(6, 8), fc=nn.Linear(8, 9), projection=nn.Linear(8, 4)),
+        "fc",
+        ("projection",),
+    ),
 }
 
 
@@ -265,6 +269,22 @@ def test_a_backbone_that_names_its_head_beside_another_one_is_ambiguous() -> Non
     model = model_of(backbone=backbone(9), other=model_of(fc=nn.Linear(8, 3)))
     text = "Expected one final linear layer, got 2 that are equally good. "
     assert refusal(model) == text + "Pass one of head='backbone.fc' (Linear 8→9), head='other.fc' (Linear 8→3)."
+
+
+def test_a_backbone_that_names_a_layer_before_a_probe_is_ambiguous() -> None:
+    """Both train, and the layer's usual name says no more than the backbone's getter."""
+    model = model_of(backbone=backbone(9), probe=nn.Linear(8, 3))
+    text = "Expected one final linear layer, got 2 that are equally good. "
+    assert refusal(model) == text + "Pass one of head='backbone.fc' (Linear 8→9), head='probe' (Linear 8→3)."
+
+
+def test_a_decoder_that_gives_as_much_as_the_model_takes_is_no_head_by_its_name() -> None:
+    """An autoencoder's; a language model's gives words and takes vectors."""
+    model = model_of(encoder=nn.Linear(20, 8), decoder=nn.Linear(8, 20), cls=nn.Linear(8, 3))
+    text = "Expected one final linear layer, got 2 that are equally good. "
+    assert refusal(model) == text + "Pass one of head='decoder' (Linear 8→20), head='cls' (Linear 8→3)."
+    words = model_of(encoder=nn.Embedding(20, 8), mix=nn.Linear(8, 8), decoder=nn.Linear(8, 20), gate=nn.Linear(8, 3))
+    assert find_head(words).path == "decoder"
 
 
 class WithAdapter(nn.Module):
