@@ -72,8 +72,8 @@ class SummedMetric(Metric):
         for before in [name for name in self._defaults if name.startswith(_SETTINGS)]:
             for names in (self._defaults, self._persistent, self._reductions, vars(self)):
                 del names[before]
-        update = type(self).update
-        told = repr((update.__module__, update.__qualname__, *settings))
+        owner = next(kind for kind in type(self).__mro__ if "update" in vars(kind))
+        told = repr((owner.__module__, owner.__qualname__, *settings))
         name = f"{_SETTINGS}{hashlib.sha256(told.encode()).hexdigest()[:16]}"
         self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="max")
 

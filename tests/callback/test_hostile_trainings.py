@@ -108,8 +108,11 @@ class Masked(Toy):
         return super().forward(inputs).masked_fill_(torch.arange(NUM_LABELS) == NUM_LABELS - 1, -math.inf)
 
 
+TWO_CALLS: Final = "LabelSimilarityMonitor: watching head: the head was called 2 times in one step; only the inputs of its last call are counted."
+
+
 class OneLogit(Toy):
-    """Tells two labels apart by one logit."""
+    """Tells two labels apart by one logit, for which its step calls it once more."""
 
     def __init__(self) -> None:
         super().__init__(1)
@@ -418,7 +421,7 @@ RUNS = [
         "a sigmoid head of one logit",
         model=toy(kind=OneLogit),
         monitor={"link": "sigmoid"},
-        says=(undefined_message("train", ONE_LOGIT),),
+        says=(TWO_CALLS, undefined_message("train", ONE_LOGIT)),
         undefined=dict.fromkeys(STAGES, ONE_LOGIT),
     ),
     Run(
