@@ -108,7 +108,10 @@ class Masked(Toy):
         return super().forward(inputs).masked_fill_(torch.arange(NUM_LABELS) == NUM_LABELS - 1, -math.inf)
 
 
-TWO_CALLS: Final = "LabelSimilarityMonitor: watching head: the head was called 2 times in one step; only the inputs of its last call are counted."
+TWO_CALLS = (
+    "LabelSimilarityMonitor: watching head: the head was called 2 times in one step; only the inputs of its last call are "
+    "counted."
+)
 
 
 class OneLogit(Toy):
