@@ -110,7 +110,7 @@ class Masked(Toy):
 
 TWO_CALLS = (
     "LabelSimilarityMonitor: watching head: the head was called 2 times in one step; only the inputs of its last call are "
-    "counted."
+    "counted. To count all, pass `logits_from=`: a module that is called once, or a function."
 )
 
 

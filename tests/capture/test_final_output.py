@@ -497,7 +497,10 @@ def test_several_calls_are_told_with_what_is_counted() -> None:
     notes = observe(Chunked(3), inputs(N)).notes
     assert notes == (
         f"{DIFFER}`model` gives 6 inputs, and the last call of the head had 2. Pass `logits_from='model'`.",
-        "the head was called 3 times in one step; only the inputs of its last call are counted",
+        (
+            "the head was called 3 times in one step; only the inputs of its last call are counted. To count all, pass "
+            "`logits_from=`: a module that is called once, or a function"
+        ),
     )
     seen = observe(Chunked(3), inputs(N), logits_from="model")
     assert seen.logits is not None
