@@ -69,8 +69,8 @@ class FinalCheck:
             return None
         what = "the head" if self._final is None else "the module at `logits_from`"
         return (
-            f"{what} was called {tap.num_calls} times in one step; only the inputs of its last call are counted. To count all, pass "
-            "`logits_from=`: a module that is called once, or a function"
+            f"{what} was called {tap.num_calls} times in one step; only the inputs of its last call are counted. To count all, "
+            "pass `logits_from=`: a module that is called once, or a function"
         )
 
     def notes(self, outputs: dict[str, dict[str, Tensor]], seen: HeadOutput | None, calls: str | None) -> tuple[str, ...]:
