@@ -305,7 +305,7 @@ MUTANTS: Final = (
     ),
     _mutant(
         "takes metrics of other settings for one another",
-        Plant("metrics/state.py", "SummedMetric.add_settings", "update.__qualname__, *settings", "update.__qualname__"),
+        Plant("metrics/state.py", "SummedMetric.add_settings", "owner.__qualname__, *settings", "owner.__qualname__"),
         red=(
             "tests/metrics/test_collection.py::test_values_together_are_values_alone",
             "tests/metrics/test_collection.py::test_equal_settings_share_their_states_and_no_others_do",
