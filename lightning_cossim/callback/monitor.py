@@ -465,7 +465,8 @@ class LabelSimilarityMonitor(Callback):
         processes = Processes(trainer.strategy, trainer.world_size, trainer.global_rank)
         self._session = Session(build, self.labels, processes, self.display.max_overhead)
         head = self._session.collector.head
-        trained = {id(one) for optimizer in trainer.optimizers for group in optimizer.param_groups for one in group["params"]}
+        groups = [group for optimizer in trainer.optimizers for group in getattr(optimizer, "param_groups", ())]
+        trained = {id(one) for group in groups for one in group.get("params", ())}
         untrained = why_untrained(pl_module, head, trained)
         if untrained is not None:
             self._messages.warn(untrained)
