@@ -82,7 +82,8 @@ def _spectrally_normed(weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
 
 def _parametrized(saved: SavedTensors, name: str) -> Tensor:
     """Of torch's own parametrizations, weight norm and spectral norm are known by the names of their parts."""
-    prefix = name[: re.search(r"parametrizations\.[^.]+\.", name).end()]  # type: ignore[union-attr]
+    before, layer, rest = name.partition("parametrizations.")
+    prefix = f"{before}{layer}{rest.partition('.')[0]}."
     parts = {other.removeprefix(prefix): other for other in saved.names if other.startswith(prefix)}
     if set(parts) == {"original0", "original1"}:
         return _weight_normed(saved.read(parts["original0"]), saved.read(parts["original1"]))

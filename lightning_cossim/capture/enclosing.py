@@ -33,7 +33,8 @@ class EnclosingOutputs:
         around = {name: outer for name, outer in model.named_modules() if outer is not module and _contains(outer, module)}
         inside = [outer for outer in around.values() if _is_compiled_in_place(outer)]
         inside = [part for graph in inside for part in graph.children()]
-        inside += [getattr(outer, "_orig_mod") for outer in around.values() if hasattr(outer, "_orig_mod")]  # noqa: B009 - a module
+        wrapped: list[Any] = [getattr(outer, "_orig_mod", None) for outer in around.values()]
+        inside += [part for part in wrapped if part is not None]
         self._modules = {name: outer for name, outer in around.items() if not any(_contains(part, outer) for part in inside)}
         self._tap = tap
         self._passages: dict[str, _Passage] = {}
@@ -107,11 +108,11 @@ class _Passage:
             handle.remove()
         self._seen, self._before, self._recorded = {}, [], None
 
-    def _enter(self, module: nn.Module, args: Any) -> None:  # noqa: ARG002 - torch passes both
+    def _enter(self, *_: Any) -> None:
         if not torch.compiler.is_compiling() and self._inner is not None:
             self._before.append(self._inner.call)
 
-    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002 - torch passes them
+    def _leave(self, _module: nn.Module, _args: Any, output: Any) -> None:
         if torch.compiler.is_compiling() or self._inner is None or not self._before:
             return
         call, before = self._inner.call, self._before.pop()

@@ -63,7 +63,7 @@ class FinalCheck:
         if (
             isinstance(last, Tensor)
             and isinstance(before, Tensor)
-            and last.shape == before.shape
+            and (last.shape, last.dtype) == (before.shape, before.dtype)
             and torch.allclose(last, before)
         ):
             return None

@@ -138,8 +138,8 @@ def _made_of_the_head(found: Mapping[str, _Finding]) -> _Finding | None:
         return None
     if final.change.is_known:
         return final
-    heads = [other.tensor for name, other in found.items() if name != LOGITS and other.tensor.shape == final.tensor.shape]
-    if len(heads) < 2 or not torch.allclose(sum(heads, start=torch.zeros(())) / len(heads), final.tensor, rtol=1e-3, atol=1e-4):
+    heads = [other.tensor.float() for name, other in found.items() if name != LOGITS and other.tensor.shape == final.tensor.shape]
+    if len(heads) < 2 or not torch.allclose(torch.stack(heads).mean(dim=0), final.tensor.float(), rtol=1e-3, atol=1e-4):
         return None
     return _Finding(final.tensor, Change(f"averages the outputs of {len(heads)} heads"))
 

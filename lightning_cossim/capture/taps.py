@@ -130,7 +130,7 @@ class ForwardTap(Tap):
         super().detach()
         self._entering.remove()
 
-    def _enter(self, module: nn.Module, args: Any) -> None:  # noqa: ARG002 - torch passes both
+    def _enter(self, *_: Any) -> None:
         if self.armed and not torch.compiler.is_compiling():
             self._depth += 1
             self._deepest = max(self._depth, self._deepest)

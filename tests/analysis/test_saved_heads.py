@@ -1,4 +1,4 @@
-"""Which tensor of a file is the head, which is its bias, and what is said of those left over."""
+"""Find the head and its bias among the tensors of a file, and remark on a possible bias that is not used."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whether the logits taken from a head are what its model finally gives, and what is said where they are not."""
+"""Compare the logits taken from a head with the model's final output, and warn where they differ."""
 
 import copy
 from collections.abc import Callable
@@ -506,6 +506,22 @@ def test_several_calls_are_told_with_what_is_counted() -> None:
     seen = observe(Chunked(3), inputs(N), logits_from="model")
     assert seen.logits is not None
     assert (len(seen.logits), seen.notes) == (N, ())
+
+
+@pytest.mark.parametrize("is_half", [False, True])
+def test_calls_and_heads_of_other_dtypes_are_compared_without_a_fault(is_half: bool) -> None:
+    """Under autocast for a part of a step, and where logits of several heads are averaged in another dtype than they have."""
+    outer = Outer(Model(lambda z: {"logits": z.float() + z.float().square() / 9, "one": z.clone(), "two": z.clone()}))
+    head: Any = outer.model.head
+    observer = HeadObserver(Head("model.head", head, "its path"), outer)
+    observer.arm()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=not is_half):
+        outer(inputs(N))
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_half):
+        outer(inputs(N))
+    seen = observer.take(1024, torch.Generator())
+    assert seen is not None
+    assert any("was called 2 times in one step" in note for note in seen.notes)
 
 
 def test_the_same_call_twice_is_no_matter() -> None:

@@ -148,7 +148,7 @@ def test_overlaps_are_those_of_the_final_logits_or_a_warning_says_why_they_are_n
 @pytest.mark.full
 @pytest.mark.parametrize("model", TIMM, ids=lambda model: model.name)
 def test_the_same_of_models_of_timm(model: Swept) -> None:
-    pytest.importorskip("timm", reason="2026-11: timm needs torchvision, which PyPI offers for torch with CUDA only")
+    pytest.importorskip("timm", reason="2026-11-29: timm needs torchvision, which PyPI offers for torch with CUDA only")
     check(model)
 
 
