@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lightning_cossim.capture.head import Observation, Weights
 from lightning_cossim.capture.layers import is_adapted
+from lightning_cossim.capture.sampling import spread
 from lightning_cossim.functional.links import PLAIN, Response
 from lightning_cossim.functional.similarities import SIMILARITIES
 
@@ -223,7 +224,7 @@ def agree(weights: Weights, f_ND: Tensor, z_NK: Tensor, *, in_half: bool = False
 
 def agree_in_part(weights: Weights, f_ND: Tensor, z_NK: Tensor) -> bool:
     """Whether weights give these logits: those of all labels in some inputs, and those of some labels in all inputs."""
-    rows, labels = (_spread(size, CHECKED, z_NK.device) for size in z_NK.shape)
+    rows, labels = (spread(size, CHECKED, z_NK.device) for size in z_NK.shape)
     bias = None if weights.bias is None else weights.bias[labels]
     some = replace(weights, unembedding=weights.unembedding[labels], bias=bias)
     return agree(weights, f_ND[rows], z_NK[rows]) and agree(some, f_ND, z_NK[:, labels])
@@ -278,8 +279,3 @@ def _telling(f_ND: Tensor, z_NK: Tensor) -> tuple[Tensor, Tensor]:
         if (f_CD.isfinite().all(dim=1) & z_CK.isfinite().any(dim=1)).any():
             return f_CD, z_CK
     return f_ND[:CHECKED], z_NK[:CHECKED]
-
-
-def _spread(size: int, num: int, device: torch.device) -> Tensor:
-    """So many places, evenly spread over all; all if there are no more."""
-    return torch.arange(size, device=device) if size <= num else torch.arange(num, device=device) * (size - 1) // max(1, num - 1)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lightning_cossim.capture.logit_changes import NO_SETTINGS, Change, LogitSettings, change_of
 from lightning_cossim.capture.model_outputs import LOGITS, is_nested
+from lightning_cossim.capture.sampling import spread
 from lightning_cossim.capture.taps import OWN_FORWARD
 from lightning_cossim.functional.links import Link
 
@@ -57,8 +58,7 @@ class HeadOutput:
     def some(self) -> Tensor:
         """Rows of `logits` to compare, evenly spread: their numbers."""
         most = max(1, min(_COMPARED, _ENTRIES // self.num_labels))
-        num = len(self.logits)
-        return torch.arange(num) if num <= most else torch.linspace(0, num - 1, most).long()
+        return spread(len(self.logits), most)
 
 
 def difference(
@@ -238,7 +238,7 @@ def _other_inputs(tensor: Tensor, seen: HeadOutput) -> Change | None:
 
 def _all_among(some_NK: Tensor, all_MK: Tensor) -> bool:
     """Whether all of some rows are among others, going by a part of their labels."""
-    columns = torch.linspace(0, some_NK.shape[1] - 1, min(_COLUMNS, some_NK.shape[1])).long()
+    columns = spread(some_NK.shape[1], _COLUMNS)
     some, others = (rows[:, columns.to(rows.device)].float() for rows in (some_NK, all_MK.to(some_NK.device)))
     return len(others) > 0 and all(bool(((others - row).abs() <= 1e-5 * (1 + row.abs())).all(dim=1).any()) for row in some)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["groups_of", "sample_rows", "take_rows"]
+__all__ = ["groups_of", "sample_rows", "spread", "take_rows"]
 
 
 def sample_rows(
@@ -56,3 +56,8 @@ def groups_of(shape: Sequence[int], index: Tensor | None) -> Tensor | None:
         return None
     index = torch.arange(math.prod(shape)) if index is None else index
     return index // math.prod(shape[1:])
+
+
+def spread(size: int, num: int, device: torch.device | None = None) -> Tensor:
+    """So many places, evenly spread over all; all if there are no more. Whole numbers: the user's default dtype may be coarse."""
+    return torch.arange(size, device=device) if size <= num else torch.arange(num, device=device) * (size - 1) // max(1, num - 1)

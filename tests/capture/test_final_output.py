@@ -524,6 +524,17 @@ def test_calls_and_heads_of_other_dtypes_are_compared_without_a_fault(is_half: b
     assert any("was called 2 times in one step" in note for note in seen.notes)
 
 
+def test_places_to_compare_are_exact_under_a_coarse_default_dtype() -> None:
+    """In bfloat16, 1 023 is 1 024, which is no place."""
+    head = nn.Linear(D, K)
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.bfloat16)
+        assert observe(Model(lambda z: z + 0, head), inputs(1024).float()).notes == ()
+    finally:
+        torch.set_default_dtype(before)
+
+
 def test_the_same_call_twice_is_no_matter() -> None:
     """For a loss and again for a metric."""
     outer = Outer(Model(lambda z: z))
