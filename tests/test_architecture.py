@@ -8,11 +8,12 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 from typing import Final
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "lightning_cossim"
@@ -210,6 +211,47 @@ def test_every_direct_import_is_a_declared_dependency() -> None:
     homes = packages_distributions()
     for top in sorted({name.partition(".")[0] for name in imported_by(*FILES)} - sys.stdlib_module_names - {"lightning_cossim"}):
         assert {normalized(home) for home in homes[top]} & declared, f"{top} is imported and not declared"
+
+
+def test_what_the_tests_import_comes_with_them_or_may_be_absent() -> None:
+    """What `[dev]` does not install is known to mypy as such: a machine that has no extra passes the same checks."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    absent = {
+        module.partition(".")[0]
+        for rules in project["tool"]["mypy"]["overrides"]
+        if rules.get("ignore_missing_imports")
+        for module in rules["module"]
+    }
+    installed = distributions_of("lightning-cossim[dev]")
+    homes = packages_distributions()
+    names = {name for file in (ROOT / "tests").rglob("*.py") for name in imports_in(file)}
+    for top in sorted(names - sys.stdlib_module_names - {"lightning_cossim", "tests"} - absent):
+        assert {normalized(home) for home in homes.get(top, [])} & installed, f"{top} is imported and not installed by [dev]"
+
+
+def imports_in(path: Path) -> Iterator[str]:
+    """The top-level names of what a file imports, relative imports left out."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def distributions_of(wanted: str) -> set[str]:
+    """All distributions that pip installs for one requirement, its own included."""
+    found: set[str] = set()
+    queue = [Requirement(wanted)]
+    seen: set[tuple[str, str]] = set()
+    while queue:
+        requirement = queue.pop()
+        found.add(normalized(requirement.name))
+        for extra in ("", *requirement.extras):
+            if (key := (normalized(requirement.name), extra)) not in seen:
+                seen.add(key)
+                inner = [Requirement(text) for text in requires(requirement.name) or ()]
+                queue += [each for each in inner if each.marker is None or each.marker.evaluate({"extra": extra})]
+    return found
 
 
 def normalized(name: str) -> str:
