@@ -1,6 +1,7 @@
 """The rooms of the package: imports point one way, data too, and no object reaches into another (CONTRIBUTING.md)."""
 
 import ast
+import contextlib
 import os
 import re
 import shutil
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions, requires
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 from typing import Final
 
@@ -249,8 +250,9 @@ def distributions_of(wanted: str) -> set[str]:
         for extra in ("", *requirement.extras):
             if (key := (normalized(requirement.name), extra)) not in seen:
                 seen.add(key)
-                inner = [Requirement(text) for text in requires(requirement.name) or ()]
-                queue += [each for each in inner if each.marker is None or each.marker.evaluate({"extra": extra})]
+                with contextlib.suppress(PackageNotFoundError):  # the oldest set has no type stubs
+                    inner = [Requirement(text) for text in requires(requirement.name) or ()]
+                    queue += [each for each in inner if each.marker is None or each.marker.evaluate({"extra": extra})]
     return found
 
 

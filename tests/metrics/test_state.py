@@ -156,7 +156,6 @@ def test_a_metric_is_built_on_the_device_of_the_surrounding_block(name: str) -> 
     """On one of memory without values, which stands for one that we do not have: settings stay on the CPU, states go there."""
     with torch.device("meta"):
         metric = METRICS[name][0]()
-    assert metric.device.type == "meta"
     assert {getattr(metric, key).device.type for key in metric._defaults} == {"meta"}
     with torch.device("cpu"):
         assert METRICS[name][0]().device.type == "cpu"
