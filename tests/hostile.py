@@ -27,15 +27,19 @@ Reasons = Mapping[str, tuple[str, ...]]
 
 # The scalars, and those that need the same
 
-EXPLAINED_RAW, EXPLAINED_CENTERED = "explained_raw_cosine", "explained_centered_cosine"
-EXPLAINED_CORRELATION, EXPLAINED_VARIANCE = "explained_logit_correlation", "explained_log_odds_variance"
+OF_RAW, OF_CENTERED, OF_CORRELATION, OF_VARIANCE = (
+    (f"rank_agreement_{key}", f"explained_{key}")
+    for key in ("raw_cosine", "centered_cosine", "logit_correlation", "log_odds_variance")
+)
+"""What is said of a similarity and the overlap."""
 GAP_TRANSLATION, GAP_GEOMETRY, GAP_BEHAVIOR = "gap_translation", "gap_geometry", "gap_behavior"
 RELIABILITY, OVERLAP_MEAN, COMMON_MODE_RATIO = "reliability", "overlap_mean", "common_mode_ratio"
+RESIDUAL_SCALE = "residual_scale"
 
-ALL_EXPLAINED = (EXPLAINED_RAW, EXPLAINED_CENTERED, EXPLAINED_CORRELATION, EXPLAINED_VARIANCE, GAP_BEHAVIOR)
-"""The shares explained, and the gap that is one minus the share of the centered cosine."""
-NEED_TEN_PAIRS = (*ALL_EXPLAINED, RELIABILITY)
-SIGMOID_NEED_TEN_PAIRS = tuple(name for name in NEED_TEN_PAIRS if name != EXPLAINED_CENTERED)
+ALL_MEASURES = (*OF_RAW, *OF_CENTERED, *OF_CORRELATION, *OF_VARIANCE, GAP_BEHAVIOR, RESIDUAL_SCALE)
+"""Of every similarity, and the gap that the rank agreement of the centered cosine gives."""
+NEED_TEN_PAIRS = (*ALL_MEASURES, RELIABILITY)
+SIGMOID_NEED_TEN_PAIRS = tuple(name for name in NEED_TEN_PAIRS if name not in OF_CENTERED)
 """Under a sigmoid nothing is centered."""
 NEED_INPUTS = (*NEED_TEN_PAIRS, GAP_GEOMETRY, OVERLAP_MEAN)
 
@@ -79,8 +83,8 @@ NAN_HEAD: Reasons = {NOT_ONE_FINITE: NEED_INPUTS, NO_PAIR: (GAP_TRANSLATION,), N
 
 def zero_head(pairs: int) -> Reasons:
     return {
-        no_similarity(pairs): (EXPLAINED_RAW, EXPLAINED_CENTERED, EXPLAINED_CORRELATION, GAP_BEHAVIOR),
-        SAME_SIMILARITY: (EXPLAINED_VARIANCE,),
+        no_similarity(pairs): (*OF_RAW, *OF_CENTERED, *OF_CORRELATION, GAP_BEHAVIOR, RESIDUAL_SCALE),
+        SAME_SIMILARITY: OF_VARIANCE,
         HALF_ALIKE: (RELIABILITY,),
         NO_PAIR: (GAP_TRANSLATION, GAP_GEOMETRY),
         EQUAL_ROWS: (COMMON_MODE_RATIO,),
@@ -89,9 +93,9 @@ def zero_head(pairs: int) -> Reasons:
 
 def equal_embeddings(pairs: int) -> Reasons:
     return {
-        OVERLAP_ALIKE: (EXPLAINED_RAW, EXPLAINED_CENTERED, GAP_BEHAVIOR),
-        no_similarity(pairs): (EXPLAINED_CORRELATION,),
-        SAME_SIMILARITY: (EXPLAINED_VARIANCE,),
+        OVERLAP_ALIKE: (*OF_RAW, *OF_CENTERED, GAP_BEHAVIOR, RESIDUAL_SCALE),
+        no_similarity(pairs): OF_CORRELATION,
+        SAME_SIMILARITY: OF_VARIANCE,
         HALF_ALIKE: (RELIABILITY,),
         NO_PAIR: (GAP_GEOMETRY,),
     }

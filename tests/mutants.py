@@ -24,13 +24,17 @@ ROOT: Final = Path(__file__).parent.parent
 COPIED: Final = ("lightning_cossim", "tests", "examples", "pyproject.toml", "README.md")
 AT_A_TIME: Final = 2
 
+GEOMETRY: Final = "tests/metrics/test_logit_geometry.py"
 AGREEMENT: Final = "tests/functional/test_agreement.py"
 COSINE: Final = "tests/functional/test_cosine.py"
+CROSS_FIT: Final = "tests/functional/test_cross_fit.py"
 FORMULAS_OF_LINKS: Final = "tests/functional/test_links.py"
 OVERLAP: Final = "tests/functional/test_overlap.py"
 REACH: Final = "tests/functional/reachability/test_reachability.py"
 METRICS: Final = "tests/metrics/test_metrics.py"
 GAP: Final = "tests/metrics/test_similarity_gap.py"
+CONFUSION: Final = "tests/functional/test_confusion.py"
+ERRORS: Final = "tests/metrics/test_targets.py"
 ALERTS: Final = "tests/report/test_alerts.py"
 FINAL: Final = "tests/capture/test_final_output.py"
 OBSERVER: Final = "tests/capture/test_observer.py"
@@ -144,7 +148,7 @@ MUTANTS: Final = (
         "multiplies embeddings in float32 as large as they are",
         Plant(
             "functional/logit_geometry.py",
-            "embedding_moments",
+            "spread_of",
             "spread_ND.abs().amax() if len(spread_ND) else spread_ND.new_zeros(())",
             "torch.ones(())",
         ),
@@ -154,6 +158,30 @@ MUTANTS: Final = (
         "reports the plain instead of the adjusted R²",
         Plant("functional/comparison.py", "Comparison.explained", "(num_pairs - 1) / (num_pairs - num_levels)", "1.0"),
         red=(f"{AGREEMENT}::test_all_three_are_those_of_the_formulas",),
+    ),
+    _mutant(
+        "holds a pair against a fit that it is part of",
+        Plant("functional/comparison.py", "Comparison._cross_fit", "folds(self.pairs)", "None"),
+        red=(
+            f"{CROSS_FIT}::test_an_odd_pair_keeps_its_gap_whatever_its_rank",
+            f"{CROSS_FIT}::test_more_are_left_out_by_tenths",
+            "tests/report/test_gap_report.py::test_scalars_are_those_of_the_theory",
+        ),
+    ),
+    _mutant(
+        "goes on into another fit where a pair at the lowest similarity is left out",
+        Plant("functional/cross_fit.py", "_interpolated", "np.maximum(last_Q, bounds[fold_Q])", "last_Q"),
+        red=(f"{CROSS_FIT}::test_an_odd_pair_keeps_its_gap_whatever_its_rank",),
+    ),
+    _mutant(
+        "leaves out the ties of a pair with it",
+        Plant("functional/cross_fit.py", "cross_fitted", "weight_FM > 0.5", "weight_FM == np.tile(weight_M, num)"),
+        red=(f"{CROSS_FIT}::test_a_tie_stays_when_its_like_is_left_out",),
+    ),
+    _mutant(
+        "leaves out together what has nearby places among the labels looked at, whatever their rows",
+        Plant("report/statistics.py", "Statistics.of", "table.compared_rows", "table.compared"),
+        red=("tests/report/test_gap_report.py::test_rows_of_the_head_decide_which_pairs_are_left_out_together",),
     ),
     _mutant(
         "does not step the agreement of two halves up to that of the whole",
@@ -229,6 +257,42 @@ MUTANTS: Final = (
         ),
         red=(f"{LINKS}::test_a_vocabulary_says_what_all_pairs_say",),
     ),
+    _mutant(
+        "swaps the target of an input and its most likely label",
+        Plant(
+            "functional/confusion.py",
+            "add_confusion",
+            "target.clamp(min=0) * len(total) + predicted.clamp(min=0)",
+            "predicted.clamp(min=0) * len(total) + target.clamp(min=0)",
+        ),
+        red=(
+            f"{CONFUSION}::test_three_inputs_by_hand",
+            f"{ERRORS}::test_errors_and_shares_are_those_of_the_inputs",
+        ),
+    ),
+    _mutant(
+        "swaps them in vocabularies",
+        Plant(
+            "functional/sampled/sparse_confusion.py",
+            "sparse_confusion",
+            "target_N * num_labels + predicted_N",
+            "predicted_N * num_labels + target_N",
+        ),
+        red=(
+            f"{CONFUSION}::test_chosen_pairs_have_what_all_pairs_have",
+            f"{VOCABULARY}::test_errors_and_shares_are_those_of_all_pairs",
+        ),
+    ),
+    _mutant(
+        "counts joint mass on inputs of either label once more for neither",
+        Plant("functional/confusion.py", "Confusion.of", "(joint.double() - one_P - other_P).clamp(min=0)", "joint.double()"),
+        red=(f"{CONFUSION}::test_three_inputs_by_hand", f"{ERRORS}::test_batches_and_groups_add_up"),
+    ),
+    _mutant(
+        "takes joint mass without a target for mass on inputs of label 0",
+        Plant("functional/confusion.py", "add_products_by_target", ".masked_fill(target_B[:, None] < 0, 0)", ""),
+        red=(f"{ERRORS}::test_batches_and_groups_add_up",),
+    ),
     # The proofs of reachability
     _mutant(
         "takes one label of a pair on top for both",
@@ -292,11 +356,26 @@ MUTANTS: Final = (
         "shifts the moments by the first batch",
         Plant(
             "metrics/logit_geometry.py",
-            "EmbeddingGeometry._add_moments",
-            "embedding_moments(embedding,",
-            "embedding_moments(embedding - self.__dict__.setdefault('shift', embedding.detach().mean(dim=0)),",
+            "EmbeddingGeometry._moments_of",
+            "embedding_moments(f_BD,",
+            "embedding_moments(f_BD - self.__dict__.setdefault('shift', f_BD.detach().mean(dim=0)),",
         ),
         red=(f"{METRICS}::test_merged_states_of_two_processes_give_the_whole",),
+    ),
+    _mutant(
+        "sums the logits of all batches at the weights of the first",
+        Plant(
+            "metrics/logit_geometry.py",
+            "EmbeddingGeometry._moments_of",
+            "split_rows(unembedding, self.counted)",
+            "self.__dict__.setdefault('first', split_rows(unembedding, self.counted))",
+        ),
+        red=(f"{GEOMETRY}::test_in_training_rungs_are_those_of_the_logits_seen_where_labels_are_few",),
+    ),
+    _mutant(
+        "keeps the block that is to be left out",
+        Plant("metrics/logit_geometry.py", "EmbeddingGeometry._covariance_without", "other != block", "other == block"),
+        red=(f"{GEOMETRY}::test_without_a_block_is_as_if_its_inputs_had_not_been_seen",),
     ),
     _mutant(
         "lets a cast of the model narrow the sums",
@@ -327,6 +406,29 @@ MUTANTS: Final = (
         red=("tests/metrics/test_state.py::test_states_are_brought_together_as_the_metric_was_built_to",),
     ),
     # The verdicts and alerts of reports
+    _mutant(
+        "takes the reverse order of the cosines for a larger gap than no common order",
+        Plant("report/statistics.py", "Statistics.of", "behavior.value.clamp(0, 1)", "behavior.value"),
+        red=("tests/report/test_gap_report.py::test_a_behavior_gap_lies_between_0_and_1",),
+    ),
+    _mutant(
+        "measures the behavior gap by the share explained",
+        Plant("report/statistics.py", "Statistics.of", "agreement[ladder.cosine]", "compared[ladder.cosine].explained"),
+        red=("tests/report/test_gap_report.py::test_scalars_are_those_of_the_theory",),
+    ),
+    _mutant(
+        "speaks of reports in a row that nobody has seen",
+        Plant(
+            "report/alerts.py",
+            "in_words",
+            'f", for {breach.in_a_row} reports in a row" if breach.in_a_row > 1',
+            'f", for {alert.patience} reports in a row" if alert.patience > 1',
+        ),
+        red=(
+            f"{ALERTS}::test_one_report_is_no_series",
+            "tests/analysis/test_analyze.py::test_a_check_speaks_of_the_one_report_that_it_saw",
+        ),
+    ),
     _mutant(
         "flags pairs without mass",
         Plant("report/verdicts.py", "_eligible", "& massive_L[table.compared.row] & massive_L[table.compared.column]", ""),
@@ -385,7 +487,7 @@ MUTANTS: Final = (
     ),
     _mutant(
         "counts a position by the target before it",
-        Plant("capture/targets.py", "CountedTargets._by_position", "self.own[:, 1:], (0, 1)", "self.own[:, :-1], (1, 0)"),
+        Plant("capture/targets.py", "CountedTargets._by_position", "values[:, 1:], (0, 1)", "values[:, :-1], (1, 0)"),
         red=(f"{TARGETS}::test_a_position_counts_by_the_next_target_or_by_its_own",),
     ),
     _mutant(
@@ -400,7 +502,7 @@ MUTANTS: Final = (
     ),
     _mutant(
         "takes the first positions where the last were kept",
-        Plant("capture/targets.py", "CountedTargets._part", "counted[:, start : start + num]", "counted[:, :num]"),
+        Plant("capture/targets.py", "CountedTargets._part", "by_position[:, start : start + num]", "by_position[:, :num]"),
         red=(f"{TARGETS}::test_positions_that_are_fewer_or_more_than_targets_are_told_apart",),
     ),
     _mutant(
@@ -423,6 +525,26 @@ MUTANTS: Final = (
             "output",
         ),
         red=(f"{LINKS}::test_a_training_window_has_no_margins_in_it",),
+    ),
+    _mutant(
+        "gives a position of a causal model its own target",
+        Plant(
+            "capture/targets.py",
+            "CountedTargets._by_position",
+            "if not self.is_shifted or values.ndim != 2:",
+            "if values.dtype.is_signed:",
+        ),
+        red=(f"{TARGETS}::test_a_position_of_a_causal_model_has_the_next_one_s_target",),
+    ),
+    _mutant(
+        "gives the inputs of a sample the targets of the first ones",
+        Plant("capture/observer.py", "HeadObserver.take", "labels[index.to(labels.device)]", "labels[: len(index)]"),
+        red=(f"{OBSERVER}::test_targets_are_taken_as_their_inputs_are",),
+    ),
+    _mutant(
+        "reads targets in an order that is not that of the inputs",
+        Plant("capture/targets.py", "_is_same_order", "return fine <= coarse or coarse <= fine", "return True"),
+        red=(f"{TARGETS}::test_an_input_has_the_target_that_stands_where_it_does",),
     ),
     # Never another model's numbers
     _mutant(

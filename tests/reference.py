@@ -6,7 +6,8 @@ Shapes: `W` (K, D) unembedding, `b` (K,) bias, `f` (N, D) embeddings, `S` (D, D)
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -131,13 +132,61 @@ def top_k(p: Array, k: int) -> Array:
     return _jaccard([{x for x, labels in enumerate(among) if i in labels} for i in range(p.shape[1])])
 
 
-def expected_overlap(s: Array, o: Array) -> Array:
+def errors(p: Array, target: Sequence[int], i: int, j: int) -> list[int]:
+    """Inputs of i whose most likely label is j, and inputs of j whose most likely label is i; over inputs without a NaN."""
+    given = [(t, int(np.argmax(row))) for t, row in zip(target, p, strict=True) if not np.isnan(row).any()]
+    return [sum(one == (i, j) for one in given), sum(one == (j, i) for one in given)]
+
+
+def joint_shares(h: Array, target: Sequence[int], i: int, j: int) -> list[float]:
+    """Of the sum of h_i h_j over inputs without a NaN, the parts on inputs of i, on inputs of j and on all others."""
+    parts = [0.0, 0.0, 0.0]
+    for t, row in zip(target, h.astype(np.float64), strict=True):
+        if not np.isnan(row).any():
+            parts[0 if t == i else 1 if t == j else 2] += float(row[i] * row[j])
+    return [part / sum(parts) for part in parts] if sum(parts) > 0 else [math.nan] * 3
+
+
+def expected_curve(s: Array, o: Array) -> Array:
     """The isotonic regression of overlap on similarity: max over a <= i of min over b >= i of the mean overlap from a to b."""
     expected = _unknown(len(s))
     pairs, fit = _fit(s, o)
     for (i, j), value in zip(pairs, fit, strict=True):
         expected[i, j] = expected[j, i] = value
     return expected
+
+
+def expected_overlap(s: Array, o: Array) -> Array:
+    """The curve of the other pairs at a pair's similarity: a straight line between two of theirs, beyond them the end's value.
+
+    Of up to 200 pairs the others are all others, of up to 20 000 those of other folds.
+    """
+    expected = _unknown(len(s))
+    pairs = list(_pairs(s, o))
+    for pair in pairs:
+        leaves = [pair] if len(pairs) <= 200 else [one for one in pairs if fold(*one) == fold(*pair)]
+        others = o.copy()
+        for i, j in leaves:
+            others[i, j] = np.nan
+        left, fit = _fit(s, others)
+        curve = sorted({(round(float(s[one]), 6), value) for one, value in zip(left, fit.tolist(), strict=True)})
+        expected[pair] = expected[pair[::-1]] = _on_line(curve, round(float(s[pair]), 6))
+    return expected
+
+
+def fold(i: int, j: int) -> int:
+    """SplitMix64's finalizer of the two labels, the smaller in the upper 32 bits, modulo 10."""
+    mixed = min(i, j) << 32 | max(i, j)
+    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB % 2**64
+    return (mixed ^ mixed >> 31) % 10
+
+
+def residual_scale(s: Array, o: Array) -> float:
+    """1.4826 times the median of |o - e| over pairs, e the expected overlap."""
+    expected = expected_overlap(s, o)
+    gaps = sorted(abs(float(o[pair] - expected[pair])) for pair in _pairs(s, o))
+    return 1.4826 * (gaps[len(gaps) // 2] + gaps[(len(gaps) - 1) // 2]) / 2
 
 
 def plain_explained_overlap(s: Array, o: Array) -> float:
@@ -253,6 +302,16 @@ def _fit(s: Array, o: Array) -> tuple[list[tuple[int, int]], Array]:
         means[a, a:] = (totals[a + 1 :] - totals[a]) / (counts[a + 1 :] - counts[a])
     at_level = {level: means[: i + 1, i:].min(axis=1).max() for i, level in enumerate(levels)}
     return pairs, np.array([at_level[value] for value in similarities])
+
+
+def _on_line(points: list[tuple[float, float]], x: float) -> float:
+    """The value at x of the line through points from the left to the right; beyond the ends that of the end."""
+    if x <= points[0][0]:
+        return points[0][1]
+    for (left, low), (right, high) in pairwise(points):
+        if x <= right:
+            return low + (x - left) / (right - left) * (high - low)
+    return points[-1][1]
 
 
 def _rho_a(x: list[float], y: list[float]) -> float:

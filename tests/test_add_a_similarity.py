@@ -34,7 +34,7 @@ folder = Path(sys.argv[1])
 assert Path(lightning_cossim.__file__).is_relative_to(folder), "the copy is what runs"
 seed_everything(0, verbose=False)
 logger = TensorBoardLogger(folder / "logs", name="", version="")
-watch = Thresholds(min_inputs=0, alerts=[Alert("explained_angular_similarity", above=2)])
+watch = Thresholds(min_inputs=0, alerts=[Alert("rank_agreement_angular_similarity", above=2)])
 monitor = LabelSimilarityMonitor(display=ALWAYS, thresholds=watch)
 trainer(callbacks=[monitor], logger=logger).fit(Toy(), loader(), loader())
 report = monitor.last_report["val"]
@@ -51,14 +51,14 @@ assert metric.plot_title == "Angular similarity"
 assert torch.allclose(metric.compute(), metric.compute().T)
 
 # Where it shows
-assert "explained_angular_similarity" in report.scalars
+assert {"rank_agreement_angular_similarity", "explained_angular_similarity"} <= {*report.scalars}
 assert "angular_similarity" in str(report)
 assert "angular" in report.to_markdown()
 assert "angular_similarity" in report.to_pandas().columns
 assert set(report.to_dict()["pairs"][0]) >= {"angular_similarity"}
 events = EventAccumulator(str(folder / "logs"), size_guidance={"tensors": 0})
 events.Reload()
-assert "cossim_val/explained_angular_similarity" in events.Tags()["scalars"]
+assert "cossim_val/rank_agreement_angular_similarity" in events.Tags()["scalars"]
 (text,) = events.Tensors("cossim_val_pairs/strangers_and_lookalikes/text_summary")[-1].tensor_proto.string_val
 assert b"angular" in text
 _, step = steps(folder / "logs", "cossim_val")[-1]

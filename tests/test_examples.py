@@ -74,13 +74,13 @@ def curves(folder: Path) -> dict[str, dict[int, float]]:
 
 
 def test_quickstart_prints_what_a_newcomer_needs(quickstart: tuple[str, Path]) -> None:
-    """Accuracy, the shares explained, pairs by name each way with all rungs, the event file and the command to see it."""
+    """Accuracy, rank agreements, pairs by name each way with all rungs, the event file and the command to see it."""
     text, folder = quickstart
     accuracy = re.search(r"Accuracy (\d+\.\d)% on 600 digits", text)
     assert accuracy is not None
     assert float(accuracy[1]) > 90
     for rung in ("raw_cosine", "centered_cosine", "logit_correlation", "log_odds_variance"):
-        assert re.search(rf"{rung} +-?\d\.\d\d\n", text)
+        assert re.search(rf"{rung} +-?\d\.\d\d +-?\d\.\d\d\n", text)
     more, less = text.split("Towards strangers")[1].split("Towards look-alikes")
     columns = ["gap", "overlap", "expected", "raw cos", "centered cos", "logit corr", "log-odds var", "mass"]
     for table, sign in ((more, r"\+"), (less, "-")):

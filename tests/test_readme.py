@@ -10,7 +10,7 @@ from lightning_cossim import Thresholds
 from lightning_cossim.analysis.cli import main
 from lightning_cossim.functional.ladder import RUNGS
 from lightning_cossim.functional.similarities import SIMILARITIES
-from lightning_cossim.loggers.tags import EXPLAINED, SCALARS
+from lightning_cossim.loggers.tags import AGREEMENTS, EXPLAINED, SCALARS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -66,9 +66,36 @@ def test_commands_pin_what_they_install() -> None:
 def test_tables_name_every_rung_and_every_scalar() -> None:
     numbers = README.split("## What the numbers mean")[1].split("\n## ")[0]
     named = set(re.findall(r"^\| `([^`]+)` \|", numbers, flags=re.MULTILINE))
-    scalars = {"explained_<rung>", *SCALARS} - set(EXPLAINED)
+    scalars = {"rank_agreement_<rung>", "explained_<rung>", *SCALARS} - {*AGREEMENTS, *EXPLAINED}
     assert named == {*RUNGS, *scalars}
+    assert set(AGREEMENTS) == {f"rank_agreement_{rung}" for rung in SIMILARITIES}
     assert set(EXPLAINED) == {f"explained_{rung}" for rung in SIMILARITIES}
+
+
+TARGET = re.compile(r"(EarlyStopping|ModelCheckpoint)\b[^\n]*(\n[^\n]*)?/gap_")
+"""A callback of Lightning's that watches a gap, in Python, in YAML or in a sentence."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'ModelCheckpoint(monitor="cossim_val/gap_behavior")',
+        "class_path: lightning.pytorch.callbacks.ModelCheckpoint\n  init_args: {monitor: cossim_val/gap_behavior, mode: min}",
+        "so that EarlyStopping can watch `cossim_val/gap_geometry`",
+    ],
+)
+def test_a_gap_as_a_target_would_be_found(text: str) -> None:
+    assert TARGET.search(text)
+
+
+@pytest.mark.parametrize("folder", [".", "examples", "lightning_cossim", "tests"])
+def test_no_gap_is_a_target(folder: str) -> None:
+    """Selecting by one kept the worst checkpoints: neither pages, examples and docstrings nor tests show how to."""
+    found = ROOT.glob("*.md") if folder == "." else (ROOT / folder).rglob("*")
+    files = [path for path in found if path.suffix in {".md", ".py", ".yaml", ".js"} and path != Path(__file__)]
+    assert files
+    changelog = ROOT / "CHANGELOG.md"  # tells of what there was
+    assert [path.name for path in files if path != changelog and TARGET.search(path.read_text(encoding="utf-8"))] == []
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!http)([^)]+)\)", README))))

@@ -1,17 +1,20 @@
 """Small models, data and loggers that the tests of the monitor share."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.loggers.logger import Logger
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from typing_extensions import override
 
 from lightning_cossim import Display, GapReport, Thresholds
+from lightning_cossim.functional.blocks import NUM_BLOCKS, BlockAssignment
 from lightning_cossim.report import Context, Extras, Verdict, WindowKey
 from lightning_cossim.report.pair_table import PairTable
 from lightning_cossim.report.statistics import Numbers
@@ -295,3 +298,23 @@ def trainer(**settings: Any) -> pl.Trainer:
 def matrices(report: GapReport) -> dict[str, Tensor]:
     """Rung to (L, L)."""
     return {rung: report.matrix(rung) for rung in report.rungs}
+
+
+def alone(num_inputs: int) -> Tensor:
+    """Groups of one input each: few inputs then fill eight blocks."""
+    return torch.arange(num_inputs)
+
+
+def in_first_half(groups: Iterable[Tensor], seed: int = 0) -> NDArray[np.bool_]:
+    """Whether each input is in the first four of the eight blocks; of several batches, with the groups of each."""
+    assignment, start, found = BlockAssignment(seed), 0, []
+    for ids in groups:
+        block_N, num_units = assignment.assign(len(ids), start=start, groups=ids)
+        start += num_units
+        found.append(block_N < NUM_BLOCKS // 2)
+    return np.asarray(torch.cat(found))
+
+
+def padded(rows: Tensor, dim: int) -> Tensor:
+    """Rows or embeddings with zeros up to so many dimensions: the same head, which then has no more labels than dimensions."""
+    return nn.functional.pad(rows, (0, dim - rows.shape[-1]))

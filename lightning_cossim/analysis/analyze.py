@@ -10,7 +10,7 @@ from os import PathLike
 import torch
 from torch import Tensor
 
-from lightning_cossim.analysis.checkpoints import SavedHead, read_array, read_head
+from lightning_cossim.analysis.checkpoints import SavedHead, is_whole, read_array, read_head, read_targets
 from lightning_cossim.analysis.saved_logits import REFUSED, odd_logits
 from lightning_cossim.analysis.saved_tensors import listed
 from lightning_cossim.callback.deferred import decide_reachability, search_neighbors
@@ -40,6 +40,7 @@ def analyze(
     bias: str | None = None,
     logits: File | Tensor | None = None,
     embeddings: File | Tensor | None = None,
+    targets: File | Tensor | None = None,
     names: File | Sequence[str] | None = None,
     ignore: Sequence[int] = (),
     min_probability: float = LabelSelection.min_probability,
@@ -73,6 +74,9 @@ def analyze(
         logits: (N, K), the model's final ones, or a file of them; default: worked out from the embeddings. If the rows
             are probabilities, they are left out, and a remark says so.
         embeddings: (N, D), what goes into the head, or a file of it.
+        targets: (N,), the labels that the inputs really have, whole numbers, or a file of them; what is no label from 0 to K - 1
+            stands for none. With them, beside logits or embeddings, the report counts for every pair how many inputs of one label
+            are predicted as the other.
         names: a name for every label, or a file with one a line; default: those of the saved model (its tokenizer's tokens, its
             `id2label`), else numbers.
         ignore: labels that do not count at all, padding for example.
@@ -120,13 +124,15 @@ def analyze(
     z_NK = _array(logits, "logits", num_labels, "label")
     if f_ND is not None and z_NK is not None and len(f_ND) != len(z_NK):
         raise CheckpointError(f"{checkpoint}: expected as many logits as embeddings, got {len(z_NK)} and {len(f_ND)}.")
+    target_N = _targets(targets, response.link, f_ND if z_NK is None else z_NK)
     odd_rows = {} if z_NK is None else odd_logits(z_NK, response.link)
     z_NK = None if REFUSED in odd_rows else z_NK
     context = Context(step=saved.step, names=selection.read_names(num_labels))
+    thresholds.check_known(context.names)
     weights = saved.weights(response)
     consistency = Consistency(response, final=None if z_NK is None else _FINAL)
-    window, problem = open_window(weights.spec, selection, chosen, saved.step), None
-    for seen in consistency.read_rows(weights, f_ND, z_NK):
+    window, problem = open_window(weights.spec, selection, chosen, saved.step, with_errors=True), None
+    for seen in consistency.read_rows(weights, f_ND, z_NK, target_N):
         problem = problem or seen.problem
         window.add(seen)
     collected = window.close(ALONE, lambda: weights)
@@ -136,12 +142,15 @@ def analyze(
     else:
         statistics = collected.statistics()
     uses_bias = f_ND is not None or reachability
+    if target_N is not None and statistics.table.num_inputs and statistics.table.errors is None:
+        none = f"none of the targets is a label from 0 to {num_labels - 1} of an input that counts: errors are not known"
+        statistics = statistics.with_remark("targets", none)
     told = _remarks(saved, response, link_is_given=link is not None, uses_bias=uses_bias)
     for kind, text in {**told, **odd_rows}.items():
         statistics = statistics.with_remark(kind, text)
     if problem is not None:
         statistics = statistics.with_remark("logits", problem)
-    report = GapReport(statistics, context, judge(statistics, thresholds))
+    report = GapReport(statistics, context, judge(statistics, thresholds, context.name_of))
     if not reachability or not consistency.explains:  # of what comes behind the head, the weights do not tell
         return report
     shown = None if f_ND is None else f_ND[:256]
@@ -193,3 +202,24 @@ def _array(given: File | Tensor | None, what: str, width: int, of: str) -> Tenso
     if given.ndim != 2 or given.shape[1] != width or not given.is_floating_point():
         raise CheckpointError(f"Expected `{what}` to be floating, of shape (N, {width}), got {given.dtype} {tuple(given.shape)}.")
     return given.detach().cpu()
+
+
+def _targets(given: File | Tensor | None, link: Link, inputs: Tensor | None) -> Tensor | None:
+    """int64 (N,), the label that each of the inputs really has."""
+    if given is None:
+        return None
+    if inputs is None:
+        raise CheckpointError(expected("targets", "beside `logits` or `embeddings`", "neither", "Targets are those of inputs."))
+    if link == "sigmoid":
+        why = "An input may have several labels there."
+        raise CheckpointError(expected("targets", "only of labels that exclude one another", "link='sigmoid'", why))
+    if isinstance(given, str | PathLike):
+        target_N = read_targets(given)
+    elif isinstance(given, Tensor) and is_whole(given):
+        target_N = given.detach().cpu().long()
+    else:
+        got = f"{given.dtype} {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+        raise CheckpointError(expected("targets", "to be a file or a tensor of whole numbers (N,)", got))
+    if len(target_N) != len(inputs):
+        raise CheckpointError(f"Expected as many targets as inputs, got {len(target_N)} and {len(inputs)}.")
+    return target_N

@@ -23,7 +23,7 @@ from lightning_cossim.capture.logit_changes import NO_SETTINGS, LogitSettings
 from lightning_cossim.errors import CheckpointError
 from lightning_cossim.functional.links import Link, Response
 
-__all__ = ["SavedHead", "read_array", "read_head"]
+__all__ = ["SavedHead", "is_whole", "read_array", "read_head", "read_targets"]
 
 _EITHER: Final = ("W", "kernel", "w", "_w", "_W")
 """What heads call a weight that may hold labels in rows or in columns."""
@@ -187,16 +187,46 @@ def read_array(path: str | PathLike[str], what: str, width: int, of: str) -> Ten
         CheckpointError: the file does not hold one array of this width.
     """
     path = Path(path)
-    if _is_folder(path):
-        raise CheckpointError(f"{path}: expected a file of one array of {what}, got a folder.")
-    saved = open_tensors(path)
-    if len(saved.names) != 1:
-        raise CheckpointError(f"{path}: expected one array of {what}, got {len(saved.names)}: {listed(saved.names)}.")
+    saved = _of_one_array(path, what)
     values = _checked(path, saved.names[0], saved.read(saved.names[0]), dims=2, finite=False)
     if values.shape[1] != width:
         wanted = f"{what} of shape (N, {width}), one column for each {of}"
         raise CheckpointError(f"{path}: expected {wanted}, got {tuple(values.shape)}.")
     return values
+
+
+def read_targets(path: str | PathLike[str]) -> Tensor:
+    """The label that each input really has, int64 (N,).
+
+    Args:
+        path: of a file of one array.
+
+    Raises:
+        CheckpointError: the file does not hold one array of whole numbers.
+    """
+    path = Path(path)
+    saved = _of_one_array(path, "targets")
+    targets = saved.read(saved.names[0])
+    if not is_whole(targets):
+        got = f"{str(targets.dtype).removeprefix('torch.')} {tuple(targets.shape)}"
+        raise CheckpointError(f"{path}: expected targets to be whole numbers of shape (N,), got {got}.")
+    return targets.long()
+
+
+def is_whole(tensor: Tensor) -> bool:
+    """Whether a tensor holds whole numbers, in one dimension."""
+    is_other = tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool
+    return tensor.ndim == 1 and not is_other and tensor.layout == torch.strided
+
+
+def _of_one_array(path: Path, what: str) -> SavedTensors:
+    """The tensors of a file that holds one alone."""
+    if _is_folder(path):
+        raise CheckpointError(f"{path}: expected a file of one array of {what}, got a folder.")
+    saved = open_tensors(path)
+    if len(saved.names) != 1:
+        raise CheckpointError(f"{path}: expected one array of {what}, got {len(saved.names)}: {listed(saved.names)}.")
+    return saved
 
 
 def _checked(path: Path, name: str, tensor: Tensor, *, dims: int, finite: bool = True) -> Tensor:

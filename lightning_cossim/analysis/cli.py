@@ -48,9 +48,9 @@ _RENAMED: Final = {"--labels": "--names"}
 """What the callback calls an option, to what it is called here."""
 _EXAMPLE = """\
 # alerts:
-#   - scalar: gap_behavior
+#   - scalar: rank_agreement_centered_cosine
 #     stage: val
-#     above: 0.6
+#     below: 0.2
 #     patience: 3
 #     action: warn
 """
@@ -83,9 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "analyze", allow_abbrev=False, help="report on the head of a trained model", description=_ANALYZE
     )
     _add_head(analysis, "checkpoint")
+    of_inputs = "the labels that the inputs really have (N,), beside logits or embeddings: the report counts errors of every pair"
+    analysis.add_argument("--targets", metavar="FILE", help=of_inputs)
     analysis.add_argument("--out", metavar="FOLDER", help="write the report as Markdown, JSON, CSV, and for TensorBoard")
     analysis.add_argument("--thresholds", metavar="YAML", help="flag pairs by these thresholds; default those of `config`")
-    fails = "the same, and exit with 1 if one of their alerts is breached or, where there are none, if a pair is flagged"
+    fails = "the same, and exit with 1 if the report breaches one of their alerts or, where there are none, if a pair is flagged"
     analysis.add_argument("--fail-on", metavar="YAML", help=fails)
     reaches = "decide which labels any input can make the most likely one"
     analysis.add_argument("--reachability", action="store_true", help=reaches)
@@ -162,7 +164,7 @@ def _analyze(given: argparse.Namespace) -> int:
     display = Display(max_pairs=given.max_pairs)
     if given.link is not None:
         _check_alerts(file, thresholds, given.link)
-    report = _report(given, given.checkpoint, thresholds, None, reachability=given.reachability)
+    report = _report(given, given.checkpoint, thresholds, None, targets=given.targets, reachability=given.reachability)
     _check_alerts(file, thresholds, report.link)
     print(report)
     if given.out is not None:
@@ -206,17 +208,15 @@ def _demo(given: argparse.Namespace) -> int:
     return 0
 
 
-def _report(
-    given: argparse.Namespace, path: str, thresholds: Thresholds, number: int | None, *, reachability: bool = False
-) -> GapReport:
-    """Of the only checkpoint, or of one of several, each of which has files of its own."""
+def _report(given: argparse.Namespace, path: str, thresholds: Thresholds, number: int | None, **others: Any) -> GapReport:
+    """Of the only checkpoint, with other arguments of `analyze`, or of one of several, each of which has files of its own."""
     from lightning_cossim.analysis.analyze import analyze
 
     settings = {name: getattr(given, name) for name in _SETTINGS}
     for name in ("logits", "embeddings"):
         files = getattr(given, name)
         settings[name] = files if number is None or files is None else files[number]
-    report = analyze(path, **settings, thresholds=thresholds, reachability=reachability, progress=sys.stderr.isatty())
+    report = analyze(path, **settings, **others, thresholds=thresholds, progress=sys.stderr.isatty())
     if REFUSED in report.remarks:
         why = report.remarks[REFUSED].removeprefix(LOGITS_LEFT_OUT)
         raise CheckpointError(f"{settings['logits']}: expected logits, got other numbers: {why}.")
@@ -227,7 +227,7 @@ def commented_default() -> str:
     """The default thresholds as YAML, every field with its help; it reads back as the defaults."""
     text = ""
     for name, value in ((field.name, getattr(Thresholds(), field.name)) for field in fields(Thresholds)):
-        text += f"{_comment(_help(Thresholds)[name])}{name}: {'[]' if name == 'alerts' else value}\n"
+        text += f"{_comment(_help(Thresholds)[name])}{name}: {[*value] if isinstance(value, tuple) else value}\n"
     text += f"\n# An alert, for example:\n#\n{_EXAMPLE}#\n# Its fields:\n#\n"
     hints = get_type_hints(Alert)
     for field in fields(Alert):

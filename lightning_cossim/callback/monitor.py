@@ -87,9 +87,11 @@ class LabelSimilarityMonitor(Callback):
 
     In windows of training batches and over every validation and test run it gathers the head's weights, embeddings and logits,
     forms a `GapReport` and logs its scalars as `cossim_train/…`, `cossim_val/…` and `cossim_test/…` to every logger, at the x of
-    the user's own `self.log`. Validation scalars are also in `trainer.callback_metrics`, for EarlyStopping and ModelCheckpoint.
-    Pairs beyond the thresholds are flagged, and alerts warn, stop the fit or raise. Training with it is bit for bit the training
-    without it. Where a step calls the head several times, its last call counts.
+    the user's own `self.log`. The headline is `rank_agreement_centered_cosine`: how far the cosines put pairs of labels in the
+    order of their overlap. Validation scalars are also in `trainer.callback_metrics`, for callbacks of your own. None of them is
+    a target to select a checkpoint by: they describe a model, and a smaller gap is no better model. Pairs beyond the thresholds
+    are flagged, and alerts warn, stop the fit or raise. Training with it is bit for bit the training without it. Where a step
+    calls the head several times, its last call counts.
 
     Args:
         head: dotted path of the final linear layer in the LightningModule, "model.fc" for example, or of what holds the rows of a
@@ -465,6 +467,9 @@ class LabelSimilarityMonitor(Callback):
         processes = Processes(trainer.strategy, trainer.world_size, trainer.global_rank)
         self._session = Session(build, self.labels, processes, self.display.max_overhead)
         head = self._session.collector.head
+        self.thresholds.check_known(self._session.collector.names)
+        num_live = head.num_labels - len(self.labels.ignore)
+        self._clock.min_inputs = self.thresholds.inputs_needed(min(num_live, self.labels.max_tracked))
         groups = [group for optimizer in trainer.optimizers for group in getattr(optimizer, "param_groups", ())]
         trained = {id(one) for group in groups for one in group.get("params", ())}
         untrained = why_untrained(pl_module, head, trained)

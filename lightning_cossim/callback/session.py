@@ -68,7 +68,7 @@ class Session:
         """
         if not self.collector.is_current:
             self._watch_anew(step)
-        self.collector.open(key, step)
+        self.collector.open(key, step, self.processes)
 
     def _watch_anew(self, step: int) -> None:
         """Let go of a head that is the model's no more, and observe the one that is."""
@@ -132,8 +132,11 @@ class Session:
 
     def judged(self, statistics: Statistics, thresholds: Thresholds | None) -> Verdict:
         """The verdict of the first process, on all of them: in a borderline pair they could differ."""
-        verdict = self.processes.together(lambda: Verdict() if thresholds is None else judge(statistics, thresholds))
+        verdict = self.processes.together(lambda: Verdict() if thresholds is None else self._judge(statistics, thresholds))
         return self.processes.from_first(verdict)
+
+    def _judge(self, statistics: Statistics, thresholds: Thresholds) -> Verdict:
+        return judge(statistics, thresholds, self.collector.names.__getitem__)
 
     def check(self) -> None:
         """Go on only if no process has failed. Every process has to call it, at the same time.

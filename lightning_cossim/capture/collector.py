@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from lightning_cossim.capture.distributed import Processes
+from lightning_cossim.capture.distributed import ALONE, Processes
 from lightning_cossim.capture.head import Head, HeadSpec, Weights
 from lightning_cossim.capture.layers import is_compiled
 from lightning_cossim.capture.observer import HeadObserver
@@ -33,7 +33,15 @@ def _kind(text: str) -> str:
     return re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "#", text)
 
 
-def open_window(spec: HeadSpec, selection: LabelSelection, overlap: Overlap, seed: int = 0) -> Window:
+def open_window(
+    spec: HeadSpec,
+    selection: LabelSelection,
+    overlap: Overlap,
+    seed: int = 0,
+    processes: Processes = ALONE,
+    *,
+    with_errors: bool = False,
+) -> Window:
     """A window over all pairs of labels or, where there are too many labels for that, over a vocabulary.
 
     Args:
@@ -41,9 +49,11 @@ def open_window(spec: HeadSpec, selection: LabelSelection, overlap: Overlap, see
         selection: which labels are compared; all their pairs, up to `max_tracked` labels.
         overlap: which probability overlap.
         seed: of whatever is drawn at random.
+        processes: those that train together.
+        with_errors: whether scalars have standard errors also for more than 200 labels, for which they take a while.
     """
     kind = VocabularyWindow if spec.num_labels > selection.max_tracked else AllPairsWindow
-    return kind(spec, selection, overlap, seed)
+    return kind(spec, selection, overlap, seed, processes, with_errors=with_errors)
 
 
 def agreed(processes: Processes, compute: Callable[[], Statistics]) -> Statistics:
@@ -156,13 +166,13 @@ class Collector:
         self.targets = TargetReader(labels, self._model, head.module, inform)
         self._observer = HeadObserver(head, self._model, embeddings_from=embeddings_from, logits_from=logits_from)
 
-    def open(self, key: WindowKey, step: int = 0) -> None:
+    def open(self, key: WindowKey, step: int = 0, processes: Processes = ALONE) -> None:
         """Begin a window at a step, which alone decides what is drawn at random in it."""
         self._called.discard(key)
         self._notes.pop(key, None)
         self._observer.check_again()
         self.num_looked_at[key] = 0
-        self._windows[key] = open_window(self.head.spec, self.labels, self.overlap, step)
+        self._windows[key] = open_window(self.head.spec, self.labels, self.overlap, step, processes)
 
     @property
     def is_current(self) -> bool:

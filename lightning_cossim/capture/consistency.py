@@ -93,20 +93,23 @@ class Consistency:
             seen = replace(seen, logits=None if seen.logits is None else weights.response.of_output(seen.logits))
         return replace(seen, bias=weights.bias, response=weights.response)
 
-    def read_rows(self, weights: Weights, f_ND: Tensor | None, z_NK: Tensor | None) -> Iterator[Observation]:
+    def read_rows(
+        self, weights: Weights, f_ND: Tensor | None, z_NK: Tensor | None, targets: Tensor | None = None
+    ) -> Iterator[Observation]:
         """What all the rows of a trained model's files show, a batch at a time, as a head at work would show it.
 
         Args:
             weights: of the model.
             f_ND: embeddings, if there are any.
             z_NK: its final logits, if there are any.
+            targets: int64 (N,), the label that each input really has, if known.
         """
         yield Observation(weights.unembedding, bias=weights.bias, response=weights.response)
         num_inputs = max(0 if rows is None else len(rows) for rows in (f_ND, z_NK))
         for start in range(0, num_inputs, _BATCH):
-            f_BD, z_BK = (None if rows is None else rows[start : start + _BATCH] for rows in (f_ND, z_NK))
+            f_BD, z_BK, target_B = (None if rows is None else rows[start : start + _BATCH] for rows in (f_ND, z_NK, targets))
             in_half = z_BK is not None and is_rounded(_telling(z_BK, z_BK)[1])
-            yield self.read(weights, f_BD, z_BK, was_written=False, in_half=in_half)
+            yield replace(self.read(weights, f_BD, z_BK, was_written=False, in_half=in_half), targets=target_B)
 
     def _is_capped(self, weights: Weights, f_ND: Tensor | None, z_NK: Tensor | None, *, in_half: bool) -> bool:
         """Whether a head caps its logits itself, and so shows the final ones."""

@@ -182,6 +182,8 @@ class Observation:
     """(N, D), or None where it could not be read or does not explain the logits."""
     groups: Tensor | None = None
     """(N,), which sequence or image an input is of; None where each stands for itself."""
+    targets: Tensor | None = None
+    """int64 (N,), the label that each input really has, negative or at least K where none is known; None: not known of any."""
     bias: Tensor | None = None
     """(K,), detached, or None."""
     response: Response | None = None

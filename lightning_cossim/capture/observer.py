@@ -111,7 +111,7 @@ class HeadObserver:
         Args:
             max_inputs: of more inputs, a sample is taken.
             generator: of the sample.
-            targets: which inputs count at all; default all.
+            targets: which inputs count at all, and their labels, which under a sigmoid may be several; default all.
             weights: those of the call; default those of now.
         """
         call, writes = self._first.call, self._first.writes if self._is_called else None
@@ -135,6 +135,7 @@ class HeadObserver:
             f, problem = None, f"{problem}; {LEFT_OUT}"
         shape = (f.movedim(self.head.axis, -1) if z is None else z.movedim(axis, -1)).shape[:-1]
         counted, uncounted = (None, None) if targets is None else targets.among(shape, f)
+        labels = None if targets is None or self.head.response.link == "sigmoid" else targets.labels_among(shape, f)
         index = sample_rows(shape, max_inputs, generator, counted)
         f_ND = None if f is None else take_rows(f.detach(), self.head.axis, index)
         z_NK = None if z is None else take_rows(z.detach(), axis, index)
@@ -145,7 +146,13 @@ class HeadObserver:
             has_targets = counted is not None
             given = HeadOutput(seen.logits, index, shape, self.head.response.link, self._output_of(call), has_targets)
         notes = self._final.notes(outputs, given, calls) if self._logits is None or seen.problem is None else ()
-        return replace(seen, groups=groups_of(shape, index), problem=seen.problem or problem or uncounted, notes=notes)
+        return replace(
+            seen,
+            groups=groups_of(shape, index),
+            targets=labels if labels is None or index is None else labels[index.to(labels.device)],
+            problem=seen.problem or problem or uncounted,
+            notes=notes,
+        )
 
     def _completed(self, z: Any, output: Tensor | None) -> Any:
         """Final logits of the first labels alone, as where a vocabulary is padded: the others are never probable."""

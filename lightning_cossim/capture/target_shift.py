@@ -92,8 +92,9 @@ class TargetReader:
             return None
         targets = targets_in(batch, self.labels.targets_key)
         own, setting = targets != self.labels.ignore_index, self.labels.shift_targets
+        labels = targets.long().where(own, -1)  # a copy: the step may write into its batch
         if setting is not None or targets.ndim != 2:
-            return CountedTargets(own, bool(setting), bool(setting))
+            return CountedTargets(own, bool(setting), bool(setting), labels=labels)
         found = self._found(batch, self.labels.targets_key, targets, own, stage)
         is_shifted = self._decide(found, settled=all(one.is_settled for one in self._equal[stage].values()))
         return CountedTargets(
@@ -101,6 +102,7 @@ class TargetReader:
             is_shifted,
             is_causal=is_shifted or found is False,
             is_told=found is not None or self._of_model is not None,
+            labels=labels,
         )
 
     def _decide(self, found: bool | None, *, settled: bool) -> bool:

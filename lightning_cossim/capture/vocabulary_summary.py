@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 
 from lightning_cossim.config.settings import LabelSelection
+from lightning_cossim.functional.blocks import NUM_BLOCKS
 from lightning_cossim.functional.centering import common_mode_ratio
+from lightning_cossim.functional.confusion import Confusion
 from lightning_cossim.functional.inputs import live_labels
+from lightning_cossim.functional.joint import joint_inputs_of_pairs
 from lightning_cossim.functional.ladder import LADDERS, pair_rungs
 from lightning_cossim.functional.links import Response
 from lightning_cossim.functional.logit_geometry import EmbeddingMoments, embedding_covariance
@@ -20,7 +23,9 @@ from lightning_cossim.functional.neighbors import Neighbors, nearest_neighbors
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.rankings import rankings_of
+from lightning_cossim.functional.replicates import BlockSums
 from lightning_cossim.functional.sampled.pair_overlap import sums_of_pairs
+from lightning_cossim.functional.sampled.sparse_confusion import sparse_confusion
 from lightning_cossim.functional.sampled.sparse_overlap import SparseOverlap, SparseProfiles
 from lightning_cossim.functional.sampled.stratified import stratified_pairs
 from lightning_cossim.report import Statistics
@@ -54,17 +59,25 @@ class VocabularySummary:
     moments: EmbeddingMoments
     profiles: SparseProfiles
     """(N, m)."""
-    half: Tensor
-    """(N,), 0 or 1, -1 for inputs that do not count."""
+    likely: Tensor
+    """(N, at most 8), the likely labels of every input (`functional.joint_inputs`), -1 where there are fewer."""
+    confused: Tensor
+    """(N, 2), the target of every input and its most likely label, -1 where no target is known."""
+    block: Tensor
+    """(N,), the block of every input, from 0 to 7, -1 for inputs that do not count."""
     own: Tensor
-    """(2, K), of either half the sums of squared profile values."""
+    """(8, K), of every block the sums of squared profile values."""
     probs: Tensor
     """(K,), the sums of probabilities."""
+    prob_squares: Tensor
+    """(K,), the sums of squared probabilities."""
     embedding: Tensor | None
     """(N, D), if weight and bias give the probabilities of all inputs; else None."""
     normalizer: Tensor | None
     """(N,), the logarithm of the sum of the exponentials of an input's logits."""
     num_skipped: int
+    with_errors: bool = False
+    """Whether scalars have standard errors also for more than 200 labels."""
 
     def at_rest(self, dtype: torch.dtype) -> "VocabularySummary":
         """The same on the CPU, weights in the head's dtype, to be kept without taking room on a device."""
@@ -75,6 +88,7 @@ class VocabularySummary:
             moments=EmbeddingMoments(*(moment.cpu() for moment in self.moments)),
             own=self.own.cpu(),
             probs=self.probs.cpu(),
+            prob_squares=self.prob_squares.cpu(),
         )
 
     def nearest(self, device: torch.device | str = "cpu", progress: Callable[[float], None] | None = None) -> Neighbors:
@@ -86,8 +100,8 @@ class VocabularySummary:
 
     def statistics(self, neighbors: Neighbors | None = None) -> Statistics:
         """The statistics of a sample of the pairs; with neighbors, those whose rows are most alike are among them."""
-        half_N, W_KD = self.half.cpu(), self.response.rows(self.unembedding)
-        num_inputs = int((half_N >= 0).sum())
+        block_N, W_KD = self.block.cpu(), self.response.rows(self.unembedding)
+        num_inputs = int((block_N >= 0).sum())
         counted_K = torch.ones(len(W_KD), dtype=torch.bool)
         counted_K[list(self.selection.ignore)] = False
         live_K = live_labels(W_KD, counted_K)
@@ -95,7 +109,7 @@ class VocabularySummary:
         kept_K = kept_labels(
             mean_probs_K, live=live_K.cpu(), num_inputs=num_inputs, min_probability=self.selection.min_probability
         )
-        whole = self._sparse(half_N >= 0, self.own.sum(dim=0))
+        whole = self._sparse(block_N >= 0, self.own.sum(dim=0))
         pairs, sampling = self._sample(kept_K.nonzero().flatten(), mean_probs_K, whole, neighbors)
         labels = pairs.labels
         rungs = pair_rungs(
@@ -105,11 +119,8 @@ class VocabularySummary:
             live=live_K,
             link=self.overlap.link,
         )
-        sums_2P, own_2K, error_P = self._overlaps(pairs, whole, half_N)
-        rungs["overlap"], *halves = (
-            self.overlap.overlap_of(sums_P, own_K[pairs.row], own_K[pairs.column])
-            for sums_P, own_K in zip([sums_2P.sum(dim=0), *sums_2P], [own_2K.sum(dim=0), *own_2K], strict=True)
-        )
+        sums, truncation_P = self._overlaps(pairs, whole, block_N)
+        rungs["overlap"] = sums.overlap
         looked_at = labels[mean_probs_K[labels].nan_to_num(0).argsort(descending=True, stable=True)[:_NUM_LOOKED_AT]]
         table = PairTable.of(
             {key: similarity_P.float().cpu() for key, similarity_P in rungs.items()},
@@ -119,38 +130,54 @@ class VocabularySummary:
             live=live_K.cpu(),
             kept=kept_K,
             mean_probs=mean_probs_K,
-            sums=sums_2P.sum(dim=0),
+            sums=sums.total,
+            joint_inputs=joint_inputs_of_pairs(self.likely[block_N >= 0], pairs, len(W_KD)),
+            effective_inputs=(self.probs.double().square() / self.prob_squares.double()).cpu(),
             num_inputs=num_inputs,
             num_skipped=self.num_skipped,
             sampling=sampling,
-            overlap_error=error_P.nan_to_num(0).float(),
+            truncation=truncation_P.nan_to_num(0).float(),
+            confusion=self._confusion(pairs, whole, block_N),
         )
         return Statistics.of(
             table,
-            (halves[0].float(), halves[1].float()),
+            sums.replicates(),
             common_mode_ratio=common_mode_ratio(W_KD, live=live_K).item(),
             remarks=self._remarks(looked_at, counted_K, live_K, num_inputs),
             rankings=rankings_of(W_KD, mean_probs_K, kept_K),
+            with_errors=self.with_errors,
         )
 
-    def _overlaps(self, pairs: Pairs, whole: SparseOverlap, half_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Over either half, the sums of pairs (2, P) and of labels with themselves (2, K); and what overlaps may lack (P,)."""
-        own_2K = self.own.cpu().double()
+    def _overlaps(self, pairs: Pairs, whole: SparseOverlap, block_N: Tensor) -> tuple[BlockSums, Tensor]:
+        """The sums over every block, and what overlaps may lack (P,)."""
+        own_GK, sizes = self.own.cpu().double(), block_N[block_N >= 0].bincount(minlength=NUM_BLOCKS)
         if self.embedding is None or self.normalizer is None:
-            halves = [self._sparse(half_N == half, self.own[half]).sums(pairs) for half in (0, 1)]
-            return torch.stack(halves), own_2K, whole.overlaps(pairs)[1]
-        sums_2P, own_2L = sums_of_pairs(
-            self.overlap,
-            pairs,
-            response=self.response,
-            unembedding=self.unembedding,
-            bias=self.bias,
-            embedding=self.embedding,
-            normalizer=self.normalizer,
-            half=half_N,
-        )
-        own_2K[:, pairs.labels] = own_2L  # of the same logits as the others, which a head in bfloat16 rounds
-        return sums_2P, own_2K, torch.zeros(len(pairs))
+            sums = [self._sparse(block_N == block, own_K).sums(pairs) for block, own_K in enumerate(self.own)]
+            sums_GP, truncation_P = torch.stack(sums), whole.overlaps(pairs)[1]
+        else:
+            sums_GP, own_GL = sums_of_pairs(
+                self.overlap,
+                pairs,
+                response=self.response,
+                unembedding=self.unembedding,
+                bias=self.bias,
+                embedding=self.embedding,
+                normalizer=self.normalizer,
+                block=block_N,
+            )
+            own_GK[:, pairs.labels] = own_GL  # of the same logits as the others, which a head in bfloat16 rounds
+            truncation_P = torch.zeros(len(pairs))
+        return BlockSums(self.overlap, sums_GP, own_GK[:, pairs.row], own_GK[:, pairs.column], sizes), truncation_P
+
+    def _confusion(self, pairs: Pairs, whole: SparseOverlap, block_N: Tensor) -> Confusion | None:
+        """What targets tell of the pairs; None where none are known."""
+        counts_N = block_N >= 0
+        target_N, predicted_N = self.confused[counts_N].unbind(dim=1)
+        if not (target_N >= 0).any():
+            return None
+        kept = SparseProfiles(*(one.cpu()[counts_N] for one in self.profiles))
+        num_labels, joint_P = len(self.unembedding), whole.sums(pairs)
+        return sparse_confusion(pairs, kept, target=target_N, predicted=predicted_N, joint=joint_P, num_labels=num_labels)
 
     def _sparse(self, of_N: Tensor, own_K: Tensor) -> SparseOverlap:
         labels_Nm, values_Nm = (kept.cpu()[of_N] for kept in self.profiles)
@@ -183,6 +210,7 @@ class VocabularySummary:
             link=self.overlap.link,
             num_inputs=num_inputs,
             num_skipped=self.num_skipped,
+            num_targets=int(((self.confused[:, 0] >= 0) & (self.block >= 0)).sum()),
         )
 
 

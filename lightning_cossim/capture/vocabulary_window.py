@@ -8,17 +8,19 @@ from collections.abc import Callable
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lightning_cossim.capture.distributed import Processes
+from lightning_cossim.capture.distributed import ALONE, Processes
 from lightning_cossim.capture.head import HeadSpec, Observation, Weights
 from lightning_cossim.capture.vocabulary_summary import VocabularySummary
 from lightning_cossim.capture.window import Collected
 from lightning_cossim.config.settings import LabelSelection
-from lightning_cossim.functional.halves import split_halves
+from lightning_cossim.functional.blocks import NUM_BLOCKS, BlockAssignment
+from lightning_cossim.functional.confusion import known_targets
+from lightning_cossim.functional.joint import NUM_LIKELY, likely_labels
 from lightning_cossim.functional.links import Response
 from lightning_cossim.functional.logit_geometry import EmbeddingMoments, embedding_moments
-from lightning_cossim.functional.overlap import Overlap
+from lightning_cossim.functional.overlap import Overlap, Profiles
 from lightning_cossim.functional.precision import full_precision, result_dtype, working_dtype
 from lightning_cossim.functional.sampled.sparse_overlap import SparseProfiles, sparse_profiles
 
@@ -37,34 +39,43 @@ class _Chunk:
 
     def __init__(self, num_labels: int, device: torch.device, dtype: torch.dtype) -> None:
         self.profiles: list[SparseProfiles] = []
-        self.halves: list[Tensor] = []
-        """(B,) each: 0 or 1, -1 for an input that does not count."""
+        self.likely: list[Tensor] = []
+        """(B, 8) each: the likely labels of every input, -1 where there are fewer."""
+        self.confused: list[Tensor] = []
+        """(B, 2) each: the target of every input and its most likely label, -1 where no target is known."""
+        self.blocks: list[Tensor] = []
+        """(B,) each: from 0 to 7, -1 for an input that does not count."""
         self.embeddings: list[Tensor] = []
         self.normalizers: list[Tensor] = []
         """(B,) each, the logarithms of the sums of the exponentials of all logits."""
         self.num_inputs = 0
         self.num_skipped = 0
-        self.own = torch.zeros(2, num_labels, device=device, dtype=dtype)
-        """Of either half, the sums of squared profile values."""
+        self.own = torch.zeros(NUM_BLOCKS, num_labels, device=device, dtype=dtype)
+        """Of every block, the sums of squared profile values."""
         self.probs = torch.zeros(num_labels, device=device, dtype=dtype)
+        self.prob_squares = torch.zeros(num_labels, device=device, dtype=dtype)
 
-    def add(self, profiles: SparseProfiles, h_BK: Tensor, probs_K: Tensor, half_B: Tensor) -> None:
+    def add(self, kept: SparseProfiles, whole: Profiles, likely: Tensor, confused: Tensor, block_B: Tensor) -> None:
         """Add some inputs: the profiles kept of them, and what the sums over all labels take from their whole profiles.
 
         Args:
-            profiles: (B, m).
-            h_BK: the whole profiles; they are written into.
-            probs_K: the sums of their probabilities.
-            half_B: 0 or 1, -1 for an input that does not count.
+            kept: (B, m).
+            whole: of all labels; its values are written into.
+            likely: (B, at most 8), the likely labels.
+            confused: (B, 2), target and most likely label.
+            block_B: from 0 to 7, -1 for an input that does not count.
         """
-        self.profiles.append(SparseProfiles(profiles.labels.cpu(), profiles.values.cpu()))
-        self.halves.append(half_B.cpu())
-        self.probs += probs_K.to(self.probs)
-        is_of_half_2B = torch.stack([half_B == half for half in (0, 1)]).to(h_BK.dtype)
-        with full_precision(h_BK):
-            self.own += (is_of_half_2B @ h_BK.square_()).to(self.own)
-        self.num_inputs += len(half_B)
-        self.num_skipped += int((half_B < 0).sum())
+        self.profiles.append(SparseProfiles(kept.labels.cpu(), kept.values.cpu()))
+        self.likely.append(nn.functional.pad(likely, (0, NUM_LIKELY - likely.shape[1]), value=-1).int().cpu())
+        self.confused.append(confused.int().cpu())
+        self.blocks.append(block_B.cpu())
+        self.probs += whole.probs.to(self.probs)
+        self.prob_squares += whole.prob_squares.to(self.prob_squares)
+        is_of_block_GB = torch.stack([block_B == block for block in range(NUM_BLOCKS)]).to(whole.values.dtype)
+        with full_precision(whole.values):
+            self.own += (is_of_block_GB @ whole.values.square_()).to(self.own)
+        self.num_inputs += len(block_B)
+        self.num_skipped += int((block_B < 0).sum())
 
 
 class VocabularyWindow:
@@ -79,9 +90,20 @@ class VocabularyWindow:
         selection: which labels are compared.
         overlap: which probability overlap.
         seed: of whatever is drawn at random in this window: an interrupted run that goes on draws the same.
+        processes: those that train together.
+        with_errors: whether scalars have standard errors also for more than 200 labels, for which they take a while.
     """
 
-    def __init__(self, spec: HeadSpec, selection: LabelSelection, overlap: Overlap, seed: int = 0) -> None:
+    def __init__(
+        self,
+        spec: HeadSpec,
+        selection: LabelSelection,
+        overlap: Overlap,
+        seed: int = 0,
+        processes: Processes = ALONE,
+        *,
+        with_errors: bool = False,
+    ) -> None:
         self._spec, self._selection, self._overlap, self._seed = spec, selection, overlap, seed
         self.generator = torch.Generator().manual_seed(seed)
         self._snapshot: Tensor | None = None
@@ -97,7 +119,8 @@ class VocabularyWindow:
         self._moments = EmbeddingMoments(*(torch.zeros(size, device=spec.device, dtype=self._dtype) for size in self._sizes))
         self._chunks: list[_Chunk] = []
         self._stride, self._batches = 1, 0
-        self._num_groups = 0
+        self._assignment, self._num_units, self._processes = BlockAssignment(seed), 0, processes
+        self._with_errors = with_errors
 
     @property
     def _sizes(self) -> tuple[tuple[int, ...], ...]:
@@ -115,16 +138,16 @@ class VocabularyWindow:
             return
         if seen.embedding is None:
             self._keep_no_embeddings()
-        half_N, first = self._halves_of_groups(seen.groups), 0
+        block_N, first = self._blocks_of(len(seen.logits), seen.groups), 0
         while first < len(seen.logits):
             chunk = self._chunk()
             size = min(max(1, _NUM_LOGITS // self._spec.num_labels), self._per_chunk - chunk.num_inputs)
             part = slice(first, first + size)
-            embedding = None if seen.embedding is None else seen.embedding[part]
-            self._add(chunk, seen.logits[part], embedding, None if half_N is None else half_N[part])
+            embedding, targets = (None if one is None else one[part] for one in (seen.embedding, seen.targets))
+            self._add(chunk, seen.logits[part], embedding, targets, block_N[part])
             first += size
 
-    def _add(self, chunk: _Chunk, logits: Tensor, embedding: Tensor | None, half_B: Tensor | None) -> None:
+    def _add(self, chunk: _Chunk, logits: Tensor, embedding: Tensor | None, targets: Tensor | None, block_B: Tensor) -> None:
         log_p_BK = self._overlap.log_probabilities(logits)
         if embedding is not None:
             log_p_BK.masked_fill_(~embedding.to(log_p_BK.device).isfinite().all(dim=1, keepdim=True), torch.nan)
@@ -132,28 +155,32 @@ class VocabularyWindow:
         normalizer_B = (logits.detach().amax(dim=1) - most_B).to(torch.float32)
         if least_B.isneginf().any():  # something behind the head has ruled labels out, of which the weights know nothing
             self._keep_no_embeddings()
-        h_BK, probs_K, counts_B = self._overlap.profiles(log_p_BK)
-        if half_B is None:
-            half_B, num = split_halves(counts_B, start=self._num_groups)
-            self._num_groups += int(num)
-        half_B = half_B.to(h_BK.device).masked_fill(~counts_B, -1)
-        chunk.add(sparse_profiles(h_BK, num_kept=self._selection.labels_per_input), h_BK, probs_K, half_B)
+        likely = likely_labels(log_p_BK, self._overlap.link)
+        confused = self._confused(log_p_BK, targets)
+        whole = self._overlap.profiles(log_p_BK)
+        block_B = block_B.to(whole.counts.device).masked_fill(~whole.counts, -1)
+        chunk.add(sparse_profiles(whole.values, num_kept=self._selection.labels_per_input), whole, likely, confused, block_B)
         if self._is_exact and embedding is not None:
             chunk.embeddings.append(embedding.detach().to("cpu", copy=True))
             chunk.normalizers.append(normalizer_B.cpu())
         if embedding is not None:
             inputs = self._spec.response.inputs(embedding)
-            batch = embedding_moments(inputs, seen=counts_B.to(embedding.device))
+            batch = embedding_moments(inputs, seen=whole.counts.to(embedding.device))
             self._moments = EmbeddingMoments(*(one + other.to(one) for one, other in zip(self._moments, batch, strict=True)))
 
-    def _halves_of_groups(self, groups: Tensor | None) -> Tensor | None:
-        """Whole groups go to the halves by turns."""
-        if groups is None:
-            return None
-        ids, place_N = torch.unique(groups, return_inverse=True)
-        half_N: Tensor = (place_N + self._num_groups) % 2
-        self._num_groups += len(ids)
-        return half_N
+    def _confused(self, log_p_BK: Tensor, targets: Tensor | None) -> Tensor:
+        """(B, 2), int64: the target of every input and its most likely label, -1 where no target is known."""
+        if targets is None:
+            return torch.full((len(log_p_BK), 2), -1, dtype=torch.int64)
+        target_B = known_targets(targets.to(log_p_BK.device), self._spec.num_labels)
+        return torch.stack([target_B, log_p_BK.argmax(dim=1)], dim=1).masked_fill(target_B[:, None] < 0, -1)
+
+    def _blocks_of(self, num_inputs: int, groups: Tensor | None) -> Tensor:
+        """The block (N,) of every input of a batch."""
+        among = {"rank": self._processes.rank, "world": self._processes.num}
+        block_N, num_units = self._assignment.assign(num_inputs, start=self._num_units, groups=groups, **among)
+        self._num_units += num_units
+        return block_N
 
     def _take_snapshot(self, unembedding: Tensor, bias: Tensor | None, response: Response) -> None:
         """A copy of the weights, unless they are those of the last one."""
@@ -184,10 +211,24 @@ class VocabularyWindow:
     def _thin(self) -> None:
         """Drop one of every two chunks, and look at every second batch from now on.
 
-        Now the second of the two, now the first: chunks of one sequence each are of one half of the inputs, by turns.
+        Now the second of the two, now the first: no period of the data meets the same chunks again and again.
         """
         self._chunks = [chunk for number, chunk in enumerate(self._chunks) if number % 4 in {0, 3}]
         self._stride *= 2
+
+    def _balance(self) -> None:
+        """Fill the blocks alike with what is left: the blocks of a chunk are exchanged in a circle, as whole ones.
+
+        Chunks of one long sequence each have one block each, and of eight such blocks some would be empty.
+        """
+        total_G = torch.zeros(NUM_BLOCKS, dtype=torch.int64)
+        for chunk in self._chunks:
+            sizes_G = sum(block_B[block_B >= 0].bincount(minlength=NUM_BLOCKS) for block_B in chunk.blocks)
+            turns = [(total_G + torch.roll(torch.as_tensor(sizes_G), turn)).square().sum() for turn in range(NUM_BLOCKS)]
+            best = min(range(NUM_BLOCKS), key=lambda turn: int(turns[turn]))
+            chunk.own = chunk.own.roll(best, dims=0)
+            chunk.blocks = [torch.where(block_B >= 0, (block_B + best) % NUM_BLOCKS, -1) for block_B in chunk.blocks]
+            total_G += torch.roll(torch.as_tensor(sizes_G), best)
 
     def close(self, processes: Processes, weights: Callable[[], Weights]) -> Collected:
         """What all processes collected; see `Window`."""
@@ -196,9 +237,11 @@ class VocabularyWindow:
             self._thin()
         while max(processes.each(len(self._chunks))) * processes.num > max(_NUM_CHUNKS, processes.num):
             self._thin()
+        if self._stride > 1:
+            self._balance()
         has_snapshot = processes.rank == (seen_by[0] if seen_by else 0)
         is_exact = len(processes.where(holds=self._is_exact)) == processes.num
-        num_rows = processes.each(sum(len(half_B) for chunk in self._chunks for half_B in chunk.halves))
+        num_rows = processes.each(sum(len(block_B) for chunk in self._chunks for block_B in chunk.blocks))
         num_skipped = sum(processes.each(sum(chunk.num_skipped for chunk in self._chunks)))
 
         def to_sum() -> list[Tensor]:
@@ -220,11 +263,15 @@ class VocabularyWindow:
             moments=EmbeddingMoments(next(totals), next(totals), next(totals)),
             own=next(totals),
             probs=next(totals),
-            half=next(kept),
+            prob_squares=next(totals),
+            block=next(kept),
+            likely=next(kept),
+            confused=next(kept),
             profiles=SparseProfiles(next(kept), next(kept)),
             embedding=next(kept) if is_exact else None,
             normalizer=next(kept) if is_exact else None,
             num_skipped=num_skipped,
+            with_errors=self._with_errors,
         )
         return Collected(summary.statistics, summary)
 
@@ -240,19 +287,22 @@ class VocabularyWindow:
         kept = [self._snapshot] if self._bias is None else [self._snapshot, self._bias]
         return kept if mine else [torch.zeros_like(one) for one in kept]
 
-    def _chunk_sums(self) -> tuple[Tensor, Tensor]:
+    def _chunk_sums(self) -> tuple[Tensor, ...]:
         chunks = self._chunks or [_Chunk(self._spec.num_labels, self._spec.device, self._dtype)]
-        own_2K, probs_K = chunks[0].own.clone(), chunks[0].probs.clone()
+        own_GK, probs_K, squares_K = (one.clone() for one in (chunks[0].own, chunks[0].probs, chunks[0].prob_squares))
         for chunk in chunks[1:]:
-            own_2K += chunk.own
+            own_GK += chunk.own
             probs_K += chunk.probs
-        return own_2K, probs_K
+            squares_K += chunk.prob_squares
+        return own_GK, probs_K, squares_K
 
     def _rows_among(self, num_rows: list[int], rank: int, *, with_embeddings: bool) -> list[Tensor]:
-        """Halves, labels, values, and if wanted embeddings and normalizers, of all processes: zero where others have theirs."""
+        """Blocks, likely labels, targets, labels, values; if wanted embeddings and normalizers; zero where others have theirs."""
         profiles = [profiles for chunk in self._chunks for profiles in chunk.profiles]
         kept = [
-            (torch.int8, (), [half_B for chunk in self._chunks for half_B in chunk.halves]),
+            (torch.int8, (), [block_B for chunk in self._chunks for block_B in chunk.blocks]),
+            (torch.int32, (NUM_LIKELY,), [likely for chunk in self._chunks for likely in chunk.likely]),
+            (torch.int32, (2,), [confused for chunk in self._chunks for confused in chunk.confused]),
             (torch.int32, self._width, [one.labels for one in profiles]),
             (torch.float32, self._width, [one.values for one in profiles]),
         ]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from lightning_cossim.capture.distributed import Processes
+from lightning_cossim.capture.distributed import ALONE, Processes
 from lightning_cossim.capture.head import HeadSpec, Observation, Weights
 from lightning_cossim.capture.vocabulary_summary import VocabularySummary
 from lightning_cossim.config.settings import LabelSelection
@@ -65,9 +65,20 @@ class AllPairsWindow:
         selection: which labels are compared.
         overlap: which probability overlap.
         seed: of whatever is drawn at random: an interrupted run that goes on draws the same.
+        processes: those that train together.
+        with_errors: whether scalars have standard errors also for more than 200 labels, for which they take a while.
     """
 
-    def __init__(self, spec: HeadSpec, selection: LabelSelection, overlap: Overlap, seed: int = 0) -> None:
+    def __init__(
+        self,
+        spec: HeadSpec,
+        selection: LabelSelection,
+        overlap: Overlap,
+        seed: int = 0,
+        processes: Processes = ALONE,
+        *,
+        with_errors: bool = False,
+    ) -> None:
         self.generator = torch.Generator().manual_seed(seed)
         self._metric = SimilarityGap(
             spec.num_labels,
@@ -79,8 +90,11 @@ class AllPairsWindow:
             ignore=selection.ignore,
             min_probability=selection.min_probability,
             link_scale=spec.response.link_scale,
+            seed=seed,
             sync_on_compute=False,  # `close` adds up, over those that train this model
         ).to(spec.device)
+        self._metric.place_among(processes.rank, processes.num)
+        self._metric.with_errors = with_errors
 
     def wants_batch(self) -> bool:
         """Always."""
@@ -89,7 +103,7 @@ class AllPairsWindow:
     def add(self, seen: Observation) -> None:
         """Add what one batch showed."""
         self._metric.use_response(seen.response)
-        self._metric.update(seen.unembedding, seen.logits, seen.embedding, seen.groups)
+        self._metric.update(seen.unembedding, seen.logits, seen.embedding, seen.groups, seen.targets)
 
     def close(self, processes: Processes, weights: Callable[[], Weights]) -> Collected:
         """What all processes collected; see `Window`."""

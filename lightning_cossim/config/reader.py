@@ -71,6 +71,8 @@ class _Reader:
             if not isinstance(key, yaml.ScalarNode):
                 raise self._error(key, f"expected {_keys_of(kind)}, got a key of several parts")
             name = _one_line(key.value)
+            if name in getattr(kind, "RENAMED", {}):
+                raise self._error(key, f"`{name}` is gone: {kind.RENAMED[name]}. Remove the line")
             if name not in known:
                 raise self._error(
                     key, f"unknown key `{name}`. {did_you_mean(name, known) or 'Known are ' + ', '.join(known) + '.'}"

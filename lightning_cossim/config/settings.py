@@ -108,11 +108,13 @@ class LabelSelection:
             pairs is: those that overlap most, those whose rows are most alike, and others drawn at random.
         labels_per_input: where there are more labels than that, those of each input that are kept, the most likely ones, at
             least 2. Overlaps are then a little too small; reports say by how much at the most.
-        min_probability: labels with a smaller mean probability, as a share of 1/K, are left out of pairs; at least 0.
+        min_probability: labels with a smaller mean probability, as a share of 1/K, are left out of pairs; at least 0. Fits,
+            flags and scalars are all over the pairs of the labels that are left.
         ignore_index: inputs with this target are left out where `targets_key` tells the targets: the padding of sequences for
             example.
-        targets_key: the key of the targets in a batch, a place for a tuple; there has to be one target an input. Default: all
-            inputs count.
+        targets_key: the key of the targets in a batch, a place for a tuple; there has to be one target an input. Reports then
+            count for every pair how many inputs of one label were predicted as the other, unless a sigmoid may put several
+            labels on an input. Default: all inputs count.
         shift_targets: whether a position learns the next position's target, as in a causal language model. If True, a position
             counts if the next position's target is not `ignore_index`, and the last position never counts. Targets have to be
             (B, T). Default: True where targets equal the input ids, False where they equal those of the next position; else the
@@ -126,7 +128,7 @@ class LabelSelection:
     ignore: Sequence[WholeFrom0] = ()
     max_tracked: WholeFrom2 = 512
     labels_per_input: WholeFrom2 = 64
-    min_probability: NonNegative = 0.01
+    min_probability: NonNegative = 0.1
     ignore_index: Whole = -100
     targets_key: int | str | None = None
     shift_targets: bool | None = None

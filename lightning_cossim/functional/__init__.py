@@ -14,6 +14,7 @@ from lightning_cossim.functional.cosine import (
     difference_cosine_similarity,
     label_cosine_similarity,
 )
+from lightning_cossim.functional.joint import joint_inputs
 from lightning_cossim.functional.logit_geometry import log_odds_variance, logit_correlation
 from lightning_cossim.functional.neighbors import nearest_neighbors
 from lightning_cossim.functional.overlap import probability_overlap
@@ -27,6 +28,7 @@ __all__ = [
     "difference_cosine_similarity",
     "expected_overlap",
     "explained_overlap",
+    "joint_inputs",
     "label_cosine_similarity",
     "label_reachability",
     "log_odds_variance",

@@ -27,11 +27,16 @@ __all__ = [
 
 
 def expected_overlap(similarity: Tensor, overlap: Tensor) -> Tensor:
-    r"""What pairs with this similarity usually overlap: the isotonic regression of overlap on similarity.
+    r"""What other pairs with this similarity overlap: the isotonic regression of overlap on similarity, fitted without the pair.
 
-    The non-decreasing function :math:`e` that minimizes :math:`\sum_{i<j} (o_{ij} - e(s_{ij}))^2`; pairs whose similarity
-    agrees to 1e-6 share one value. The *gap* of a pair is its overlap minus this. Fitted to the same pairs: gaps sum to zero,
-    and a single odd pair at the very highest similarity shows none.
+    The non-decreasing function :math:`e` that minimizes :math:`\sum (o_{kl} - e(s_{kl}))^2` over other pairs k < l, at
+    :math:`s_{ij}`; pairs whose similarity agrees to 1e-6 share one value. Between two similarities of the fit it is the straight
+    line, beyond them the value at the end. The *gap* of a pair is its overlap minus this. A pair pulls a fit that it
+    is part of towards itself: one that overlaps much at the highest similarity would be the fit there, and have no gap. Hence
+
+    - of up to 200 pairs that count, each is left out alone;
+    - of up to 20 000, a tenth is left out together; a hash of the labels i and j decides which tenth;
+    - of more, none is left out: at either end of the similarities a pair can still be the fit.
 
     Args:
         similarity: (K, K), larger means more alike (pass log-odds variances negated).

@@ -12,6 +12,7 @@ import torch
 from scipy.optimize import isotonic_regression
 from torch import Tensor
 
+from lightning_cossim.functional.cross_fit import cross_fitted, folds
 from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.precision import result_dtype
 
@@ -25,6 +26,8 @@ _DIGITS = {torch.float32: 16, torch.float64: 40}
 """Binary digits of an overlap that are not rounding, by the dtype in which it was summed."""
 _SAME_OVERLAP = 1e-5
 """Overlaps whose spread, relative to the largest, is below this are equal: a float32 sum over inputs is no finer."""
+_SIGMA = 1.4826
+"""The standard deviation of a normal distribution, in units of its median absolute deviation."""
 
 
 class Statistic(NamedTuple):
@@ -46,7 +49,7 @@ class Comparison:
     Args:
         similarity: (P,), larger means more alike; NaN where it is not known.
         overlap: (P,), NaN where it is not known.
-        pairs: which pairs these are.
+        pairs: which pairs these are. Their labels decide which pairs are left out of a fit together: pass rows of the head.
         beside: a comparison of another similarity with the same overlap: what it knows of the overlap is not worked out anew.
     """
 
@@ -82,10 +85,26 @@ class Comparison:
     @property
     def expected(self) -> Tensor:
         """`expected_overlap`, (P,) for all pairs, NaN for those that do not count."""
-        expected_P = self._like.new_full(self.counts_P.shape, torch.nan, device="cpu")
-        if self.undefined is None:
-            expected_P[self.counts_P] = self._fit[0].to(expected_P)
-        return expected_P.to(self._like)
+        return self._of_all(self._cross_fit if self.undefined is None else None)
+
+    @property
+    def curve(self) -> Tensor:
+        """The isotonic fit to all pairs that count, (P,), to draw: it never falls. NaN for those that do not count."""
+        return self._of_all(self._fit[0] if self.undefined is None else None)
+
+    @property
+    def residual_scale(self) -> Statistic:
+        """1.4826 times the median of |overlap - expected|: the standard deviation of gaps that are normally distributed."""
+        if self.undefined is not None:
+            return self._unknown(self.undefined)
+        return Statistic((_SIGMA * _median((self.o_P - self._cross_fit).abs(), self._w_P)).to(self._like))
+
+    @property
+    def percentile(self) -> Tensor:
+        """(P,) for all pairs, in (0, 1]: average rank of the similarity over the number of pairs; NaN where it is not known."""
+        percentile_P = self._like.new_full(self.counts_P.shape, torch.nan, device="cpu")
+        percentile_P[self.counts_P] = (self._ranks / self._w_P.sum()).to(percentile_P)
+        return percentile_P
 
     @property
     def explained(self) -> Statistic:
@@ -153,6 +172,13 @@ class Comparison:
             self._seats_by_k[k] = _seats(overlap, k)
         return self._seats_by_k[k]
 
+    def _of_all(self, values: Tensor | None) -> Tensor:
+        """Values of the pairs that count for all pairs (P,); None: no value is known."""
+        values_P = self._like.new_full(self.counts_P.shape, torch.nan, device="cpu")
+        if values is not None:
+            values_P[self.counts_P] = values.to(values_P)
+        return values_P.to(self._like)
+
     def _unknown(self, why: str) -> Statistic:
         return Statistic(self._like.new_full((), torch.nan), why)
 
@@ -191,6 +217,17 @@ class Comparison:
         fit = isotonic_regression(mean.numpy(), weights=weight.numpy())
         levels = _rounded(torch.from_numpy(fit.x[fit.blocks[:-1]]), self._like.dtype)
         return torch.from_numpy(fit.x)[self._levels], len(torch.unique_consecutive(levels))
+
+    @cached_property
+    def _cross_fit(self) -> Tensor:
+        """The overlap that is expected of every pair."""
+        fold_P = folds(self.pairs)
+        if fold_P is None:
+            return self._fit[0]
+        s_M = self._s_P.new_empty(int(self._levels.max()) + 1)
+        s_M[self._levels] = self._s_P
+        expected = cross_fitted(s_M.numpy(), self._levels.numpy(), self.o_P.numpy(), self._w_P.numpy(), fold_P)
+        return torch.from_numpy(expected)
 
 
 def stepped_up_reliability(overlap_a: Tensor, overlap_b: Tensor, pairs: Pairs) -> Statistic:
@@ -250,6 +287,14 @@ def _rounded(overlap: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _is_constant(overlap_P: Tensor) -> bool:
     return bool(overlap_P.max() - overlap_P.min() <= _SAME_OVERLAP * overlap_P.max())
+
+
+def _median(values: Tensor, w_P: Tensor) -> Tensor:
+    """The median of all that the pairs stand for: the mean of the two in the middle."""
+    ascending, order = values.sort()
+    up_to = w_P[order].cumsum(0)
+    middle = torch.stack([torch.searchsorted(up_to, up_to[-1] / 2, right=right) for right in (False, True)])
+    return ascending[middle].mean()
 
 
 def _rho_a(r_P: Tensor, s_P: Tensor, w_P: Tensor) -> Tensor:

@@ -17,8 +17,10 @@ __all__ = [
     "check_matrix",
     "check_one_of",
     "check_pairs",
+    "check_probs",
     "check_rows",
     "check_same_labels",
+    "check_targets",
     "check_unembedding",
     "check_width",
     "is_number",
@@ -108,11 +110,30 @@ def check_rows(tensor: Tensor, argument: str, shape: str, wanted: tuple[int | No
         raise InputError(expected(argument, f"of shape {shape} = ({sizes})", tuple(tensor.shape), remedy))
 
 
+def check_probs(probs: Tensor) -> None:
+    """Raise unless `probs` is a floating (N, K) matrix with entries in [0, 1]; NaN may be among them."""
+    check_matrix(probs, "probs", "(N, K)", "Pass probabilities, one row an input.")
+    if ((probs < 0) | (probs > 1)).any():
+        known = probs[~probs.isnan()]
+        got = f"values from {known.min().item():.9g} to {known.max().item():.9g}"
+        raise InputError(expected("probs", "in [0, 1]", got, "Pass probabilities, for example `logits.softmax(-1)`."))
+
+
 def check_groups(groups: Tensor | None, num_inputs: int) -> None:
     """Raise unless `groups`, where given, holds a whole number for every input."""
     if groups is not None and (groups.shape != (num_inputs,) or groups.is_floating_point() or groups.is_complex()):
         got = f"{groups.dtype} of shape {tuple(groups.shape)}"
         raise InputError(expected("groups", f"to be an integer tensor of shape ({num_inputs},)", got, "One id an input."))
+
+
+def check_targets(targets: Tensor | None, num_inputs: int) -> None:
+    """Raise unless `targets`, where given, holds a whole number for every input."""
+    if targets is None:
+        return
+    whole = not (targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool)
+    if targets.shape != (num_inputs,) or not whole:
+        got = f"{targets.dtype} of shape {tuple(targets.shape)}"
+        raise InputError(expected("targets", f"to be an integer tensor of shape ({num_inputs},)", got, "One label an input."))
 
 
 def label_index(labels: Sequence[int] | Tensor | None, num_labels: int, argument: str = "label_subset") -> Tensor:

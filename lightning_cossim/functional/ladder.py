@@ -12,14 +12,17 @@ import torch
 from torch import Tensor
 
 from lightning_cossim.functional.links import Link
+from lightning_cossim.functional.logit_covariance import LogitCovariance
 from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.precision import resolution, result_dtype
 from lightning_cossim.functional.similarities import SIMILARITIES, HeadRows, PairRows
 
-__all__ = ["LADDERS", "RUNGS", "Ladder", "pair_rungs", "weight_rungs"]
+__all__ = ["LADDERS", "MEASURES", "RUNGS", "Ladder", "pair_rungs", "weight_rungs"]
 
 RUNGS: Final = (*SIMILARITIES, "overlap")
 """The keys of all similarities, and of the overlap."""
+MEASURES: Final = ("rank_agreement", "explained")
+"""How far a similarity goes with the overlap, as scalars `<measure>_<similarity>`: the first is the headline (THEORY §5)."""
 
 _CHUNK: Final = 4096
 """Pairs that are worked on at a time."""
@@ -52,7 +55,8 @@ class Ladder:
         if self.is_centered:
             return ()
         absent = [key for key in SIMILARITIES if key not in self.similarities]
-        return (*absent, *(f"explained_{key}" for key in absent), "gap_translation", "common_mode_ratio")
+        measured = (f"{measure}_{key}" for measure in MEASURES for key in absent)
+        return (*absent, *measured, "gap_translation", "common_mode_ratio")
 
     @property
     def rungs(self) -> tuple[str, ...]:
@@ -81,14 +85,15 @@ LADDERS: Final[Mapping[Link, Ladder]] = MappingProxyType({link: _ladder(link, *_
 
 
 def weight_rungs(
-    unembedding: Tensor, *, label_subset: Tensor, embedding_covariance: Tensor, live: Tensor, link: Link = "softmax"
+    unembedding: Tensor, *, label_subset: Tensor, covariance: Tensor | LogitCovariance, live: Tensor, link: Link = "softmax"
 ) -> dict[str, Tensor]:
     """The similarities that need no probabilities, between chosen labels.
 
     Args:
         unembedding: (K, D), one row a label.
         label_subset: (L,), the rows to compare; the mean row is still taken over all live labels.
-        embedding_covariance: (D, D), NaN where no embeddings are known: similarities that need them are then NaN.
+        covariance: (D, D), of the embeddings, or that of the logits of all labels; NaN where no embeddings are known:
+            similarities that need them are then NaN.
         live: boolean (K,).
         link: under all but "softmax" rows are not centered; of a cosine head, pass the rows at the length of its scale.
 
@@ -96,7 +101,7 @@ def weight_rungs(
         The link's similarities to (L, L), NaN where a label is not live.
     """
     ladder = LADDERS[link]
-    head = HeadRows(unembedding, label_subset, embedding_covariance, live, ladder.is_centered)
+    head = HeadRows(unembedding, label_subset, covariance, live, ladder.is_centered)
     return {key: SIMILARITIES[key].matrix(head) for key in ladder.similarities}
 
 
@@ -118,16 +123,15 @@ def pair_rungs(
     ladder = LADDERS[link]
     head = HeadRows(unembedding, torch.arange(0, device=live.device), embedding_covariance, live, ladder.is_centered)
     chunks = zip(torch.split(pairs.row, _CHUNK), torch.split(pairs.column, _CHUNK), strict=True)
-    parts = [_rungs_of(head, Pairs(row, column), ladder) for row, column in chunks]
+    parts = [_rungs_of(head, embedding_covariance, Pairs(row, column), ladder) for row, column in chunks]
     return {key: torch.cat([part[key] for part in parts]).to(result_dtype(unembedding)) for key in parts[0]}
 
 
-def _rungs_of(head: HeadRows, pairs: Pairs, ladder: Ladder) -> dict[str, Tensor]:
+def _rungs_of(head: HeadRows, covariance: Tensor, pairs: Pairs, ladder: Ladder) -> dict[str, Tensor]:
     W_KD, origin = head.unembedding, head.origin
     row, column = pairs.row.to(W_KD.device), pairs.column.to(W_KD.device)
     g_PD, h_PD = (W_KD.detach()[labels].to(origin.mean) for labels in (row, column))
-    covariance_DD = head.embedding_covariance.to(origin.mean)
-    rows = PairRows(g_PD, h_PD, origin, covariance_DD, resolution(W_KD), ladder.is_centered)
+    rows = PairRows(g_PD, h_PD, origin, covariance.to(origin.mean), resolution(W_KD), ladder.is_centered)
     counts_P = head.live[row] & head.live[column]
     of_pairs = {key: SIMILARITIES[key].of_pairs(rows, head, pairs) for key in ladder.similarities}
     return {key: values_P.masked_fill(~counts_P, torch.nan) for key, values_P in of_pairs.items()}

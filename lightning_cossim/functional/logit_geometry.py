@@ -5,7 +5,7 @@ covariance of the embeddings between them, the rows say how the *logits* of two 
 Shapes: `f_ND` embeddings, `S_DD` their covariance, `W_KD` unembedding, `C_KK` covariance of the logits.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,15 +15,19 @@ from lightning_cossim.functional.inputs import check_matrix, check_width, live_l
 from lightning_cossim.functional.precision import full_precision, resolution, result_dtype, working_dtype
 
 __all__ = [
+    "SAME_EMBEDDING",
     "EmbeddingMoments",
+    "Spread",
+    "centered_by",
     "embedding_covariance",
     "embedding_moments",
     "log_odds_variance",
     "logit_correlation",
     "logit_geometry_of",
+    "spread_of",
 ]
 
-_SAME_EMBEDDING = 1e-12
+SAME_EMBEDDING: Final = 1e-12
 """Share of its mean square below which the variance of a coordinate is what cancellation in float64 leaves."""
 
 
@@ -53,19 +57,51 @@ def embedding_moments(embedding: Tensor, *, seen: Tensor | None = None) -> Embed
     Raises:
         InputError: `embedding` is not a floating (N, D) matrix.
     """
+    spread = spread_of(embedding, seen)
+    with full_precision(embedding):
+        outer_DD = (spread.unit.T @ spread.unit).to(spread.mean).mul_(spread.size.to(spread.mean) ** 2)
+    total_D = spread.mean * spread.count
+    return EmbeddingMoments(spread.count, total_D, outer_DD.addr_(total_D, spread.mean))
+
+
+class Spread(NamedTuple):
+    """A batch of inputs, centered by its own mean."""
+
+    count: Tensor
+    """(), how many inputs count, in the working dtype."""
+    mean: Tensor
+    """(D,), the mean of the embeddings, in the working dtype."""
+    unit: Tensor
+    """(N, D), the embeddings minus their mean, divided by `size`, for products; zero where an input does not count."""
+    size: Tensor
+    """(), the largest number of the centered embeddings: at a size of 1 no square is too large or too small for float32."""
+
+
+def spread_of(embedding: Tensor, seen: Tensor | None) -> Spread:
+    """Embeddings (N, D) around their mean; those that count are `seen` (N,), by default those that are finite."""
     check_matrix(embedding, "embedding", "(N, D)", "Pass what goes into the head, one row an input.")
     seen_N = embedding.isfinite().all(dim=1) if seen is None else seen
     count = seen_N.sum(dtype=working_dtype(embedding))
-    f_ND = torch.where(seen_N[:, None], embedding.detach(), 0).to(working_dtype(embedding))
-    mean_D = f_ND.sum(dim=0) / count.clamp(min=1)
-    spread_ND = torch.where(seen_N[:, None], f_ND - mean_D, 0).to(result_dtype(embedding))
-    # At a size of 1, so that neither squares that are too large nor those that are too small for float32 are lost.
+    f_ND = torch.where(seen_N[:, None], embedding.detach(), 0).to(result_dtype(embedding))
+    mean_D, spread_ND = centered_by(f_ND, seen_N / count.clamp(min=1))
+    spread_ND.mul_(seen_N[:, None])
     size = spread_ND.abs().amax() if len(spread_ND) else spread_ND.new_zeros(())
-    spread_ND = spread_ND / size.clamp(min=torch.finfo(spread_ND.dtype).tiny)
-    with full_precision(embedding):
-        outer_DD = (spread_ND.T @ spread_ND).to(f_ND.dtype).mul_(size.to(f_ND.dtype) ** 2)
-    # What rounding of the mean and of the spread leaves in the sum of the spread is below float32's own error.
-    return EmbeddingMoments(count, mean_D * count, outer_DD.addr_(mean_D * count, mean_D))
+    return Spread(count, mean_D, spread_ND.div_(size.clamp(min=torch.finfo(spread_ND.dtype).tiny)), size)
+
+
+def centered_by(rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of finite rows (N, D) under weights (N,) that sum to 1, in the working dtype, and the rows minus it, in their own.
+
+    The mean is taken twice, the second time of what the first left: rows in float32 are not laid out again in float64, and what
+    rounding leaves in the mean is that of the differences, however far from the origin they are.
+    """
+    weight_N = weights.to(rows)
+    with full_precision(rows):
+        first_D = weight_N @ rows
+        away_ND = rows - first_D
+        second_D = weight_N @ away_ND
+    dtype = working_dtype(rows)
+    return first_D.to(dtype) + second_D.to(dtype), away_ND.sub_(second_D)
 
 
 def embedding_covariance(moments: EmbeddingMoments) -> Tensor:
@@ -77,7 +113,7 @@ def embedding_covariance(moments: EmbeddingMoments) -> Tensor:
     covariance_DD = moments.outer / moments.num_inputs
     square_D = covariance_DD.diagonal().clone()
     covariance_DD.addr_(mean_D, mean_D, alpha=-1)
-    constant_D = covariance_DD.diagonal() <= _SAME_EMBEDDING * square_D
+    constant_D = covariance_DD.diagonal() <= SAME_EMBEDDING * square_D
     return covariance_DD.masked_fill_(constant_D[:, None] | constant_D, 0)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lightning_cossim.errors import InputError, expected
-from lightning_cossim.functional.inputs import check_matrix, check_one_of
+from lightning_cossim.functional.inputs import check_one_of, check_probs
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.precision import full_precision, result_dtype
 
@@ -42,6 +42,8 @@ class Profiles(NamedTuple):
     """(K,), sums of the probabilities over inputs."""
     counts: Tensor
     """Boolean (N,), the inputs that count."""
+    prob_squares: Tensor
+    """(K,), sums of the squared probabilities over inputs."""
 
 
 def probability_overlap(
@@ -79,13 +81,9 @@ def probability_overlap(
 
     Source: Bhattacharyya (1943); Jaccard (1901); THEORY §4.
     """
-    check_matrix(probs, "probs", "(N, K)", "Pass probabilities, one row an input.")
+    check_probs(probs)
     # Where the probabilities come from is not known here: a sigmoid's may both be above any threshold.
     overlap = Overlap.of(probs.shape[1], kind=kind, link="sigmoid", threshold=threshold, k=k)
-    if ((probs < 0) | (probs > 1)).any():
-        known = probs[~probs.isnan()]
-        got = f"values from {known.min().item():.9g} to {known.max().item():.9g}"
-        raise InputError(expected("probs", "in [0, 1]", got, "Pass probabilities, for example `logits.softmax(-1)`."))
     h_NK = overlap.profiles(probs.detach().to(result_dtype(probs)).log()).values
     joint_KK = h_NK.new_zeros(h_NK.shape[1], h_NK.shape[1], dtype=torch.int64 if overlap.counts_inputs else h_NK.dtype)
     add_products(joint_KK, h_NK)
@@ -140,12 +138,14 @@ def _add_product(total: Tensor, rows: Tensor, columns: Tensor) -> None:
         total[part] += (rows[:, part].T @ columns).to(total.dtype)
 
 
-def _sum_of_squares(profiles: Tensor) -> Tensor:
-    """(K,), over inputs; a few inputs at a time, for squares of all would have to be written down."""
-    sums_K = profiles.new_zeros(profiles.shape[1])
-    for part_BK in torch.split(profiles, max(1, _NUM_SQUARES // max(1, profiles.shape[1]))):
-        sums_K += part_BK.square().sum(dim=0)
-    return sums_K
+def _sums_of_powers(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums of squares and of fourth powers over inputs (K,); a few inputs at a time, which stay in the processor's cache."""
+    squares_K, fourths_K = values.new_zeros(2, values.shape[1])
+    for part_BK in torch.split(values, max(1, _NUM_SQUARES // max(1, values.shape[1]))):
+        square_BK = part_BK.square()
+        squares_K += square_BK.sum(dim=0)
+        fourths_K += square_BK.square_().sum(dim=0)
+    return squares_K, fourths_K
 
 
 OVERLAP_ARGUMENTS: Final = ("overlap", "overlap_threshold", "overlap_k")
@@ -225,13 +225,14 @@ class Overlap:
         if self.kind == "bhattacharyya":
             # The root of p, also where p itself underflows.
             h_NK = log_probs.mul_(0.5).exp_().masked_fill_(~counts_N[:, None], 0)
-            return Profiles(h_NK, _sum_of_squares(h_NK), counts_N)
+            probs_K, squares_K = _sums_of_powers(h_NK)
+            return Profiles(h_NK, probs_K, counts_N, squares_K)
         is_top_NK = None if self.k is None else self._is_top(log_probs)
         p_NK = log_probs.exp_().masked_fill_(~counts_N[:, None], 0)
-        probs_K = p_NK.sum(dim=0)
+        probs_K, squares_K = p_NK.sum(dim=0), _sums_of_powers(p_NK)[0]
         if self.threshold is not None:
-            return Profiles((p_NK > self.threshold).to(p_NK.dtype), probs_K, counts_N)
-        return Profiles(p_NK if is_top_NK is None else is_top_NK.to(p_NK.dtype), probs_K, counts_N)
+            return Profiles((p_NK > self.threshold).to(p_NK.dtype), probs_K, counts_N, squares_K)
+        return Profiles(p_NK if is_top_NK is None else is_top_NK.to(p_NK.dtype), probs_K, counts_N, squares_K)
 
     def _is_top(self, log_p_NK: Tensor) -> Tensor:
         """Whether a label is among the k most likely; nowhere in an input with a NaN."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from lightning_cossim.functional.ladder import LADDERS
+from lightning_cossim.functional.ladder import LADDERS, MEASURES
 from lightning_cossim.functional.links import Link
 
 __all__ = ["SHARES", "alert_scalars", "scalars"]
@@ -17,14 +17,15 @@ def scalars(link: Link) -> tuple[str, ...]:
 
     Example:
         >>> set(scalars("softmax")) - set(scalars("sigmoid")) == {
-        ...     "explained_centered_cosine", "gap_translation", "common_mode_ratio"
+        ...     "rank_agreement_centered_cosine", "explained_centered_cosine", "gap_translation", "common_mode_ratio"
         ... }
         True
     """
     ladder = LADDERS[link]
     origin = ("common_mode_ratio",) if ladder.is_centered else ()
-    explained = (f"explained_{key}" for key in ladder.similarities)
-    return (*explained, *ladder.gaps, "gap_behavior", "reliability", *SHARES, "overlap_mean", *origin, _OVERHEAD)
+    measured = (f"{measure}_{key}" for measure in MEASURES for key in ladder.similarities)
+    trust = ("reliability", "residual_scale")
+    return (*measured, *ladder.gaps, "gap_behavior", *trust, *SHARES, "overlap_mean", *origin, _OVERHEAD)
 
 
 def alert_scalars() -> tuple[str, ...]:

@@ -4,6 +4,7 @@ Pixels are (H, W, 3), uint8, 350 wide, as TensorBoard shows them, and at most as
 which keeps every figure that it makes and belongs to the user.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -155,7 +156,7 @@ def _width(figure: "Figure", text: str, size: float) -> float:
 
 def _scatter(figure: "Figure", report: GapReport) -> None:
     cosine = report.ladder.cosine
-    s_P, o_P, e_P = report.rungs[cosine], report.rungs["overlap"], report.expected_overlap
+    s_P, o_P, e_P = report.rungs[cosine], report.rungs["overlap"], report.expected_curve
     known = s_P.isfinite() & o_P.isfinite()
     s, o, e = (values[known].numpy() for values in (s_P, o_P, e_P))
     axes = figure.add_axes((0.155, 0.13, 0.82, 0.695))
@@ -163,12 +164,12 @@ def _scatter(figure: "Figure", report: GapReport) -> None:
         axes.hexbin(s, o, gridsize=45, bins="log", cmap="Greys", mincnt=1, linewidths=0.1)
     else:
         axes.plot(s, o, ".", color="0.45", markersize=6 if len(s) < 500 else 3, alpha=0.8 if len(s) < 500 else 0.5, zorder=2)
-    thresholds, why = report.verdict.thresholds, report.verdict.why_none
+    limits, why = report.verdict.limits, report.verdict.why_none
     if np.isfinite(e).any():
         order = np.argsort(s)
         axes.plot(s[order], e[order], color="0", linewidth=1.2, label="expected for this cosine", zorder=3)
-        if thresholds is not None and why is None:
-            low, high = e[order] - thresholds.lookalike, e[order] + thresholds.stranger
+        if limits:
+            low, high = e[order] - limits["lookalikes"], e[order] + limits["strangers"]
             axes.fill_between(s[order], np.maximum(low, 0), high, color="0.9", linewidth=0, label="not flagged", zorder=0)
     if report.flags:
         _draw_flagged(axes, report, cosine)
@@ -176,7 +177,9 @@ def _scatter(figure: "Figure", report: GapReport) -> None:
     axes.set_ylabel("probability overlap", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.set_ylim(bottom=-0.02 * max(1e-3, float(o.max(initial=0))))
-    title = "Cosine against behavior" if why is None else f"No verdict: {why}"
+    agreement = report.rank_agreement[cosine]
+    found = "Cosine against overlap" if math.isnan(agreement) else f"Rank agreement with the overlap: {agreement:.2f}"
+    title = found if why is None else f"No verdict: {why}"
     figure.text(0.565, 0.985, title, fontsize=10 if why is None else 8, ha="center", va="top")
     if axes.get_legend_handles_labels()[0]:
         figure.legend(loc="upper center", bbox_to_anchor=(0.565, 0.955), ncols=2, fontsize=8, frameon=False, columnspacing=1)

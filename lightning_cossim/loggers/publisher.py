@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from functools import partial
 from time import time
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from lightning_cossim.loggers.tab import as_csv, as_json, step_of
 from lightning_cossim.loggers.tags import GAPS, group, picture_group, window_tag
 from lightning_cossim.loggers.writers import (
     log_folder,
+    shows_layouts,
     shows_pictures,
     shows_steps,
     takes_images,
@@ -30,9 +31,11 @@ from lightning_cossim.loggers.writers import (
 )
 from lightning_cossim.report import GapReport, WindowKey
 
-__all__ = ["Publisher", "ScalarLogger", "log_scalars", "watchable"]
+__all__ = ["Publisher", "ScalarLogger", "band", "log_scalars", "watchable"]
 
 _logger = logging.getLogger(__name__)
+_T7: Final = 2.365
+"""Standard errors either way within which an estimate from 8 blocks of inputs lies in 95 % of the cases."""
 
 
 class ScalarLogger(Protocol):
@@ -90,12 +93,15 @@ class Publisher:
     def publish(self, report: GapReport, loggers: Iterable[ScalarLogger], watched: MutableMapping[str, Tensor]) -> None:
         """Write a report to the loggers and, if it is of a validation run, into the metrics that other callbacks watch."""
         tags, end = group(report.stage, self.name), report.window.suffix
-        values = {name: report.scalars[name] for name in scalars(self.link)}
+        values, bounds = {name: report.scalars[name] for name in scalars(self.link)}, band(report)
         self._warn_of_undefined(window_tag(report.window, self.name), report)
         if report.stage == "val":
             self._offer(report.window, values, watched)
         for logger in loggers:
             self._write(logger, "scalars", partial(log_scalars, [logger], tags, values, report.step, end))
+            if bounds and self._asked(logger, shows_layouts, "bands"):
+                where = picture_group(report.stage, "band", self.name)
+                self._write(logger, "bands", partial(log_scalars, [logger], where, bounds, report.step, end))
             if report.alerts:
                 self._write(logger, "texts", partial(write_alerts, logger, f"{tags}/alerts{end}", report.alerts, report.step))
 
@@ -143,7 +149,8 @@ class Publisher:
             if logger not in self._arranged:
                 self._arranged.append(logger)
                 groups = [group(stage, self.name) for stage in ("val", "train")]
-                self._write(logger, "layout", partial(write_layout, logger, groups, scalars(self.link)))
+                bounded = f"rank_agreement_{report.ladder.cosine}" if band(report) else None
+                self._write(logger, "layout", partial(write_layout, logger, groups, scalars(self.link), bounded))
         for view in self._pages.views if showing else ():
             if (None, view) in self._failed:
                 continue
@@ -231,8 +238,20 @@ def log_scalars(loggers: Iterable[ScalarLogger], group: str, scalars: Mapping[st
         logger.log_metrics(metrics=defined, step=step)  # by keyword, as Lightning does
 
 
+def band(report: GapReport) -> dict[str, float]:
+    """The bounds of the rank agreement of the cosine, 2.365 standard errors around its corrected value; empty without an error.
+
+    Two-sided 95 % of Student's t with 7 degrees of freedom, those of 8 blocks of inputs (THEORY §5), within [-1, 1].
+    """
+    name = f"rank_agreement_{report.ladder.cosine}"
+    value, error = report.corrected.get(name, report.scalars[name]), report.standard_errors.get(name, math.nan)
+    if math.isnan(value) or math.isnan(error):
+        return {}
+    return {f"{name}_low": max(-1.0, value - _T7 * error), f"{name}_high": min(1.0, value + _T7 * error)}
+
+
 def watchable(scalars: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
-    """The scalars without a NaN, which would stop EarlyStopping.
+    """The scalars without a NaN, of which callbacks that watch a key make an error.
 
     What is undefined keeps its last value; before there is one, 1 for gaps and 0 for the others.
     """

@@ -20,7 +20,7 @@ from lightning_cossim.functional.similarities import QUANTITIES
 from lightning_cossim.loggers.figures import label_order
 from lightning_cossim.loggers.wire import FLAGS, MAX_BYTES, Step
 from lightning_cossim.report import GapReport, Side
-from lightning_cossim.report.pair import REACHES
+from lightning_cossim.report.pair import OF_TARGETS, REACHES
 from lightning_cossim.report.tables import shortened
 from lightning_cossim.report.text import absent_in_words
 
@@ -43,7 +43,9 @@ _OF_A_LABEL: Final = 28
 _ROOM_FOR_TEXTS: Final = 20_000
 """Bytes of a header besides its labels."""
 _DIGITS: Final = 6
-_THRESHOLDS: Final = ("stranger", "lookalike", "min_mass", "min_reliability")
+_CURVE: Final = 257
+"""Similarities at which the curve of expected overlaps is known: more than a picture shows."""
+_THRESHOLDS: Final = ("stranger", "lookalike", "outlier", "min_joint_inputs", "min_reliability")
 """What a view needs to know of them."""
 _LOTS: Final = 2**20
 _NUMBERS: Final[Mapping[Side, int]] = {"strangers": FLAGS.index("stranger"), "lookalikes": FLAGS.index("look-alike")}
@@ -64,7 +66,7 @@ def step_of(report: GapReport, *, index: int, time: float) -> Step:
             flag[report.flags[side][shown.pairs]] = number
     place_L = inverse_index(shown.labels, len(report.labels))
     order = place_L[torch.tensor(label_order(report, shown.together), dtype=torch.int64)]
-    error, thresholds = report.overlap_error, report.verdict.thresholds
+    error, thresholds = report.truncation, report.verdict.thresholds
     return Step(
         stage=report.stage,
         step=report.step,
@@ -87,6 +89,7 @@ def step_of(report: GapReport, *, index: int, time: float) -> Step:
         labels=[report.labels[label] for label in shown.labels.tolist()],
         mean_probs=[float(f"{prob:.4g}") for prob in report.mean_probs[shown.labels].tolist()],
         order=order[order >= 0].tolist(),
+        curve=_curve(report),
         row=place_L[pairs.row].numpy(),
         column=place_L[pairs.column].numpy(),
         values={
@@ -95,7 +98,16 @@ def step_of(report: GapReport, *, index: int, time: float) -> Step:
         },
         flag=flag.numpy(),
         reach=(torch.zeros_like(flag) if report.reach is None else report.reach[shown.pairs]).numpy(),
+        targets=_of_targets(report, shown.pairs),
     )
+
+
+def _of_targets(report: GapReport, pairs: Tensor) -> dict[str, Any]:
+    """Errors and shares of the joint mass (C,) of some pairs; none where targets are not known."""
+    if report.errors is None or report.joint_shares is None:
+        return {}
+    of_pairs = [*report.errors[:, pairs], *report.joint_shares[:, pairs]]
+    return {name: values.numpy() for name, values in zip(OF_TARGETS, of_pairs, strict=True)}
 
 
 def _quantities(report: GapReport) -> list[dict[str, Any]]:
@@ -113,6 +125,20 @@ def _quantities(report: GapReport) -> list[dict[str, Any]]:
         }
         for row in map(QUANTITIES.__getitem__, shown)
     ]
+
+
+def _curve(report: GapReport) -> list[list[float]]:
+    """The corners of the curve of expected overlaps, on a grid of similarities; none where it is not known."""
+    known = report.expected_curve.isfinite()
+    if not known.any():
+        return []
+    s_P, e_P = (values[known].double().numpy() for values in (report.rungs[report.ladder.cosine], report.expected_curve))
+    order = s_P.argsort()
+    grid = np.linspace(s_P[order[0]], s_P[order[-1]], _CURVE)
+    curve = np.interp(grid, s_P[order], e_P[order])
+    turns = np.ones(_CURVE, dtype=bool)
+    turns[1:-1] = (curve[1:-1] > curve[:-2]) | (curve[1:-1] < curve[2:])
+    return [[float(f"{number:.4g}") for number in corner] for corner in zip(grid[turns], curve[turns], strict=True)]
 
 
 def _bound(value: float) -> float | None:
@@ -236,8 +262,8 @@ def _records(step: Step) -> Iterator[dict[str, Any]]:
     gap = step.values["overlap"] - step.values["expected_overlap"]
     counts = np.flatnonzero(np.isfinite(np.stack(list(step.values.values()))).any(axis=0))
     order = counts[np.argsort(-np.nan_to_num(gap[counts], nan=-2.0), kind="stable")]
-    known = {**step.values, "gap": gap}
-    columns = {name: np.round(values[order].astype(float), _DIGITS).tolist() for name, values in known.items()}
+    known = {**step.values, "gap": gap, **step.targets}
+    columns = {name: _rounded(values[order]) for name, values in known.items()}
     for number, index in enumerate(order.tolist()):
         yield {
             "label": step.names[step.row[index]],
@@ -246,6 +272,12 @@ def _records(step: Step) -> Iterator[dict[str, Any]]:
             "flag": FLAGS[step.flag[index]],
             **({"reachable": REACHES[step.reach[index]]} if step.reach.any() else {}),
         }
+
+
+def _rounded(values: Any) -> list[float]:
+    """Numbers to six digits after the point; whole numbers stay whole."""
+    found: list[float] = (np.round(values.astype(float), _DIGITS) if values.dtype.kind == "f" else values).tolist()
+    return found
 
 
 def _harmless(value: Any) -> Any:

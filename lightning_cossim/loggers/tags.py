@@ -5,9 +5,10 @@ from typing import Final
 from lightning_cossim.functional.scalars import scalars
 from lightning_cossim.report.context import WindowKey
 
-__all__ = ["EXPLAINED", "GAPS", "SCALARS", "group", "picture_group", "window_tag"]
+__all__ = ["AGREEMENTS", "EXPLAINED", "GAPS", "SCALARS", "group", "picture_group", "window_tag"]
 
 SCALARS: Final = scalars("softmax")
+AGREEMENTS: Final = tuple(name for name in SCALARS if name.startswith("rank_agreement_"))
 EXPLAINED: Final = tuple(name for name in SCALARS if name.startswith("explained_"))
 GAPS: Final = tuple(name for name in SCALARS if name.startswith("gap_"))
 

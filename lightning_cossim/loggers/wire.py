@@ -16,7 +16,7 @@ A uint16 q stands for `low + q / 65534 * (high - low)`, and 65535 for what is no
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 import numpy as np
@@ -25,8 +25,8 @@ __all__ = ["FLAGS", "MAX_BYTES", "PLUGIN", "UNKNOWN", "VERSION", "Step", "pack",
 
 PLUGIN: Final = "lightning_cossim"
 """What TensorBoard knows the tab by."""
-VERSION: Final = 2
-"""Version 1 called columns `blocks` and had no `quantities`."""
+VERSION: Final = 3
+"""Version 1 called columns `blocks` and had no `quantities`. Versions 1 and 2 had no `curve`: `expected_overlap` was on it."""
 MAX_BYTES: Final = 200_000
 """Of a step: TensorBoard's writer takes a quarter of a second for a megabyte, and the training waits."""
 UNKNOWN: Final = 65535
@@ -78,6 +78,8 @@ class Step:
     """(L,)"""
     order: Sequence[int]
     """Places of the labels of heatmaps, those that overlap beside one another."""
+    curve: Sequence[Sequence[float]]
+    """Corners (similarity, overlap) of the curve of expected overlaps, from the left to the right; empty where there is none."""
     row: Integers
     """(P,), place of the first label."""
     column: Integers
@@ -88,10 +90,14 @@ class Step:
     """(P,), place in `FLAGS`."""
     reach: Integers
     """(P,), whether an input brings out both labels on top: 1 no, 2 yes, 3 undecided, 0 not asked for."""
+    targets: Mapping[str, np.ndarray[tuple[int], Any]] = field(default_factory=dict)
+    """Column to (P,), what the targets of inputs tell of pairs: in files only, no blob has it."""
 
 
-_ARRAYS: Final = ("row", "column", "values", "flag", "reach")
+_ARRAYS: Final = ("row", "column", "values", "flag", "reach", "targets")
 _HEADER: Final = tuple(field.name for field in fields(Step) if field.name not in _ARRAYS)
+_ADDED: Final[Mapping[str, Any]] = {"quantities": [], "curve": []}
+"""What headers of earlier versions lack."""
 
 
 def pack(step: Step) -> bytes:
@@ -145,7 +151,7 @@ def unpack(blob: bytes) -> Step:
         raise ValueError(f"Expected the body to hold {len(row)} pairs of {num_labels} labels, got {num_pairs}.")
     values = {one["name"]: _real(arrays[one["name"]], one["low"], one["high"]) for one in columns if one["type"] == "uint16"}
     reach = arrays.get("reach", np.zeros(num_pairs, dtype=np.uint8))
-    known = {"quantities": [], **{name: header[name] for name in _HEADER if name != "quantities" or name in header}}
+    known = {**_ADDED, **{name: header[name] for name in _HEADER if name not in _ADDED or name in header}}
     known["scalars"] = {name: math.nan if value is None else value for name, value in header["scalars"].items()}
     return Step(**known, row=row, column=column, values=values, flag=arrays["flag"], reach=reach)
 

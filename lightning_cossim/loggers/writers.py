@@ -19,6 +19,7 @@ from lightning_cossim.report.tables import as_markdown_text, printable
 
 __all__ = [
     "log_folder",
+    "shows_layouts",
     "shows_pictures",
     "shows_steps",
     "takes_images",
@@ -87,19 +88,40 @@ def write_alerts(logger: Any, tag: str, alerts: Sequence[str], step: int) -> Non
         add_text(_prefixed(logger, tag), "\n".join(f"* {as_markdown_text(alert)}" for alert in alerts), step)
 
 
-def write_layout(logger: Any, groups: Sequence[str], scalars: Sequence[str]) -> None:
-    """Write which curves stand in one chart, for the page of custom scalars: shares explained, gaps, flagged pairs, trust."""
+def shows_layouts(logger: Any) -> bool:
+    """Whether a logger draws several curves in one chart as a layout says."""
+    return _writer(logger, "add_custom_scalars") is not None
+
+
+def write_layout(logger: Any, groups: Sequence[str], scalars: Sequence[str], bounded: str | None) -> None:
+    """Write which curves stand in one chart, for the page of custom scalars.
+
+    Args:
+        logger: one without such a page gets nothing.
+        groups: of curves, a page each.
+        scalars: of a group.
+        bounded: a scalar with bounds, whose curves are `<group>_band/<scalar>_low` and `_high`, or None. They are drawn as
+            curves, since TensorBoard's margin chart shows an error where one of the three lacks a step of another.
+    """
     add_layout = _writer(logger, "add_custom_scalars")
     if add_layout is None:
         return
+
+    def those(prefix: str) -> list[str]:
+        return [f"/{name}" for name in scalars if name.startswith(prefix)]
+
     charts = {
-        "Share of the overlap that each similarity explains": [name for name in scalars if name.startswith("explained_")],
-        "Gaps": [name for name in scalars if name.startswith("gap_")],
-        "Flagged pairs, as a share": list(SHARES),
-        "How far to trust it, and how much overlap there is": ["reliability", "overlap_mean"],
+        "Rank agreement of each similarity with the overlap": those("rank_agreement_"),
+        "Rank agreement of the cosine, with its error": [f"/{bounded}", f"_band/{bounded}_low", f"_band/{bounded}_high"],
+        "Share of the overlap that each similarity explains": those("explained_"),
+        "Gaps": those("gap_"),
+        "Flagged pairs, as a share": [f"/{name}" for name in SHARES],
+        "How far to trust it, and how much overlap there is": ["/reliability", "/residual_scale", "/overlap_mean"],
     }
+    if bounded is None:
+        del charts["Rank agreement of the cosine, with its error"]
     layout = {
-        group: {title: ["Multiline", [_pattern(logger, f"{group}/{name}") for name in names]] for title, names in charts.items()}
+        group: {title: ["Multiline", [_pattern(logger, f"{group}{end}") for end in ends]] for title, ends in charts.items()}
         for group in groups
     }
     add_layout(layout)

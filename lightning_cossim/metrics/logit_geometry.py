@@ -1,75 +1,164 @@
-"""LogitCorrelation and LogOddsVariance: labels compared through the covariance of the embeddings.
+"""LogitCorrelation and LogOddsVariance: labels compared through the inputs that the head saw.
 
-Both keep the same state, `EmbeddingGeometry`: the last unembedding seen, and three sums over embeddings.
+Both keep the same state, `EmbeddingGeometry`: the last unembedding seen, and sums over inputs. Where labels are no more than
+embedding dimensions, these are sums over the logits of the head, each batch at its own weights, else over the embeddings.
+Shapes: K labels, D embedding dimensions, N inputs.
 """
 
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from lightning_cossim.errors import InputError, expected
-from lightning_cossim.functional.inputs import check_rows
+from lightning_cossim.functional.centering import center_labels
+from lightning_cossim.functional.inputs import check_rows, live_labels
 from lightning_cossim.functional.invariances import symmetries_of_weights
-from lightning_cossim.functional.logit_geometry import (
-    EmbeddingMoments,
-    embedding_covariance,
-    embedding_moments,
-    log_odds_variance,
-    logit_correlation,
+from lightning_cossim.functional.logit_covariance import (
+    LogitCovariance,
+    LogitMoments,
+    logit_moments,
+    split_rows,
 )
+from lightning_cossim.functional.logit_geometry import EmbeddingMoments, embedding_covariance, embedding_moments
+from lightning_cossim.functional.similarities import SIMILARITIES, HeadRows
 from lightning_cossim.functional.symmetries import Symmetry
 from lightning_cossim.metrics.snapshot import check_uncut, first_seen, gather_snapshots, taken, unseen
-from lightning_cossim.metrics.state import SummedMetric, add_to
+from lightning_cossim.metrics.state import SummedMetric, writable
 
 __all__ = ["EmbeddingGeometry", "EmbeddingSimilarity", "LogOddsVariance", "LogitCorrelation"]
 
+_NUMBERS: Final = 2**22
+"""Numbers of the embeddings that are worked on at a time: in float64, 32 MB."""
+
 
 class EmbeddingGeometry(SummedMetric):
-    """State shared by the metrics that see labels through the embeddings: a snapshot (K, D) and moments in float64."""
+    """State shared by the metrics that see labels through the inputs: a snapshot (K, D), and sums in float64 per block of inputs.
+
+    The sums are `LogitMoments` for K <= D, else `EmbeddingMoments`, with the block before their own dimensions.
+
+    Args:
+        num_labels: K, at least 1.
+        embedding_dim: D, at least 1.
+        num_blocks: how many sums are kept apart.
+        kwargs: as for every `torchmetrics.Metric`.
+    """
 
     full_state_update = True
 
     unembedding: Tensor
-    embedding_count: Tensor
-    embedding_total: Tensor
-    embedding_outer: Tensor
+    num_inputs_sums: Tensor
+    total_sums: Tensor
+    outer_sums: Tensor
 
-    def __init__(self, num_labels: int, embedding_dim: int, **kwargs: Any) -> None:
+    def __init__(self, num_labels: int, embedding_dim: int, num_blocks: int = 1, **kwargs: Any) -> None:
         super().__init__(**{"dist_sync_fn": gather_snapshots, **kwargs})
         for argument, size in (("num_labels", num_labels), ("embedding_dim", embedding_dim)):
             if size < 1:
                 raise InputError(expected(argument, "to be at least 1", size, "Pass the shape of the head's weight."))
-        self.num_labels, self.embedding_dim = num_labels, embedding_dim
+        self.num_labels, self.embedding_dim, self.num_blocks = num_labels, embedding_dim, num_blocks
+        self.counted = torch.ones(num_labels, dtype=torch.bool, device="cpu")
+        """The labels that count for the mean row, if they are finite."""
+        self._has_logits = num_labels <= embedding_dim
+        kind, size = (LogitMoments, num_labels + 1) if self._has_logits else (EmbeddingMoments, embedding_dim)
+        self._sums = tuple(f"{name}_sums" for name in kind._fields)
         self.add_state("unembedding", unseen(num_labels, embedding_dim), dist_reduce_fx=first_seen)
-        self.add_state("embedding_count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("embedding_total", torch.zeros(embedding_dim, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("embedding_outer", torch.zeros(embedding_dim, embedding_dim, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_settings()
+        for name, shape in zip(self._sums, ((), (size,), (size, size), (embedding_dim,), ()), strict=False):
+            self.add_state(name, torch.zeros(num_blocks, *shape, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_settings(num_blocks)
 
     def _take_snapshot(self, unembedding: Tensor) -> None:
         check_uncut()
         check_rows(unembedding, "unembedding", "(K, D)", (self.num_labels, self.embedding_dim))
         self.unembedding = taken(unembedding)
 
-    def _add_moments(self, embedding: Tensor, seen: Tensor | None = None) -> None:
-        check_rows(embedding, "embedding", "(N, D)", (None, self.embedding_dim))
-        batch = embedding_moments(embedding, seen=seen)
-        self.embedding_count = add_to(self.embedding_count, batch.num_inputs)
-        self.embedding_total = add_to(self.embedding_total, batch.total)
-        # In place on the batch's: (D, D) is the largest thing here.
-        self.embedding_outer = batch.outer.to(self.embedding_outer).add_(self.embedding_outer)
+    def _add_moments(
+        self, inputs: Tensor, unembedding: Tensor, seen: Tensor | None = None, block_N: Tensor | None = None
+    ) -> None:
+        """Add a batch of embeddings (N, D), and the logits that the unembedding (K, D) of that moment gives for them.
 
-    def _covariance(self) -> Tensor:
-        return embedding_covariance(EmbeddingMoments(self.embedding_count, self.embedding_total, self.embedding_outer))
+        Args:
+            inputs: (N, D), the embeddings as the head's link sees them.
+            unembedding: (K, D), the rows as the head's link sees them.
+            seen: boolean (N,), the inputs that count; default those that are finite.
+            block_N: whole numbers (N,), the block that each input goes to, -1: none; default the first.
+        """
+        check_rows(inputs, "embedding", "(N, D)", (None, self.embedding_dim))
+        seen_N = inputs.isfinite().all(dim=1) if seen is None else seen
+        moments_of = self._moments_of(unembedding.to(inputs.device))
+        states = {name: writable(getattr(self, name)) for name in self._sums}
+        for block, f_BD, seen_B in self._parts(inputs, seen_N, block_N):
+            for state, part in zip(states.values(), moments_of(f_BD, seen_B), strict=True):
+                state[block].add_(part.to(state))
+        for name, state in states.items():
+            setattr(self, name, state)
+
+    def _moments_of(self, unembedding: Tensor) -> Callable[[Tensor, Tensor], EmbeddingMoments | LogitMoments]:
+        """From embeddings (B, D) and which of them count (B,) to the sums that they add."""
+        if not self._has_logits:
+            return lambda f_BD, seen_B: embedding_moments(f_BD, seen=seen_B)
+        rows = split_rows(unembedding, self.counted)
+        return lambda f_BD, seen_B: logit_moments(f_BD, rows=rows, seen=seen_B)
+
+    def _parts(self, inputs: Tensor, seen_N: Tensor, block_N: Tensor | None) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """The inputs of every block, not too many at a time: the block, embeddings (B, D), and which of them count (B,)."""
+        size = max(1, _NUMBERS // self.embedding_dim)
+        if block_N is None:
+            for f_BD, seen_B in zip(inputs.split(size), seen_N.split(size), strict=True):
+                yield 0, f_BD, seen_B
+            return
+        place_N = block_N.to(inputs.device).masked_fill(~seen_N, -1) + 1
+        order_N, counts = place_N.argsort(stable=True), place_N.bincount(minlength=self.num_blocks + 1).tolist()
+        for block, of_block in enumerate(order_N.split(counts)[1:]):
+            for index_B in of_block.split(size) if len(of_block) else ():
+                yield block, inputs[index_B], seen_N[index_B]
+
+    def _covariance(self) -> Tensor | LogitCovariance:
+        """Of all inputs."""
+        return self._covariance_of(range(self.num_blocks))
+
+    def _covariance_without(self, block: int) -> Tensor | LogitCovariance:
+        """Of all inputs but those of a block."""
+        return self._covariance_of([other for other in range(self.num_blocks) if other != block])
+
+    def _logit_covariances_without(self, rows: Tensor, labels: Tensor, live: Tensor, *, centered: bool) -> Tensor:
+        """The covariances of the logits of some labels (G, L, L), float64, over all inputs but those of each block.
+
+        Args:
+            rows: (K, D), the rows as the head's link sees them.
+            labels: (L,), which labels.
+            live: boolean (K,), the labels that logits are centered over.
+            centered: whether logits are centered over labels.
+        """
+        found = []
+        for block in range(self.num_blocks):
+            covariance = self._covariance_without(block)
+            if isinstance(covariance, LogitCovariance):
+                found.append(covariance.between(labels, live, centered=centered))
+            else:
+                rows_LD = (center_labels(rows, live=live) if centered else rows)[labels].to(covariance)
+                found.append(rows_LD @ covariance @ rows_LD.T)
+        return torch.stack(found)
+
+    def _covariance_of(self, blocks: Sequence[int]) -> Tensor | LogitCovariance:
+        states = [getattr(self, name) for name in self._sums]
+        # One block is not copied: it may be the largest thing here.
+        sums = [state[blocks[0]] if len(blocks) == 1 else state[list(blocks)].sum(dim=0) for state in states]
+        if self._has_logits:
+            return LogitCovariance.of(LogitMoments(*sums))
+        return embedding_covariance(EmbeddingMoments(*sums))
 
 
 class EmbeddingSimilarity(EmbeddingGeometry):
     """The metrics that are computed from this state alone. In a `MetricCollection` they share it.
 
-    A subclass names its `quantity`, a key of the table of similarities, and computes it.
+    A subclass names its `quantity`, a key of the table of similarities.
     """
+
+    def __init__(self, num_labels: int, embedding_dim: int, **kwargs: Any) -> None:
+        super().__init__(num_labels, embedding_dim, 1, **kwargs)
 
     @property
     @override
@@ -81,7 +170,14 @@ class EmbeddingSimilarity(EmbeddingGeometry):
     def update(self, unembedding: Tensor, embedding: Tensor) -> None:
         """Add a batch of embeddings (N, D), those that are finite; take the unembedding (K, D) of the same moment."""
         self._take_snapshot(unembedding)
-        self._add_moments(embedding)
+        self._add_moments(embedding, unembedding)
+
+    def _matrix(self) -> Tensor:
+        """(K, K), the similarity of all labels, as the table has it."""
+        every_K = torch.arange(self.num_labels, device=self.unembedding.device)
+        live_K = live_labels(self.unembedding, None)
+        head = HeadRows(self.unembedding, every_K, self._covariance(), live_K, is_centered=True)
+        return SIMILARITIES[self.quantity].matrix(head)
 
 
 class LogitCorrelation(EmbeddingSimilarity):
@@ -90,8 +186,9 @@ class LogitCorrelation(EmbeddingSimilarity):
     :math:`\tilde g_i^\top \Sigma \tilde g_j / \sqrt{\tilde g_i^\top \Sigma \tilde g_i \cdot \tilde g_j^\top \Sigma \tilde g_j}`;
     see `lightning_cossim.functional.logit_correlation`, also for what leaves it unchanged.
 
-    `update(unembedding, embedding)` takes (K, D) and (N, D), of any floating dtype: embeddings add up, the last unembedding
-    wins. `compute()` returns (K, K) in [-1, 1].
+    `update(unembedding, embedding)` takes (K, D) and (N, D), of any floating dtype. For K <= D the logits of each batch add up,
+    at the unembedding that it came with; for K > D embeddings add up and the last unembedding wins. The two are the same as long
+    as the weights stand still. `compute()` returns (K, K) in [-1, 1].
 
     Args:
         num_labels: K, at least 1.
@@ -129,7 +226,7 @@ class LogitCorrelation(EmbeddingSimilarity):
     @override
     def compute(self) -> Tensor:
         """(K, K) in [-1, 1], NaN for labels whose centered logit is constant, all NaN without inputs."""
-        return logit_correlation(self.unembedding, embedding_covariance=self._covariance())
+        return self._matrix()
 
 
 class LogOddsVariance(EmbeddingSimilarity):
@@ -138,8 +235,9 @@ class LogOddsVariance(EmbeddingSimilarity):
     :math:`(g_i - g_j)^\top \Sigma\, (g_i - g_j)`; see `lightning_cossim.functional.log_odds_variance`, also for what leaves it
     unchanged.
 
-    `update(unembedding, embedding)` takes (K, D) and (N, D), of any floating dtype: embeddings add up, the last unembedding
-    wins. `compute()` returns (K, K), at least 0.
+    `update(unembedding, embedding)` takes (K, D) and (N, D), of any floating dtype. For K <= D the logits of each batch add up,
+    at the unembedding that it came with; for K > D embeddings add up and the last unembedding wins. The two are the same as long
+    as the weights stand still. `compute()` returns (K, K), at least 0.
 
     Args:
         num_labels: K, at least 1.
@@ -164,4 +262,4 @@ class LogOddsVariance(EmbeddingSimilarity):
     @override
     def compute(self) -> Tensor:
         """(K, K), at least 0, all NaN without inputs."""
-        return log_odds_variance(self.unembedding, embedding_covariance=self._covariance())
+        return self._matrix()

@@ -91,7 +91,7 @@ class ProbabilityOverlap(SummedMetric):
     def update(self, logits: Tensor) -> None:
         """Add a batch of logits (N, K)."""
         check_rows(logits, "logits", "(N, K)", (None, self.num_labels))
-        h_NK, probs_K, counts_N = self.overlap.profiles(self.overlap.log_probabilities(logits))
+        h_NK, probs_K, counts_N, _ = self.overlap.profiles(self.overlap.log_probabilities(logits))
         self.joint = writable(self.joint)
         add_products(self.joint, h_NK if self._looks_at_all else h_NK[:, self.labels.to(h_NK.device)])
         self.prob_sum = add_to(self.prob_sum, probs_K)

@@ -1,23 +1,26 @@
-"""SimilarityGap: the ladder, the gaps and the shares explained of one window."""
+"""SimilarityGap: the ladder, its agreement with the overlap, and the gaps of one window."""
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from lightning_cossim.errors import InputError, expected
+from lightning_cossim.functional.blocks import NUM_BLOCKS, BlockAssignment, rows_of_blocks
 from lightning_cossim.functional.centering import common_mode_ratio
-from lightning_cossim.functional.halves import split_halves
-from lightning_cossim.functional.inputs import check_groups, check_rows, label_index, live_labels
+from lightning_cossim.functional.confusion import Confusion, add_confusion, add_products_by_target, known_targets, labels_at
+from lightning_cossim.functional.inputs import check_groups, check_rows, check_targets, label_index, live_labels
 from lightning_cossim.functional.invariances import symmetries_of_ladder
-from lightning_cossim.functional.ladder import weight_rungs
+from lightning_cossim.functional.joint import add_joint_inputs, likely_labels
+from lightning_cossim.functional.ladder import LADDERS, weight_rungs
 from lightning_cossim.functional.links import Link, Response
 from lightning_cossim.functional.overlap import OVERLAP_ARGUMENTS, Overlap, OverlapKind, add_products
-from lightning_cossim.functional.pairs import Pairs
+from lightning_cossim.functional.pairs import Pairs, inverse_index
 from lightning_cossim.functional.rankings import rankings_of
+from lightning_cossim.functional.replicates import BlockSums
 from lightning_cossim.functional.symmetries import Symmetry
 from lightning_cossim.metrics.logit_geometry import EmbeddingGeometry
 from lightning_cossim.metrics.snapshot import why_cut
@@ -33,34 +36,45 @@ if TYPE_CHECKING:
 
 __all__ = ["SimilarityGap"]
 
+_MAX_BLOCK_SIZE: Final = 1024
+"""Labels or embedding dimensions, the fewer of them: of more, covariances are not kept for every block."""
 Plotted = Mapping[str, Tensor] | Tensor | float
 """Scalars by name, or one scalar."""
 
 
 class SimilarityGap(EmbeddingGeometry):
-    r"""How far similarities between label representations account for the overlap of the labels' probabilities.
+    r"""How far similarities between label representations agree with the overlap of the labels' probabilities.
 
     Five rungs between every two labels (raw cosine, centered cosine, logit correlation, log-odds variance, overlap), and over the
     pairs of *kept* labels, those with mean probability of at least `min_probability` / K_live:
 
+    - `rank_agreement_<rung>`: how far the rung puts pairs in the order of their overlap, in [-1, 1] (rho_a): the headline;
     - `explained_<rung>`: the adjusted share of the overlap's variance that the rung accounts for, at most 1;
     - `gap_translation`: mean \|raw - centered cosine\|, what the arbitrary origin did, in [0, 2];
     - `gap_geometry`: mean \|centered cosine - logit correlation\|, what the anisotropy of the embeddings did, in [0, 2];
-    - `gap_behavior`: 1 - `explained_centered_cosine`, what the centered cosine does not account for;
+    - `gap_behavior`: 1 - max(0, `rank_agreement_centered_cosine`), how far the order of the overlaps is not that of the centered
+      cosines, in [0, 1];
     - `reliability`: how far the overlaps would come out the same with other inputs, in [0, 1], from two halves of them;
+    - `residual_scale`: 1.4826 times the median of \|overlap - expected overlap\|, at least 0: how large gaps of pairs are;
     - `overlap_mean`, in [0, 1], and `common_mode_ratio`, at least 0, to read them by.
+
+    They describe a model. None of them is a target to select a checkpoint by: a smaller gap is no better model.
 
     Under any other link than "softmax" the origin is not arbitrary and centering would throw something away: there is no centered
     cosine, no `gap_translation` and no `common_mode_ratio`, and the raw cosine takes the place of the centered one. Correlation
     and variance are those of the head's own logits: of a soft-capped model before the cap. Of a cosine head, rows and embeddings
     are taken at length 1, times its scale.
 
-    `update(unembedding, logits, embedding, groups)` takes (K, D), (N, K) and (N, D), of any floating dtype: inputs add up, the
-    last unembedding wins. Logits are the model's final ones, after a soft cap or a scale and without any margin. An input that is
-    not finite is left out of everything. Logits or embeddings may be None where they cannot be had: the rungs that need them are
-    then NaN. `groups` (N,) says which inputs belong together, the positions of a
-    sequence for example, and are not to be torn into different halves; ids are compared within one update. `compute()` returns
-    a dict of scalars, NaN where undefined; `report()` the `GapReport` with the matrices, the pairs and the reasons.
+    `update(unembedding, logits, embedding, groups, targets)` takes (K, D), (N, K) and (N, D), of any floating dtype: inputs add
+    up, the last unembedding wins. Logits are the model's final ones, after a soft cap or a scale and without any margin. An input
+    that is not finite is left out of everything. Logits or embeddings may be None where they cannot be had: the rungs that need
+    them are then NaN. Sums are kept for eight blocks of the inputs, from which the standard errors come: a run of up to 32
+    consecutive inputs of an update goes to one block. `groups` (N,) says which inputs belong together instead, the positions of a
+    sequence for example; ids are compared within one update. `targets` (N,) are the labels that inputs really have, integers; a
+    negative one, or one from K on, stands for none. With them the report counts how many inputs of one label are predicted as
+    the other, and tells which shares of a pair's joint mass lie on inputs of either. Under a sigmoid an input may have several
+    labels: `targets` has to be None. `compute()` returns a dict of scalars, NaN where undefined; `report()` the `GapReport` with
+    the matrices, the pairs, the errors and the reasons.
 
     Args:
         num_labels: K, at least 1.
@@ -74,6 +88,7 @@ class SimilarityGap(EmbeddingGeometry):
         overlap_threshold: for "coactivation", above 0 and, unless under a sigmoid, below 0.5; default 0.1.
         overlap_k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
         link_scale: of a cosine head, what its cosines are multiplied with; needed with embeddings.
+        seed: decides which inputs go to which block; equal on all processes.
         kwargs: as for every `torchmetrics.Metric`.
 
     Raises:
@@ -86,7 +101,7 @@ class SimilarityGap(EmbeddingGeometry):
         >>> metric = SimilarityGap(num_labels=6, embedding_dim=4)
         >>> metric.update(W, f @ W.T, f)
         >>> scalars = metric.compute()
-        >>> bool(scalars["explained_log_odds_variance"] > scalars["explained_raw_cosine"])
+        >>> bool(scalars["rank_agreement_log_odds_variance"] > scalars["rank_agreement_raw_cosine"])
         True
         >>> metric.report().num_pairs
         15
@@ -95,9 +110,14 @@ class SimilarityGap(EmbeddingGeometry):
     """
 
     joint: Tensor
+    joint_inputs: Tensor
+    confusion: Tensor
+    target_joint: Tensor
     prob_sum: Tensor
-    num_inputs: Tensor
-    num_groups: Tensor
+    prob_squares: Tensor
+    block_inputs: Tensor
+    num_targets: Tensor
+    num_units: Tensor
     num_skipped: Tensor
 
     def __init__(
@@ -108,13 +128,16 @@ class SimilarityGap(EmbeddingGeometry):
         link: Link = "softmax",
         label_subset: Sequence[int] | Tensor | None = None,
         ignore: Sequence[int] = (),
-        min_probability: float = 0.01,
+        min_probability: float = 0.1,
         overlap_threshold: float | None = None,
         overlap_k: int | None = None,
         link_scale: float | None = None,
+        seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_labels, embedding_dim, **kwargs)
+        super().__init__(
+            num_labels, embedding_dim, NUM_BLOCKS if min(num_labels, embedding_dim) <= _MAX_BLOCK_SIZE else 1, **kwargs
+        )
         self.overlap = Overlap.of(
             num_labels, kind=overlap, link=link, threshold=overlap_threshold, k=overlap_k, arguments=OVERLAP_ARGUMENTS
         )
@@ -124,15 +147,26 @@ class SimilarityGap(EmbeddingGeometry):
         if not min_probability >= 0:
             raise InputError(expected("min_probability", "to be at least 0", min_probability, "It is a share of 1/K_live."))
         self.labels, self._looks_at_all = label_index(label_subset, num_labels), label_subset is None
-        self.counted = torch.ones(num_labels, dtype=torch.bool, device="cpu")
         if ignore:
             self.counted[label_index(sorted(set(ignore)), num_labels, "ignore")] = False
-        joint = torch.zeros(2, len(self.labels), len(self.labels), dtype=self.overlap.joint_dtype)
-        self.add_state("joint", joint, dist_reduce_fx="sum")  # of the two halves
-        self.add_state("prob_sum", torch.zeros(num_labels, dtype=torch.float64), dist_reduce_fx="sum")
-        for count in ("num_inputs", "num_groups", "num_skipped"):
+        self.seed = seed
+        size = len(self.labels)
+        self.add_state("joint", torch.zeros(NUM_BLOCKS, size, size, dtype=self.overlap.joint_dtype), dist_reduce_fx="sum")
+        for counts in ("joint_inputs", "confusion"):
+            self.add_state(counts, torch.zeros(size, size, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("target_joint", torch.zeros(size, size, dtype=self.overlap.joint_dtype), dist_reduce_fx="sum")
+        self.add_state("block_inputs", torch.zeros(NUM_BLOCKS, dtype=torch.int64), dist_reduce_fx="sum")
+        for total in ("prob_sum", "prob_squares"):
+            self.add_state(total, torch.zeros(num_labels, dtype=torch.float64), dist_reduce_fx="sum")
+        for count in ("num_targets", "num_units", "num_skipped"):
             self.add_state(count, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_settings(self.overlap, self.response, self.labels.tolist(), self.counted.tolist(), float(min_probability))
+        self.add_settings(
+            self.overlap, self.response, self.labels.tolist(), self.counted.tolist(), float(min_probability), int(seed)
+        )
+        self._blocks = BlockAssignment(seed)
+        self._among: tuple[int, int] | None = None
+        self.with_errors = False
+        """Whether scalars have standard errors also for more than 200 labels, for which they take a while."""
 
     @property
     @override
@@ -147,6 +181,7 @@ class SimilarityGap(EmbeddingGeometry):
         logits: Tensor | None = None,
         embedding: Tensor | None = None,
         groups: Tensor | None = None,
+        targets: Tensor | None = None,
     ) -> None:
         """Add a batch of logits (N, K) and embeddings (N, D), and take the unembedding (K, D) of the same moment."""
         why = why_cut()
@@ -161,17 +196,38 @@ class SimilarityGap(EmbeddingGeometry):
             seen_N = embedding.isfinite().all(dim=1)
         if logits is not None:
             check_rows(logits, "logits", "(N, K)", (None, self.num_labels))
-            check_groups(groups, len(logits))
             log_p_NK = self.overlap.log_probabilities(logits)
             known_N = ~log_p_NK.sum(dim=1).isnan()
             seen_N = known_N if seen_N is None else known_N & seen_N
         self._take_snapshot(unembedding)
         if seen_N is not None:
             self.num_skipped = add_to(self.num_skipped, (~seen_N).sum())
-        if log_p_NK is not None and seen_N is not None:
-            self._add_overlaps(log_p_NK, seen_N, groups)
+        if seen_N is None:
+            return
+        check_groups(groups, len(seen_N))
+        self._check_targets(targets, len(seen_N))
+        (rank, world), start = self._rank_and_world(), int(self.num_units)
+        block_N, num_units = self._blocks.assign(len(seen_N), start=start, groups=groups, rank=rank, world=world)
+        block_N = block_N.to(seen_N.device)
+        self.num_units = self.num_units + num_units
+        if log_p_NK is not None:
+            self._add_overlaps(log_p_NK, seen_N, block_N, targets)
         if embedding is not None:
-            self._add_moments(self.response.inputs(embedding), seen=seen_N)
+            blocks_N = block_N if self.num_blocks > 1 else None
+            self._add_moments(self.response.inputs(embedding), self.response.rows(unembedding), seen_N, blocks_N)
+
+    def place_among(self, rank: int, num_processes: int) -> None:
+        """Say which of several processes this one is; by default those of torch's default process group count.
+
+        Their inputs go to the blocks as those of one process would.
+        """
+        self._among = rank, num_processes
+
+    def _rank_and_world(self) -> tuple[int, int]:
+        if self._among is not None:
+            return self._among
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        return (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)
 
     def use_response(self, response: Response | None) -> None:
         """Go on with another scale, where that is learned; None: the same. The link stays."""
@@ -187,18 +243,38 @@ class SimilarityGap(EmbeddingGeometry):
         if self.response.lacks == "link_scale":
             self.response.check_complete("and embeddings")
 
-    def _add_overlaps(self, log_p_NK: Tensor, seen_N: Tensor, groups_N: Tensor | None) -> None:
-        start, labels = self.num_groups.to(seen_N.device), self.labels.to(seen_N.device)
-        groups_N = None if groups_N is None else groups_N.to(seen_N.device)
-        half_N, num_groups = split_halves(seen_N, start=start, groups=groups_N)
-        h_NK, probs_K, counts_N = self.overlap.profiles(log_p_NK.masked_fill_(~seen_N[:, None], torch.nan))
-        h_NL = h_NK if self._looks_at_all else h_NK[:, labels]
-        self.joint = writable(self.joint)
-        for half, joint_LL in enumerate(self.joint):
-            add_products(joint_LL, h_NL[half_N == half])
+    def _check_targets(self, targets: Tensor | None, num_inputs: int) -> None:
+        if targets is not None and self.overlap.link == "sigmoid":
+            why = "An input may have several labels there."
+            raise InputError(expected("targets", "to be None under link='sigmoid'", f"a {type(targets).__name__}", why))
+        check_targets(targets, num_inputs)
+
+    def _add_overlaps(self, log_p_NK: Tensor, seen_N: Tensor, block_N: Tensor, targets: Tensor | None) -> None:
+        log_p_NK = log_p_NK.masked_fill_(~seen_N[:, None], torch.nan)
+        labels = self.labels.to(log_p_NK.device)
+        likely = likely_labels(log_p_NK, self.overlap.link)
+        predicted_N = None if targets is None else log_p_NK.argmax(dim=1)
+        h_NK, probs_K, counts_N, squares_K = self.overlap.profiles(log_p_NK)
+        self.joint, self.joint_inputs = writable(self.joint), writable(self.joint_inputs)
+        for block, rows in rows_of_blocks(block_N):
+            h_BK = h_NK if rows is None else h_NK[rows]
+            add_products(self.joint[block], h_BK if self._looks_at_all else h_BK[:, labels])
+        place_K = None if self._looks_at_all else inverse_index(labels, self.num_labels)
+        add_joint_inputs(self.joint_inputs, likely, place_K)
+        if targets is not None and predicted_N is not None:
+            target_N = known_targets(targets.to(labels.device), self.num_labels).masked_fill(~counts_N, -1)
+            self._add_targets(target_N, predicted_N, h_NK if self._looks_at_all else h_NK[:, labels], place_K)
         self.prob_sum = add_to(self.prob_sum, probs_K)
-        self.num_inputs = add_to(self.num_inputs, counts_N.sum())
-        self.num_groups = add_to(self.num_groups, num_groups)
+        self.prob_squares = add_to(self.prob_squares, squares_K)
+        self.block_inputs = add_to(self.block_inputs, block_N[counts_N].bincount(minlength=NUM_BLOCKS))
+
+    def _add_targets(self, target_N: Tensor, predicted_N: Tensor, h_NL: Tensor, place_K: Tensor | None) -> None:
+        self.num_targets = add_to(self.num_targets, (target_N >= 0).sum())
+        if place_K is not None:
+            target_N, predicted_N = labels_at(place_K, target_N), labels_at(place_K, predicted_N)
+        self.confusion, self.target_joint = writable(self.confusion), writable(self.target_joint)
+        add_confusion(self.confusion, target_N, predicted_N)
+        add_products_by_target(self.target_joint, h_NL, target_N)
 
     @override
     def compute(self) -> dict[str, Tensor]:
@@ -212,12 +288,12 @@ class SimilarityGap(EmbeddingGeometry):
     def plot(
         self, val: Plotted | Sequence[Plotted] | None = None, ax: "Axes | None" = None, names: Sequence[str] | None = None
     ) -> tuple["Figure", "Axes"]:
-        """Bars of the shares of the overlap that each similarity explains; of several steps a curve for each.
+        """Bars of the rank agreement of each similarity with the overlap; of several steps a curve for each.
 
         Args:
             val: scalars as `compute` or `forward` return them; default what `compute` returns now. A sequence of such, one a
                 step, or a dict of (S,) as `MetricTracker.compute_all` returns it, gives curves over the steps. Of a dict without
-                shares explained every scalar is drawn; one scalar, or a sequence of scalars, is drawn as well.
+                rank agreements every scalar is drawn; one scalar, or a sequence of scalars, is drawn as well.
             ax: what to draw on; default a new figure of pyplot.
             names: what bars or curves are called; default what the similarities are called in tags.
 
@@ -225,9 +301,10 @@ class SimilarityGap(EmbeddingGeometry):
             InputError: `val` holds no scalars, or there are more or fewer names than bars or curves.
         """
         drawn = series(self.compute() if val is None else val)
-        shares = {tag.removeprefix("explained_"): values for tag, values in drawn.items() if tag.startswith("explained_")}
-        title = "Share of the probability overlap that each similarity explains" if shares else type(self).__name__
-        drawn = shares or drawn
+        prefix = "rank_agreement_"
+        agreements = {tag.removeprefix(prefix): values for tag, values in drawn.items() if tag.startswith(prefix)}
+        title = "Rank agreement of each similarity with the probability overlap" if agreements else type(self).__name__
+        drawn = agreements or drawn
         shown = list(drawn) if names is None else list(names)
         is_one_step = all(len(values) == 1 for values in drawn.values())
         if len(shown) != len(drawn):
@@ -254,33 +331,54 @@ class SimilarityGap(EmbeddingGeometry):
         W_KD, link = self.response.rows(self.unembedding), self.overlap.link
         labels, counted_K = self.labels.to(W_KD.device), self.counted.to(W_KD.device)
         live_K = live_labels(W_KD, counted_K)
-        rungs = weight_rungs(W_KD, label_subset=labels, embedding_covariance=self._covariance(), live=live_K, link=link)
-        joint_LL = self.joint.sum(dim=0)
-        rungs["overlap"] = self.overlap.finish(joint_LL)
-        num_inputs, num_skipped = int(self.num_inputs), int(self.num_skipped)
-        mean_probs_K = (self.prob_sum / self.num_inputs).cpu()
+        rungs = weight_rungs(W_KD, label_subset=labels, covariance=self._covariance(), live=live_K, link=link)
+        num_inputs, num_skipped = int(self.block_inputs.sum()), int(self.num_skipped)
+        mean_probs_K = (self.prob_sum / num_inputs).cpu()
         kept_K = kept_labels(mean_probs_K, live=live_K.cpu(), num_inputs=num_inputs, min_probability=self.min_probability)
         pairs = Pairs.of_all(len(self.labels))
-        first, second = (pairs.values(self.overlap.finish(half_LL)).cpu() for half_LL in self.joint)
+        sums = BlockSums.of_all(self.overlap, pairs, self.joint, self.block_inputs)
         table = PairTable.of(
-            {key: pairs.values(similarity_LL).cpu() for key, similarity_LL in rungs.items()},
+            {**{key: pairs.values(similarity_LL).cpu() for key, similarity_LL in rungs.items()}, "overlap": sums.overlap},
             link=link,
             pairs=pairs,
             labels=self.labels,
             live=live_K.cpu(),
             kept=kept_K,
             mean_probs=mean_probs_K,
-            sums=pairs.values(joint_LL).cpu(),
+            effective_inputs=(self.prob_sum.square() / self.prob_squares).cpu(),
+            joint_inputs=pairs.values(self.joint_inputs).cpu(),
+            sums=sums.total,
+            confusion=(
+                Confusion.of_all(pairs, self.confusion, self.target_joint, joint=sums.total) if int(self.num_targets) else None
+            ),
             num_inputs=num_inputs,
             num_skipped=num_skipped,
         )
         return Statistics.of(
             table,
-            (first, second),
+            sums.replicates(self._similarities_without(W_KD, pairs, live_K)),
             common_mode_ratio=common_mode_ratio(W_KD, live=live_K).item(),
             remarks=self._remarks(live_K, num_inputs, num_skipped),
             rankings=rankings_of(W_KD, mean_probs_K, kept_K),
+            with_errors=self.with_errors,
         )
+
+    def _similarities_without(self, W_KD: Tensor, pairs: Pairs, live_K: Tensor) -> Callable[[], dict[str, Tensor]]:
+        """Computes the similarities that see the inputs without each block, (8, P); none where blocks are not kept apart."""
+
+        def compute() -> dict[str, Tensor]:
+            if self.num_blocks == 1 or self.overlap.link not in LADDERS:
+                return {}
+            labels = self.labels.to(W_KD.device)
+            C_GLL = self._logit_covariances_without(W_KD, labels, live_K, centered=LADDERS[self.overlap.link].is_centered)
+            deviation_GL = C_GLL.diagonal(dim1=1, dim2=2).sqrt()
+            row, column = pairs.row.to(C_GLL.device), pairs.column.to(C_GLL.device)
+            C_GP, one_GP, other_GP = C_GLL[:, row, column], deviation_GL[:, row], deviation_GL[:, column]
+            correlation_GP = C_GP / one_GP / other_GP
+            variance_GP = one_GP.square() + other_GP.square() - 2 * C_GP
+            return {"logit_correlation": correlation_GP.cpu(), "log_odds_variance": variance_GP.cpu()}
+
+        return compute
 
     def _remarks(self, live_K: Tensor, num_inputs: int, num_skipped: int) -> dict[str, str]:
         if not self.update_count and self.unembedding.isnan().all():  # nothing was ever seen, here or on another process
@@ -293,4 +391,5 @@ class SimilarityGap(EmbeddingGeometry):
             link=self.overlap.link,
             num_inputs=num_inputs,
             num_skipped=num_skipped,
+            num_targets=int(self.num_targets),
         )

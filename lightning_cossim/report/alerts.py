@@ -22,6 +22,8 @@ class Breach:
     """The x of the loggers' curves."""
     value: float
     """Of the scalar."""
+    in_a_row: int = 1
+    """How many reports in a row were seen to breach it, this one among them."""
 
 
 class AlertCounter:
@@ -40,7 +42,7 @@ class AlertCounter:
                 continue
             self.counts[number] = self.counts[number] + 1 if alert.is_breached_by(value) else 0
             if self.counts[number] == alert.patience:
-                acting.append(Breach(alert, step, value))
+                acting.append(Breach(alert, step, value, alert.patience))
         return acting
 
     def state(self) -> list[dict[str, Any]]:
@@ -117,10 +119,11 @@ def alert_values(scalars: Mapping[str, float], verdict: Verdict, stage: str) -> 
 def evaluate(report: ReportData, thresholds: Thresholds) -> list[Breach]:
     """The alerts that one report breaches, whatever came before; none without a verdict or where the value is undefined.
 
-    Alerts of another stage do not count. A report that no training made has no stage, and every alert counts.
+    A single report is no series, so no alert waits for its `patience`. Alerts of another stage do not count. A report that no
+    training made has no stage, and every alert counts.
     """
     is_judged = report.verdict.thresholds == thresholds
-    verdict = report.verdict if is_judged else judge(report.statistics, thresholds)
+    verdict = report.verdict if is_judged else judge(report.statistics, thresholds, report.context.name_of)
     values = alert_values({**report.scalars, **verdict.shares}, verdict, report.stage)
     return [
         Breach(alert, report.step, value)
@@ -130,13 +133,16 @@ def evaluate(report: ReportData, thresholds: Thresholds) -> list[Breach]:
 
 
 def in_words(breach: Breach) -> str:
-    """What was breached and what comes of it, for people.
+    """What was breached, in how many reports in a row if several were seen, and what comes of it, for people.
 
     Example:
-        >>> in_words(Breach(Alert("gap_behavior", above=0.6, patience=3, action="stop"), step=759, value=0.71))
-        'gap_behavior is 0.71, above 0.6, for 3 reports in a row (stop)'
+        >>> alert = Alert("rank_agreement_centered_cosine", below=0.2, patience=3, action="stop")
+        >>> in_words(Breach(alert, step=759, value=0.12))
+        'rank_agreement_centered_cosine is 0.12, below 0.2 (stop)'
+        >>> in_words(Breach(alert, step=759, value=0.12, in_a_row=3))
+        'rank_agreement_centered_cosine is 0.12, below 0.2, for 3 reports in a row (stop)'
     """
     alert = breach.alert
     beyond = f"above {alert.above:g}" if alert.above is not None and breach.value > alert.above else f"below {alert.below:g}"
-    in_a_row = f", for {alert.patience} reports in a row" if alert.patience > 1 else ""
+    in_a_row = f", for {breach.in_a_row} reports in a row" if breach.in_a_row > 1 else ""
     return f"{alert.scalar} is {breach.value:.4g}, {beyond}{in_a_row} ({alert.action})"

@@ -21,7 +21,7 @@ from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.rankings import Rankings
 from lightning_cossim.report.context import Context, WindowKey
 from lightning_cossim.report.extras import Extras, ReachabilityVerdicts
-from lightning_cossim.report.pair import FLAGS, REACHES, Pair, Side, on_top
+from lightning_cossim.report.pair import FLAGS, OF_TARGETS, REACHES, Pair, Side, on_top
 from lightning_cossim.report.statistics import NUM_NEIGHBORS, Statistics
 from lightning_cossim.report.verdicts import Verdict, judge
 
@@ -43,7 +43,7 @@ class ReportData:
 
     def judged(self, thresholds: Thresholds) -> Self:
         """The same report, its pairs judged by thresholds."""
-        return replace(self, verdict=judge(self.statistics, thresholds))
+        return replace(self, verdict=judge(self.statistics, thresholds, self.context.name_of))
 
     def on(self, statistics: Statistics, verdict: Verdict) -> Self:
         """The same report on other statistics of the same window, with their verdict; its alerts have acted."""
@@ -153,16 +153,51 @@ class ReportData:
         return self.statistics.table.mass
 
     @property
-    def overlap_error(self) -> Tensor | None:
-        """(P,), by how much each overlap may be larger; None: not at all."""
-        return self.statistics.table.overlap_error
+    def truncation(self) -> Tensor | None:
+        """(P,), by how much each overlap may be larger, since only an input's most likely labels were kept; None: not at all."""
+        return self.statistics.table.truncation
+
+    @property
+    def joint_inputs(self) -> Tensor:
+        """int64 (P,), the inputs on which both labels are likely (`functional.joint_inputs`)."""
+        return self.statistics.table.joint_inputs
+
+    @property
+    def errors(self) -> Tensor | None:
+        """int64 (2, P), inputs of the first label that were predicted as the second, and the reverse; None: no targets."""
+        return self.statistics.table.errors
+
+    @property
+    def joint_shares(self) -> Tensor | None:
+        """(3, P), the shares of the joint mass on inputs of the first label, of the second, of neither; None: no targets."""
+        return self.statistics.table.joint_shares
+
+    @property
+    def effective_inputs(self) -> Tensor:
+        """(L,), the number of inputs that a label's probability is spread over; NaN where no inputs were seen."""
+        return self.statistics.table.effective_inputs
+
+    @property
+    def cosine_percentile(self) -> Tensor:
+        """(P,), in (0, 1]: the rank of every pair's cosine over the number of pairs; NaN for pairs that do not count."""
+        return self.statistics.cosine_percentile
+
+    @property
+    def overlap_error(self) -> Tensor:
+        """(P,), the standard error of every overlap and of its gap; NaN with fewer than eight groups of inputs."""
+        return self.statistics.overlap_error
 
     # What was computed
 
     @property
     def expected_overlap(self) -> Tensor:
-        """(P,), the overlap that pairs with this cosine have."""
+        """(P,), the overlap that other pairs with this cosine have."""
         return self.statistics.expected_overlap
+
+    @property
+    def expected_curve(self) -> Tensor:
+        """(P,), the same from all pairs, each itself included: it never falls with the cosine. For pictures."""
+        return self.statistics.expected_curve
 
     @property
     def gap(self) -> Tensor:
@@ -178,7 +213,7 @@ class ReportData:
 
     @property
     def rank_agreement(self) -> Mapping[str, float]:
-        """Similarity to its rank agreement with the overlap; NaN where undefined, as the next two."""
+        """Similarity to its rank agreement with the overlap, in [-1, 1]; NaN where undefined, as the next two."""
         return self.statistics.numbers.rank_agreement
 
     @property
@@ -210,8 +245,16 @@ class ReportData:
 
     @property
     def standard_errors(self) -> Mapping[str, float]:
-        """Scalar to the standard error that looking at a sample of the pairs leaves; empty where all were compared."""
+        """Scalar to its standard error, from the inputs and from a sample of the pairs; absent where it has none.
+
+        An interval of 95 % is 2.365 of them either way.
+        """
         return self.statistics.numbers.standard_errors
+
+    @property
+    def corrected(self) -> Mapping[str, float]:
+        """Scalar to its value without the bias of few inputs: the middle of its interval."""
+        return self.statistics.numbers.corrected
 
     @property
     def remarks(self) -> Mapping[str, str]:
@@ -220,9 +263,10 @@ class ReportData:
 
     @property
     def absent(self) -> frozenset[str]:
-        """What a pair of this report lacks: similarities that mean nothing under the link, and what was not asked for."""
+        """What a pair of this report lacks: what means nothing under the link, was not asked for, or needs targets."""
         unasked = frozenset({"on_top"} if self.extras.reachability is None else ())
-        return frozenset(RUNGS) - {*self.ladder.rungs} | unasked
+        unknown = frozenset(OF_TARGETS if self.errors is None else ())
+        return frozenset(RUNGS) - {*self.ladder.rungs} | unasked | unknown
 
     @property
     def why_absent(self) -> dict[str, str]:
@@ -335,15 +379,21 @@ class ReportData:
     def _pair(self, place: int) -> Pair:
         one, other = (self.names[int(labels_P[place])] for labels_P in (self.compared.row, self.compared.column))
         flag = next((FLAGS[side] for side, flags_P in self.flags.items() if flags_P[place]), None)
+        errors, shares = (None if one is None else tuple(one[:, place].tolist()) for one in (self.errors, self.joint_shares))
         reach = REACHES[0 if self.reach is None else int(self.reach[place])]
         return Pair(
             label=one,
             other=other,
             similarities={key: self.rungs[key][place].item() for key in self.ladder.similarities},
             overlap=self.rungs["overlap"][place].item(),
+            overlap_error=self.overlap_error[place].item(),
             expected_overlap=self.expected_overlap[place].item(),
             gap=self.rungs["overlap"][place].item() - self.expected_overlap[place].item(),
             mass=self.mass[place].item() * self.num_live,
+            joint_inputs=int(self.joint_inputs[place]),
+            errors=errors,
+            joint_shares=shares,
             flag=flag,
+            why_unflagged=self.verdict.why_unflagged(place),
             on_top=on_top(reach, flag),
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_cossim.errors import LabelSimilarityError
 from lightning_cossim.report.data import ReportData
-from lightning_cossim.report.pair import Pair
+from lightning_cossim.report.pair import OF_TARGETS, Pair
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,6 @@ def as_dict(report: ReportData) -> dict[str, Any]:
         "sampling": report.sampling,
         "standard_errors": dict(report.standard_errors),
         "scalars": _without_nan(report.scalars),
-        "rank_agreement": _without_nan(report.rank_agreement),
         "top_pair_auroc": _without_nan(report.top_pair_auroc),
         "neighbor_jaccard": _without_nan({**report.neighbor_jaccard, "chance": report.neighbor_jaccard_chance}),
         "undefined": report.undefined,
@@ -58,13 +57,15 @@ def as_frame(report: ReportData) -> "pd.DataFrame":
 
 def columns_of(report: ReportData) -> list[str]:
     """The columns of a table of pairs."""
-    numbers = (*report.ladder.similarities, "overlap", "expected_overlap", "gap", "mass")
-    return [name for name in ("label", "other", *numbers, "flag", "on_top") if name not in report.absent]
+    numbers = (*report.ladder.similarities, "overlap", "overlap_error", "expected_overlap", "gap", "mass", "joint_inputs")
+    names = ("label", "other", *numbers, *OF_TARGETS, "flag", "why_unflagged", "on_top")
+    return [name for name in names if name not in report.absent]
 
 
 def record_of(report: ReportData, pair: Pair) -> dict[str, Any]:
     """One pair, column to value."""
-    record = {"label": pair.label, "other": pair.other, **pair.numbers, "flag": pair.flag, "on_top": pair.on_top}
+    marks = {"flag": pair.flag, "why_unflagged": pair.why_unflagged, "on_top": pair.on_top}
+    record = {"label": pair.label, "other": pair.other, **pair.numbers, **marks}
     return {name: value for name, value in record.items() if name not in report.absent}
 
 

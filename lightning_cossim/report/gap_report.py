@@ -17,7 +17,7 @@ __all__ = ["GapReport"]
 
 @dataclass(frozen=True, eq=False)
 class GapReport(ReportData):
-    """The similarities, the gaps and the shares explained of one window. Printing one gives its tables of pairs."""
+    """The similarities of one window, how far each agrees with the overlap, and the gaps. Printing one gives its tables."""
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as builtins fit for JSON; what is undefined is None, and a similarity that the link lacks is absent."""

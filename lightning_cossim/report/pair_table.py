@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_cossim.functional.confusion import Confusion
 from lightning_cossim.functional.ladder import LADDERS, Ladder
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.pairs import Pairs, inverse_index
@@ -44,10 +45,19 @@ class PairTable:
     """Similarity, or "overlap", to (P,), NaN for pairs that do not count."""
     mass: Tensor
     """(P,), joint mass of two labels: what their overlap sums over inputs, over the number of inputs."""
+    joint_inputs: Tensor
+    """int64 (P,), the inputs on which both labels are likely (`functional.joint_inputs`)."""
+    effective_inputs: Tensor
+    """(L,), the number of inputs that a label's probability is spread over, (Σp)² / Σp²; NaN where no inputs were seen."""
     sampling: str = ""
     """How the pairs were chosen; empty where they are all there are."""
-    overlap_error: Tensor | None = None
+    truncation: Tensor | None = None
     """(P,), by how much each overlap may be larger, where only the most likely labels of inputs were kept; None: not at all."""
+    errors: Tensor | None = None
+    """int64 (2, P), inputs of the first label that were predicted as the second, and the reverse; None: no targets are known."""
+    joint_shares: Tensor | None = None
+    """(3, P), the shares of the joint mass on inputs of the first label, of the second and of neither; their sum is 1, NaN where
+    there is no mass. None: no targets are known."""
 
     @classmethod
     def of(
@@ -61,10 +71,13 @@ class PairTable:
         kept: Tensor,
         mean_probs: Tensor,
         sums: Tensor,
+        joint_inputs: Tensor,
+        effective_inputs: Tensor,
         num_inputs: int,
         num_skipped: int,
         sampling: str = "",
-        overlap_error: Tensor | None = None,
+        truncation: Tensor | None = None,
+        confusion: Confusion | None = None,
     ) -> "PairTable":
         """The table of what was measured.
 
@@ -77,10 +90,13 @@ class PairTable:
             kept: boolean (K,), see `kept_labels`.
             mean_probs: (K,), in [0, 1]; NaN where no inputs were seen.
             sums: (P,), the sums of the overlap over the inputs.
+            joint_inputs: int64 (P,), the inputs on which both labels are likely.
+            effective_inputs: (K,), of every label.
             num_inputs: how many inputs were seen.
             num_skipped: how many were not, since they are not finite.
             sampling: how the pairs were chosen, if they are not all.
-            overlap_error: (P,), by how much the overlaps may be larger; None: they are exact.
+            truncation: (P,), by how much the overlaps may be larger; None: they are exact.
+            confusion: what targets tell of the pairs; None: none are known.
         """
         kept_L = kept[labels]
         counted_P = kept_L[pairs.row] & kept_L[pairs.column]
@@ -98,8 +114,12 @@ class PairTable:
             compared=pairs,
             rungs=known,
             mass=(sums / num_inputs).float(),
+            joint_inputs=joint_inputs,
+            effective_inputs=effective_inputs[labels],
             sampling=sampling,
-            overlap_error=overlap_error,
+            truncation=truncation,
+            errors=None if confusion is None else confusion.errors,
+            joint_shares=None if confusion is None else confusion.joint_shares,
         )
 
     @property
@@ -116,6 +136,12 @@ class PairTable:
     def nothing_seen(self) -> str:
         """Why no input was seen; empty if one was."""
         return "" if self.num_inputs else "no finite inputs" if self.num_skipped else "no inputs"
+
+    @property
+    def compared_rows(self) -> Pairs:
+        """The pairs compared, by the rows of the head of their labels: these stay when others are compared."""
+        labels = torch.tensor(self.labels, dtype=torch.int64)
+        return Pairs(labels[self.compared.row], labels[self.compared.column], self.compared.weight)
 
     def rows_of(self, place: int) -> tuple[int, int]:
         """The rows of the head of one pair, the smaller first."""

@@ -17,7 +17,15 @@ _MAX_SHOWN = 8
 
 
 def remarks(
-    unembedding: Tensor, *, labels: Tensor, counted: Tensor, live: Tensor, link: Link, num_inputs: int, num_skipped: int
+    unembedding: Tensor,
+    *,
+    labels: Tensor,
+    counted: Tensor,
+    live: Tensor,
+    link: Link,
+    num_inputs: int,
+    num_skipped: int,
+    num_targets: int = 0,
 ) -> dict[str, str]:
     """What is odd about a head and its inputs, kind to text.
 
@@ -29,6 +37,7 @@ def remarks(
         link: where nothing is centered, padding moves no cosine.
         num_inputs: how many inputs counted.
         num_skipped: how many did not, since they are not finite.
+        num_targets: how many have a target that is known; 0: errors are not counted.
     """
     found = {}
     if link != "sigmoid" and len(unembedding) == 1:
@@ -36,6 +45,9 @@ def remarks(
     if num_skipped:
         total = num_inputs + num_skipped
         found["inputs"] = f"{num_skipped} of {total} inputs are left out: their logits or embeddings are not finite"
+    if 0 < num_targets < num_inputs:
+        without = f"{num_inputs - num_targets} of {num_inputs} inputs have no target that is a label of the head"
+        found["targets"] = f"{without}: errors leave them out, and their joint mass counts as that of inputs of neither label"
     strange_K = counted & ~live
     if strange_K.any():
         found["not_finite"] = f"rows of the head that are not finite are left out: {_listed(strange_K.nonzero())}"

@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from lightning_cossim.functional.comparison import Comparison, Statistic, mean_over_pairs, stepped_up_reliability
+from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.rankings import Rankings
+from lightning_cossim.functional.replicates import Replicates
 from lightning_cossim.functional.similarities import SIMILARITIES
+from lightning_cossim.report.errors import MAX_LABELS, ScalarErrors, scalar_errors
 from lightning_cossim.report.pair_table import PairTable
 
 __all__ = ["NUM_NEIGHBORS", "TOP_SHARE", "Numbers", "Statistics"]
@@ -29,8 +32,6 @@ class Numbers:
 
     scalars: Mapping[str, float]
     """Tag without its group to value."""
-    rank_agreement: Mapping[str, float]
-    """Similarity to its rank agreement with the overlap."""
     top_pair_auroc: Mapping[str, float]
     """Similarity to how well it finds the twentieth of the pairs that overlap most; .5 is chance."""
     neighbor_jaccard: Mapping[str, float]
@@ -38,7 +39,15 @@ class Numbers:
     undefined: Mapping[str, str]
     """Scalar, or other statistic and its similarity (`top_pair_auroc_raw_cosine`), to the reason why it is NaN."""
     standard_errors: Mapping[str, float]
-    """Scalar to the standard error that looking at a sample of the pairs leaves; empty where all were compared."""
+    """Scalar to its standard error: from the inputs and, where only a sample of the pairs is compared, from the pairs."""
+    corrected: Mapping[str, float] = field(default_factory=dict)
+    """Scalar to its value without the bias of few inputs, on which its interval is centered (`report.errors`)."""
+
+    @property
+    def rank_agreement(self) -> Mapping[str, float]:
+        """Similarity to its rank agreement with the overlap, which is a scalar of its own."""
+        prefix = "rank_agreement_"
+        return {name.removeprefix(prefix): value for name, value in self.scalars.items() if name.startswith(prefix)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +56,15 @@ class Statistics:
 
     table: PairTable
     expected_overlap: Tensor
-    """(P,), the overlap that pairs with this cosine have; the centered one, the raw one where rows are not centered."""
+    """(P,), the overlap that other pairs with this cosine have; the centered one, the raw one where rows are not centered."""
+    expected_curve: Tensor
+    """(P,), the same from all pairs, each itself included: it never falls with the cosine. For pictures."""
+    overlap_error: Tensor
+    """(P,), the standard error of every overlap, and of its gap; NaN where there are fewer than eight groups of inputs."""
+    cosine_percentile: Tensor
+    """(P,), in (0, 1]: the rank of every pair's cosine over the number of pairs; NaN for pairs that do not count."""
+    num_blocks: int
+    """Blocks that have inputs."""
     numbers: Numbers
     remarks: Mapping[str, str]
     """What a reader should know of the head and its inputs, kind to text."""
@@ -58,41 +75,43 @@ class Statistics:
     def of(
         cls,
         table: PairTable,
-        halves: tuple[Tensor, Tensor],
+        replicates: Replicates,
         *,
         common_mode_ratio: float,
         remarks: Mapping[str, str],
         rankings: Rankings | None = None,
+        with_errors: bool = False,
     ) -> "Statistics":
         """The statistics of a table of pairs.
 
         Args:
             table: what was measured.
-            halves: the overlap of either half of the inputs, (P,) each, on the CPU.
+            replicates: the overlaps without each block of the inputs, on the CPU.
             common_mode_ratio: at least 0; counts where rows are centered.
             remarks: kind to text.
             rankings: of the head's most probable labels.
+            with_errors: whether scalars have standard errors even where there are many labels, for which they take a while.
         """
-        ladder, rungs, pairs, overlap = table.ladder, table.rungs, table.compared, table.rungs["overlap"]
+        ladder, rungs, pairs, overlap = table.ladder, table.rungs, table.compared_rows, table.rungs["overlap"]
         compared: dict[str, Comparison] = {}
         for key in ladder.similarities:
             similarity = SIMILARITIES[key].direction * rungs[key]
             compared[key] = Comparison(similarity, overlap, pairs, compared.get("raw_cosine"))
-        explained = {key: comparison.explained for key, comparison in compared.items()}
-        behavior = explained[ladder.cosine]
-        found = {f"explained_{key}": statistic for key, statistic in explained.items()}
+        agreement = {key: comparison.rank_agreement for key, comparison in compared.items()}
+        behavior = agreement[ladder.cosine]
+        found = {f"rank_agreement_{key}": statistic for key, statistic in agreement.items()}
+        found |= {f"explained_{key}": comparison.explained for key, comparison in compared.items()}
         found |= {
             gap: mean_over_pairs((rungs[one] - rungs[other]).abs(), pairs, "both similarities")
             for gap, (one, other) in ladder.gaps.items()
         }
-        found["gap_behavior"] = behavior._replace(value=1 - behavior.value)
-        first, second = (half.masked_fill(overlap.isnan(), torch.nan) for half in halves)
-        found["reliability"] = stepped_up_reliability(first, second, pairs)
+        found["gap_behavior"] = behavior._replace(value=1 - behavior.value.clamp(0, 1))
+        found["reliability"] = _reliability(replicates, overlap, pairs)
+        found["residual_scale"] = compared[ladder.cosine].residual_scale
         found["overlap_mean"] = mean_over_pairs(overlap, pairs, "an overlap")
         if ladder.is_centered:
             found["common_mode_ratio"] = _common_mode(common_mode_ratio, table.num_live)
         by_similarity = {
-            "rank_agreement": {key: comparison.rank_agreement for key, comparison in compared.items()},
             "top_pair_auroc": {key: comparison.top_pair_auroc(TOP_SHARE) for key, comparison in compared.items()},
             "neighbor_jaccard": {key: comparison.neighbor_jaccard(NUM_NEIGHBORS) for key, comparison in compared.items()},
         }
@@ -102,10 +121,28 @@ class Statistics:
             for name, statistic in every.items()
             if statistic.undefined is not None
         }
-        errors = {name: one.standard_error for name, one in found.items() if one.standard_error is not None}
-        values = {name: _values(statistics) for name, statistics in by_similarity.items()}
-        numbers = Numbers(_values(found), **values, undefined=undefined, standard_errors=errors)
-        return cls(table, compared[ladder.cosine].expected, numbers, remarks, rankings)
+        scalars, cosine = _values(found), compared[ladder.cosine]
+        of_inputs = ScalarErrors()
+        if table.num_kept <= MAX_LABELS or with_errors:
+            of_inputs = scalar_errors(scalars, table, replicates, cosine.expected)
+        numbers = Numbers(
+            scalars,
+            **{name: _values(statistics) for name, statistics in by_similarity.items()},
+            undefined=undefined,
+            standard_errors=_of_inputs_and_pairs(of_inputs.errors, every),
+            corrected=of_inputs.corrected,
+        )
+        return cls(
+            table,
+            expected_overlap=cosine.expected,
+            expected_curve=cosine.curve,
+            overlap_error=replicates.overlap_error(overlap.double()).to(overlap),
+            cosine_percentile=cosine.percentile,
+            num_blocks=replicates.num_blocks,
+            numbers=numbers,
+            remarks=remarks,
+            rankings=rankings,
+        )
 
     def with_numbers(self, numbers: Numbers) -> "Statistics":
         """The same, with numbers that several processes agreed on: each computes them, to the last digit perhaps differently."""
@@ -121,9 +158,27 @@ class Statistics:
         return self.table.rungs["overlap"] - self.expected_overlap
 
     @property
+    def residual_scale(self) -> float:
+        """1.4826 times the median of the gaps' sizes, a robust standard deviation of them; NaN where undefined."""
+        return self.numbers.scalars["residual_scale"]
+
+    @property
     def reliability(self) -> float:
         """How far the overlaps would come out the same with other inputs, in [0, 1]; NaN where undefined."""
         return self.numbers.scalars["reliability"]
+
+
+def _reliability(replicates: Replicates, overlap: Tensor, pairs: Pairs) -> Statistic:
+    if replicates.too_few:
+        return Statistic(overlap.new_full((), torch.nan), replicates.too_few)
+    first, second = (half.masked_fill(overlap.isnan(), torch.nan) for half in replicates.halves)
+    return stepped_up_reliability(first, second, pairs)
+
+
+def _of_inputs_and_pairs(of_inputs: Mapping[str, float], statistics: Mapping[str, Statistic]) -> dict[str, float]:
+    """Standard errors from the inputs and from the sample of the pairs, which are independent: their squares add up."""
+    of_pairs = {name: one.standard_error for name, one in statistics.items() if one.standard_error is not None}
+    return {name: math.hypot(of_inputs.get(name, 0.0), of_pairs.get(name, 0.0)) for name in {**of_inputs, **of_pairs}}
 
 
 def _common_mode(value: float, num_live: int) -> Statistic:

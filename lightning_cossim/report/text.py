@@ -11,12 +11,15 @@ from lightning_cossim.report.tables import as_markdown_text, markdown_table, sho
 __all__ = ["absent_in_words", "as_markdown", "as_page", "as_text"]
 
 _HEADINGS: Final[dict[Side, str]] = {
-    "strangers": "Towards strangers: more overlap than pairs with their cosine usually have",
-    "lookalikes": "Towards look-alikes: less overlap than pairs with their cosine usually have",
+    "strangers": "Towards strangers: more overlap than expected of pairs with their cosine",
+    "lookalikes": "Towards look-alikes: less overlap than expected of pairs with their cosine",
 }
 _MARKS: Final = {"flag": "flag", "on_top": "on top"}
 """Columns of words, and their headings."""
 
+_SCALE: Final = "1: pairs in the order of their overlap, 0: in no common order"
+"""How to read a rank agreement."""
+_ERRORS: Final = "Errors: how many inputs of the first label were predicted as the second, and the reverse."
 _NAMED: Final = 20
 """Labels that no input can bring out on top."""
 _TELLING: Final = 0.005
@@ -35,7 +38,7 @@ def as_page(report: ReportData, top: int) -> str:
 
     Flagged pairs are bold, long names cut, columns few: TensorBoard breaks wide tables within words.
     """
-    fields = ["gap", "overlap", "expected_overlap", *report.ladder.similarities]
+    fields = ["gap", "overlap_error", "overlap", "expected_overlap", *report.ladder.similarities]
     shown = []
     for title, pairs in _sides(report, top):
         names = [f"{shortened(pair.label)} / {shortened(pair.other)}" for pair in pairs]
@@ -48,13 +51,12 @@ def as_page(report: ReportData, top: int) -> str:
     cosines = " and ".join(f"*{QUANTITIES[field].short}*" for field in ("raw_cosine", "centered_cosine") if field in fields)
     legend = f"*gap* = overlap minus *expected*, the overlap of pairs with this cosine; {cosines}: cosine{'s' * (' ' in cosines)}"
     sampled = [f"{line}." for line in (*_sampled(report), absent_in_words(report)) if line]
-    return "\n\n".join([" ".join([f"{_seen(report)}.", *flagged]), *sampled, *alerts, *reached, *shown, f"{legend}."])
+    seen = " ".join([f"{_seen(report)}.", *flagged])
+    return "\n\n".join([_headline(report), seen, *sampled, *alerts, *reached, *shown, f"{legend}."])
 
 
 def as_text(report: ReportData, top: int) -> str:
-    """What was seen, the shares explained, what is odd, and `top` pairs each way."""
-    explained = {rung: _number(report.scalars[f"explained_{rung}"], ".2f") for rung in report.ladder.similarities}
-    shares = "\n".join(f"  {rung:<18}{share:>6}" for rung, share in explained.items())
+    """What was seen, how far each similarity agrees with the overlap, what is odd, and `top` pairs each way."""
     columns = _columns(report)
     tables = [(title, [[_cell(pair, field) for field in columns] for pair in pairs]) for title, pairs in _sides(report, top)]
     return "\n\n".join(
@@ -63,12 +65,39 @@ def as_text(report: ReportData, top: int) -> str:
             *(f"{line}." for line in (*_sampled(report), absent_in_words(report)) if line),
             *(f"Alert: {alert}." for alert in report.alerts),
             *(f"Note: {remark}." for remark in report.remarks.values()),
-            f"Share of the probability overlap that each similarity explains (1: all, 0: none)\n{shares}",
+            _agreements(report),
             *_flagged(report),
             *(f"{line}." for line in (*_reached(report), *_drifted(report))),
             *(f"{title}\n{text_table(list(columns.values()), rows)}" for title, rows in tables),
+            *([_ERRORS] if "errors" in columns else []),
         ]
     )
+
+
+def _headline(report: ReportData) -> str:
+    """The number that leads, in a sentence of Markdown, and what follows it; or why there is none."""
+    cosine = report.ladder.cosine
+    name = f"rank_agreement_{cosine}"
+    value, error = report.scalars[name], report.standard_errors.get(name)
+    of_it = f"Rank agreement of the {QUANTITIES[cosine].title.lower()} with the overlap"
+    if math.isnan(value):
+        return f"**{of_it}: undefined** ({as_markdown_text(report.undefined[name])})."
+    known = "" if error is None else f", standard error {error:.2g}"
+    share = _number(report.scalars[f"explained_{cosine}"], ".2f")
+    return f"**{of_it}: {value:.2f}**{known} ({_SCALE}). Share explained: {share}."
+
+
+def _agreements(report: ReportData) -> str:
+    """The same of every similarity, as a table under its title."""
+    similarities, errors = report.ladder.similarities, report.standard_errors
+    columns = {"rank agreement": {key: _number(value, ".2f") for key, value in report.rank_agreement.items()}}
+    if any(f"rank_agreement_{key}" in errors for key in similarities):
+        found = {key: errors.get(f"rank_agreement_{key}", math.nan) for key in similarities}
+        columns["standard error"] = {key: _number(error, ".2g") for key, error in found.items()}
+    columns["explained"] = {key: _number(report.scalars[f"explained_{key}"], ".2f") for key in similarities}
+    rows = [["", *columns], *([key, *(cells[key] for cells in columns.values())] for key in similarities)]
+    lines = [f"  {first:<18}" + "".join(f"{cell:>16}" for cell in cells) for first, *cells in rows]
+    return "\n".join([f"Rank agreement with the overlap ({_SCALE}), and the share explained", *lines])
 
 
 def absent_in_words(report: ReportData) -> str:
@@ -117,9 +146,10 @@ def _counted(number: int, noun: str) -> str:
 
 def _columns(report: ReportData) -> dict[str, str]:
     """Field to heading of the columns that a table has."""
-    shown = any(flags_P.any() for flags_P in report.flags.values())
-    numbers = ("gap", "overlap", "expected_overlap", *report.ladder.similarities, "mass")
+    shown = report.verdict.why is not None
+    numbers = ("gap", "overlap_error", "overlap", "expected_overlap", *report.ladder.similarities, "joint_inputs")
     headings = {"label": "label", "other": "other", **{key: QUANTITIES[key].column for key in numbers}}
+    headings |= {"errors": "errors"} if "errors" not in report.absent else {}
     return headings | {field: heading for field, heading in _MARKS.items() if shown and field not in report.absent}
 
 
@@ -140,8 +170,8 @@ def _sampled(report: ReportData) -> list[str]:
             f"Looked at {len(report.compared)} of the pairs: {report.sampling}. Shares explained are good to about "
             f"{_number(error, '.2g')}"
         )
-    if report.overlap_error is not None and report.overlap_error.numel() and report.overlap_error.max() >= _TELLING:
-        middle, most = report.overlap_error.median().item(), report.overlap_error.max().item()
+    if report.truncation is not None and report.truncation.numel() and report.truncation.max() >= _TELLING:
+        middle, most = report.truncation.median().item(), report.truncation.max().item()
         lines.append(
             "Overlaps are those of the most likely labels of each input: they may be larger, half of them by up to "
             f"{middle:.2f}, none by more than {most:.2f}; a look-alike is flagged only if it is one in any case"
@@ -159,6 +189,10 @@ def _sides(report: ReportData, top: int) -> list[tuple[str, list[Pair]]]:
 
 
 def _cell(pair: Pair, field: str) -> str:
+    if field == "flag":
+        return pair.flag or pair.why_unflagged or ""
+    if field == "errors":
+        return "" if pair.errors is None else "/".join(map(str, pair.errors))
     if field not in QUANTITIES:
         return getattr(pair, field) or ""
     value, form = pair.numbers[field], QUANTITIES[field].form

@@ -1,21 +1,46 @@
-"""Verdict: which pairs of a report are flagged, or why none is. Pure functions of one report's statistics."""
+"""Verdict: which pairs of a report are flagged, and why the others are not. Pure functions of one report's statistics.
+
+Shapes: K labels of the head, L of them compared, P pairs of these.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from lightning_cossim.config.thresholds import Thresholds
+from lightning_cossim.config.thresholds import INPUTS_PER_LABEL, Thresholds
+from lightning_cossim.functional.blocks import NUM_BLOCKS
 from lightning_cossim.report.pair import Side
+from lightning_cossim.report.pair_table import PairTable
 from lightning_cossim.report.statistics import Statistics
 
-__all__ = ["MIN_PAIRS", "Verdict", "judge", "no_verdict"]
+__all__ = ["MIN_PAIRS", "WHY_UNFLAGGED", "Verdict", "judge", "no_verdict"]
 
 MIN_PAIRS: Final = 45
 """Of fewer pairs the shares scatter too widely for a verdict (THEORY §5)."""
+_ONE_SIDED: Final = 1.895
+"""Standard errors below a gap: Student's t of seven degrees of freedom at 95 %, one-sided."""
+_TOP_COSINES, _UPPER_COSINES = 0.9, 0.5
+"""Shares of the pairs whose cosine is smaller: above the first a pair is no stranger, up to the second no look-alike."""
+
+WHY_UNFLAGGED: Final = (
+    "",
+    "no gap",
+    "below threshold",
+    "within the spread of gaps",
+    "within error",
+    "overlap may be larger",
+    "too few joint inputs",
+    "cosine too high for a stranger",
+    "cosine too low for a look-alike",
+    "too few inputs",
+    "known",
+)
+"""Why a pair is not flagged; the first: it is, or nothing was judged."""
+_CODES: Final = {reason: code for code, reason in enumerate(WHY_UNFLAGGED)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,57 +51,122 @@ class Verdict:
     """Those that it was judged by; None: it was not judged."""
     flags: Mapping[Side, Tensor] = field(default_factory=dict)
     """Side to boolean (P,), the pairs beyond the thresholds; empty if it was not judged."""
+    limits: Mapping[Side, float] = field(default_factory=dict)
+    """Side to the size of a gap from which on pairs are flagged: the threshold, or `outlier` residual scales if that is more."""
+    why: Tensor | None = None
+    """uint8 (P,), place in `WHY_UNFLAGGED` of why a pair is not flagged; None without a verdict."""
     shares: Mapping[str, float] = field(default_factory=dict)
-    """`share_strangers` and `share_lookalikes`: flagged pairs as a share of the eligible ones, NaN without a verdict."""
+    """`share_strangers` and `share_lookalikes`: flagged pairs as a share of those that count, NaN without a verdict."""
     why_none: str | None = None
     """Why no pair is flagged, if thresholds give no verdict."""
     alerts: tuple[str, ...] = ()
     """The alerts that act at this report, in words."""
+
+    def why_unflagged(self, place: int) -> str | None:
+        """Why the pair at a place is not flagged; None if it is, or if nothing was judged."""
+        if self.why_none is not None:
+            return "no verdict"
+        return None if self.why is None else WHY_UNFLAGGED[int(self.why[place])] or None
 
     def with_alerts(self, alerts: tuple[str, ...]) -> "Verdict":
         """The same verdict, and the alerts that act."""
         return replace(self, alerts=alerts)
 
 
-def judge(statistics: Statistics, thresholds: Thresholds) -> Verdict:
+def judge(statistics: Statistics, thresholds: Thresholds, name_of: Callable[[int], str] = str) -> Verdict:
     """The verdict on the pairs of a report.
 
-    A pair is eligible if it has a gap and both of its labels a mean probability of at least `min_mass` / K_live. Without a
-    verdict nothing is flagged, and shares are NaN.
+    A pair is flagged if its gap is beyond the threshold by more than its error, and if the words are true. A stranger has inputs
+    on which both labels are likely, and its cosine is not among the highest tenth. A look-alike has a cosine in the upper half,
+    and either label has enough inputs to overlap on. Without a verdict nothing is flagged, and shares are NaN.
+
+    Args:
+        statistics: of the report.
+        thresholds: to judge by.
+        name_of: what a row of the head is called, for the pairs that are known.
+
+    Source: THEORY §5, "Flags".
     """
-    eligible_P, why = _eligible(statistics, thresholds), no_verdict(statistics, thresholds)
-    weight = statistics.table.compared.weight
-    weight_P = torch.ones_like(eligible_P, dtype=torch.float64) if weight is None else weight
-    num_eligible = float(weight_P[eligible_P].sum())
-    if why is None and not num_eligible:
-        why = "no pair has the mass"
-    # An overlap that may be larger than what was seen of it is no sign that there is little.
-    error = statistics.table.overlap_error
-    beyond: dict[Side, Tensor] = {
-        "strangers": statistics.gap > thresholds.stranger,
-        "lookalikes": statistics.gap + (0.0 if error is None else error) < -thresholds.lookalike,
+    table, why = statistics.table, no_verdict(statistics, thresholds)
+    counts_P = statistics.gap.isfinite()
+    weight_P = torch.ones_like(counts_P, dtype=torch.float64) if table.compared.weight is None else table.compared.weight
+    total = float(weight_P[counts_P].sum())
+    if why is None and not total:
+        why = "no pair has a gap"
+    if why is not None:
+        nothing = torch.zeros_like(counts_P)
+        return Verdict(
+            thresholds,
+            {"strangers": nothing, "lookalikes": nothing},
+            shares=dict.fromkeys(_SHARES, math.nan),
+            why_none=why,
+        )
+    spread = thresholds.outlier * statistics.residual_scale
+    limits: dict[Side, float] = {
+        "strangers": max(thresholds.stranger, spread),
+        "lookalikes": max(thresholds.lookalike, spread),
     }
-    flags = {side: torch.zeros_like(eligible_P) if why else beyond_P & eligible_P for side, beyond_P in beyond.items()}
-    shares = {
-        f"share_{side}": math.nan if why else float(weight_P[flags_P].sum()) / num_eligible for side, flags_P in flags.items()
-    }
-    return Verdict(thresholds, flags, shares, why)
+    code_P = _why_unflagged(statistics, thresholds, limits, name_of)
+    flagged_P, is_more_P = code_P == 0, statistics.gap > 0
+    flags: dict[Side, Tensor] = {"strangers": flagged_P & is_more_P, "lookalikes": flagged_P & ~is_more_P}
+    shares = {f"share_{side}": float(weight_P[flags_P].sum()) / total for side, flags_P in flags.items()}
+    return Verdict(thresholds, flags, limits, code_P, shares)
 
 
 def no_verdict(statistics: Statistics, thresholds: Thresholds) -> str | None:
     """Why these statistics do not allow a verdict on pairs, or None if they do."""
     table = statistics.table
-    if table.num_inputs < thresholds.min_inputs:
-        return f"{table.num_inputs} inputs, verdicts need {thresholds.min_inputs}"
+    wanted = thresholds.inputs_needed(table.num_kept)
+    if table.num_inputs < wanted:
+        of_labels = f", {INPUTS_PER_LABEL} for each of {table.num_kept} labels" if wanted > thresholds.min_inputs else ""
+        return f"{table.num_inputs} inputs, verdicts need {wanted}{of_labels}"
     if table.num_pairs < MIN_PAIRS:
         return f"{table.num_pairs} pair{'s' * (table.num_pairs != 1)} of labels, verdicts need {MIN_PAIRS}"
+    if statistics.num_blocks < NUM_BLOCKS:
+        return f"{statistics.num_blocks} groups of inputs, verdicts need {NUM_BLOCKS}"
     if not statistics.reliability >= thresholds.min_reliability:
         return f"reliability {statistics.reliability:.2f}, verdicts need {thresholds.min_reliability:g}"
     return None
 
 
-def _eligible(statistics: Statistics, thresholds: Thresholds) -> Tensor:
-    """Boolean (P,)."""
-    table = statistics.table
-    massive_L = table.mean_probs >= thresholds.min_mass / max(table.num_live, 1)
-    return statistics.gap.isfinite() & massive_L[table.compared.row] & massive_L[table.compared.column]
+def _why_unflagged(
+    statistics: Statistics, thresholds: Thresholds, limits: Mapping[Side, float], name_of: Callable[[int], str]
+) -> Tensor:
+    """uint8 (P,), place in `WHY_UNFLAGGED`: the first reason that holds, 0 for a pair that is flagged."""
+    table, gap_P, rank_P = statistics.table, statistics.gap, statistics.cosine_percentile
+    is_more_P = gap_P > 0
+    threshold_P = torch.where(is_more_P, thresholds.stranger, thresholds.lookalike)
+    limit_P = torch.where(is_more_P, limits["strangers"], limits["lookalikes"])
+    sure_P = gap_P.abs() - _ONE_SIDED * statistics.overlap_error
+    may_be_larger_P = 0.0 if table.truncation is None else table.truncation.where(~is_more_P, 0)
+    few_L = ~(table.effective_inputs >= INPUTS_PER_LABEL)
+    reasons = {
+        "no gap": gap_P.isnan(),
+        "below threshold": ~(gap_P.abs() > threshold_P),
+        "within the spread of gaps": ~(gap_P.abs() > limit_P),
+        "within error": ~(sure_P > limit_P),
+        "overlap may be larger": ~(sure_P - may_be_larger_P > limit_P),
+        "too few joint inputs": is_more_P & (table.joint_inputs < thresholds.min_joint_inputs),
+        "cosine too high for a stranger": is_more_P & (rank_P > _TOP_COSINES),
+        "cosine too low for a look-alike": ~is_more_P & ~(rank_P > _UPPER_COSINES),
+        "too few inputs": ~is_more_P & (few_L[table.compared.row] | few_L[table.compared.column]),
+        "known": _is_known(table, thresholds, name_of),
+    }
+    code_P = torch.zeros_like(gap_P, dtype=torch.uint8)
+    for reason, holds_P in reversed(reasons.items()):
+        code_P[holds_P] = _CODES[reason]
+    return code_P
+
+
+def _is_known(table: PairTable, thresholds: Thresholds, name_of: Callable[[int], str]) -> Tensor:
+    """Boolean (P,): the pairs that the thresholds name."""
+    known_P = torch.zeros(len(table.compared), dtype=torch.bool)
+    names = [name_of(label) for label in table.labels] if thresholds.known else []
+    for one, other in thresholds.known:
+        of_one, of_other = (torch.tensor([called == name for called in names]) for name in (one, other))
+        row, column = table.compared.row, table.compared.column
+        known_P |= (of_one[row] & of_other[column]) | (of_other[row] & of_one[column])
+    return known_P
+
+
+_SHARES: Final = ("share_strangers", "share_lookalikes")

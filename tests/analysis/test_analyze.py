@@ -31,7 +31,7 @@ from tests.tensorboard_plugin.test_written import events
 from tests.toys import FEW, LanguageToy, Sentences, Toy, loader, trainer
 
 NAMES = [f"label {label}" for label in range(12)]
-STRICT = Thresholds(stranger=0.01, lookalike=0.02, min_reliability=0)
+STRICT = Thresholds(stranger=0.01, lookalike=0.02, outlier=0, min_reliability=0)
 Trained = tuple[Path, GapReport, dict[str, Tensor]]
 
 
@@ -63,22 +63,23 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     np.save(folder / "weight.npy", state["head.weight"].numpy())
     for name, values in seen.items():
         np.save(folder / f"{name}.npy", values.numpy())
+    np.save(folder / "targets.npy", torch.cat([batch[1] for batch in loader(256, num_labels=12)]).numpy())
     (folder / "labels.txt").write_text("\n".join(NAMES) + "\n", encoding="utf-8")
     return folder, monitor.last_report["val"], seen
 
 
 def assert_same(report: GapReport, of_monitor: GapReport) -> None:
-    """To 1e-5, every rung, every scalar but the overhead."""
+    """To 1e-5, every rung, and every scalar but the overhead and what depends on blocks: a file knows no batches."""
     for rung, values in of_monitor.rungs.items():
         torch.testing.assert_close(report.rungs[rung], values, rtol=1e-5, atol=1e-5, equal_nan=True)
     for name, value in of_monitor.scalars.items():
-        if name != "overhead_fraction":
+        if name not in {"overhead_fraction", "reliability", "share_strangers", "share_lookalikes"}:
             assert report.scalars[name] == pytest.approx(value, rel=1e-5, abs=1e-5, nan_ok=True), name
     assert (report.num_inputs, report.labels, report.sampling) == (of_monitor.num_inputs, of_monitor.labels, of_monitor.sampling)
     assert torch.equal(report.compared.row, of_monitor.compared.row)
     assert torch.equal(report.compared.column, of_monitor.compared.column)
+    torch.testing.assert_close(report.gap, of_monitor.gap, rtol=1e-5, atol=1e-5, equal_nan=True)
     assert report.flags.keys() == of_monitor.flags.keys()
-    assert all(torch.equal(report.flags[side], flags) for side, flags in of_monitor.flags.items())
 
 
 @pytest.mark.parametrize(
@@ -145,6 +146,38 @@ def test_every_setting_gives_the_numbers_of_the_callback(
         assert_same(analyze(folder / "state.pt", head="head", **{"thresholds": FEW, **settings, **given}), of_monitor)
 
 
+@pytest.mark.parametrize("more", [{}, VOCABULARY], ids=["pairs", "vocabulary"])
+def test_with_targets_errors_are_those_of_the_callback(more: dict[str, Any], trained: Trained) -> None:
+    folder, _, seen = trained
+    monitor = LabelSimilarityMonitor(labels=LabelSelection(targets_key=1, **more), thresholds=FEW)
+    model = Toy(12)
+    model.load_state_dict(torch.load(folder / "state.pt", weights_only=True))
+    trainer(callbacks=[monitor]).validate(model, loader(256, num_labels=12), verbose=False)
+    of_monitor = monitor.last_report["val"]
+    assert of_monitor.errors is not None
+    assert of_monitor.joint_shares is not None
+    assert of_monitor.errors.sum() > 20
+    targets = torch.from_numpy(np.load(folder / "targets.npy"))
+    every: list[dict[str, Any]] = [{"embeddings": seen["embeddings"]}, {"logits": seen["logits"]}, dict(seen)]
+    for inputs in every:
+        for given in (targets, targets.int(), folder / "targets.npy"):
+            report = analyze(folder / "state.pt", head="head", targets=given, thresholds=FEW, **inputs, **more)
+            assert report.errors is not None
+            assert torch.equal(report.errors, of_monitor.errors)
+            torch.testing.assert_close(report.joint_shares, of_monitor.joint_shares, rtol=0, atol=1e-5, equal_nan=True)
+
+
+@pytest.mark.parametrize("value", [-1, 12])
+def test_targets_of_which_none_is_a_label_are_remarked_upon(value: int, trained: Trained) -> None:
+    folder, _, seen = trained
+    given: dict[str, Any] = {**seen, "targets": torch.full((256,), value)}
+    report = analyze(folder / "state.pt", head="head", **given)
+    assert report.errors is None
+    assert (
+        report.remarks["targets"] == "none of the targets is a label from 0 to 11 of an input that counts: errors are not known"
+    )
+
+
 def test_every_setting_tells(trained: Trained) -> None:
     """Else the test above would show little: each gives other numbers than the defaults."""
     folder, _, seen = trained
@@ -152,7 +185,7 @@ def test_every_setting_tells(trained: Trained) -> None:
         analyze(folder / "state.pt", head="head", embeddings=seen["embeddings"], **{"thresholds": FEW, **settings})
         for settings in [*SETTINGS, {**VOCABULARY, "labels_per_input": 2}]
     ]
-    told = [repr((report.scalars, report.num_kept, report.sampling, report.overlap_error is None)) for report in reports]
+    told = [repr((report.scalars, report.num_kept, report.sampling, report.truncation is None)) for report in reports]
     assert len({*told}) == len(reports)
 
 
@@ -300,6 +333,7 @@ def test_a_report_is_printed_and_written(trained: Trained, tmp_path: Path, capsy
         (["--names", "labels.txt"], {"names": NAMES}),
         (["--thresholds", "thresholds.yaml"], {"thresholds": STRICT}),
         (["--reachability"], {"reachability": True}),
+        (["--targets", "targets.npy"], {"targets": "targets.npy"}),
     ],
     ids=" ".join,
 )
@@ -317,7 +351,7 @@ def test_an_option_is_an_argument(
     monkeypatch.setattr(vocabulary_summary, "_NUM_COMMON", 4)
     folder, _, seen = trained
     monkeypatch.chdir(folder)
-    (folder / "thresholds.yaml").write_text("stranger: 0.01\nlookalike: 0.02\nmin_reliability: 0\n", encoding="utf-8")
+    (folder / "thresholds.yaml").write_text("stranger: 0.01\nlookalike: 0.02\noutlier: 0\nmin_reliability: 0\n", encoding="utf-8")
     command = ["analyze", "state.pt", "--head", "head", f"--{inputs}", f"{inputs}.npy"]
     given: dict[str, Any] = {"head": "head", inputs: seen[inputs]}
     assert main([*command, *options]) == 0
@@ -330,7 +364,9 @@ def test_thresholds_flag_and_do_not_fail(trained: Trained, tmp_path: Path, capsy
     """For that there is `--fail-on`, and one of the two is enough."""
     folder, *_ = trained
     path = tmp_path / "thresholds.yaml"
-    path.write_text("stranger: 0.01\nmin_reliability: 0\nalerts: [{scalar: overlap_mean, above: 0}]\n", encoding="utf-8")
+    path.write_text(
+        "stranger: 0.01\noutlier: 0\nmin_reliability: 0\nalerts: [{scalar: overlap_mean, above: 0}]\n", encoding="utf-8"
+    )
     command = ["analyze", str(folder / "last.ckpt"), "--embeddings", str(folder / "embeddings.npy")]
     assert main([*command, "--thresholds", str(path)]) == 0
     said = capsys.readouterr()
@@ -387,7 +423,7 @@ def test_an_option_is_not_guessed_from_its_beginning(trained: Trained, capsys: p
     [
         ("min_inputs: 0\nalerts: [{scalar: overlap_mean, above: 0.0}]\nmin_reliability: 0\n", 1, "fails: overlap_mean"),
         ("min_inputs: 0\nalerts: [{scalar: overlap_mean, above: 0.999}]\nmin_reliability: 0\n", 0, ""),
-        ("min_inputs: 0\nstranger: 0.0001\nmin_reliability: 0\n", 1, "strangers"),
+        ("min_inputs: 0\nstranger: 0.0001\noutlier: 0\nmin_reliability: 0\n", 1, "strangers"),
         ("min_inputs: 100000\n", 2, "256 inputs, verdicts need 100000: nothing was judged."),
         ("stranger: nine\n", 2, "stranger"),
     ],
@@ -401,6 +437,20 @@ def test_it_fails_where_it_is_told_to(
     command = ["analyze", str(folder / "last.ckpt"), "--embeddings", str(folder / "embeddings.npy"), "--fail-on", str(path)]
     assert main(command) == status
     assert said in capsys.readouterr().err
+
+
+def test_a_check_speaks_of_the_one_report_that_it_saw(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An alert that waits for three reports in a training fails here at once, and nobody speaks of three."""
+    folder, *_ = trained
+    path = tmp_path / "thresholds.yaml"
+    alert = "{scalar: rank_agreement_centered_cosine, stage: val, below: 1.5, patience: 3, action: warn}"
+    path.write_text(f"min_inputs: 0\nmin_reliability: 0\nalerts:\n  - {alert}\n", encoding="utf-8")
+    command = ["analyze", str(folder / "last.ckpt"), "--embeddings", str(folder / "embeddings.npy"), "--fail-on", str(path)]
+    assert main(command) == 1
+    value = analyze(folder / "last.ckpt", embeddings=folder / "embeddings.npy").scalars["rank_agreement_centered_cosine"]
+    assert capsys.readouterr().err == f"fails: rank_agreement_centered_cosine is {value:.4g}, below 1.5 (warn)\n"
 
 
 def test_two_checkpoints_are_compared(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -476,6 +526,12 @@ def broken(folder: Path) -> dict[str, list[str]]:
     (folder / "short.txt").write_text("a\nb\n")
     np.save(folder / "wide.npy", np.zeros((9, 5), dtype=np.float32))
     np.save(folder / "whole.npy", np.zeros((9, 6), dtype=np.int64))
+    np.save(folder / "logits.npy", np.random.default_rng(0).normal(size=(9, 6)).astype(np.float32))
+    np.save(folder / "eight.npy", np.zeros(8, dtype=np.int64))
+    np.save(folder / "bool.npy", np.zeros(9, dtype=bool))
+    np.save(folder / "words.npy", np.array(["a"] * 9))
+    np.savez(folder / "several.npz", one=np.zeros(9, dtype=np.int64), two=np.zeros(9, dtype=np.int64))
+    of_targets = ["good.pt", "--logits", "logits.npy", "--targets"]
     (folder / "index.json").write_text('{"weight_map": {"fc.weight": "gone.safetensors"}}')
     return {
         "cut.pt: expected a whole .pt file": ["cut.pt"],
@@ -495,6 +551,24 @@ def broken(folder: Path) -> dict[str, list[str]]:
             "short.txt",
         ],
         "none.npy: expected a readable file, got No such file or directory.": ["good.pt", "--logits", "none.npy"],
+        "gone.npy: expected a readable file, got No such file or directory.": [*of_targets, "gone.npy"],
+        "logits.npy: expected targets to be whole numbers of shape (N,), got float32 (9, 6).": [*of_targets, "logits.npy"],
+        "whole.npy: expected targets to be whole numbers of shape (N,), got int64 (9, 6).": [*of_targets, "whole.npy"],
+        "bool.npy: expected targets to be whole numbers of shape (N,), got bool (9,).": [*of_targets, "bool.npy"],
+        "words.npy: expected its array to be ": [*of_targets, "words.npy"],
+        "several.npz: expected one array of targets, got 2: one, two.": [*of_targets, "several.npz"],
+        "Expected as many targets as inputs, got 8 and 9.": [*of_targets, "eight.npy"],
+        "Expected `targets` beside `logits` or `embeddings`, got neither. Targets are those of inputs.": [
+            "good.pt",
+            "--targets",
+            "eight.npy",
+        ],
+        "Expected `targets` only of labels that exclude one another, got link='sigmoid'.": [
+            *of_targets,
+            "eight.npy",
+            "--link",
+            "sigmoid",
+        ],
         "empty.ckpt: expected a checkpoint, got an empty file.": ["empty.ckpt"],
         "int8.pt: expected fc.weight to be floating, got int8.": ["int8.pt"],
         ".: expected a file, got a folder with ": ["."],
@@ -536,6 +610,16 @@ def test_tensors_that_do_not_fit_are_told_from_python(tmp_path: Path) -> None:
             r"`logits` to be floating, of shape \(N, 6\), got torch.float32 \(3, 5\)",
         ),
         (CheckpointError, lambda: analyze(path, logits=three, embeddings=two), "as many logits as embeddings, got 3 and 2"),
+        (
+            CheckpointError,
+            lambda: analyze(path, logits=three, targets=torch.ones(3)),
+            r"Expected `targets` to be a file or a tensor of whole numbers \(N,\), got torch.float32 \(3,\).",
+        ),
+        (
+            CheckpointError,
+            lambda: analyze(path, logits=three, targets=[0, 1, 2]),  # type: ignore[arg-type]
+            r"Expected `targets` to be a file or a tensor of whole numbers \(N,\), got list.",
+        ),
         (ConfigError, lambda: analyze(path, names=["a"]), "Expected `names` to name the 6 rows of the head, got 1 names"),
     ]
     for kind, call, said in calls:

@@ -40,7 +40,9 @@ def test_the_example_of_an_alert_is_one() -> None:
     lines = commented_default().splitlines()
     start = lines.index("# alerts:")
     example = "\n".join(line.removeprefix("# ") for line in lines[start : lines.index("#", start)])
-    assert parse_dataclass(Thresholds, example, "example").alerts == (Alert("gap_behavior", above=0.6, patience=3),)
+    assert parse_dataclass(Thresholds, example, "example").alerts == (
+        Alert("rank_agreement_centered_cosine", below=0.2, patience=3),
+    )
 
 
 def test_files_are_checked_each_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

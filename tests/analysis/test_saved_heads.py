@@ -59,7 +59,9 @@ def test_a_bias_is_found_beside_its_weight(weight: str, bias: str, transposed: b
     tensors = {weight: W_KD.T.contiguous() if transposed else W_KD, bias: B_K, "body/kernel": torch.zeros(3, 3)}
     if weight.endswith("original1"):
         tensors[weight.replace("original1", "original0")] = W_KD.norm(dim=1, keepdim=True)
-    report = analyze(saved(tmp_path / f"head{suffix}", tensors), head=weight, transposed=transposed, embeddings=F_ND)
+    report = analyze(
+        saved(tmp_path / f"head{suffix}", tensors), head=weight, transposed=transposed, embeddings=F_ND, min_probability=0
+    )
     assert report.matrix("overlap").numpy() == pytest.approx(overlap_of(W_KD, B_K), abs=1e-5)
     assert not report.remarks
 
@@ -111,7 +113,7 @@ def test_a_vector_that_is_left_is_told(
 ) -> None:
     """Beside embeddings, in a remark and by the command; `bias="none"` says that all is well."""
     path, head = saved(tmp_path / "head.pt", tensors), next(iter(tensors)).removesuffix(".weight")
-    report = analyze(path, head=head, embeddings=F_ND)
+    report = analyze(path, head=head, embeddings=F_ND, min_probability=0)
     assert report.remarks["bias"].startswith(name)
     assert "pass its name as `bias`" in report.remarks["bias"]
     np.save(tmp_path / "f.npy", F_ND.numpy())
@@ -132,11 +134,11 @@ def test_vectors_of_other_layers_are_not_told(tmp_path: Path) -> None:
         "body.1.weight": torch.ones(7),
         "body.1.bias": torch.ones(7),
     }
-    assert not analyze(saved(tmp_path / "head.pt", tensors), embeddings=F_ND).remarks
+    assert not analyze(saved(tmp_path / "head.pt", tensors), embeddings=F_ND, min_probability=0).remarks
     classes = {"coef_": W_KD, "intercept_": B_K, "classes_": torch.arange(7)}
-    assert not analyze(saved(tmp_path / "classes.npz", classes), embeddings=F_ND).remarks
+    assert not analyze(saved(tmp_path / "classes.npz", classes), embeddings=F_ND, min_probability=0).remarks
     square = {"fc.weight": torch.ones(5, 5), "norm.weight": torch.ones(5), "layers.0.norm.weight": torch.ones(5)}
-    assert "bias" not in analyze(saved(tmp_path / "square.pt", square), embeddings=F_ND).remarks
+    assert "bias" not in analyze(saved(tmp_path / "square.pt", square), embeddings=F_ND, min_probability=0).remarks
 
 
 CHOICES: list[tuple[str, dict[str, tuple[int, ...]], str]] = [

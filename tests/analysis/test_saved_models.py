@@ -120,7 +120,7 @@ def test_the_configuration_tells_the_head(case: str, tmp_path: Path) -> None:
     wanted = overlap_of(F_ND @ W_KD.T + (0 if bias is None else B_K))
     for path in (folder, folder / "pytorch_model.bin"):
         assert read_head(path).name == weight
-        report = analyze(path, embeddings=F_ND)
+        report = analyze(path, embeddings=F_ND, min_probability=0)
         assert report.matrix("overlap").numpy() == pytest.approx(wanted, abs=1e-5)
         assert not report.remarks
 
@@ -199,13 +199,15 @@ def test_caps_and_scales_of_the_configuration_are_used(case: str, tmp_path: Path
     logits = logits if cap is None else cap * torch.tanh(logits / cap)
     for path in (folder, folder / "pytorch_model.bin"):
         for given in ({"embeddings": F_ND}, {"logits": logits}, {"embeddings": F_ND, "logits": logits}):
-            report = analyze(path, **given)  # type: ignore[arg-type]
+            report = analyze(path, min_probability=0, **given)  # type: ignore[arg-type]
             assert report.link == ("softmax" if cap is None else "softcap")
             assert report.matrix("overlap").numpy() == pytest.approx(overlap_of(logits), abs=1e-5)
             assert not report.remarks
     if scale != 1:
         variance = reference.log_odds_variance_of_inputs((scale * W_KD).double().numpy(), np.zeros(9), F_ND.double().numpy())
-        assert analyze(folder, embeddings=F_ND).matrix("log_odds_variance").numpy() == pytest.approx(variance, rel=1e-4)
+        assert analyze(folder, embeddings=F_ND, min_probability=0).matrix("log_odds_variance").numpy() == pytest.approx(
+            variance, rel=1e-4
+        )
 
 
 def test_what_the_user_says_goes_first_and_is_told(tmp_path: Path) -> None:
@@ -223,11 +225,11 @@ def test_heads_that_are_no_language_models_have_neither_cap_nor_scale(tmp_path: 
     """Of a classifier, or of another layer of the model."""
     more = {"final_logit_softcapping": 3.0, "logit_scale": 0.5}
     classifier = {**CAUSAL, **more, "architectures": ["Gemma2ForSequenceClassification"], "num_labels": 9}
-    report = analyze(folder_of(tmp_path / "a", classifier, {"score.weight": W_KD}), embeddings=F_ND)
+    report = analyze(folder_of(tmp_path / "a", classifier, {"score.weight": W_KD}), embeddings=F_ND, min_probability=0)
     assert report.link == "softmax"
     assert report.matrix("overlap").numpy() == pytest.approx(overlap_of(F_ND @ W_KD.T), abs=1e-5)
     other = folder_of(tmp_path / "b", {**CAUSAL, **more}, {**EMBEDDING, "value.weight": W_KD[:4]})
-    assert analyze(other, head="value", embeddings=F_ND).link == "softmax"
+    assert analyze(other, head="value", embeddings=F_ND, min_probability=0).link == "softmax"
 
 
 def test_settings_that_nobody_knows_are_told(tmp_path: Path) -> None:
@@ -248,7 +250,11 @@ def test_settings_that_nobody_knows_are_told(tmp_path: Path) -> None:
 )
 def test_the_kind_of_a_classifier_tells_the_link(problem: str | None, link: str, told: set[str], tmp_path: Path) -> None:
     config = {"architectures": ["BertForSequenceClassification"], "num_labels": 9, "problem_type": problem}
-    report = analyze(folder_of(tmp_path / "model", config, {"classifier.weight": W_KD, "classifier.bias": B_K}), embeddings=F_ND)
+    report = analyze(
+        folder_of(tmp_path / "model", config, {"classifier.weight": W_KD, "classifier.bias": B_K}),
+        embeddings=F_ND,
+        min_probability=0,
+    )
     assert report.link == link
     assert report.remarks.keys() == told
 
@@ -319,7 +325,7 @@ def test_a_classifier_is_named_by_its_configuration(given: dict[str, str], names
 )
 def test_a_tokenizer_that_cannot_be_read_costs_the_names_alone(content: str, tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "model", CAUSAL, EMBEDDING, vocab=content)
-    report = analyze(folder, embeddings=F_ND)
+    report = analyze(folder, embeddings=F_ND, min_probability=0)
     assert report.names[0] == "0"
     assert report.remarks["names"].startswith("labels have numbers for names, since the tokenizer cannot be read: ")
     assert report.remarks["names"].isprintable()
@@ -342,7 +348,7 @@ def test_a_configuration_that_cannot_be_read_is_told(tmp_path: Path, capsys: pyt
 )
 def test_a_configuration_of_somebody_else_means_nothing(config: dict[str, Any], tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "model", config, {"head.weight": W_KD})
-    report = analyze(folder / "pytorch_model.bin", embeddings=F_ND)
+    report = analyze(folder / "pytorch_model.bin", embeddings=F_ND, min_probability=0)
     assert report.link == "softmax"
     assert report.matrix("overlap").numpy() == pytest.approx(overlap_of(F_ND @ W_KD.T), abs=1e-5)
 

@@ -149,7 +149,7 @@ def size_of(window: VocabularyWindow) -> int:
     kept = [window._snapshot, *window._moments]
     for chunk in window._chunks:
         profiles = [part for one in chunk.profiles for part in one]
-        kept += [chunk.own, chunk.probs, *profiles, *chunk.halves, *chunk.embeddings, *chunk.normalizers]
+        kept += [chunk.own, chunk.probs, *profiles, *chunk.blocks, *chunk.likely, *chunk.embeddings, *chunk.normalizers]
     return sum(one.numel() * one.element_size() for one in kept if one is not None)
 
 

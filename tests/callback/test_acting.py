@@ -61,7 +61,7 @@ def heard() -> Iterator[list[str]]:
 
 @pytest.fixture
 def feed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Stage, Sequence[Value]], None]:
-    """Replaces what the head shows of a stage by a series of values of `gap_behavior`."""
+    """Replaces what the head shows of a stage by a series of `gap_behavior`, and of `overlap_mean`, which is one minus it."""
 
     def replaced(stage: Stage, values: Sequence[Value]) -> None:
         real = Collector.close
@@ -79,9 +79,8 @@ def feed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Stage, Sequence[Value]], 
 def report_with(value: Value) -> GapReport:
     """A report with this `gap_behavior`, or one that sees too little for a verdict."""
     report = report_of(NUM_LABELS)
-    if value == "no verdict":
-        return altered(report, num_inputs=0, scalars={**report.scalars, "gap_behavior": 0.9})
-    return altered(report, scalars={**report.scalars, "gap_behavior": value})
+    seen, number = ({}, value) if isinstance(value, float) else ({"num_inputs": 0}, 0.9)
+    return altered(report, **seen, scalars={**report.scalars, "gap_behavior": number, "overlap_mean": 1 - number})
 
 
 # A series that is given
@@ -187,7 +186,9 @@ def falls(curve: dict[int, float], bound: float, patience: int, side: str) -> li
 
 
 @pytest.mark.parametrize("side", ["above", "below"])
-@pytest.mark.parametrize("scalar", ["gap_behavior", "overlap_mean", "reliability", "share_lookalikes", "explained_raw_cosine"])
+@pytest.mark.parametrize(
+    "scalar", ["rank_agreement_raw_cosine", "explained_raw_cosine", "gap_behavior", "reliability", "share_lookalikes"]
+)
 @pytest.mark.parametrize("action", ["warn", "stop", "raise"])
 def test_an_alert_acts_where_the_curve_of_the_same_training_says(
     action: Literal["warn", "stop", "raise"], scalar: Scalar, side: str
@@ -370,8 +371,8 @@ def test_early_stopping_and_checkpoints_act_at_the_epoch_that_the_series_says(
 ) -> None:
     """Also when the first two reports have no value, or no verdict: best in epoch 3, two worse ones, the end after epoch 5."""
     feed("val", [undefined, undefined, 0.7, 0.6, 0.65, 0.66, 0.1, 0.1])
-    stop = EarlyStopping("cossim_val/gap_behavior", mode="min", patience=2)
-    save = ModelCheckpoint(tmp_path, monitor="cossim_val/gap_behavior", mode="min", filename="{epoch}")
+    stop = EarlyStopping("cossim_val/overlap_mean", mode="max", patience=2)
+    save = ModelCheckpoint(tmp_path, monitor="cossim_val/overlap_mean", mode="max", filename="{epoch}")
     seen: list[dict[str, float]] = []
 
     class Watcher(pl.Callback):
@@ -400,7 +401,7 @@ def test_values_of_another_fit_are_not_watched(feed: Callable[[Stage, Sequence[V
 
 
 def test_the_same_with_a_head_that_has_nothing_to_say_at_first(tmp_path: Path) -> None:
-    """For two epochs all rows are zero: no similarity, no gap; EarlyStopping goes by the curve from the third epoch on."""
+    """For two epochs all rows are zero: no similarity, no agreement; EarlyStopping goes by the curve from the third epoch on."""
 
     class Late(Toy):
         @override
@@ -416,19 +417,20 @@ def test_the_same_with_a_head_that_has_nothing_to_say_at_first(tmp_path: Path) -
             return torch.optim.SGD(self.parameters(), lr=0.3)
 
     logger = MemoryLogger()
-    stop = EarlyStopping("cossim_val/gap_behavior", mode="min", patience=2)
-    save = ModelCheckpoint(tmp_path, monitor="cossim_val/gap_behavior", mode="min", filename="{epoch}")
+    key = "cossim_val/rank_agreement_centered_cosine"
+    stop = EarlyStopping(key, mode="max", patience=2)
+    save = ModelCheckpoint(tmp_path, monitor=key, mode="max", filename="{epoch}")
     run = trainer(callbacks=[LabelSimilarityMonitor(), stop, save], logger=logger, max_epochs=40, enable_checkpointing=True)
     pl.seed_everything(0, verbose=False)
-    with pytest.warns(UserWarning, match="undefined: explained_raw_cosine"):
+    with pytest.warns(UserWarning, match="undefined: rank_agreement_raw_cosine"):
         run.fit(Late(NUM_LABELS), loader(num_labels=NUM_LABELS), loader(60, num_labels=NUM_LABELS, seed=2))
-    curve = logger.curve("cossim_val/gap_behavior")
-    values = [curve.get(step, 1.0) for step in sorted(logger.curve("val_loss"))]
+    curve = logger.curve(key)
+    values = [curve.get(step, 0.0) for step in sorted(logger.curve("val_loss"))]
     assert [step for step in sorted(logger.curve("val_loss")) if step not in curve] == [5, 11]
-    best, worse = math.inf, 0
+    best, worse = -math.inf, 0
     for value in values:
         assert worse < 2
-        best, worse = (value, 0) if value < best else (best, worse + 1)
+        best, worse = (value, 0) if value > best else (best, worse + 1)
     assert worse == 2
     assert run.current_epoch == len(values) < 40
-    assert Path(save.best_model_path).name == f"epoch={values.index(min(values))}.ckpt"
+    assert Path(save.best_model_path).name == f"epoch={values.index(max(values))}.ckpt"

@@ -43,10 +43,6 @@ from lightning_cossim.report import GapReport
 from tests import reference
 from tests.hostile import (
     COMMON_MODE_RATIO,
-    EXPLAINED_CENTERED,
-    EXPLAINED_CORRELATION,
-    EXPLAINED_RAW,
-    EXPLAINED_VARIANCE,
     GAP_BEHAVIOR,
     GAP_GEOMETRY,
     GAP_TRANSLATION,
@@ -54,9 +50,14 @@ from tests.hostile import (
     NAN_HEAD,
     NO_LIVE_LABEL,
     NOTHING_SEEN,
+    OF_CENTERED,
+    OF_CORRELATION,
+    OF_RAW,
+    OF_VARIANCE,
     ONE_LOGIT,
     OVERLAP_MEAN,
     RELIABILITY,
+    RESIDUAL_SCALE,
     TWO_LABELS,
     Reasons,
     array,
@@ -330,14 +331,12 @@ def remark(stage: str, text: str) -> str:
 
 
 ALL_SCALARS = (
-    EXPLAINED_RAW,
-    EXPLAINED_CENTERED,
-    EXPLAINED_CORRELATION,
-    EXPLAINED_VARIANCE,
+    *chain(*zip(OF_RAW, OF_CENTERED, OF_CORRELATION, OF_VARIANCE, strict=True)),
     GAP_TRANSLATION,
     GAP_GEOMETRY,
     GAP_BEHAVIOR,
     RELIABILITY,
+    RESIDUAL_SCALE,
     OVERLAP_MEAN,
     COMMON_MODE_RATIO,
 )

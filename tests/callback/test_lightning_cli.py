@@ -121,7 +121,7 @@ WHOLE: dict[str, Any] = {
     "thresholds": {
         "stranger": 0.05,
         "lookalike": 0.2,
-        "min_mass": 0.5,
+        "outlier": 0.5,
         "min_inputs": 7,
         "min_reliability": 0.25,
         "alerts": [
@@ -326,14 +326,25 @@ def run_example(*arguments: str) -> tuple[str, str]:
 
 
 def test_the_example_runs_and_what_it_saves_runs_again() -> None:
-    """`python examples/cli.py fit --config examples/config.yaml`, from anywhere; the second time a few epochs will do."""
+    """`python examples/cli.py fit --config examples/config.yaml`, from anywhere; the second time a few epochs will do.
+
+    The training is a healthy one, and no alert acts. With a bound that every model breaches, it acts after three validations.
+    """
     printed, logged = run_example("fit", "--config", str(EXAMPLES / "config.yaml"))
     assert "val at step 759: 600 inputs, 45 pairs of labels" in printed
     assert "Flagged: 1 stranger, 0 look-alikes" in printed
     assert re.search(r"^one +eight .* stranger$", printed, flags=re.MULTILINE)
-    alert = r"alert of cossim_val at step \d+: gap_behavior is 0\.\d+, above 0\.6, for 3 reports in a row \(warn\)"
-    assert len(re.findall(alert, logged)) >= 1
-    printed, _ = run_example("fit", "--config", "lightning_logs/cli/version_0/config.yaml", "--trainer.max_epochs", "3")
+    assert "alert of" not in logged
+    saved = Path("lightning_logs/cli/version_0/config.yaml")
+    thresholds = (EXAMPLES / "thresholds.yaml").read_text(encoding="utf-8").replace("below: 0.2", "below: 0.999")
+    Path("lightning_logs/cli/strict.yaml").write_text(thresholds, encoding="utf-8")
+    named = r"^( +thresholds_file: ).*$"
+    text, count = re.subn(named, r"\1../strict.yaml", saved.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert count == 1
+    saved.write_text(text, encoding="utf-8")
+    printed, logged = run_example("fit", "--config", str(saved), "--trainer.max_epochs", "3")
+    alert = r"alert of cossim_val at step 113: rank_agreement_centered_cosine is 0\.\d+, below 0\.999, for 3 reports in a row"
+    assert len(re.findall(rf"{alert} \(warn\)", logged)) == 1
     assert "val at step 113: 600 inputs, 45 pairs of labels" in printed
     assert "zero" in printed
     assert Path("lightning_logs/cli/version_1").is_dir()
@@ -342,5 +353,5 @@ def test_the_example_runs_and_what_it_saves_runs_again() -> None:
 def test_the_thresholds_of_the_example_are_all_right(capsys: pytest.CaptureFixture[str]) -> None:
     """They are the defaults, with two alerts."""
     given = Thresholds.from_yaml(EXAMPLES / "thresholds.yaml")
-    assert [alert.scalar for alert in given.alerts] == ["gap_behavior", "common_mode_ratio"]
+    assert [alert.scalar for alert in given.alerts] == ["rank_agreement_centered_cosine", "common_mode_ratio"]
     assert given == Thresholds(alerts=given.alerts)

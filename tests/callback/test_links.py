@@ -45,7 +45,10 @@ WHY = {
     "cosine": "a cosine head sees rows at length 1 from zero, so one vector added to all rows changes probabilities",
 }
 NOTE = {"softcap": ". Logit correlation and log-odds variance are those before the cap", "cosine": ""}
-CENTERED = {"centered_cosine", "explained_centered_cosine", "gap_translation", "common_mode_ratio"}
+CENTERED = {
+    *("centered_cosine", "rank_agreement_centered_cosine", "explained_centered_cosine"),
+    *("gap_translation", "common_mode_ratio"),
+}
 Fitted = tuple[Toy, LabelSimilarityMonitor, Path]
 
 
@@ -99,7 +102,10 @@ def test_every_number_is_that_of_the_formulas(fitted: Fitted) -> None:
     pair = np.triu_indices(K, 1)
     raw, correlation, overlap = (wanted[rung] for rung in ("raw_cosine", "logit_correlation", "overlap"))
     assert report.scalars["gap_geometry"] == pytest.approx(np.abs(raw - correlation)[pair].mean(), abs=1e-4)
-    assert report.scalars["gap_behavior"] == pytest.approx(1 - reference.explained_overlap(raw, overlap), abs=1e-3)
+    agreement = reference.rank_agreement(raw, overlap)
+    assert report.scalars["rank_agreement_raw_cosine"] == pytest.approx(agreement, abs=1e-3)
+    assert report.scalars["explained_raw_cosine"] == pytest.approx(reference.explained_overlap(raw, overlap), abs=1e-3)
+    assert report.scalars["gap_behavior"] == pytest.approx(1 - max(0, agreement), abs=1e-3)
     if report.link == "cosine":  # what its name says
         log_odds = np.array([[np.var(z[:, i] - z[:, j]) for j in range(K)] for i in range(K)])
         np.testing.assert_allclose(report.matrix("log_odds_variance"), log_odds, rtol=1e-3, atol=1e-4)
@@ -128,7 +134,7 @@ def test_pages_and_tab_have_what_the_report_has(fitted: Fitted) -> None:
     tags = found.Tags()
     curves = {tag.removeprefix("cossim_val/") for tag in tags["scalars"] if tag.startswith("cossim_val/")}
     assert curves <= {*scalars(link)}
-    assert {"explained_raw_cosine", "gap_geometry", "gap_behavior", "overlap_mean"} <= curves
+    assert {"rank_agreement_raw_cosine", "explained_raw_cosine", "gap_geometry", "gap_behavior", "overlap_mean"} <= curves
     assert not any("centered" in tag for kind in ("scalars", "images", "tensors") for tag in tags[kind])
     page = found.Tensors("cossim_val_pairs/strangers_and_lookalikes/text_summary")[-1].tensor_proto.string_val[0].decode()
     assert f"No centered cosine, translation gap and common mode: {WHY[link]}{NOTE[link]}." in page
@@ -353,8 +359,8 @@ def test_a_vocabulary_says_what_all_pairs_say(link: Link, kind: str) -> None:
     report = report_of(summary_of(head, seen, {"kind": kind, "link": link}, labels_per_input=8))
     whole = whole_report(head, seen, kind=kind, link=link, link_scale=head.response.link_scale)
     assert_same(report, whole)
-    assert report.overlap_error is not None
-    assert report.overlap_error.max() <= 1e-6
+    assert report.truncation is not None
+    assert report.truncation.max() <= 1e-6
 
 
 @pytest.mark.parametrize("link", LINKS)

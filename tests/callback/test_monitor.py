@@ -161,7 +161,7 @@ class TestTouchesNothing:
         """EarlyStopping on a key of ours does not end the run for want of it."""
         monkeypatch.setattr(Collector, "look", lambda *args: 1 / 0)
         with pytest.warns(UserWarning):
-            run = fit(Toy(), LabelSimilarityMonitor(), callbacks=[EarlyStopping("cossim_val/gap_behavior", patience=9)])
+            run = fit(Toy(), LabelSimilarityMonitor(), callbacks=[EarlyStopping("cossim_val/overlap_mean", patience=9)])
         assert run.global_step == 12
         assert run.callback_metrics["cossim_val/gap_behavior"] == 1
 
@@ -267,7 +267,9 @@ class TestReports:
             np.testing.assert_allclose(report.matrix(rung).numpy(), matrix, rtol=1e-4, atol=1e-5, err_msg=rung)
         explained = reference.explained_overlap(wanted["centered_cosine"], wanted["overlap"])
         assert report.scalars["explained_centered_cosine"] == pytest.approx(explained, abs=1e-4)
-        assert report.scalars["gap_behavior"] == pytest.approx(1 - explained, abs=1e-4)
+        agreement = reference.rank_agreement(wanted["centered_cosine"], wanted["overlap"])
+        assert report.scalars["rank_agreement_centered_cosine"] == pytest.approx(agreement, abs=1e-4)
+        assert report.scalars["gap_behavior"] == pytest.approx(1 - max(0, agreement), abs=1e-4)
 
     def test_training_report_pools_its_window_under_the_weights_of_its_last_batch(self) -> None:
         """Four batches of 16 make 64 inputs; the cosines are those of the weights that the last of them ran with."""
@@ -415,7 +417,7 @@ class TestReports:
             monitor = LabelSimilarityMonitor(
                 labels=LabelSelection(max_tracked=8),
                 schedule=Schedule(neighbors="fit_end", reachability=reachability),
-                thresholds=replace(FEW, stranger=0.01, lookalike=0.01),
+                thresholds=replace(FEW, stranger=0, lookalike=0, outlier=0, min_joint_inputs=0),
             )
             pl.seed_everything(3, verbose=False)
             trainer(callbacks=[monitor]).fit(Toy(14), loader(num_labels=14), loader(60, num_labels=14, seed=2))
@@ -639,7 +641,7 @@ class TestScalars:
     def test_other_callbacks_can_watch_validation_scalars(self, tmp_path: Path) -> None:
         """EarlyStopping and ModelCheckpoint act on a key of ours, from the first validation on."""
         stop = EarlyStopping("cossim_val/overlap_mean", mode="max", patience=1)
-        save = ModelCheckpoint(tmp_path, monitor="cossim_val/gap_behavior")
+        save = ModelCheckpoint(tmp_path, monitor="cossim_val/overlap_mean", mode="max")
         logger = MemoryLogger()
         run = fit(
             Toy(), LabelSimilarityMonitor(), callbacks=[stop, save], logger=logger, max_epochs=30, enable_checkpointing=True
@@ -647,28 +649,30 @@ class TestScalars:
         curve = list(logger.curve("cossim_val/overlap_mean").values())
         falls = next(i for i, (before, after) in enumerate(pairwise(curve), 1) if after <= before)
         assert run.current_epoch == falls + 1
-        best = min(logger.curve("cossim_val/gap_behavior").values())
         assert save.best_model_score is not None
-        assert save.best_model_score.item() == pytest.approx(best)
+        assert save.best_model_score.item() == pytest.approx(max(curve))
 
     def test_what_is_undefined_is_neutral_for_callbacks_and_absent_from_loggers(self) -> None:
         """Four labels have six pairs, too few: no curve, said once, and a key that EarlyStopping survives."""
         logger = MemoryLogger()
         monitor = LabelSimilarityMonitor()
-        run = trainer(callbacks=[monitor, EarlyStopping("cossim_val/gap_behavior", patience=9)], logger=logger)
+        run = trainer(callbacks=[monitor, EarlyStopping("cossim_val/rank_agreement_raw_cosine", patience=9)], logger=logger)
         with pytest.warns(UserWarning) as record:
             run.fit(Toy(4), loader(num_labels=4), loader(60, num_labels=4))
         text = (
-            "LabelSimilarityMonitor: cossim_val: undefined: explained_raw_cosine, explained_centered_cosine, "
-            "explained_logit_correlation, explained_log_odds_variance, gap_behavior, reliability (6 pairs of labels, at least "
-            "10 are needed). Loggers get nothing; callbacks that watch them see the last value, or 1 for gaps and 0 for others."
+            "LabelSimilarityMonitor: cossim_val: undefined: rank_agreement_raw_cosine, rank_agreement_centered_cosine, "
+            "rank_agreement_logit_correlation, rank_agreement_log_odds_variance, explained_raw_cosine, "
+            "explained_centered_cosine, explained_logit_correlation, explained_log_odds_variance, gap_behavior, reliability, "
+            "residual_scale (6 pairs of labels, at least 10 are needed). Loggers get nothing; callbacks that watch them see the "
+            "last value, or "
+            "1 for gaps and 0 for others."
         )
         assert ours(record) == [text]
         assert not logger.curve("cossim_val/gap_behavior")
         watched = {key.removeprefix("cossim_val/"): value for key, value in run.callback_metrics.items() if "cossim" in key}
         assert set(watched) == set(SCALARS)
         assert watched["gap_behavior"] == 1
-        assert watched["explained_raw_cosine"] == 0
+        assert watched["rank_agreement_raw_cosine"] == watched["explained_raw_cosine"] == watched["residual_scale"] == 0
         assert all(torch.isfinite(value) for value in watched.values())
         assert "gap_behavior" in GAPS
 

@@ -52,9 +52,11 @@ from lightning_cossim.report import Extras, GapReport, Statistics, WindowKey
 from lightning_cossim.report.alerts import AlertBook
 from tests import reference
 from tests.report.test_verdicts import report_of
-from tests.toys import ALWAYS, Loader, Toy, altered, loader, trainer
+from tests.toys import ALWAYS, Loader, Toy, altered, loader, padded, trainer
 
 K, D = 9, 4
+MANY = 11
+"""Dimensions that are more than the labels: what is summed then is the logits."""
 SOME = [7, 0, 3, 4, 8, 1]
 PATIENCE: Final = dt.timedelta(seconds=60)
 """After which a process that waits for another gives up: a deadlock is a failure."""
@@ -91,6 +93,9 @@ METRICS: dict[str, tuple[Callable[[], Metric], tuple[str, ...]]] = {
     "gap, sigmoid": (lambda: SimilarityGap(K, D, link="sigmoid"), ("unembedding", "logits", "embedding")),
     "gap, some labels": (lambda: SimilarityGap(K, D, label_subset=SOME), ("unembedding", "logits", "embedding")),
     "gap, sequences": (lambda: SimilarityGap(K, D), ("unembedding", "logits", "embedding", "groups")),
+    "gap, targets": (lambda: SimilarityGap(K, D), ("unembedding", "logits", "embedding", "targets")),
+    "log-odds variance, many dimensions": (lambda: LogOddsVariance(K, MANY), ("unembedding", "embedding")),
+    "gap, many dimensions": (lambda: SimilarityGap(K, MANY), ("unembedding", "logits", "embedding")),
 }
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 CASES = [
@@ -120,7 +125,10 @@ def parts(share: str) -> list[list[Inputs]]:
             f_ND = torch.randn(size, D, generator=generator) * torch.tensor([1.5, 0.5, 1.0, 0.8]) + kind_D
             f_ND[25:26] = torch.nan
             groups = torch.arange(size) // 3
-            batches.append({"unembedding": unembedding(), "logits": f_ND @ unembedding().T, "embedding": f_ND, "groups": groups})
+            z_NK = f_ND @ unembedding().T
+            targets = z_NK.nan_to_num(0).argmax(dim=1).roll(size // 4) - 1  # some are wrong, and some unknown
+            inputs = {"logits": z_NK, "embedding": f_ND, "groups": groups, "targets": targets}
+            batches.append({"unembedding": unembedding(), **inputs})
         given.append(batches)
     return given
 
@@ -131,9 +139,16 @@ def all_batches(share: str) -> list[Inputs]:
 
 def updated(metric: Metric, name: str, batches: list[Inputs], dtype: str = "float32") -> Metric:
     for batch in batches:
-        given = {**batch, "unembedding": batch["unembedding"].to(DTYPES[dtype])}
-        metric.update(**{argument: given[argument] for argument in METRICS[name][1]})
+        metric.update(**arguments_of(name, batch, dtype))
     return metric
+
+
+def arguments_of(name: str, batch: Inputs, dtype: str = "float32") -> Inputs:
+    """What a metric is given of a batch."""
+    given = {**batch, "unembedding": batch["unembedding"].to(DTYPES[dtype])}
+    if "many dimensions" in name:
+        given |= {key: padded(given[key], MANY) for key in ("unembedding", "embedding")}
+    return {argument: given[argument] for argument in METRICS[name][1]}
 
 
 def summary(report: GapReport) -> dict[str, Any]:
@@ -143,11 +158,12 @@ def summary(report: GapReport) -> dict[str, Any]:
         "scalars": {name: value for name, value in report.scalars.items() if name not in LEFT_OUT},
         "rungs": dict(report.rungs),
         "masses": (report.mean_probs, report.mass),
+        "targets": () if report.errors is None else (report.errors, report.joint_shares),
         "remarks": dict(report.remarks),
     }
 
 
-PARTS: Final = ("counts", "scalars", "rungs", "masses", "remarks")
+PARTS: Final = ("counts", "scalars", "rungs", "masses", "targets", "remarks")
 
 
 def assert_same(value: Any, wanted: Any) -> None:
@@ -171,14 +187,14 @@ def watched(max_tracked: int, batches: list[Inputs], processes: Processes, *, mo
     """
     layer = nn.Linear(D, K, bias=False)
     layer.weight.data.copy_(unembedding())
-    labels, told = LabelSelection(max_tracked=max_tracked), list[str]()
+    labels, told = LabelSelection(max_tracked=max_tracked, targets_key="targets"), list[str]()
     head = Head("fc", layer, "its path")
     collector = Collector(head, labels=labels, overlap=Overlap.of(K), max_inputs=1000, warn=told.append)
     reports = []
     for key in (WindowKey("val"), WindowKey("test")):
         collector.open(key)
         for batch in batches:
-            collector.begin_batch(key)
+            collector.begin_batch(key, batch)
             layer(batch["embedding"])
             collector.end_batch(key)
         layer.weight.data[0] += float(moves_on)
@@ -494,7 +510,7 @@ def synced(name: str, batches: list[Inputs]) -> tuple[Any, Any]:
     assert_same(metric.metric_state, own)
     on_step = METRICS[name][0]()
     on_step.dist_sync_on_step = True
-    return value, on_step(**{argument: one_batch(batches)[argument] for argument in METRICS[name][1]})
+    return value, on_step(**arguments_of(name, one_batch(batches)))
 
 
 def one_batch(batches: list[Inputs]) -> Inputs:

@@ -82,9 +82,9 @@ SLIPS = [
     ),
     Slip(
         "infinity",
-        "min_mass: .inf",
-        "Expected `min_mass` to be a number of at least 0, got inf.",
-        parser=("min_mass", "number of at least 0"),
+        "outlier: .inf",
+        "Expected `outlier` to be a number of at least 0, got inf.",
+        parser=("outlier", "number of at least 0"),
     ),
     Slip(
         "a fraction for a count",
@@ -169,7 +169,7 @@ SLIPS = [
 ]
 FILES: dict[str, tuple[bytes | None, str]] = {
     "a key that stands twice": (
-        b"stranger: 0.1\nmin_mass: 0\nstranger: 0.2\n",
+        b"stranger: 0.1\noutlier: 0\nstranger: 0.2\n",
         "t.yaml:3: key `stranger` stands twice, first in line 1. Remove one.",
     ),
     "a list at the top": (b"- stranger: 0.1\n", f"t.yaml:1: expected {KEYS}, got a list."),
@@ -178,7 +178,7 @@ FILES: dict[str, tuple[bytes | None, str]] = {
     "nothing but comments": (b"# stranger: 0.1\n", f"t.yaml: expected {KEYS}, got an empty file."),
     "not UTF-8": (b"stranger: 0.1 # \xff\n", "t.yaml: expected a file in UTF-8, got other bytes."),
     "tabs": (
-        b"stranger: 0.1\n\tmin_mass: 0\n",
+        b"stranger: 0.1\n\toutlier: 0\n",
         "t.yaml:2: expected YAML, got found character '\\t' that cannot start any token.",
     ),
     "an unknown tag": (

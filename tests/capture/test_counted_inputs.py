@@ -283,6 +283,81 @@ def test_positions_that_nobody_can_tell_apart_all_count_and_that_is_told(
     assert problem == f"it was called for {num} inputs and there are 10 targets at `targets_key`: all inputs count{remedy}"
 
 
+# What the targets are
+
+
+def labels_of(batch: Any, shape: tuple[int, ...], embedding: Any = None, **labels: Any) -> list[int] | None:
+    """The targets of a call's inputs, in the order of its rows."""
+    found = Reading(**labels)(batch).labels_among(shape, embedding)
+    return None if found is None else found.tolist()
+
+
+@pytest.mark.parametrize(
+    ("targets", "shape", "wanted"),
+    [
+        pytest.param([3, -100, 0, -1], (4,), [3, -1, 0, -1], id="single inputs"),
+        pytest.param([[3], [0]], (2,), [3, 0], id="in a column"),
+        pytest.param([[3, -100], [1, 0]], (2, 2), [3, -1, 1, 0], id="sequences"),
+        pytest.param([[3, -100], [1, 0]], (4,), [3, -1, 1, 0], id="sequences laid out as rows"),
+        pytest.param([[3, -100], [1, 0]], (3,), [3, 1, 0], id="only those that count"),
+        pytest.param([[[3, 4], [5, 6], [7, 8]]] * 2, (2, 3, 2), [3, 4, 5, 6, 7, 8] * 2, id="images"),
+        pytest.param([[[[3, 4], [5, 6], [7, 8]]]] * 2, (2, 3, 2), [3, 4, 5, 6, 7, 8] * 2, id="images with a channel"),
+        pytest.param([[[3, 4], [5, 6], [7, 8]]] * 2, (2, 6), [3, 4, 5, 6, 7, 8] * 2, id="patches of images"),
+        pytest.param([[3, 4, 5], [6, 7, 8]], (3, 2), None, id="positions first"),
+        pytest.param([[[3, 4], [5, 6], [7, 8]]] * 2, (2, 2, 3), None, id="images on their side"),
+        pytest.param([[3, 4, 5], [6, 7, 8]], (5,), None, id="of another number"),
+        pytest.param([], (0,), [], id="none"),
+    ],
+)
+def test_an_input_has_the_target_that_stands_where_it_does(
+    targets: list[Any], shape: tuple[int, ...], wanted: list[int] | None
+) -> None:
+    """As the rows of the call follow one another; where that is another order, or another number, nobody knows them."""
+    batch = {"labels": torch.tensor(targets, dtype=torch.int64)}
+    assert labels_of(batch, shape, shift_targets=False) == wanted
+
+
+@pytest.mark.parametrize(
+    ("shape", "embedding", "batch", "wanted"),
+    [
+        pytest.param((2, 5), None, {}, [-1, 7, 8, 9, -1, 4, 4, -1, -1, -1], id="as they come"),
+        pytest.param((10,), None, {}, [-1, 7, 8, 9, -1, 4, 4, -1, -1, -1], id="laid out as rows"),
+        pytest.param((2, 4), HIDDEN[:, :-1], {}, [-1, 7, 8, 9, 4, 4, -1, -1], id="without the last position"),
+        pytest.param((2, 4), HIDDEN[:, 1:], {}, [7, 8, 9, -1, 4, -1, -1, -1], id="without the first"),
+        pytest.param((2, 3), HIDDEN[:, -3:], {}, [8, 9, -1, -1, -1, -1], id="logits_to_keep=3"),
+        pytest.param((8,), None, {}, [-1, 7, 8, 9, 4, 4, -1, -1], id="without the last position, laid out as rows"),
+        pytest.param((5,), None, {}, [7, 8, 9, 4, 4], id="only those that count"),
+        pytest.param((2, 5), None, {"labels": ANSWERS[:, 1:]}, [-1, 7, 8, 9, -1, 4, 4, -1, -1, -1], id="cut by hand"),
+        pytest.param((2, 5), None, {"labels": NEXT}, [6, 7, 8, 9, -1, 4, 4, -1, -1, -1], id="shifted by hand"),
+    ],
+)
+def test_a_position_of_a_causal_model_has_the_next_one_s_target(
+    shape: tuple[int, ...], embedding: Any, batch: dict[str, Tensor], wanted: list[int]
+) -> None:
+    """Those that count, and no others, have one that is no -1."""
+    given = {"input_ids": IDS, "labels": ANSWERS, **batch}
+    assert labels_of(given, shape, embedding) == wanted
+    inputs = counted(given, shape, embedding)
+    assert inputs is None or [label >= 0 for label in wanted] == torch.tensor(inputs).flatten().tolist()
+
+
+def test_where_the_head_may_have_been_called_for_others_no_target_is_known() -> None:
+    """As many inputs as have a target of their own, of a model that learns the next one's: four of them count."""
+    batch = {"input_ids": IDS, "labels": IDS.masked_fill(IDS == 7, -100)}
+    assert labels_of(batch, (9,)) is None
+    assert labels_of(batch, (7,)) == [6, 8, 9, 4, 4, 0, 0]
+
+
+def test_targets_are_those_of_when_the_batch_began() -> None:
+    """Whatever the step writes into its batch then."""
+    batch = {"labels": torch.tensor([2, 0, 1])}
+    targets = Reading()(batch)
+    batch["labels"].fill_(0)
+    found = targets.labels_among((3,))
+    assert found is not None
+    assert found.tolist() == [2, 0, 1]
+
+
 def test_packed_sequences_count_as_the_loss_has_them() -> None:
     """Two of three words in a row; the target of the second one's first word is left out, so that no word predicts it."""
     ids = torch.tensor([[4, 5, 6, 7, 8, 9]])

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from lightning_cossim.capture.head import Head, Observation
 from lightning_cossim.capture.observer import HeadObserver
 from lightning_cossim.capture.targets import CountedTargets
+from lightning_cossim.functional.links import Response
 from tests.capture.test_head import random_inputs, random_layer
 
 # Observing
@@ -540,6 +541,44 @@ def test_inputs_that_do_not_count_are_not_taken() -> None:
     assert seen is not None
     torch.testing.assert_close(seen.embedding, inputs[[0, 2, 5]])
     assert seen.problem is None
+
+
+@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+def test_targets_are_taken_as_their_inputs_are(link: Any) -> None:
+    """Masked and sampled with them; under a sigmoid, which may give an input several labels, none."""
+    layer, inputs = random_layer(), random_inputs()
+    observer = HeadObserver(Head("fc", layer, "its path", Response.of(link)))
+    counted, labels = torch.tensor([[True, False, True], [False, True, True]]), torch.tensor([[4, -1, 0], [-1, 2, 3]])
+    taken = set()
+    for seed in range(8):
+        observer.arm()
+        layer(inputs)
+        seen = observer.take(3, torch.Generator().manual_seed(seed), CountedTargets(counted, labels=labels))
+        assert seen is not None
+        assert seen.embedding is not None
+        if link == "sigmoid":
+            assert seen.targets is None
+            continue
+        assert seen.targets is not None
+        places = [int((inputs == embedding).all(dim=1).nonzero()) for embedding in seen.embedding]
+        assert seen.targets.tolist() == labels.flatten()[places].tolist()
+        taken.add(tuple(places))
+    assert len(taken) > 1 or link == "sigmoid"
+
+
+def test_targets_of_images_are_taken_as_their_pixels_are() -> None:
+    layer, images = nn.Conv2d(4, 5, 1), torch.randn(2, 4, 3, 4)
+    observer = HeadObserver(Head("classify", layer, "its path"))
+    observer.arm()
+    layer(images)
+    labels = torch.arange(24).reshape(2, 3, 4)
+    seen = observer.take(7, torch.Generator(), CountedTargets(labels % 5 > 0, labels=labels))
+    assert seen is not None
+    assert seen.embedding is not None
+    assert seen.targets is not None
+    assert len(seen.targets) == 7
+    assert (seen.targets % 5 > 0).all()
+    torch.testing.assert_close(seen.embedding, images.movedim(1, -1).reshape(24, 4)[seen.targets])
 
 
 def test_targets_of_another_number_are_told_and_all_inputs_count() -> None:

@@ -5,6 +5,7 @@ Shapes: K labels, D embedding dimensions, N inputs, m labels kept of each, P pai
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,7 +85,7 @@ def whole_report(head: Head, seen: Sequence[Observation], **settings: Any) -> Ga
     renamed = {"kind": "overlap", "threshold": "overlap_threshold", "k": "overlap_k"}
     metric = SimilarityGap(head.num_labels, D, **{renamed.get(name, name): value for name, value in settings.items()})
     for one in seen:
-        metric.update(one.unembedding, one.logits, one.embedding, one.groups)
+        metric.update(one.unembedding, one.logits, one.embedding, one.groups, one.targets)
     return metric.report()
 
 
@@ -113,8 +114,8 @@ def test_of_few_labels_the_report_is_that_on_all_pairs(kind: dict[str, Any], set
     assert report.compared.weight is None
     assert report.sampling == ""
     assert report.standard_errors == {}
-    assert report.overlap_error is not None
-    assert report.overlap_error.max() == 0
+    assert report.truncation is not None
+    assert report.truncation.max() == 0
 
 
 @pytest.mark.parametrize("labels_per_input", [K, 99])
@@ -140,13 +141,13 @@ def test_overlaps_of_a_few_labels_an_input_are_too_small_by_no_more_than_is_said
     report = report_of(summary_of(head, seen, kind, labels_per_input=labels_per_input))
     whole = whole_report(head, seen, **kind)
     exact = report.compared.values(whole.matrix("overlap")[list(report.labels)][:, list(report.labels)])
-    assert report.overlap_error is not None
+    assert report.truncation is not None
     missing = exact - report.rungs["overlap"]
     assert missing.max() > 0.01
     assert missing.min() >= -1e-5
-    assert (missing <= report.overlap_error + 1e-5).all()
-    assert report.overlap_error.max() <= 1
-    assert (report.rungs["overlap"] + report.overlap_error).max() <= 1 + 1e-6
+    assert (missing <= report.truncation + 1e-5).all()
+    assert report.truncation.max() <= 1
+    assert (report.rungs["overlap"] + report.truncation).max() <= 1 + 1e-6
     assert "they may be larger" in str(report)
     assert report.rungs["logit_correlation"].isnan().all()
 
@@ -186,20 +187,22 @@ def test_what_only_the_most_likely_labels_count_in_loses_nothing(kind: dict[str,
     seen = [Observation(head.unembedding, head.logits(inputs_of(200)))]
     report = report_of(summary_of(head, seen, kind, labels_per_input=10))
     assert_same(report, whole_report(head, seen, **kind))
-    assert report.overlap_error is not None
-    assert report.overlap_error.max() == pytest.approx(0, abs=1e-6)
+    assert report.truncation is not None
+    assert report.truncation.max() == pytest.approx(0, abs=1e-6)
 
 
 # What is seen
 
 
-def test_groups_are_not_torn_into_different_halves() -> None:
+def test_groups_are_not_torn_into_different_blocks() -> None:
     head, groups = head_of(), torch.arange(40) // 5
     seen = [seen_of(head, inputs_of(40), groups), seen_of(head, inputs_of(15, seed=2), groups[:15])]
     report = report_of(summary_of(head, seen))
     wanted = whole_report(head, seen)
     assert report.reliability == pytest.approx(wanted.reliability, abs=1e-4)
-    assert wanted.reliability != pytest.approx(whole_report(head, [seen_of(head, inputs_of(40))]).reliability, abs=1e-3)
+    assert wanted.reliability != pytest.approx(
+        whole_report(head, [seen_of(head, inputs_of(40), torch.arange(40))]).reliability, abs=1e-3
+    )
 
 
 def test_inputs_that_are_not_finite_do_not_count() -> None:
@@ -224,12 +227,12 @@ def test_many_logits_are_worked_on_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_snapshots_are_copies_and_the_last_ones_count() -> None:
     head, embedding = head_of(), inputs_of()
-    window = window_of(head)
+    window = window_of(head, min_probability=0.01)
     window.add(seen_of(head, inputs_of(seed=9)))
     head.module.weight.data.add_(1)
     head.module.bias.data.add_(torch.arange(float(K)) / K)
     window.add(seen_of(head, embedding))
-    wanted = whole_report(head, [seen_of(head, embedding)])
+    wanted = whole_report(head, [seen_of(head, embedding)], min_probability=0)
     head.module.weight.data.zero_()
     embedding.zero_()
     report = report_of(ended(window, head))
@@ -252,7 +255,8 @@ def test_a_window_that_saw_nothing_reports_on_the_weights() -> None:
     head = head_of()
     report = report_of(ended(window_of(head), head))
     assert report.num_inputs == 0
-    torch.testing.assert_close(report.matrix("raw_cosine"), whole_report(head, [seen_of(head, inputs_of())]).matrix("raw_cosine"))
+    whole = whole_report(head, [seen_of(head, inputs_of())], min_probability=0)
+    torch.testing.assert_close(report.matrix("raw_cosine"), whole.matrix("raw_cosine"))
     assert report.rungs["overlap"].isnan().all()
     assert report.undefined["gap_behavior"] == "no inputs"
 
@@ -271,6 +275,98 @@ def test_the_users_random_numbers_stay() -> None:
     state = torch.get_rng_state()
     report_of(summary_of(head, [seen_of(head, inputs_of())]))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+# Targets
+
+
+def with_targets(head: Head, embedding: Tensor, seed: int = 5, **changes: Any) -> Observation:
+    """What a call shows: one in two targets is the second most likely label, and some are none."""
+    logits = head.logits(embedding)
+    target = logits.topk(2, dim=1).indices[torch.arange(len(embedding)), torch.arange(len(embedding)) % 2]
+    none = torch.rand(len(embedding), generator=torch.Generator().manual_seed(seed)) < 0.2
+    return replace(seen_of(head, embedding), targets=target.masked_fill(none, -100), **changes)
+
+
+def assert_same_errors(report: GapReport, whole: GapReport, *, within: float = 1e-5) -> None:
+    """What targets tell of the pairs of a report is what they tell of all pairs; shares on average within so much."""
+    assert report.errors is not None
+    assert report.joint_shares is not None
+    assert whole.errors is not None
+    assert whole.joint_shares is not None
+    index = torch.tensor(report.labels)
+    low, high = index[report.compared.row], index[report.compared.column]
+    place = whole.compared.matrix(torch.arange(len(whole.compared)).double(), len(whole.labels))[low, high].long()
+    assert (low < high).all()
+    assert torch.equal(report.errors, whole.errors[:, place])
+    of_all = whole.joint_shares[:, place]
+    assert torch.equal(report.joint_shares.isnan(), of_all.isnan())
+    assert (report.joint_shares - of_all).abs().nanmean() < within
+    assert report.errors.sum() > 0
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "link" not in kind], ids=str)
+@pytest.mark.parametrize("with_embeddings", [True, False])
+def test_errors_and_shares_are_those_of_all_pairs(kind: dict[str, Any], *, with_embeddings: bool) -> None:
+    head = head_of()
+    seen = [with_targets(head, inputs_of(100, seed=seed)) for seed in (1, 2)]
+    seen = seen if with_embeddings else [replace(one, embedding=None) for one in seen]
+    report, whole = report_of(summary_of(head, seen, kind, labels_per_input=K)), whole_report(head, seen, **kind)
+    assert_same_errors(report, whole)
+    assert report.remarks["targets"] == whole.remarks["targets"]
+
+
+def test_of_a_few_labels_an_input_errors_are_exact_and_shares_near() -> None:
+    head = head_of()
+    seen = [with_targets(head, 2 * inputs_of(400))]
+    report, whole = report_of(summary_of(head, seen, labels_per_input=12)), whole_report(head, seen)
+    assert_same_errors(report, whole, within=0.05)
+    with pytest.raises(AssertionError):
+        assert_same_errors(report, whole)
+
+
+@pytest.mark.usefixtures("small_strata")
+def test_pairs_of_a_sample_have_their_errors() -> None:
+    head = head_of(MANY)
+    seen = [with_targets(head, inputs_of(500))]
+    report = report_of(summary_of(head, seen, labels_per_input=MANY))
+    assert report.sampling
+    assert_same_errors(report, whole_report(head, seen))
+
+
+def test_inputs_that_do_not_count_are_no_errors() -> None:
+    """Neither those that are not finite nor what was dropped."""
+    head, embedding = head_of(), inputs_of()
+    whole = with_targets(head, embedding)
+    embedding = embedding.clone()
+    embedding[::3] = torch.nan
+    seen = [replace(whole, embedding=embedding)]
+    assert_same_errors(report_of(summary_of(head, seen, labels_per_input=K)), whole_report(head, seen))
+
+
+def test_targets_stay_with_their_inputs_where_many_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vocabulary_window, "_MAX_INPUTS", 160)
+    head = head_of()
+    window, target = window_of(head), torch.arange(7)
+    for number in range(60):
+        if window.wants_batch():
+            rows = torch.full((7, D), float(number)) + target[:, None] / 10
+            window.add(replace(seen_of(head, rows), targets=target.where(target != 3, -1)))
+    summary = ended(window, head)
+    assert summary.embedding is not None
+    assert 50 < len(summary.embedding) <= 160
+    wanted = (10 * summary.embedding[:, 0]).round().long() % 10
+    predicted = head.logits(summary.embedding).argmax(dim=1)
+    assert torch.equal(summary.confused[:, 0].long(), wanted.where(wanted != 3, -1))
+    assert torch.equal(summary.confused[:, 1].long(), predicted.where(wanted != 3, -1))
+
+
+@pytest.mark.parametrize("targets", [None, torch.full((40,), -100), torch.full((40,), K)])
+def test_where_no_target_is_known_nothing_is_told_of_them(targets: Tensor | None) -> None:
+    head = head_of()
+    report = report_of(summary_of(head, [replace(seen_of(head, inputs_of()), targets=targets)]))
+    assert (report.errors, report.joint_shares) == (None, None)
+    assert "targets" not in report.remarks
 
 
 # How much is kept
@@ -307,7 +403,7 @@ def test_of_very_many_inputs_an_even_sample_is_kept(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("num_batches", [17, 18, 20, 33, 34, 50, 100, 129])
-def test_sequences_that_fill_a_chunk_each_stay_in_both_halves(num_batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sequences_that_fill_a_chunk_each_stay_in_all_blocks(num_batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of so many batches of one long sequence, whichever of them are dropped."""
     monkeypatch.setattr(vocabulary_window, "_MAX_INPUTS", 160)
     head = head_of()
@@ -315,9 +411,9 @@ def test_sequences_that_fill_a_chunk_each_stay_in_both_halves(num_batches: int, 
     for number in range(num_batches):
         if window.wants_batch():
             window.add(seen_of(head, inputs_of(10, seed=number), groups))
-    counts = ended(window, head).half.long().bincount()
+    counts = ended(window, head).block.long().bincount(minlength=8)
     assert counts.sum() >= 80
-    assert counts.min() >= counts.sum() / 3
+    assert counts.min() >= counts.sum() / 16
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 1000])
@@ -371,6 +467,7 @@ def test_a_sample_stands_for_all_pairs() -> None:
         assert abs(report.scalars[name] - whole.scalars[name]) < 3 * error, name
     assert report.reliability == pytest.approx(whole.reliability, abs=0.1)
     assert report.rank_agreement["centered_cosine"] == pytest.approx(whole.rank_agreement["centered_cosine"], abs=0.1)
+    assert report.scalars["gap_behavior"] == pytest.approx(whole.scalars["gap_behavior"], abs=0.1)
     for rung, values in report.rungs.items():
         index = torch.tensor(report.labels)
         row, column = index[report.compared.row], index[report.compared.column]
@@ -397,7 +494,7 @@ def test_the_pairs_that_overlap_most_are_in_the_sample() -> None:
 @pytest.mark.parametrize("link", ["softmax", "sigmoid"])
 def test_with_neighbors_the_pairs_whose_rows_are_most_alike_are_in_the_sample(link: str) -> None:
     head = head_of(MANY)
-    summary = summary_of(head, [seen_of(head, inputs_of(500))], {"link": link}, ignore=[7])
+    summary = summary_of(head, [seen_of(head, inputs_of(500))], {"link": link}, ignore=[7], min_probability=0.01)
     shares: list[float] = []
     report = report_of(summary, summary.nearest(progress=shares.append))
     assert shares[-1] == 1
@@ -429,8 +526,8 @@ def test_a_look_alike_is_one_only_if_it_is_in_any_case() -> None:
     report = report_of(summary_of(head, seen, labels_per_input=2))
     thresholds = Thresholds(stranger=0.02, lookalike=0.02, min_reliability=0)
     flags = report.judged(thresholds).flags
-    assert report.overlap_error is not None
-    certain = report.gap + report.overlap_error < -0.02
+    assert report.truncation is not None
+    certain = report.gap + report.truncation < -0.02
     below = report.gap < -0.02
     assert int(certain.sum()) < int(below.sum())
     assert not (flags["lookalikes"] & ~certain).any()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from lightning_cossim.capture.vocabulary_window import VocabularyWindow
 from lightning_cossim.capture.window import AllPairsWindow
 from lightning_cossim.config.settings import LabelSelection
 from lightning_cossim.errors import ConfigError
+from lightning_cossim.functional.ladder import MEASURES
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.report import Context, GapReport, WindowKey
@@ -161,6 +163,44 @@ def test_a_window_of_a_stage_from_open_to_close(key: WindowKey) -> None:
     assert told == []
 
 
+@pytest.mark.parametrize("max_tracked", [NUM_LABELS, 3])
+def test_with_targets_in_the_batch_a_window_counts_errors(max_tracked: int) -> None:
+    """Of the inputs that count and are looked at; of two batches, whose step may call the head before it reads them."""
+    head, targets = head_with(), torch.arange(20) % NUM_LABELS
+    collector, told = collector_of(head, opened=VAL, max_tracked=max_tracked, targets_key=1, ignore_index=4, labels_per_input=9)
+    metric = SimilarityGap(NUM_LABELS, EMBEDDING_DIM)
+    for seed in (1, 2):
+        embedding = inputs_of(seed=seed)
+        collector.begin_batch(VAL, (embedding, targets))
+        head.module(embedding)
+        collector.end_batch(VAL)
+        counted = targets != 4
+        metric.update(head.unembedding, head.logits(embedding[counted]), embedding[counted], targets=targets[counted])
+    report, wanted = closed(collector, VAL), metric.report()
+    assert told == []
+    kept = list(report.labels)
+    assert report.errors is not None
+    assert report.joint_shares is not None
+    assert wanted.errors is not None
+    assert wanted.joint_shares is not None
+    assert wanted.errors.sum() > 10
+    pair_of = {(i, j): place for place, (i, j) in enumerate(combinations(range(NUM_LABELS), 2))}
+    places = [pair_of[pair] for pair in combinations(kept, 2)]
+    assert torch.equal(report.errors, wanted.errors[:, places])
+    torch.testing.assert_close(report.joint_shares, wanted.joint_shares[:, places], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("max_tracked", [NUM_LABELS, 3])
+def test_without_the_key_of_the_targets_errors_are_not_known(max_tracked: int) -> None:
+    head = head_with()
+    collector, _ = collector_of(head, opened=VAL, max_tracked=max_tracked)
+    collector.begin_batch(VAL, (inputs_of(), torch.arange(20) % NUM_LABELS))
+    head.module(inputs_of())
+    collector.end_batch(VAL)
+    report = closed(collector, VAL)
+    assert (report.errors, report.joint_shares) == (None, None)
+
+
 def test_a_window_that_is_opened_again_begins_anew() -> None:
     collector, _ = collector_of(head_with(), opened=TRAIN)
     run(collector, TRAIN, inputs_of())
@@ -272,7 +312,7 @@ def test_a_head_that_is_never_called_gives_a_report_on_its_weights_and_one_warni
     report = closed(collector, TRAIN)
     assert told == [NOT_CALLED]
     assert report.num_inputs == 0
-    assert all(math.isnan(value) for name, value in report.scalars.items() if name.startswith("explained_"))
+    assert all(math.isnan(value) for name, value in report.scalars.items() if name.startswith(("rank_agreement_", "explained_")))
     wanted = matrices(report_of(head, [inputs_of()]))
     for rung in ("raw_cosine", "centered_cosine"):
         torch.testing.assert_close(report.matrix(rung), wanted[rung])
@@ -288,7 +328,8 @@ def test_a_problem_is_told_with_the_head_s_path() -> None:
     assert told[0].startswith("watching fc: its output differs from `embedding @ weight.T + bias` by up to ")
     assert told[0].endswith("would be false and are left out.")
     assert report.num_inputs == 40
-    undefined = {"explained_logit_correlation", "explained_log_odds_variance", "gap_geometry"}
+    unknown = ("logit_correlation", "log_odds_variance")
+    undefined = {f"{measure}_{name}" for measure in MEASURES for name in unknown} | {"gap_geometry"}
     assert set(report.undefined) & set(report.scalars) == undefined
     torch.testing.assert_close(
         report.mean_probs, (3 * head.logits(torch.cat([inputs_of(), inputs_of(seed=2)]))).softmax(dim=1).mean(dim=0).double()
@@ -324,7 +365,7 @@ def test_summaries_are_kept_of_vocabularies_of_the_stages_asked_for(max_tracked:
             run(collector, key, inputs_of(num_inputs))
             closed(collector, key)
     assert [*collector.summaries] == (keys[1:3] if max_tracked == 3 else [])
-    assert all(len(summary.half) == 20 for summary in collector.summaries.values())
+    assert all(len(summary.block) == 20 for summary in collector.summaries.values())
 
 
 @pytest.mark.parametrize("max_tracked", [NUM_LABELS, 512, 3])

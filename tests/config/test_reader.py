@@ -4,28 +4,31 @@ from pathlib import Path
 
 import pytest
 
+from lightning_cossim.config.reader import parse_dataclass
 from lightning_cossim.config.thresholds import Alert, Thresholds
 from lightning_cossim.errors import ConfigError
 
 WHOLE = """\
 stranger: 0.2            # comments are welcome
 lookalike: 1e-1
-min_mass: .5
+outlier: .5
 min_inputs: 1000
 min_reliability: 1
 alerts:
-  - {scalar: gap_behavior, stage: val, above: 6e-1, patience: 3, action: stop}
+  - {scalar: rank_agreement_centered_cosine, stage: val, below: 2e-1, patience: 3, action: stop}
   - scalar: reliability
     stage: train
     below: -1
 """
 
-KNOWN = "Known are stranger, lookalike, min_mass, min_inputs, min_reliability, alerts."
-KEYS = "keys of thresholds (stranger, lookalike, min_mass, min_inputs, min_reliability, alerts)"
+KNOWN = "Known are stranger, lookalike, outlier, min_joint_inputs, known, min_inputs, min_reliability, alerts."
+KEYS = "keys of thresholds (stranger, lookalike, outlier, min_joint_inputs, known, min_inputs, min_reliability, alerts)"
 SCALARS = (
+    "'rank_agreement_raw_cosine', 'rank_agreement_centered_cosine', 'rank_agreement_logit_correlation', "
+    "'rank_agreement_log_odds_variance', "
     "'explained_raw_cosine', 'explained_centered_cosine', 'explained_logit_correlation', 'explained_log_odds_variance', "
-    "'gap_translation', 'gap_geometry', 'gap_behavior', 'reliability', 'share_lookalikes', 'share_strangers', 'overlap_mean' or "
-    "'common_mode_ratio'"
+    "'gap_translation', 'gap_geometry', 'gap_behavior', 'reliability', 'residual_scale', 'share_lookalikes', 'share_strangers', "
+    "'overlap_mean' or 'common_mode_ratio'"
 )
 
 
@@ -45,11 +48,11 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
     assert Thresholds.from_yaml(path) == Thresholds(
         stranger=0.2,
         lookalike=0.1,
-        min_mass=0.5,
+        outlier=0.5,
         min_inputs=1000,
         min_reliability=1,
         alerts=[
-            Alert("gap_behavior", "val", above=0.6, patience=3, action="stop"),
+            Alert("rank_agreement_centered_cosine", "val", below=0.2, patience=3, action="stop"),
             Alert("reliability", "train", below=-1),
         ],
     )
@@ -57,24 +60,24 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
 
 def test_what_is_not_there_has_its_default(tmp_path: Path) -> None:
     path = tmp_path / "thresholds.yaml"
-    path.write_text("min_mass: 0\n", encoding="utf-8")
-    assert Thresholds.from_yaml(str(path)) == Thresholds(min_mass=0)
+    path.write_text("outlier: 0\n", encoding="utf-8")
+    assert Thresholds.from_yaml(str(path)) == Thresholds(outlier=0)
 
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("min_mass: 0\nstrangr: 1\n", "t.yaml:2: unknown key `strangr`. Did you mean `stranger`?"),
+        ("outlier: 0\nstrangr: 1\n", "t.yaml:2: unknown key `strangr`. Did you mean `stranger`?"),
         ("color: 1\n", f"t.yaml:1: unknown key `color`. {KNOWN}"),
-        ("stranger: 0.1\nmin_mass: 0\nstranger: 0.2\n", "t.yaml:3: key `stranger` stands twice, first in line 1. Remove one."),
+        ("stranger: 0.1\noutlier: 0\nstranger: 0.2\n", "t.yaml:3: key `stranger` stands twice, first in line 1. Remove one."),
         ("stranger: high\n", "t.yaml:1: Expected `stranger` to be a number from 0 to 1, got 'high'."),
         ("stranger: '0.1'\n", "t.yaml:1: Expected `stranger` to be a number from 0 to 1, got '0.1'."),
         ("\nstranger: true\n", "t.yaml:2: Expected `stranger` to be a number from 0 to 1, got True."),
         ("stranger: on\n", "t.yaml:1: Expected `stranger` to be a number from 0 to 1, got True."),
         ("lookalike: 1.1\n", "t.yaml:1: Expected `lookalike` to be a number from 0 to 1, got 1.1."),
         ("lookalike: .nan\n", "t.yaml:1: Expected `lookalike` to be a number from 0 to 1, got nan."),
-        ("min_mass: .inf\n", "t.yaml:1: Expected `min_mass` to be a number of at least 0, got inf."),
-        ("min_mass:\n", "t.yaml:1: Expected `min_mass` to be a number of at least 0, got None."),
+        ("outlier: .inf\n", "t.yaml:1: Expected `outlier` to be a number of at least 0, got inf."),
+        ("outlier:\n", "t.yaml:1: Expected `outlier` to be a number of at least 0, got None."),
         ("min_inputs: 2.5\n", "t.yaml:1: Expected `min_inputs` to be a whole number of at least 0, got 2.5."),
         ("min_inputs: -1\n", "t.yaml:1: Expected `min_inputs` to be a whole number of at least 0, got -1."),
         ("min_reliability: [1]\n", "t.yaml:1: Expected `min_reliability` to be a number from 0 to 1, got [1]."),
@@ -82,7 +85,7 @@ def test_what_is_not_there_has_its_default(tmp_path: Path) -> None:
         ("stranger\n", f"t.yaml:1: expected {KEYS}, got 'stranger'."),
         ("", f"t.yaml: expected {KEYS}, got an empty file."),
         ("# nothing\n", f"t.yaml: expected {KEYS}, got an empty file."),
-        ("stranger: 0.1\n\tmin_mass: 0\n", "t.yaml:2: expected YAML, got found character '\\t' that cannot start any token."),
+        ("stranger: 0.1\n\toutlier: 0\n", "t.yaml:2: expected YAML, got found character '\\t' that cannot start any token."),
         ("stranger: [0.1\n", "t.yaml:2: expected YAML, got expected ',' or ']', but got '<stream end>'."),
         ("stranger: !!python/none 1\n", "t.yaml:1: expected plain YAML, got could not determine a constructor for the tag"),
         ("alerts: gap_behavior\n", "t.yaml:1: Expected `alerts` to be a list of alerts, got 'gap_behavior'."),
@@ -134,3 +137,17 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert refused(other) == "other.yaml: expected a file in UTF-8, got other bytes."
     other.write_bytes(b"stranger: \x07")
     assert refused(other).startswith("other.yaml: expected YAML, got unacceptable character #x0007")
+
+
+def test_a_key_that_is_gone_names_what_takes_its_place() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_dataclass(Thresholds, "stranger: 0.1\nmin_mass: 0.2\n", "t.yaml")
+    assert str(caught.value) == (
+        "t.yaml:2: `min_mass` is gone: `min_probability` of `labels` says which labels are probable enough for their pairs to "
+        "count. Remove the line."
+    )
+
+
+def test_known_pairs_are_read() -> None:
+    read = parse_dataclass(Thresholds, "known: [[cat, lynx], [1, 7]]\noutlier: 2\nmin_joint_inputs: 3\n", "t.yaml")
+    assert read == Thresholds(known=[["cat", "lynx"], ["1", "7"]], outlier=2.0, min_joint_inputs=3)

@@ -39,7 +39,7 @@ def test_defaults_of_the_labels() -> None:
         "ignore": (),
         "max_tracked": 512,
         "labels_per_input": 64,
-        "min_probability": 0.01,
+        "min_probability": 0.1,
         "ignore_index": -100,
         "targets_key": None,
         "shift_targets": None,

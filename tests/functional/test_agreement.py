@@ -48,6 +48,12 @@ def pairs_of(values: Tensor) -> Array:
     return values[row, column].numpy()
 
 
+def curve(s: Tensor, o: Tensor) -> Tensor:
+    """The fit of all pairs, (K, K)."""
+    pairs = Pairs.of_all(len(o))
+    return pairs.matrix(Comparison(pairs.values(s), pairs.values(o), pairs).curve, len(o))
+
+
 def drawn(rng: np.random.Generator, num_pairs: int, levels: int | None, noise: float) -> tuple[Array, Array]:
     """Similarities, rounded to so many levels where given, and overlaps in [0, 1] that rise with them but for noise."""
     s = rng.uniform(-1, 1, size=num_pairs)
@@ -70,7 +76,7 @@ def comparisons(draw: st.DrawFn, *, ties: bool = True) -> tuple[Array, Array]:
 @given(given_pairs=comparisons())
 def test_all_three_are_those_of_the_formulas(given_pairs: tuple[Array, Array]) -> None:
     s, o = (matrix(values) for values in given_pairs)
-    np.testing.assert_allclose(expected_overlap(s, o), reference.expected_overlap(s.numpy(), o.numpy()), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(curve(s, o), reference.expected_curve(s.numpy(), o.numpy()), rtol=0, atol=1e-12)
     assert explained_overlap(s, o).item() == pytest.approx(reference.explained_overlap(s.numpy(), o.numpy()), abs=1e-10)
     assert rank_agreement(s, o).item() == pytest.approx(reference.rank_agreement(s.numpy(), o.numpy()), abs=1e-12)
 
@@ -83,27 +89,27 @@ def test_with_unknown_pairs_too(rng: np.random.Generator) -> None:
     o_P[rng.permutation(66)[:20]] = np.nan
     counts = ~np.isnan(s_P + o_P)
     s, o = matrix(s_P), matrix(o_P)
-    expected = expected_overlap(s, o)
-    np.testing.assert_allclose(expected, reference.expected_overlap(s.numpy(), o.numpy()), rtol=0, atol=1e-12)
-    assert np.array_equal(np.isnan(pairs_of(expected)), ~counts)
+    for found, wanted in ((curve, reference.expected_curve), (expected_overlap, reference.expected_overlap)):
+        np.testing.assert_allclose(found(s, o), wanted(s.numpy(), o.numpy()), rtol=0, atol=1e-12)
+        assert np.array_equal(np.isnan(pairs_of(found(s, o))), ~counts)
     assert explained_overlap(s, o).item() == pytest.approx(reference.explained_overlap(s.numpy(), o.numpy()), abs=1e-10)
     assert rank_agreement(s, o).item() == pytest.approx(spearmanr(s_P[counts], o_P[counts]).statistic, abs=1e-12)
 
 
 @given(given_pairs=comparisons())
-def test_expected_overlap_is_scikit_learns_isotonic_regression(given_pairs: tuple[Array, Array]) -> None:
+def test_the_curve_is_scikit_learns_isotonic_regression(given_pairs: tuple[Array, Array]) -> None:
     s, o = given_pairs
     peer = IsotonicRegression().fit_transform(np.round(s, 6), o)
-    np.testing.assert_allclose(pairs_of(expected_overlap(matrix(s), matrix(o))), peer, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(pairs_of(curve(matrix(s), matrix(o))), peer, rtol=0, atol=1e-12)
 
 
 @given(given_pairs=comparisons())
-def test_expected_overlap_rises_with_similarity_and_its_gaps_sum_to_zero(given_pairs: tuple[Array, Array]) -> None:
+def test_the_curve_rises_with_similarity_and_what_it_leaves_sums_to_zero(given_pairs: tuple[Array, Array]) -> None:
     s, o = given_pairs
-    expected = expected_overlap(matrix(s), matrix(o))
-    assert torch.equal(expected.nan_to_num(-1), expected.T.nan_to_num(-1))
-    assert expected.diagonal().isnan().all()
-    e = pairs_of(expected)
+    for found in (curve(matrix(s), matrix(o)), expected_overlap(matrix(s), matrix(o))):
+        assert torch.equal(found.nan_to_num(-1), found.T.nan_to_num(-1))
+        assert found.diagonal().isnan().all()
+    e = pairs_of(curve(matrix(s), matrix(o)))
     assert np.diff(e[np.argsort(s, kind="stable")]).min() >= -1e-15
     assert np.sum(o - e) == pytest.approx(0, abs=1e-12)
 
@@ -119,16 +125,16 @@ def test_one_stranger_and_one_look_alike_keep_their_gaps() -> None:
 
 
 def test_similarities_that_agree_to_a_millionth_are_ties() -> None:
-    """They share one expectation, however their overlaps differ; a hundred-thousandth apart they need not."""
+    """They share one point of the curve, however their overlaps differ; a hundred-thousandth apart they need not."""
     s = np.linspace(-1, 1, 15)
     o = np.linspace(0, 1, 15)
     for apart, tied in ((2e-7, True), (1e-5, False)):
         s[7] = s[8] = 0.25
         s[8] += apart
-        e = pairs_of(expected_overlap(matrix(s), matrix(o)))
+        e = pairs_of(curve(matrix(s), matrix(o)))
         assert (e[7] == e[8]) is np.bool_(tied)
     s[8] = 0.25
-    assert pairs_of(expected_overlap(matrix(s), matrix(o)))[7] == pytest.approx((o[7] + o[8]) / 2, abs=1e-15)
+    assert pairs_of(curve(matrix(s), matrix(o)))[7] == pytest.approx((o[7] + o[8]) / 2, abs=1e-15)
 
 
 def test_only_the_upper_triangle_is_compared() -> None:
@@ -309,6 +315,7 @@ def test_one_comparison_gives_all_statistics_in_any_order(case: str) -> None:
     similarity, overlap = {**UNDEFINED, **{name: (*pair, None) for name, pair in DEFINED.items()}}[case][:2]
     wanted = {
         "expected": expected_overlap(similarity, overlap),
+        "curve": curve(similarity, overlap),
         "explained": explained_overlap(similarity, overlap),
         "rank_agreement": rank_agreement(similarity, overlap),
     }
@@ -317,7 +324,7 @@ def test_one_comparison_gives_all_statistics_in_any_order(case: str) -> None:
         comparison = Comparison(pairs.values(similarity), pairs.values(overlap), pairs)
         for name in names:
             found = getattr(comparison, name)
-            value = pairs.matrix(found, len(overlap)) if name == "expected" else found.value
+            value = found.value if name in {"explained", "rank_agreement"} else pairs.matrix(found, len(overlap))
             torch.testing.assert_close(value, wanted[name], rtol=0, atol=0, equal_nan=True)
         assert comparison.undefined == undefined_reason(similarity, overlap)
 

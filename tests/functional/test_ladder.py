@@ -75,7 +75,7 @@ def test_over_all_labels_the_rungs_are_those_of_the_formulas(head: strategies.He
     rungs = weight_rungs(
         torch.from_numpy(W),
         label_subset=torch.arange(len(W)),
-        embedding_covariance=torch.from_numpy(S),
+        covariance=torch.from_numpy(S),
         live=torch.ones(len(W), dtype=torch.bool),
     )
     assert tuple(rungs) == tuple(SIMILARITIES)
@@ -94,7 +94,7 @@ def test_chosen_labels_are_seen_against_the_mean_of_all_live_ones(data: st.DataO
     rungs = weight_rungs(
         torch.from_numpy(W),
         label_subset=torch.from_numpy(labels),
-        embedding_covariance=torch.from_numpy(S),
+        covariance=torch.from_numpy(S),
         live=torch.from_numpy(live),
     )
     for name, wanted in wanted_rungs(W, S, live.astype(np.float64)).items():
@@ -105,7 +105,7 @@ def test_chosen_labels_are_seen_against_the_mean_of_all_live_ones(data: st.DataO
 def test_without_embeddings_only_the_cosines_are_known() -> None:
     """A covariance of NaN: rungs 3 and 3' say nothing about any pair."""
     W, every = generic(5, 3), torch.ones(5, dtype=torch.bool)
-    rungs = weight_rungs(W, label_subset=torch.arange(5), embedding_covariance=torch.full((3, 3), NAN), live=every)
+    rungs = weight_rungs(W, label_subset=torch.arange(5), covariance=torch.full((3, 3), NAN), live=every)
     off_diagonal = ~torch.eye(5, dtype=torch.bool)
     assert {name: rung[off_diagonal].isnan().all().item() for name, rung in rungs.items()} == {
         "raw_cosine": False,
@@ -119,9 +119,7 @@ def test_without_embeddings_only_the_cosines_are_known() -> None:
 def test_rungs_are_float32_unless_the_head_is_float64(dtype: torch.dtype) -> None:
     """And halves with a large common mode lose nothing on the way."""
     W, S = (generic(6, 3) + 50).to(dtype), reference.covariance(generic(30, 3, seed=1).numpy())
-    rungs = weight_rungs(
-        W, label_subset=torch.arange(6), embedding_covariance=torch.from_numpy(S), live=torch.ones(6, dtype=torch.bool)
-    )
+    rungs = weight_rungs(W, label_subset=torch.arange(6), covariance=torch.from_numpy(S), live=torch.ones(6, dtype=torch.bool))
     for name, wanted in wanted_rungs(W.double().numpy(), S).items():
         assert rungs[name].dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
         np.testing.assert_allclose(rungs[name], wanted, rtol=0, atol=1e-6 * np.abs(wanted).max(), err_msg=name)
@@ -145,7 +143,7 @@ def test_rungs_of_some_pairs_are_those_of_the_matrices(data: st.DataObject) -> N
     live = torch.arange(len(W)) != 2
     all_pairs = Pairs.of_all(len(W))
     some = all_pairs[torch.from_numpy(data.draw(strategies.generators()).permutation(len(all_pairs)))]
-    whole = weight_rungs(W, label_subset=torch.arange(len(W)), embedding_covariance=S, live=live)
+    whole = weight_rungs(W, label_subset=torch.arange(len(W)), covariance=S, live=live)
     for name, found in pair_rungs(W, pairs=some, embedding_covariance=S, live=live).items():
         wanted = some.values(whole[name])
         torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9, equal_nan=True, msg=name)
@@ -192,7 +190,7 @@ def test_each_gap_is_what_one_ambiguity_did() -> None:
     """No translation gap where rows are centered, no geometry gap where embeddings are isotropic; else there is one."""
 
     def gaps(W: Tensor, S: Tensor) -> list[float]:
-        rungs = weight_rungs(W, label_subset=torch.arange(6), embedding_covariance=S, live=torch.ones(6, dtype=torch.bool))
+        rungs = weight_rungs(W, label_subset=torch.arange(6), covariance=S, live=torch.ones(6, dtype=torch.bool))
         return [mean_gap(rungs[lower], rungs[upper]).item() for lower, upper in pairwise([*SIMILARITIES][:3])]
 
     W = generic(6, 3)

@@ -34,19 +34,20 @@ def generic_probs(num_inputs: int = 200, num_labels: int = 6) -> Tensor:
 
 
 class Sums(NamedTuple):
-    """What a batch adds: sums of products of profiles, of probabilities, and the number of inputs."""
+    """What a batch adds: sums of products of profiles, of probabilities and of their squares, and the number of inputs."""
 
     joint: Tensor
     probs: Tensor
     num_inputs: Tensor
+    squares: Tensor
 
 
 def overlap_sums(log_probs: Tensor, overlap: Overlap = BHATTACHARYYA, labels: list[int] | None = None) -> Sums:
-    h_NK, probs, counts = overlap.profiles(log_probs.clone())
+    h_NK, probs, counts, squares = overlap.profiles(log_probs.clone())
     h_NL = h_NK if labels is None else h_NK[:, labels]
     joint = torch.zeros(h_NL.shape[1], h_NL.shape[1], dtype=overlap.joint_dtype if overlap.counts_inputs else h_NL.dtype)
     add_products(joint, h_NL)
-    return Sums(joint.triu() + joint.triu(diagonal=1).T, probs, counts.sum())
+    return Sums(joint.triu() + joint.triu(diagonal=1).T, probs, counts.sum(), squares)
 
 
 # ---- values
@@ -168,6 +169,15 @@ def test_logits_of_minus_infinity_leave_the_other_labels_as_they_were() -> None:
 
 
 # ---- sums over inputs
+
+
+@pytest.mark.parametrize("kind", ["bhattacharyya", "product", "coactivation", "topk"])
+def test_squared_probabilities_are_summed_whatever_the_kind(kind: OverlapKind) -> None:
+    """They tell how many inputs a label's probability is spread over."""
+    probs = generic_probs()
+    probs[3] = torch.nan
+    wanted = np.nansum(probs.numpy() ** 2, axis=0)
+    np.testing.assert_allclose(overlap_sums(probs.log(), Overlap.of(probs.shape[1], kind=kind)).squares, wanted, rtol=1e-12)
 
 
 def test_the_sums_are_what_they_say() -> None:

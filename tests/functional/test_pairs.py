@@ -54,7 +54,7 @@ def test_statistics_of_a_sample_are_those_of_all_that_it_stands_for(ties: bool) 
     whole = Comparison(all_s, all_o, every(len(all_s)))
     torch.testing.assert_close(one.rank_agreement.value, whole.rank_agreement.value, rtol=1e-12, atol=0)
     torch.testing.assert_close(one.top_pair_auroc(0.5).value, whole.top_pair_auroc(0.5).value, rtol=1e-12, atol=0)
-    torch.testing.assert_close(repeated(one.expected, pairs), whole.expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(repeated(one.curve, pairs), whole.curve, rtol=1e-9, atol=1e-12)
     mean = mean_over_pairs(o_P, pairs, "an overlap").value
     torch.testing.assert_close(mean, all_o.mean(), rtol=1e-12, atol=0)
     found = stepped_up_reliability(o_P, o_P + 0.1 * s_P, pairs).value
@@ -67,7 +67,7 @@ def test_the_share_explained_counts_pairs_by_what_they_stand_for() -> None:
     pairs, s_P = sample(), generic(60)
     o_P = s_P.sigmoid() + 0.1 * generic(60, seed=1)
     comparison = Comparison(s_P, o_P, pairs)
-    o, e, w = o_P.numpy(), comparison.expected.numpy(), pairs.weight.numpy() if pairs.weight is not None else np.ones(60)
+    o, e, w = o_P.numpy(), comparison.curve.numpy(), pairs.weight.numpy() if pairs.weight is not None else np.ones(60)
     unexplained = np.average((o - e) ** 2, weights=w) / np.average((o - np.average(o, weights=w)) ** 2, weights=w)
     levels = len(np.unique(e.round(12)))
     assert comparison.explained.value.item() == pytest.approx(1 - unexplained * 59 / (60 - levels), abs=1e-9)

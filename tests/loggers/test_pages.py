@@ -126,7 +126,10 @@ def test_a_scatter_of_very_many_pairs_shows_their_density(monkeypatch: pytest.Mo
 
 
 def test_a_scatter_is_of_the_thresholds_that_the_report_was_judged_by() -> None:
-    """A band of what is not flagged, only where there is a verdict; without one the title says why."""
+    """A band of what is not flagged, only where there is a verdict; without one the title says why.
+
+    With one it has the number that leads, where that is known.
+    """
 
     def said(report: GapReport) -> tuple[list[str], list[str]]:
         figure = Figure()
@@ -137,10 +140,23 @@ def test_a_scatter_is_of_the_thresholds_that_the_report_was_judged_by() -> None:
 
     judged = report_of().judged(OPEN)
     counts = [f"{int(judged.flags['strangers'].sum())} strangers", f"{int(judged.flags['lookalikes'].sum())} look-alikes"]
-    assert said(judged) == (["expected for this cosine", "not flagged", *counts], ["Cosine against behavior"])
-    assert said(report_of()) == (["expected for this cosine"], ["Cosine against behavior"])
+    agreement = [f"Rank agreement with the overlap: {judged.scalars['rank_agreement_centered_cosine']:.2f}"]
+    assert said(judged) == (["expected for this cosine", "not flagged", *counts], agreement)
+    assert said(report_of()) == (["expected for this cosine"], agreement)
+    assert said(report_of(4)) == ([], ["Cosine against overlap"])
     without = report_of(num_inputs=100).judged(Thresholds())
     assert said(without) == (["expected for this cosine"], ["No verdict: 100 inputs, verdicts need 256"])
+
+
+def test_a_scatter_draws_the_curve_of_all_pairs() -> None:
+    """Not what single pairs are held against: that goes up and down."""
+    report, figure = report_of(), Figure()
+    figures._scatter(figure, report)
+    (line,) = (line for line in figure.axes[0].lines if line.get_label() == "expected for this cosine")
+    drawn = np.asarray(line.get_ydata())
+    assert np.array_equal(drawn, report.expected_curve[report.rungs["centered_cosine"].argsort()].numpy())
+    assert (np.diff(drawn) >= 0).all()
+    assert (report.expected_overlap[report.rungs["centered_cosine"].argsort()].diff() < 0).any()
 
 
 def test_labels_that_overlap_stand_together() -> None:
@@ -270,21 +286,34 @@ def test_a_table_has_its_pairs_and_few_labels_have_no_histogram(tmp_path: Path) 
     assert not events.Tags()["histograms"]
     (tag,) = (tag for tag in events.Tags()["tensors"] if "pairs" in tag)
     text = events.Tensors(tag)[-1].tensor_proto.string_val[0].decode()
-    assert text.splitlines()[0].startswith("val at step 11: 60 inputs, 66 pairs of labels, reliability")
+    leading, _, seen, *_ = text.splitlines()
+    name, report = "rank_agreement_centered_cosine", monitor.last_report["val"]
+    bold = f"**Rank agreement of the label-centered cosine with the overlap: {report.scalars[name]:.2f}**"
+    assert leading.startswith(f"{bold}, standard error {report.standard_errors[name]:.2g} (1: ")
+    assert seen.startswith("val at step 11: 60 inputs, 66 pairs of labels, reliability")
     tables = text.split("**Towards")[1:]
     assert [len(re.findall(r"^\| (?!pair)", table, flags=re.MULTILINE)) for table in tables] == [3, 3]
     assert "<b>" not in text
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines() if line.startswith("|")} == {9}
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines() if line.startswith("|")} == {10}
 
 
 def test_the_layout_of_custom_scalars_names_curves_that_there_are(tmp_path: Path) -> None:
-    """Once; every pattern matches tags of the run, and every curve but the monitor's own stands somewhere."""
+    """Once; every pattern matches tags of the run, and every curve but the monitor's own stands somewhere.
+
+    Rank agreement leads, that of the cosine with its error comes next, the share explained follows.
+    """
     fit(ours(name="a.b"), TensorBoardLogger(tmp_path, name=None, version="", prefix="mine"))
     events = events_of(tmp_path)
     (event,) = events.Tensors("custom_scalars__config__")
     layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
     assert [category.title for category in layout.category] == ["cossim_a.b_val", "cossim_a.b_train"]
     tags = [tag for tag in events.Tags()["scalars"] if "cossim" in tag]
+    for category in layout.category:
+        assert [chart.title for chart in category.chart][:3] == [
+            "Rank agreement of each similarity with the overlap",
+            "Rank agreement of the cosine, with its error",
+            "Share of the overlap that each similarity explains",
+        ]
     patterns = [pattern for category in layout.category for chart in category.chart for pattern in chart.multiline.tag]
     assert all(sum(bool(re.search(pattern, tag)) for tag in tags) == 1 for pattern in patterns)
     left_out = {tag.rpartition("/")[2] for tag in tags if not any(re.search(pattern, tag) for pattern in patterns)}
@@ -512,13 +541,13 @@ def test_what_cannot_be_written_is_told_once_a_view(error: Exception, tmp_path: 
         run = fit(ours(), logger)
     told = [str(warning.message) for warning in record if "LabelSimilarityMonitor" in str(warning.message)]
     why = f"in this run, reports go on in `last_report`, after {type(error).__name__}: {error}"
-    assert len(told) == len({*told}) == 7
+    assert len(told) == len({*told}) == 8
     assert all("\n" not in text for text in told)
     lightnings_own = [text for text in told if "gets no more scalars" in text]  # which says that no number can be logged
     assert len(lightnings_own) == 1
     wanted = [
         f"LabelSimilarityMonitor: TensorBoardLogger gets no more {view} {why}"
-        for view in ("layout", "steps", *VIEWS)
+        for view in ("layout", "steps", "bands", *VIEWS)
         if view != "files"
     ]
     assert sorted({*told} - {*lightnings_own}) == sorted(wanted)

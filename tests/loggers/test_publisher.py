@@ -2,15 +2,17 @@
 
 import json
 import math
+import re
 from typing import Any
 
+import pytest
 from torch import Tensor
 
 from lightning_cossim.config.settings import Display
 from lightning_cossim.config.thresholds import Thresholds
 from lightning_cossim.functional.scalars import scalars
 from lightning_cossim.loggers.pages import Pages
-from lightning_cossim.loggers.publisher import Publisher
+from lightning_cossim.loggers.publisher import Publisher, band
 from lightning_cossim.report import GapReport, WindowKey
 from tests.report.test_verdicts import OPEN, report_of
 from tests.toys import altered
@@ -93,3 +95,106 @@ def test_who_watches_a_key_sees_its_last_value_after_a_run_goes_on_and_none_of_i
     assert second.watched == first.watched
     assert third.watched["cossim_val/gap_behavior"] == 1
     assert third.publisher.state_dict()["pages"] == {"order": None}
+
+
+# The band of the headline
+
+
+def with_error(error: float, value: float = 0.5) -> GapReport:
+    report, name = report_of().judged(OPEN), "rank_agreement_centered_cosine"
+    return altered(
+        report,
+        scalars={**report.scalars, name: value},
+        corrected={name: value},
+        standard_errors={name: error, "gap_geometry": 0.1},
+    )
+
+
+def without_error() -> GapReport:
+    return altered(report_of().judged(OPEN), standard_errors={})
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "low", "high"),
+    [(0.5, 0.1, 0.2635, 0.7365), (0.5, 0.0, 0.5, 0.5), (0.9, 0.1, 0.6635, 1.0), (-0.8, 0.2, -1.0, -0.327)],
+)
+def test_the_bounds_of_the_headline_are_2_365_standard_errors_away(value: float, error: float, low: float, high: float) -> None:
+    """THEORY §5, within the range of a rank agreement."""
+    name = "rank_agreement_centered_cosine"
+    assert band(with_error(error, value)) == pytest.approx({f"{name}_low": low, f"{name}_high": high})
+
+
+def test_bounds_lie_around_the_value_without_the_bias_of_few_inputs() -> None:
+    """THEORY §5: the scalar stays what it is, noise makes it smaller."""
+    name = "rank_agreement_centered_cosine"
+    report = altered(with_error(0.1, 0.5), corrected={name: 0.6})
+    assert band(report) == pytest.approx({f"{name}_low": 0.3635, f"{name}_high": 0.8365})
+    assert report.scalars[name] == 0.5
+
+
+def test_without_an_error_there_are_no_bounds() -> None:
+    assert band(without_error()) == {}
+    assert band(report_of(num_inputs=7)) == {}, "seven groups of inputs"
+    assert band(with_error(math.nan)) == {}
+    assert band(with_error(0.1, math.nan)) == {}
+
+
+class Writer:
+    """As TensorBoard's."""
+
+    def __init__(self) -> None:
+        self.layouts: list[dict[str, dict[str, list[Any]]]] = []
+
+    def add_custom_scalars(self, layout: dict[str, dict[str, list[Any]]]) -> None:
+        """Take a layout."""
+        self.layouts.append(layout)
+
+    def add_image(self, *args: Any, **kwargs: Any) -> None:
+        """Take a picture."""
+
+
+class Notebook:
+    """A logger that writes down what it is given."""
+
+    def __init__(self, experiment: Any = None) -> None:
+        self.experiment, self.entries = experiment, dict[str, tuple[float, int | None]]()
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        self.entries |= {tag: (value, step) for tag, value in metrics.items()}
+
+
+def test_bounds_go_where_a_layout_draws_them_and_nowhere_else() -> None:
+    """In a group of their own, at the step of the report; nobody's key to watch."""
+    desk, drawing, plain = Desk(), Notebook(Writer()), Notebook()
+    desk.publish(altered(with_error(0.1), dataloader_idx=1), drawing, plain)
+    tag = "cossim_val_band/rank_agreement_centered_cosine"
+    bounds = {f"{tag}_low/dataloader_idx_1": (0.2635, 7), f"{tag}_high/dataloader_idx_1": (0.7365, 7)}
+    assert {key: plain.entries.get(key) for key in drawing.entries if "_band/" not in key} == plain.entries
+    for key, (value, step) in bounds.items():
+        assert drawing.entries[key] == (pytest.approx(value), step)
+    assert len(drawing.entries) == len(plain.entries) + 2
+    assert not any("_band/" in key for key in desk.watched)
+
+
+def test_a_chart_draws_the_headline_between_its_bounds_where_there_are_some() -> None:
+    """Its patterns match what is written, and a report without an error gets no such chart."""
+    title = "Rank agreement of the cosine, with its error"
+    writer, without = Writer(), Writer()
+    desk, logger = Desk(), Notebook(writer)
+    desk.publish(with_error(0.1), logger)
+    desk.publisher.publish_pictures(with_error(0.1), [logger])
+    Desk().publisher.publish_pictures(without_error(), [Notebook(without)])
+    ((layout,), (plain,)) = (writer.layouts, without.layouts)
+    assert {*layout} == {*plain} == {"cossim_val", "cossim_train"}
+    for group, charts in layout.items():
+        assert list(charts)[1] == title
+        assert {name: chart for name, chart in charts.items() if name != title} == plain[group]
+    name = "rank_agreement_centered_cosine"
+    matched = [tag for pattern in layout["cossim_val"][title][1] for tag in logger.entries if re.search(pattern, tag)]
+    assert matched == [f"cossim_val/{name}", f"cossim_val_band/{name}_low", f"cossim_val_band/{name}_high"]
+
+
+def test_no_scalar_is_written_twice_under_two_names() -> None:
+    notebook = Notebook(Writer())
+    Desk().publish(without_error(), notebook)
+    assert {tag.removeprefix("cossim_val/") for tag in notebook.entries} == set(scalars("softmax"))

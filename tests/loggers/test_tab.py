@@ -96,14 +96,39 @@ def test_a_sample_is_said_to_be_one(large: GapReport) -> None:
         compared=pairs,
         rungs={rung: values[some] for rung, values in large.rungs.items()},
         expected_overlap=large.expected_overlap[some],
+        expected_curve=large.expected_curve[some],
         mass=large.mass[some],
         flags={side: flags[some] for side, flags in large.flags.items()},
         sampling="one in seven",
-        overlap_error=torch.linspace(0, 0.25, len(some)),
+        truncation=torch.linspace(0, 0.25, len(some)),
     )
     step = step_of(sampled, index=1, time=0.0)
     assert step.chosen.endswith("out of a sample (one in seven)")
     assert step.overlap_error == 0.25
+
+
+@pytest.mark.parametrize("num_labels", [12, 160])
+def test_the_curve_is_that_of_all_pairs(num_labels: int) -> None:
+    """At 257 similarities, to four digits; corners on a level stretch are left out."""
+    (report,) = reports(num_labels, 1)
+    curve = np.array(step_of(report, index=1, time=0.0).curve)
+    order = report.rungs["centered_cosine"].argsort()
+    s, e = (values[order].double().numpy() for values in (report.rungs["centered_cosine"], report.expected_curve))
+    grid = np.linspace(s[0], s[-1], 257)
+    np.testing.assert_allclose(np.interp(grid, *curve.T), np.interp(grid, s, e), rtol=0, atol=2e-3)
+    assert len(curve) < 257
+    assert (np.diff(curve, axis=0) >= 0).all()
+
+
+def test_pairs_that_are_chosen_have_the_curve_of_all(large: GapReport) -> None:
+    curve = np.array(step_of(large, index=1, time=0.0).curve)
+    assert curve[0, 0] == pytest.approx(large.rungs["centered_cosine"].min().item(), abs=1e-4)
+    assert curve[-1, 1] == pytest.approx(large.expected_curve.max().item(), abs=1e-4)
+
+
+def test_without_a_fit_there_is_no_curve() -> None:
+    (report,) = reports(3, 1)
+    assert step_of(report, index=1, time=0.0).curve == []
 
 
 def test_labels_that_are_not_kept_are_no_points() -> None:
@@ -136,7 +161,7 @@ def test_a_step_of_a_report_that_was_not_judged_has_no_thresholds() -> None:
     """Nor flags, nor a reason why there are none."""
     (report,) = reports(12, 1)
     judged, plain = (step_of(one, index=1, time=0.0) for one in (report, altered(report, thresholds=None, flags={}, shares={})))
-    assert judged.thresholds == {"stranger": 0.03, "lookalike": 0.03, "min_mass": 0.1, "min_reliability": 0.1}
+    assert judged.thresholds == {"stranger": 0.03, "lookalike": 0.03, "outlier": 0, "min_joint_inputs": 5, "min_reliability": 0.1}
     assert judged.flag.any()
     assert plain.thresholds == {}
     assert plain.verdict == ""

@@ -5,12 +5,16 @@ import torch
 
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.scalars import SHARES, scalars
-from lightning_cossim.loggers.tags import EXPLAINED, GAPS, SCALARS, group, picture_group, window_tag
+from lightning_cossim.loggers.tags import AGREEMENTS, EXPLAINED, GAPS, SCALARS, group, picture_group, window_tag
 from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.report import WindowKey
 
-DESIGN = """explained_raw_cosine explained_centered_cosine explained_logit_correlation explained_log_odds_variance gap_translation
-gap_geometry gap_behavior reliability share_lookalikes share_strangers overlap_mean common_mode_ratio overhead_fraction"""
+DESIGN = """
+rank_agreement_raw_cosine rank_agreement_centered_cosine rank_agreement_logit_correlation rank_agreement_log_odds_variance
+explained_raw_cosine explained_centered_cosine explained_logit_correlation explained_log_odds_variance gap_translation
+gap_geometry gap_behavior reliability residual_scale share_lookalikes share_strangers overlap_mean common_mode_ratio
+overhead_fraction
+"""
 
 
 def test_scalars_are_those_of_the_design_in_its_order() -> None:
@@ -19,13 +23,14 @@ def test_scalars_are_those_of_the_design_in_its_order() -> None:
 
 
 def test_kinds_of_scalars() -> None:
+    assert list(AGREEMENTS) == [tag for tag in SCALARS if tag.startswith("rank_agreement_")]
     assert list(EXPLAINED) == [tag for tag in SCALARS if tag.startswith("explained_")]
     assert list(GAPS) == [tag for tag in SCALARS if tag.startswith("gap_")]
 
 
 def test_a_sigmoid_has_nothing_that_comes_of_centering() -> None:
     """THEORY §3: absent, not zero."""
-    centered = {"explained_centered_cosine", "gap_translation", "common_mode_ratio"}
+    centered = {"rank_agreement_centered_cosine", "explained_centered_cosine", "gap_translation", "common_mode_ratio"}
     assert scalars("sigmoid") == tuple(tag for tag in SCALARS if tag not in centered)
 
 
@@ -38,6 +43,7 @@ def test_the_metric_computes_every_scalar_but_the_monitor_s_own_cost_and_what_ne
     computed = metric.compute()
     assert {*computed, *SHARES, "overhead_fraction"} == set(scalars(link))
     assert list(computed) == list(metric.report().scalars)
+    assert list(computed) == [tag for tag in scalars(link) if tag in computed]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lightning_cossim.loggers.tab import step_of
 from lightning_cossim.loggers.wire import MAX_BYTES, UNKNOWN, VERSION, Step, pack, unpack
 from tests.tensorboard_plugin.events import HOSTILE, reports
+from tests.tensorboard_plugin.steps import as_version_2
 
 FINITE = st.floats(-1e6, 1e6, width=32)
 
@@ -91,7 +92,7 @@ def test_names_go_as_they_are() -> None:
 def test_the_header_is_json_without_nan() -> None:
     header, _ = apart(pack(step(3)))  # too few pairs for any statistic
     read = json.loads(header, parse_constant=pytest.fail)
-    assert read["version"] == VERSION == 2
+    assert read["version"] == VERSION == 3
     assert read["scalars"]["gap_behavior"] is None
     bounds = {one["key"]: (one["low"], one["high"]) for one in read["quantities"]}
     assert bounds["raw_cosine"] == (-1, 1)
@@ -117,10 +118,11 @@ FIRST_BODY = bytes.fromhex("0000ff7ffeff000000000000ffff0000feff010002020001")
 
 
 def test_a_step_of_the_first_version_is_still_read() -> None:
-    """It has no table of its numbers; everything else is there."""
+    """It has no table of its numbers, and its expected overlaps are the curve; everything else is there."""
     header = FIRST_HEADER.encode()
     got = unpack(len(header).to_bytes(4, "little") + header + FIRST_BODY)
     assert list(got.quantities) == []
+    assert list(got.curve) == []
     assert (got.stage, got.step, got.index, got.time, got.link) == ("val", 10, 1, 1.5, "softmax")
     assert (got.num_labels, got.num_inputs, got.num_pairs) == (3, 400, 3)
     assert (got.names[1], list(got.labels), list(got.order), list(got.remarks)) == ("dög", [4, 0, 2], [0, 2, 1], ["tied"])
@@ -131,6 +133,15 @@ def test_a_step_of_the_first_version_is_still_read() -> None:
     np.testing.assert_allclose(got.values["centered_cosine"], [-0.5, 0.25, 1], atol=1e-5)
     np.testing.assert_allclose(got.values["overlap"], [0.5, 0.5, 0.5])
     np.testing.assert_allclose(got.values["expected_overlap"], [math.nan, 0.25, 0.75])
+
+
+def test_a_step_of_the_second_version_has_no_curve() -> None:
+    """Everything else is there."""
+    sent = step(12)
+    got = unpack(as_version_2(pack(sent)))
+    assert list(got.curve) == []
+    assert same_header(dataclasses.replace(sent, curve=[]), got)
+    assert got.quantities == sent.quantities
 
 
 def test_a_step_of_the_first_version_is_written_as_one_of_now() -> None:
@@ -150,7 +161,7 @@ def test_a_step_of_the_first_version_is_written_as_one_of_now() -> None:
     ("change", "said"),
     [
         (lambda blob: b"", "Expecting value"),
-        (lambda blob: blob.replace(b'"version":2', b'"version":3'), "at most 2, got 3. Upgrade lightning-cossim"),
+        (lambda blob: blob.replace(b'"version":3', b'"version":4'), "at most 3, got 4. Upgrade lightning-cossim"),
         (lambda blob: blob[:-1], "bytes for each pair"),
         (lambda blob: blob[:-13], "to hold 66 pairs of 12 labels, got 65"),
         (lambda blob: blob[:-1000], "Expecting ',' delimiter"),

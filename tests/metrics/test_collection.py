@@ -61,6 +61,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"label_subset": [0, 1, 2, 5, 8]},
         {"ignore": [0]},
         {"ignore": [1, 2]},
+        {"seed": 1},
         {"min_probability": 0.0},
         {"min_probability": 0.9},
     ],

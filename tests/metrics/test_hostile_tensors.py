@@ -27,7 +27,7 @@ import functools
 import json
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -42,13 +42,9 @@ from lightning_cossim.metrics import LabelCosineSimilarity, LogitCorrelation, Lo
 from lightning_cossim.report import GapReport
 from tests import reference
 from tests.hostile import (
-    ALL_EXPLAINED,
+    ALL_MEASURES,
     COMMON_MODE_RATIO,
     EQUAL_ROWS,
-    EXPLAINED_CENTERED,
-    EXPLAINED_CORRELATION,
-    EXPLAINED_RAW,
-    EXPLAINED_VARIANCE,
     GAP_BEHAVIOR,
     GAP_GEOMETRY,
     GAP_TRANSLATION,
@@ -64,10 +60,15 @@ from tests.hostile import (
     NOT_LIVE,
     NOT_ONE_FINITE,
     NOTHING_SEEN,
+    OF_CENTERED,
+    OF_CORRELATION,
+    OF_RAW,
+    OF_VARIANCE,
     ONE_LOGIT,
     OVERLAP_ALIKE,
     OVERLAP_MEAN,
     RELIABILITY,
+    RESIDUAL_SCALE,
     SAME_SIMILARITY,
     SIGMOID_NEED_TEN_PAIRS,
     TWO_LABELS,
@@ -86,7 +87,7 @@ from tests.hostile import (
     too_few,
     zero_head,
 )
-from tests.toys import matrices
+from tests.toys import alone, in_first_half, matrices, padded
 
 K, D, N = 7, 4, 120
 
@@ -155,6 +156,8 @@ ALONG_FIRST = F * torch.tensor([1.0, 0.0, 0.0, 0.0])
 TOP_TIES = torch.eye(30).repeat_interleave(2, dim=0).log()
 TOP_TIES[:, :12] = 0.0
 ROUNDING = 1000 + (torch.rand(K, D, generator=torch.Generator().manual_seed(3)) > 0.5) * 2.0**-14  # one unit in the last place
+RHO_OF_SIX_AND_FIFTEEN = 12 / (21**3 - 21) * (6 * 7.5**2 + 15 * 3**2)
+"""Where six pairs tie, and the other fifteen: mean ranks 7.5 below the middle and 3 above it, in similarity and in overlap."""
 
 CASES = [
     # Values that are not finite
@@ -210,7 +213,7 @@ CASES = [
         "embeddings so large that their squares overflow",
         embedding=F * 1e25,
         logits=Z,
-        undefined={no_similarity(21): (EXPLAINED_VARIANCE,)},
+        undefined={no_similarity(21): OF_VARIANCE},
         nan={"log_odds_variance": EVERY_LABEL},
     ),
     case(
@@ -218,7 +221,7 @@ CASES = [
         W * 1e12,
         F * 1e12,
         logits=Z,
-        undefined={no_similarity(21): (EXPLAINED_VARIANCE,)},
+        undefined={no_similarity(21): OF_VARIANCE},
         nan={"log_odds_variance": EVERY_LABEL},
     ),
     case("logits of the largest float32", logits=Z.sign() * torch.finfo(torch.float32).max),
@@ -226,8 +229,8 @@ CASES = [
         "weights that are subnormal",
         W * 1e-40,
         undefined={
-            OVERLAP_ALIKE: (EXPLAINED_RAW, EXPLAINED_CENTERED, EXPLAINED_CORRELATION, GAP_BEHAVIOR),
-            SAME_SIMILARITY: (EXPLAINED_VARIANCE,),
+            OVERLAP_ALIKE: (*OF_RAW, *OF_CENTERED, *OF_CORRELATION, GAP_BEHAVIOR, RESIDUAL_SCALE),
+            SAME_SIMILARITY: OF_VARIANCE,
             HALF_ALIKE: (RELIABILITY,),
         },
         by_hand={OVERLAP_MEAN: 1.0, COMMON_MODE_RATIO: reference.common_mode_ratio(array(W * 1e-40))},
@@ -264,8 +267,8 @@ CASES = [
         "all rows of the head equal",
         W[:1].expand(K, D),
         undefined={
-            SAME_SIMILARITY: (EXPLAINED_RAW, EXPLAINED_VARIANCE),
-            no_similarity(21): (EXPLAINED_CENTERED, EXPLAINED_CORRELATION, GAP_BEHAVIOR),
+            SAME_SIMILARITY: (*OF_RAW, *OF_VARIANCE),
+            no_similarity(21): (*OF_CENTERED, *OF_CORRELATION, GAP_BEHAVIOR, RESIDUAL_SCALE),
             HALF_ALIKE: (RELIABILITY,),
             NO_PAIR: (GAP_TRANSLATION, GAP_GEOMETRY),
             EQUAL_ROWS: (COMMON_MODE_RATIO,),
@@ -278,8 +281,8 @@ CASES = [
         ROUNDING,
         logits=Z,
         undefined={
-            SAME_SIMILARITY: (EXPLAINED_RAW, EXPLAINED_VARIANCE),
-            no_similarity(21): (EXPLAINED_CENTERED, EXPLAINED_CORRELATION, GAP_BEHAVIOR),
+            SAME_SIMILARITY: (*OF_RAW, *OF_VARIANCE),
+            no_similarity(21): (*OF_CENTERED, *OF_CORRELATION, GAP_BEHAVIOR, RESIDUAL_SCALE),
             NO_PAIR: (GAP_TRANSLATION, GAP_GEOMETRY),
             EQUAL_ROWS: (COMMON_MODE_RATIO,),
         },
@@ -327,36 +330,37 @@ CASES = [
         "one input: labels overlap entirely, and nothing varies",
         embedding=F[:1] * 0.1,
         undefined={
-            OVERLAP_ALIKE: (EXPLAINED_RAW, EXPLAINED_CENTERED, GAP_BEHAVIOR),
-            no_similarity(21): (EXPLAINED_CORRELATION,),
-            SAME_SIMILARITY: (EXPLAINED_VARIANCE,),
+            OVERLAP_ALIKE: (*OF_RAW, *OF_CENTERED, GAP_BEHAVIOR, RESIDUAL_SCALE),
+            no_similarity(21): OF_CORRELATION,
+            SAME_SIMILARITY: OF_VARIANCE,
             NO_PAIR: (GAP_GEOMETRY,),
-            NO_OVERLAP_IN_HALVES: (RELIABILITY,),
+            "1 group of inputs, 8 are needed": (RELIABILITY,),
         },
         nan={"logit_correlation": EVERY_LABEL},
         by_hand={OVERLAP_MEAN: 1.0, "log_odds_variance": 0.0},
     ),
-    case("two inputs, one in either half", embedding=F[:2] * 0.3, undefined={HALF_ALIKE: (RELIABILITY,)}),
+    case("seven inputs, for eight blocks", embedding=F[:7] * 0.3, undefined={"7 groups of inputs, 8 are needed": (RELIABILITY,)}),
+    case("eight inputs, one in every block", embedding=F[:8] * 0.3),
     case(
         "inputs that differ in one direction: logits then move together or against one another, entirely", embedding=ONE_DIRECTION
     ),
     case(
         "inputs that all belong together",
         groups=torch.zeros(N, dtype=torch.int64),
-        undefined={NO_OVERLAP_IN_HALVES: (RELIABILITY,)},
+        undefined={"1 group of inputs, 8 are needed": (RELIABILITY,)},
     ),
     case("weights alone", embedding=None, undefined=NOTHING_SEEN, nan=dict.fromkeys(RUNGS_OF_INPUTS, EVERY_LABEL)),
     case(
         "logits without embeddings",
         embedding=None,
         logits=Z,
-        undefined={no_similarity(21): (EXPLAINED_CORRELATION, EXPLAINED_VARIANCE), NO_PAIR: (GAP_GEOMETRY,)},
+        undefined={no_similarity(21): (*OF_CORRELATION, *OF_VARIANCE), NO_PAIR: (GAP_GEOMETRY,)},
         nan={"logit_correlation": EVERY_LABEL, "log_odds_variance": EVERY_LABEL},
     ),
     case(
         "embeddings without logits",
         logits=None,
-        undefined={NO_INPUTS: (*ALL_EXPLAINED, RELIABILITY, OVERLAP_MEAN)},
+        undefined={NO_INPUTS: (*ALL_MEASURES, RELIABILITY, OVERLAP_MEAN)},
         nan={"overlap": EVERY_LABEL},
     ),
     # Models that do not vary
@@ -370,7 +374,7 @@ CASES = [
     case(
         "logits that are all equal",
         logits=Z * 0,
-        undefined={OVERLAP_ALIKE: ALL_EXPLAINED, HALF_ALIKE: (RELIABILITY,)},
+        undefined={OVERLAP_ALIKE: ALL_MEASURES, HALF_ALIKE: (RELIABILITY,)},
         by_hand={OVERLAP_MEAN: 1.0},
         undefined_rankings={"top_pair_auroc_raw_cosine": OVERLAP_ALIKE, "neighbor_jaccard_raw_cosine": OVERLAP_ALIKE},
     ),
@@ -378,14 +382,14 @@ CASES = [
         "logits that are all equal, by rank",
         logits=Z * 0,
         settings={"overlap": "topk"},
-        undefined={OVERLAP_ALIKE: ALL_EXPLAINED, HALF_ALIKE: (RELIABILITY,)},
+        undefined={OVERLAP_ALIKE: ALL_MEASURES, HALF_ALIKE: (RELIABILITY,)},
         by_hand={OVERLAP_MEAN: 1.0},
     ),
     case(
         "probabilities that are all below the threshold of coactivation",
         logits=Z * 0,
         settings={"overlap": "coactivation", "overlap_threshold": 0.2},
-        undefined={none_known("an overlap", 21): ALL_EXPLAINED, too_few(0): (RELIABILITY,), NO_OVERLAP: (OVERLAP_MEAN,)},
+        undefined={none_known("an overlap", 21): ALL_MEASURES, too_few(0): (RELIABILITY,), NO_OVERLAP: (OVERLAP_MEAN,)},
         nan={"overlap": EVERY_LABEL},
     ),
     case(
@@ -394,8 +398,13 @@ CASES = [
         logits=F @ ONE_LIVE_LOGIT.T + BIAS,
         remarks=(padding("zero", "1 to 6"),),
         nan={"raw_cosine": EVERY_LABEL},
-        undefined={no_similarity(21): (EXPLAINED_RAW,), NO_PAIR: (GAP_TRANSLATION,)},
-        by_hand={RELIABILITY: 1.0, EXPLAINED_CENTERED: 1.0, EXPLAINED_VARIANCE: 1.0},
+        undefined={no_similarity(21): OF_RAW, NO_PAIR: (GAP_TRANSLATION,)},
+        by_hand={
+            RELIABILITY: 1.0,
+            **dict.fromkeys(OF_CENTERED + OF_VARIANCE, 1.0),
+            **dict.fromkeys((OF_CENTERED[0], OF_VARIANCE[0]), RHO_OF_SIX_AND_FIFTEEN),
+            GAP_BEHAVIOR: 1 - RHO_OF_SIX_AND_FIFTEEN,
+        },
     ),
     case(
         "a label whose logit no input moves",
@@ -417,6 +426,7 @@ CASES = [
         rows_of(30),
         inputs_of(60),
         logits=TOP_TIES,
+        settings={"min_probability": 0.01},
         undefined_rankings={"top_pair_auroc_centered_cosine": "66 pairs tie for the 22 with most overlap"},
     ),
     case(
@@ -424,6 +434,7 @@ CASES = [
         rows_of(30),
         inputs_of(60),
         logits=changed(torch.eye(30).repeat(2, 1).log(), ((slice(2), slice(7)), 0.0)),
+        undefined={HALF_ALIKE: (RELIABILITY,)},
         undefined_rankings={"top_pair_auroc_centered_cosine": "no pair overlaps less than those with most overlap"},
     ),
 ]
@@ -456,11 +467,16 @@ def oracle(given: Case) -> tuple[dict[str, Array], tuple[Array, Array], Callable
             covariance = reference.covariance(array(given.embedding)[seen])
             rungs["logit_correlation"] = reference.logit_correlation(rows, covariance, centered=not sigmoid)
             rungs["log_odds_variance"] = reference.log_odds_variance(rows, covariance)
-    turn = np.arange(seen.sum())
-    if given.groups is not None:
-        turn = np.unique(array(given.groups)[seen], return_inverse=True)[1]
-    every, first, second = (overlap_of(given.settings, probs[seen][of]) for of in (turn >= 0, turn % 2 == 0, turn % 2 == 1))
+    is_first = in_first_half([groups_of(given)])[seen]
+    every, first, second = (overlap_of(given.settings, probs[seen][of]) for of in (is_first | True, is_first, ~is_first))
     return {**rungs, "overlap": every}, (first, second), lambda: reference.common_mode_ratio(rows)
+
+
+def groups_of(given: Case) -> Tensor:
+    """Which inputs belong together: by default each is alone."""
+    if given.groups is not None:
+        return given.groups
+    return alone(len(next((tensor for tensor in (given.logits, given.embedding) if tensor is not None), ())))
 
 
 def overlap_of(settings: Mapping[str, Any], probs: Array) -> Array:
@@ -481,22 +497,28 @@ def scalars_of(
     cosine = "centered_cosine" if "centered_cosine" in rungs else "raw_cosine"
     pair = np.triu_indices(len(overlap), 1)
 
+    def alike(rung: str) -> Array:
+        return -rungs[rung] if rung == "log_odds_variance" else rungs[rung]
+
     @functools.cache
+    def agreement(rung: str) -> float:
+        mantissa, exponent = np.frexp(overlap)  # of sums in float32, 16 binary digits of an overlap are no rounding
+        return reference.rank_agreement(alike(rung), np.ldexp(np.ldexp(mantissa, 16).round(), exponent - 16))
+
     def explained(rung: str) -> float:
-        return reference.explained_overlap(-rungs[rung] if rung == "log_odds_variance" else rungs[rung], overlap)
+        return reference.explained_overlap(alike(rung), overlap)
 
     def gap(one: str, other: str) -> float:
         return float(np.nanmean(np.abs(rungs[one] - rungs[other])[pair]))
 
     return {
-        EXPLAINED_RAW: lambda: explained("raw_cosine"),
-        EXPLAINED_CENTERED: lambda: explained("centered_cosine"),
-        EXPLAINED_CORRELATION: lambda: explained("logit_correlation"),
-        EXPLAINED_VARIANCE: lambda: explained("log_odds_variance"),
+        **{f"rank_agreement_{rung}": functools.partial(agreement, rung) for rung in rungs if rung != "overlap"},
+        **{f"explained_{rung}": functools.partial(explained, rung) for rung in rungs if rung != "overlap"},
         GAP_TRANSLATION: lambda: gap("raw_cosine", "centered_cosine"),
         GAP_GEOMETRY: lambda: gap(cosine, "logit_correlation"),
-        GAP_BEHAVIOR: lambda: 1 - explained(cosine),
+        GAP_BEHAVIOR: lambda: 1 - max(0.0, agreement(cosine)),
         RELIABILITY: lambda: reference.reliability(*(np.where(np.isnan(overlap), np.nan, half) for half in halves)),
+        RESIDUAL_SCALE: lambda: reference.residual_scale(rungs[cosine], overlap),
         OVERLAP_MEAN: lambda: float(np.nanmean(overlap[pair])),
         COMMON_MODE_RATIO: common_mode,
     }
@@ -513,11 +535,19 @@ def pairs_out(rung: str, given: Case, labels: Iterable[int]) -> NDArray[np.bool_
 def report_on(given: Case) -> GapReport:
     """One report of a row for all tests of it."""
     metric = SimilarityGap(*given.unembedding.shape, **given.settings)
-    metric.update(given.unembedding, given.logits, given.embedding, given.groups)
+    metric.update(given.unembedding, given.logits, given.embedding, groups_of(given))
     return metric.report()
 
 
-@pytest.fixture(params=CASES, ids=lambda given: given.what)
+def in_many_dimensions(given: Case) -> Case:
+    """The same head in more dimensions than it has labels, where sums are over logits: all that is said of it stays."""
+    dim = max(given.unembedding.shape) + 2
+    embedding = None if given.embedding is None else padded(given.embedding, dim)
+    what = f"{given.what}, in many dimensions"
+    return replace(given, what=what, unembedding=padded(given.unembedding, dim), embedding=embedding)
+
+
+@pytest.fixture(params=[*CASES, *map(in_many_dimensions, CASES)], ids=lambda given: given.what)
 def given(request: pytest.FixtureRequest) -> Case:
     row: Case = request.param
     return row
@@ -573,15 +603,15 @@ def test_an_inference_tensor_is_taken_as_it_is() -> None:
     with torch.inference_mode():
         inside = metric.report()
     for report in (outside, inside):
-        assert report.scalars == pytest.approx(plain.report().scalars, abs=1e-5)
+        assert report.scalars == pytest.approx(plain.report().scalars, abs=1e-5, nan_ok=True)
 
 
 def test_padding_that_is_ignored_leaves_the_cosines_of_the_others_as_they_were() -> None:
     """Those of the seven rows alone."""
     wanted = reference.cosine(array(W + 2), centered=True)
-    for padded in (PADDED, EQUAL):
+    for rows in (PADDED, EQUAL):
         metric = SimilarityGap(19, D, ignore=PADDED_ROWS)
-        metric.update(padded)
+        metric.update(rows)
         np.testing.assert_allclose(array(metric.report().matrix("centered_cosine"))[:7, :7], wanted, atol=1e-6)
 
 
@@ -707,4 +737,4 @@ def test_a_batch_that_does_not_fit_is_refused_and_changes_nothing(batch: tuple[T
     with pytest.raises(InputError) as caught:
         metric.update(*batch)  # type: ignore[arg-type]
     assert str(caught.value) == text
-    assert metric.report().scalars == plain.report().scalars
+    assert metric.report().scalars == pytest.approx(plain.report().scalars, rel=0, abs=0, nan_ok=True)

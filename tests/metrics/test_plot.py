@@ -22,7 +22,7 @@ METRICS: dict[str, Metric] = {
     "Logit correlation": LogitCorrelation(K, D),
     "Log-odds variance": LogOddsVariance(K, D),
     "Probability overlap": ProbabilityOverlap(K),
-    "Share of the probability overlap that each similarity explains": SimilarityGap(K, D),
+    "Rank agreement of each similarity with the probability overlap": SimilarityGap(K, D),
 }
 GAP = list(METRICS)[-1]
 OF_STEPS = "Expected `val` to be scalars by name, one scalar, or a sequence of either"
@@ -133,18 +133,18 @@ def test_a_matrix_without_differences_is_drawn_too(matrix: torch.Tensor) -> None
 
 
 def test_bars_have_their_values_beside_them() -> None:
-    metric = updated("Share of the probability overlap that each similarity explains")
+    metric = updated("Rank agreement of each similarity with the probability overlap")
     _, ax = metric.plot()
     scalars = metric.compute()
     names = ["raw_cosine", "centered_cosine", "logit_correlation", "log_odds_variance"]
     assert [text.get_text() for text in ax.get_yticklabels()] == names
-    assert [text.get_text() for text in ax.texts] == [f"{scalars[f'explained_{name}']:.2f}" for name in names]
-    assert [bar.get_width() for bar in ax.patches] == pytest.approx([scalars[f"explained_{name}"].item() for name in names])
+    assert [text.get_text() for text in ax.texts] == [f"{scalars[f'rank_agreement_{name}']:.2f}" for name in names]
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx([scalars[f"rank_agreement_{name}"].item() for name in names])
 
 
 def test_what_is_undefined_has_no_bar() -> None:
     _, ax = SimilarityGap(K, D).plot(
-        {"explained_raw_cosine": torch.tensor(torch.nan), "reliability": torch.tensor(1.0)}, names=["raw"]
+        {"rank_agreement_raw_cosine": torch.tensor(torch.nan), "explained_raw_cosine": torch.tensor(1.0)}, names=["raw"]
     )
     assert [text.get_text() for text in ax.texts] == ["undefined"]
     assert [text.get_text() for text in ax.get_yticklabels()] == ["raw"]
@@ -190,7 +190,11 @@ def test_of_several_matrices_the_last_is_drawn_and_the_title_says_so(title: str,
     assert [text.get_text() for text in ax.get_yticklabels()] == list("abcdef")
 
 
-SCALARS = {"explained_raw_cosine": [0.1, 0.2, 0.4], "explained_overlap": [0.5, torch.nan, 0.7], "reliability": [0.9, 0.9, 0.9]}
+SCALARS = {
+    "rank_agreement_raw_cosine": [0.1, 0.2, 0.4],
+    "rank_agreement_other": [0.5, torch.nan, 0.7],
+    "explained_raw_cosine": [0.9, 0.9, 0.9],
+}
 
 
 def gap_plot(value: Any, **settings: Any) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""What SimilarityGap alone does: two halves, sequences, sigmoid heads, and remarks on head and inputs."""
+"""What SimilarityGap alone does: blocks of inputs, sequences, sigmoid heads, and remarks on head and inputs."""
 
 import math
 from itertools import combinations
@@ -16,10 +16,10 @@ from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.report.remarks import remarks
 from tests import reference
 from tests.strategies import Array
-from tests.toys import matrices
+from tests.toys import alone, in_first_half, matrices
 
 K, D = 7, 4
-CENTERED = {"explained_centered_cosine", "gap_translation", "common_mode_ratio"}
+CENTERED = {"rank_agreement_centered_cosine", "explained_centered_cosine", "gap_translation", "common_mode_ratio"}
 KINDS: list[OverlapKind] = ["bhattacharyya", "product", "coactivation", "topk"]
 
 
@@ -46,22 +46,24 @@ def sigmoid(z: Array) -> Array:
     return result
 
 
-# Halves
+# Blocks
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("link", ["softmax", "sigmoid"])
-def test_reliability_is_that_of_inputs_taken_by_turns(kind: OverlapKind, link: Any) -> None:
-    """However they are batched; inputs that are not finite take no turn."""
+def test_reliability_is_that_of_the_first_four_blocks_and_the_last(kind: OverlapKind, link: Any) -> None:
+    """However inputs are batched; those that are not finite are in none."""
     W, f = head(), embeddings()
     z = f @ W.T
     z[11, 2] = torch.nan
+    batches = torch.arange(90).split([17, 1, 40, 32])  # type: ignore[no-untyped-call]
+    first = np.delete(in_first_half(alone(len(rows)) for rows in batches), 11)
     good = np.delete(z.double().numpy(), 11, axis=0)
     probs = reference.softmax(good) if link == "softmax" else sigmoid(good)
-    wanted = reference.reliability(overlap_of(kind, probs[::2]), overlap_of(kind, probs[1::2]))
-    metric = SimilarityGap(K, D, overlap=kind, link=link)
-    for rows in torch.arange(90).split([17, 1, 40, 32]):  # type: ignore[no-untyped-call]
-        metric.update(W, z[rows], f[rows])
+    wanted = reference.reliability(overlap_of(kind, probs[first]), overlap_of(kind, probs[~first]))
+    metric = SimilarityGap(K, D, overlap=kind, link=link, min_probability=0)
+    for rows in batches:
+        metric.update(W, z[rows], f[rows], alone(len(rows)))
     report = metric.report()
     assert report.reliability == pytest.approx(wanted, abs=1e-5)
     assert report.scalars["reliability"] == report.reliability
@@ -74,14 +76,18 @@ def test_sequences_are_not_torn() -> None:
     generator = torch.Generator().manual_seed(0)
     W = head()
     f = torch.randn(30, 1, D, generator=generator) + 0.05 * torch.randn(30, 20, D, generator=generator)
-    halves = [reference.bhattacharyya(reference.softmax((f[half::2].flatten(0, 1) @ W.T).double().numpy())) for half in (0, 1)]
+    batches = f.split([5, 10, 15])  # type: ignore[no-untyped-call]
+    first = torch.from_numpy(in_first_half(alone(len(some)) for some in batches))
+    logits = [(half.flatten(0, 1) @ W.T).double().numpy() for half in (f[first], f[~first])]
+    halves = [reference.bhattacharyya(reference.softmax(z)) for z in logits]
     metric, torn = SimilarityGap(K, D), SimilarityGap(K, D)
-    for some in f.split([5, 10, 15]):  # type: ignore[no-untyped-call]
+    for some in batches:
         rows = some.flatten(0, 1)
         metric.update(W, rows @ W.T, rows, torch.arange(len(some)).repeat_interleave(20))
-        torn.update(W, rows @ W.T, rows)
+        torn.update(W, rows @ W.T, rows, alone(len(rows)))
     assert metric.report().reliability == pytest.approx(reference.reliability(*halves), abs=1e-5)
     assert torn.report().reliability > metric.report().reliability + 0.005
+    assert torn.report().overlap_error.mean() < metric.report().overlap_error.mean() / 2
     for rung, similarity in matrices(torn.report()).items():
         torch.testing.assert_close(metric.report().matrix(rung), similarity)
 
@@ -91,9 +97,10 @@ def test_only_pairs_that_count_make_the_reliability() -> None:
     W, f = head(), embeddings()
     z = f @ W.T - 30 * (torch.arange(K) == 3)
     probs = reference.softmax(z.double().numpy())
-    halves = [reference.bhattacharyya(np.delete(probs[half::2], 3, axis=1)) for half in (0, 1)]
-    metric = SimilarityGap(K, D)
-    metric.update(W, z, f)
+    first = in_first_half([alone(len(f))])
+    halves = [reference.bhattacharyya(np.delete(half, 3, axis=1)) for half in (probs[first], probs[~first])]
+    metric = SimilarityGap(K, D, min_probability=0.01)
+    metric.update(W, z, f, alone(len(f)))
     assert metric.report().reliability == pytest.approx(reference.reliability(*halves), abs=1e-5)
 
 
@@ -119,9 +126,11 @@ def test_nothing_is_centered_under_a_sigmoid(seed: int) -> None:
     np.testing.assert_allclose(report.matrix("logit_correlation"), correlation, atol=1e-5)
     np.testing.assert_allclose(report.matrix("overlap"), overlap, atol=1e-5)
     pair = np.triu_indices(K, 1)
-    explained = reference.explained_overlap(raw, overlap)
+    agreement, explained = reference.rank_agreement(raw, overlap), reference.explained_overlap(raw, overlap)
+    assert report.scalars["rank_agreement_raw_cosine"] == pytest.approx(agreement, abs=1e-3)
+    assert report.scalars["explained_raw_cosine"] == pytest.approx(explained, abs=1e-3)
     assert report.scalars["gap_geometry"] == pytest.approx(np.abs(raw - correlation)[pair].mean(), abs=1e-5)
-    assert report.scalars["gap_behavior"] == pytest.approx(1 - explained, abs=1e-3)
+    assert report.scalars["gap_behavior"] == pytest.approx(1 - max(0, agreement), abs=1e-3)
     np.testing.assert_allclose(report.matrix("expected_overlap"), reference.expected_overlap(raw, overlap), atol=1e-4)
     assert not set(report.scalars) & CENTERED
 
@@ -132,7 +141,6 @@ def test_what_centering_would_tell_is_absent_from_all_that_is_written() -> None:
     assert written["link"] == "sigmoid"
     assert not set(written["scalars"]) & CENTERED
     assert all("centered_cosine" not in pair for pair in written["pairs"])
-    assert not any("centered" in name for name in written["rank_agreement"])
     assert "centered_cosine" not in report.to_pandas().columns
     assert "raw_cosine" in report.to_pandas().columns
     reason = "a sigmoid sees every logit by itself, so one vector added to all rows changes probabilities"
@@ -202,10 +210,10 @@ def test_overlaps_that_are_equal_tie_whatever_rounding_makes_of_them() -> None:
     working = torch.where(torch.arange(K)[:, None] == 0, W, 0)
     z = f @ working.T + torch.linspace(-1, 1, K)
     metric = SimilarityGap(K, D)
-    metric.update(W, z, f)
+    metric.update(W, z, f, alone(len(f)))
     report = metric.report()
-    probs = reference.softmax(z.double().numpy())
-    exact, *halves = (reference.bhattacharyya(rows).round(9) for rows in (probs, probs[::2], probs[1::2]))
+    probs, first = reference.softmax(z.double().numpy()), in_first_half([alone(len(f))])
+    exact, *halves = (reference.bhattacharyya(rows).round(9) for rows in (probs, probs[first], probs[~first]))
     assert len(np.unique(exact[np.triu_indices(K, 1)])) == 2
     assert report.matrix("overlap").unique().numel() > 3  # type: ignore[no-untyped-call]
     raw = reference.cosine(W.double().numpy(), centered=False)

@@ -23,6 +23,8 @@ from lightning_cossim.metrics import (
 from tests import reference
 
 K, D, N = 6, 4, 50
+FEW = 3
+"""Labels that are fewer than dimensions: what is summed then is the logits."""
 METRICS: dict[str, tuple[Callable[[], Metric], tuple[str, ...]]] = {
     "cosine": (LabelCosineSimilarity, ("unembedding",)),
     "logit_correlation": (lambda: LogitCorrelation(K, D), ("unembedding", "embedding")),
@@ -30,6 +32,8 @@ METRICS: dict[str, tuple[Callable[[], Metric], tuple[str, ...]]] = {
     "overlap": (lambda: ProbabilityOverlap(K), ("logits",)),
     "counted overlap": (lambda: ProbabilityOverlap(K, kind="topk"), ("logits",)),
     "gap": (lambda: SimilarityGap(K, D), ("unembedding", "logits", "embedding")),
+    "log_odds_variance of few labels": (lambda: LogOddsVariance(FEW, D), ("unembedding", "embedding")),
+    "gap of few labels": (lambda: SimilarityGap(FEW, D), ("unembedding", "logits", "embedding")),
 }
 every_metric = pytest.mark.parametrize("name", METRICS)
 
@@ -40,8 +44,11 @@ def inputs() -> dict[str, Tensor]:
     return {"unembedding": W_KD, "logits": f_ND @ W_KD.T, "embedding": f_ND}
 
 
-def updated(name: str, metric: Metric) -> Metric:
-    metric.update(**{argument: inputs()[argument] for argument in METRICS[name][1]})
+def updated(name: str, metric: Metric, given: dict[str, Tensor] | None = None) -> Metric:
+    given = given or inputs()
+    if "few labels" in name:
+        given = {**given, "unembedding": given["unembedding"][:FEW], "logits": given["logits"][:, :FEW]}
+    metric.update(**{argument: given[argument] for argument in METRICS[name][1]})
     return metric
 
 
@@ -99,12 +106,13 @@ def test_without_float64_the_values_are_those_of_float32(name: str, monkeypatch:
     torch.testing.assert_close(metric.compute(), wanted, rtol=1e-4, atol=1e-5, check_dtype=False, equal_nan=True)
 
 
-def test_embeddings_far_from_the_origin_keep_their_covariance() -> None:
+@pytest.mark.parametrize("num_labels", [K, FEW])
+def test_embeddings_far_from_the_origin_keep_their_covariance(num_labels: int) -> None:
     """A spread of 1 around 1000, in 200 batches: sums of squares in float32 would have lost it."""
     generator = torch.Generator().manual_seed(0)
-    W_KD = torch.randn(K, D, generator=generator)
+    W_KD = torch.randn(num_labels, D, generator=generator)
     f_ND = torch.randn(2000, D, generator=generator) + 1000
-    metric = LogOddsVariance(K, D)
+    metric = LogOddsVariance(num_labels, D)
     for rows in torch.arange(2000).tensor_split(200):
         metric.update(W_KD, f_ND[rows])
     wanted = reference.log_odds_variance(W_KD.double().numpy(), reference.covariance(f_ND.double().numpy()))
@@ -129,7 +137,7 @@ GIVEN = inputs()
 def test_a_default_dtype_of_the_user_changes_neither_states_nor_values(name: str, default_dtype: torch.dtype) -> None:
     metric = METRICS[name][0]()
     assert dtypes(metric) == dtypes(METRICS[name][0]())
-    metric.update(**{argument: GIVEN[argument] for argument in METRICS[name][1]})
+    updated(name, metric, GIVEN)
     assert dtypes(metric) == dtypes(WANTED[name])
     value, wanted = metric.compute(), WANTED[name].compute()
     torch.testing.assert_close(value, wanted, rtol=1e-6, atol=1e-6, check_dtype=False, equal_nan=True)
@@ -143,7 +151,7 @@ def test_a_default_dtype_of_the_user_changes_no_verdict(default_dtype: torch.dty
     W_KD, f_ND = (torch.randn(size, D, generator=generator, dtype=torch.float32) for size in (80, 400))
     gap = SimilarityGap(80, D)
     gap.update(W_KD, f_ND @ W_KD.T, f_ND)
-    thresholds = Thresholds(min_inputs=0, min_reliability=0.0, min_mass=0.0, stranger=0.02)
+    thresholds = Thresholds(min_reliability=0.0, stranger=0.01, outlier=0)
     report = gap.report().judged(thresholds)
     flagged = int(report.flags["strangers"].sum())
     assert flagged
@@ -166,7 +174,7 @@ def test_a_default_device_of_the_user_changes_no_value(name: str) -> None:
     """The metric and its inputs are on the CPU, and what is made on the way is as well."""
     metric = METRICS[name][0]()
     with torch.device("meta"):
-        metric.update(**{argument: GIVEN[argument] for argument in METRICS[name][1]})
+        updated(name, metric, GIVEN)
         value = metric.compute()
     torch.testing.assert_close(value, WANTED[name].compute(), rtol=0, atol=0, equal_nan=True)
 

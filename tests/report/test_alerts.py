@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -46,6 +46,14 @@ def test_a_breach_is_outside_the_bounds(alert: Alert, value: float, *, breached:
     assert evaluate(report, replace(OPEN, alerts=[alert])) == wanted
 
 
+def test_one_report_is_no_series() -> None:
+    """Whatever the patience of an alert, a check of one report speaks of that report alone."""
+    alert = Alert("gap_behavior", above=0.6, patience=3)
+    (breach,) = evaluate(with_value(report_of(), 0.7), replace(OPEN, alerts=[alert]))
+    assert breach.in_a_row == 1
+    assert in_words(breach) == "gap_behavior is 0.7, above 0.6 (warn)"
+
+
 def test_an_alert_looks_at_its_own_stage() -> None:
     alerts = [Alert("gap_behavior", stage, above=-9) for stage in ("train", "val", "test")]
     thresholds = replace(OPEN, alerts=alerts)
@@ -83,9 +91,9 @@ def test_an_alert_sees_its_scalar_at_its_stage() -> None:
     np.testing.assert_equal(alert_values({}, report.verdict, "val"), [NAN] * 4)
 
 
-@pytest.mark.parametrize("thresholds", [Thresholds(min_inputs=401), replace(OPEN, min_mass=50)])
+@pytest.mark.parametrize("thresholds", [Thresholds(min_inputs=401), replace(OPEN, min_reliability=1)])
 def test_without_a_verdict_no_alert_sees_anything(thresholds: Thresholds) -> None:
-    """For want of inputs, and also where no pair has the mass."""
+    """For want of inputs, or of reliability."""
     alerts = [Alert("gap_behavior", above=-9), Alert("overlap_mean", above=-9)]
     report = report_of().judged(replace(thresholds, alerts=alerts))
     assert report.verdict.why_none is not None
@@ -100,9 +108,9 @@ def test_a_report_is_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was judged by equal thresholds is not judged again; by others it is, and gives what a report judged by them does."""
     judged_by: list[Thresholds] = []
 
-    def counted(statistics: Statistics, thresholds: Thresholds) -> Verdict:
+    def counted(statistics: Statistics, thresholds: Thresholds, name_of: Callable[[int], str]) -> Verdict:
         judged_by.append(thresholds)
-        return judge(statistics, thresholds)
+        return judge(statistics, thresholds, name_of)
 
     thresholds = replace(OPEN, alerts=[Alert("share_strangers", above=0), Alert("gap_behavior", above=-9)])
     judged, otherwise = report_of().judged(thresholds), report_of().judged(replace(thresholds, stranger=0.2))
@@ -145,7 +153,7 @@ def test_a_report_without_a_verdict_keeps_the_count() -> None:
     counter, acting = AlertCounter(thresholds), []
     for step, report in enumerate([high, unseen, with_value(high, NAN), other, high, high]):
         acting += counter.observe(seen(report.judged(thresholds)), step)
-    assert acting == [Breach(alert, 4, 0.7)]
+    assert acting == [Breach(alert, 4, 0.7, in_a_row=2)]
 
 
 def test_every_alert_has_its_own_count() -> None:
@@ -200,7 +208,7 @@ def test_every_window_is_counted_by_itself() -> None:
         for step, (window, value) in enumerate(series)
         for breach in book.observe(window, [value], step, counts=True)
     ]
-    assert acting == [(VAL, Breach(alert, 3, 0.8)), (SECOND, Breach(alert, 6, 0.9))]
+    assert acting == [(VAL, Breach(alert, 3, 0.8, in_a_row=2)), (SECOND, Breach(alert, 6, 0.9, in_a_row=2))]
 
 
 def test_a_run_of_its_own_is_no_part_of_what_a_fit_counts() -> None:
@@ -209,7 +217,7 @@ def test_a_run_of_its_own_is_no_part_of_what_a_fit_counts() -> None:
     book = AlertBook(Thresholds(alerts=[hasty, patient]))
     book.observe(VAL, [0.7, 0.7], 0, counts=True)
     assert book.observe(VAL, [0.8, 0.8], 1, counts=False) == [Breach(hasty, 1, 0.8)]
-    assert book.observe(VAL, [0.9, 0.9], 2, counts=True) == [Breach(patient, 2, 0.9)]
+    assert book.observe(VAL, [0.9, 0.9], 2, counts=True) == [Breach(patient, 2, 0.9, in_a_row=2)]
 
 
 def test_another_fit_counts_anew() -> None:
@@ -243,17 +251,25 @@ def test_a_book_goes_on_where_a_run_left_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("alert", "value", "text"),
+    ("alert", "value", "in_a_row", "text"),
     [
-        (Alert("gap_behavior", above=0.6), 0.71234, "gap_behavior is 0.7123, above 0.6 (warn)"),
-        (Alert("reliability", below=0.5, action="raise"), 0.25, "reliability is 0.25, below 0.5 (raise)"),
+        (Alert("gap_behavior", above=0.6), 0.71234, 1, "gap_behavior is 0.7123, above 0.6 (warn)"),
+        (Alert("reliability", below=0.5, action="raise"), 0.25, 1, "reliability is 0.25, below 0.5 (raise)"),
         (
             Alert("overlap_mean", above=0.5, below=1e-4, patience=3, action="stop"),
             3.21e-5,
+            3,
             "overlap_mean is 3.21e-05, below 0.0001, for 3 reports in a row (stop)",
         ),
-        (Alert("overlap_mean", above=0.5, below=0.1), 0.9, "overlap_mean is 0.9, above 0.5 (warn)"),
+        (
+            Alert("rank_agreement_centered_cosine", below=0.2, patience=3),
+            0.12,
+            1,
+            "rank_agreement_centered_cosine is 0.12, below 0.2 (warn)",
+        ),
+        (Alert("overlap_mean", above=0.5, below=0.1), 0.9, 1, "overlap_mean is 0.9, above 0.5 (warn)"),
     ],
 )
-def test_a_breach_in_words(alert: Alert, value: float, text: str) -> None:
-    assert in_words(Breach(alert, 3, value)) == text
+def test_a_breach_in_words(alert: Alert, value: float, in_a_row: int, text: str) -> None:
+    """As many reports in a row as were seen, not as many as the alert waits for."""
+    assert in_words(Breach(alert, 3, value, in_a_row)) == text

@@ -19,13 +19,16 @@ from torch import Tensor
 
 from lightning_cossim import Thresholds
 from lightning_cossim.errors import InputError, LabelSimilarityError
-from lightning_cossim.functional.ladder import RUNGS
+from lightning_cossim.functional.comparison import Comparison
+from lightning_cossim.functional.ladder import MEASURES, RUNGS
 from lightning_cossim.functional.links import Link
+from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.report import GapReport, Pair, Side
 from lightning_cossim.report.extras import ReachabilityVerdicts
+from lightning_cossim.report.text import as_page
 from tests import reference
-from tests.toys import altered, matrices
+from tests.toys import alone, altered, in_first_half, matrices
 
 Array = npt.NDArray[np.float64]
 
@@ -48,7 +51,7 @@ class Run:
     def report(self, **settings: Any) -> GapReport:
         num_labels, embedding_dim = self.unembedding.shape
         metric = SimilarityGap(num_labels, embedding_dim, **settings)
-        metric.update(self.unembedding, self.logits, self.embedding)
+        metric.update(self.unembedding, self.logits, self.embedding, groups=alone(len(self.embedding)))
         return metric.report()
 
 
@@ -103,6 +106,15 @@ def slow_fit(similarity: Array, overlap: Array) -> Array:
     return np.array(fit)[np.argsort(order)]
 
 
+def slow_expected(similarity: Array, overlap: Array) -> Array:
+    """The fit of all other pairs, whose similarities all differ: at each the straight line between its two neighbors."""
+    expected, order = np.full(len(overlap), np.nan), np.argsort(similarity)
+    for pair in order:
+        others = order[order != pair]
+        expected[pair] = np.interp(similarity[pair], similarity[others], slow_fit(similarity[others], overlap[others]))
+    return expected
+
+
 def slow_explained(similarity: Array, overlap: Array) -> float:
     fit = slow_fit(similarity, overlap)
     n, levels = len(fit), len(np.unique(fit.round(12)))
@@ -115,19 +127,21 @@ def slow_scalars(run: Run, *, live: Sequence[int], kept: Sequence[int]) -> dict[
     pairs = list(combinations(kept, 2))
     rung = {name: np.array([matrix[pair] for pair in pairs]) for name, matrix in ladder.items() if name in RUNGS}
     W = run.unembedding.double().numpy()[list(live)]
-    scalars = {
-        f"explained_{name}": slow_explained(-values if name == "log_odds_variance" else values, rung["overlap"])
-        for name, values in rung.items()
-        if name != "overlap"
-    }
-    halves = [slow_ladder(Run(run.unembedding, run.bias, run.embedding[half::2]), live)["overlap"] for half in (0, 1)]
+    alike = {name: -values if name == "log_odds_variance" else values for name, values in rung.items() if name != "overlap"}
+    agreement = {name: slow_ranks_agree(values, rung["overlap"]) for name, values in alike.items()}
+    scalars = {f"rank_agreement_{name}": value for name, value in agreement.items()}
+    scalars |= {f"explained_{name}": slow_explained(values, rung["overlap"]) for name, values in alike.items()}
+    in_first = torch.from_numpy(in_first_half([alone(len(run.embedding))]))
+    halves = [slow_ladder(Run(run.unembedding, run.bias, run.embedding[half]), live)["overlap"] for half in (in_first, ~in_first)]
     count = np.isin(np.arange(len(run.unembedding)), list(kept))
     first, second = (np.where(np.outer(count, count), half, np.nan) for half in halves)
     return scalars | {
         "reliability": reference.reliability(first, second),
+        "residual_scale": 1.4826
+        * float(np.median(abs(rung["overlap"] - slow_expected(rung["centered_cosine"], rung["overlap"])))),
         "gap_translation": float(abs(rung["raw_cosine"] - rung["centered_cosine"]).mean()),
         "gap_geometry": float(abs(rung["centered_cosine"] - rung["logit_correlation"]).mean()),
-        "gap_behavior": 1 - scalars["explained_centered_cosine"],
+        "gap_behavior": 1 - max(0, agreement["centered_cosine"]),
         "overlap_mean": float(rung["overlap"].mean()),
         "common_mode_ratio": float(np.linalg.norm(W.mean(axis=0)) / np.sqrt(((W - W.mean(axis=0)) ** 2).sum(axis=1).mean())),
     }
@@ -164,14 +178,35 @@ def test_scalars_are_those_of_the_theory(run: Run, settings: dict[str, Any], liv
 
 
 def test_ranks_agree_as_in_the_theory() -> None:
+    """By similarity the same numbers as among the scalars, and what is undefined is undefined in both."""
     run = random_run()
-    ladder = slow_ladder(run, range(7))
-    row, column = np.triu_indices(7, 1)
-    rung = {name: ladder[name][row, column] for name in RUNGS}
-    rung["log_odds_variance"] *= -1
-    assert dict(run.report().rank_agreement) == pytest.approx(
-        {name: slow_ranks_agree(values, rung["overlap"]) for name, values in rung.items() if name != "overlap"}, abs=1e-5
+    scalars = slow_scalars(run, live=range(7), kept=range(7))
+    report = run.report()
+    assert list(report.rank_agreement) == [name for name in RUNGS if name != "overlap"]
+    assert dict(report.rank_agreement) == pytest.approx(
+        {name: scalars[f"rank_agreement_{name}"] for name in report.rank_agreement}, abs=1e-5
     )
+    for one in (report, random_run(4).report(), run.report(link="sigmoid")):
+        np.testing.assert_equal(
+            {f"rank_agreement_{name}": value for name, value in one.rank_agreement.items()},
+            {name: value for name, value in one.scalars.items() if name.startswith("rank_agreement_")},
+        )
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_behavior_gap_lies_between_0_and_1(sign: int) -> None:
+    """Overlaps in the reverse order of the cosines are no further off than overlaps in no common order (THEORY §5)."""
+    probs = torch.rand(400, 7, generator=torch.Generator().manual_seed(0))
+    overlap = reference.bhattacharyya((probs / probs.sum(dim=1, keepdim=True)).numpy())
+    pair = np.triu_indices(7, 1)
+    spread = (overlap - overlap[pair].mean()) / overlap[pair].std()
+    np.fill_diagonal(spread, 0)
+    rows = np.linalg.cholesky(np.eye(7) + sign * 0.15 * spread)  # their cosines rise, or fall, with the overlaps
+    metric = SimilarityGap(num_labels=7, embedding_dim=7)
+    metric.update(torch.from_numpy(rows).float(), probs.log())
+    agreement = reference.rank_agreement(reference.cosine(rows, centered=True), overlap)
+    assert sign * agreement > 0.5
+    assert metric.report().scalars["gap_behavior"] == pytest.approx(1 - agreement if sign > 0 else 1, abs=1e-6)
 
 
 def test_matrices_are_the_ladder() -> None:
@@ -196,18 +231,32 @@ def random_inputs(embedding_dim: int) -> Tensor:
     return torch.randn(30, embedding_dim, generator=torch.Generator().manual_seed(7))
 
 
-def test_expected_overlap_is_the_isotonic_fit_on_the_centered_cosine_and_gaps_are_what_is_left() -> None:
+def test_expected_overlap_is_the_fit_of_other_pairs_on_the_centered_cosine_and_gaps_are_what_is_left() -> None:
+    """The curve that pictures draw is that of all pairs, and rises with the cosine."""
     run = random_run()
     report, ladder = run.report(), slow_ladder(run, range(7))
     row, column = np.triu_indices(7, 1)
     overlap = ladder["overlap"][row, column]
-    fit = slow_fit(ladder["centered_cosine"][row, column], overlap)
-    np.testing.assert_allclose(report.expected_overlap, fit, atol=1e-5)
-    np.testing.assert_allclose(report.gap, overlap - fit, atol=1e-5)
+    expected = slow_expected(ladder["centered_cosine"][row, column], overlap)
+    np.testing.assert_allclose(report.expected_overlap, expected, atol=1e-5)
+    np.testing.assert_allclose(report.gap, overlap - expected, atol=1e-5)
+    np.testing.assert_allclose(report.expected_curve, slow_fit(ladder["centered_cosine"][row, column], overlap), atol=1e-5)
+    assert (report.expected_curve[report.rungs["centered_cosine"].argsort()].diff() >= 0).all()
     gap = report.matrix("gap")
     np.testing.assert_allclose(gap[row, column], report.gap)
     assert torch.equal(gap.nan_to_num(9), gap.T.nan_to_num(9))
     assert gap.diagonal().isnan().all()
+
+
+def test_rows_of_the_head_decide_which_pairs_are_left_out_together() -> None:
+    """Not the places among the labels that are looked at: with other labels beside it a pair would leave with other pairs."""
+    rows = list(range(1, 44, 2))
+    report = random_run(44).report(label_subset=rows, min_probability=0)
+    s_P, o_P, place = report.rungs["centered_cosine"], report.rungs["overlap"], report.compared
+    assert len(place) == 231
+    of_rows = Pairs(torch.tensor(rows)[place.row], torch.tensor(rows)[place.column])
+    assert torch.equal(report.expected_overlap, Comparison(s_P, o_P, of_rows).expected)
+    assert not torch.equal(report.expected_overlap, Comparison(s_P, o_P, place).expected)
 
 
 # Which labels count
@@ -357,15 +406,18 @@ def test_four_labels_are_too_few_for_gaps() -> None:
     assert report.pairs("strangers") == report.pairs("lookalikes") == []
     assert report.gap.isnan().all()
     assert {name: math.isnan(value) for name, value in report.scalars.items()} == {
-        name: name.startswith("explained_") or name in {"gap_behavior", "reliability"} for name in report.scalars
+        name: name.startswith(("rank_agreement_", "explained_")) or name in {"gap_behavior", "reliability", "residual_scale"}
+        for name in report.scalars
     }
     assert {name: why for name, why in report.undefined.items() if name in report.scalars} == {
+        **dict.fromkeys([f"rank_agreement_{name}" for name in RUNGS[:-1]], TOO_FEW),
         "explained_raw_cosine": TOO_FEW,
         "explained_centered_cosine": TOO_FEW,
         "explained_logit_correlation": TOO_FEW,
         "explained_log_odds_variance": TOO_FEW,
         "gap_behavior": TOO_FEW,
         "reliability": TOO_FEW,
+        "residual_scale": TOO_FEW,
     }
     assert all(math.isnan(value) for value in report.rank_agreement.values())
 
@@ -394,7 +446,7 @@ def test_without_inputs_the_cosines_of_all_live_labels_are_there() -> None:
 @pytest.mark.parametrize("report", [random_run().report(), random_run(4).report(), weights_alone()])
 def test_what_is_undefined_has_a_reason_and_nothing_else_has(report: GapReport) -> None:
     every = dict(report.scalars)
-    for statistic in ("rank_agreement", "top_pair_auroc", "neighbor_jaccard"):
+    for statistic in ("top_pair_auroc", "neighbor_jaccard"):
         every |= {f"{statistic}_{rung}": value for rung, value in getattr(report, statistic).items()}
     assert set(report.undefined) == {name for name, value in every.items() if math.isnan(value)}
 
@@ -402,10 +454,11 @@ def test_what_is_undefined_has_a_reason_and_nothing_else_has(report: GapReport) 
 def test_logits_without_embeddings_give_an_overlap_without_geometry() -> None:
     run = random_run()
     metric = SimilarityGap(num_labels=7, embedding_dim=4)
-    metric.update(run.unembedding, run.logits)
+    metric.update(run.unembedding, run.logits, groups=alone(60))
     report = metric.report()
     assert report.scalars["explained_centered_cosine"] == run.report().scalars["explained_centered_cosine"]
-    undefined = {"explained_logit_correlation", "explained_log_odds_variance", "gap_geometry"}
+    unknown = ("logit_correlation", "log_odds_variance")
+    undefined = {f"{measure}_{name}" for measure in MEASURES for name in unknown} | {"gap_geometry"}
     assert set(report.undefined) & set(report.scalars) == undefined
 
 
@@ -484,10 +537,11 @@ def test_a_pair_has_the_similarities_of_its_link(link: Link) -> None:
     wanted = [rung for rung in RUNGS if rung != "overlap" and (link == "softmax" or rung != "centered_cosine")]
     pair = report.pairs()[0]
     assert list(pair.similarities) == wanted
-    assert list(pair.numbers) == [*wanted, "overlap", "expected_overlap", "gap", "mass"]
+    assert list(pair.numbers) == [*wanted, "overlap", "overlap_error", "expected_overlap", "gap", "mass", "joint_inputs"]
     assert pair.numbers == held(pair, *pair.numbers)
-    assert list(report.to_pandas().columns) == ["label", "other", *pair.numbers, "flag"]
-    assert list(report.to_dict()["pairs"][0]) == ["label", "other", *pair.numbers, "flag"]
+    columns = ["label", "other", *pair.numbers, "flag", "why_unflagged"]
+    assert list(report.to_pandas().columns) == columns
+    assert list(report.to_dict()["pairs"][0]) == columns
 
 
 @pytest.mark.parametrize("report", [random_run().report(), random_run(4).report(), weights_alone()])
@@ -497,8 +551,8 @@ def test_a_report_is_written_as_json(report: GapReport) -> None:
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert (record["stage"], record["step"], record["num_inputs"]) == ("val", 7, report.num_inputs)
     assert (record["num_live"], record["num_pairs"]) == (report.num_live, report.num_pairs)
-    for key, values in (("scalars", report.scalars), ("rank_agreement", report.rank_agreement)):
-        assert record[key] == {name: None if math.isnan(value) else value for name, value in values.items()}
+    assert record["scalars"] == {name: None if math.isnan(value) else value for name, value in report.scalars.items()}
+    assert "rank_agreement" not in record, "its values are scalars, each written once"
     assert record["undefined"] == report.undefined
     assert [label["label"] for label in record["labels"]] == list(report.labels)
     assert [label["name"] for label in record["labels"]] == list(report.names)
@@ -507,12 +561,23 @@ def test_a_report_is_written_as_json(report: GapReport) -> None:
     assert [label["mean_prob"] for label in record["labels"]] == mean_probs
     assert len(record["pairs"]) == report.num_pairs
     for written, pair in zip(record["pairs"], report.pairs(), strict=True):
-        assert {*written} == {*held(pair)} - {"on_top"}, "nobody asked for it"
+        assert {*written} == {*held(pair)} - {"on_top", "errors", "joint_shares"}, "nobody asked for it, nobody knows targets"
         for name, value in held(pair, *written).items():
             assert written[name] == (None if value != value else value)  # noqa: PLR0124 - NaN differs from itself
 
 
-COLUMNS = ["label", "other", *RUNGS, "expected_overlap", "gap", "mass", "flag"]
+COLUMNS = [
+    "label",
+    "other",
+    *RUNGS,
+    "overlap_error",
+    "expected_overlap",
+    "gap",
+    "mass",
+    "joint_inputs",
+    "flag",
+    "why_unflagged",
+]
 
 
 def test_a_frame_has_a_row_for_each_pair() -> None:
@@ -547,8 +612,8 @@ def test_markdown_has_a_table_for_each_side() -> None:
     text = report.to_markdown(top=4)
     titles = re.findall(r"^\*\*(.*)\*\*$", text, flags=re.MULTILINE)
     assert titles == [
-        "Towards strangers: more overlap than pairs with their cosine usually have",
-        "Towards look-alikes: less overlap than pairs with their cosine usually have",
+        "Towards strangers: more overlap than expected of pairs with their cosine",
+        "Towards look-alikes: less overlap than expected of pairs with their cosine",
     ]
     for rows, side in zip(markdown_rows(text), get_args(Side), strict=True):
         pairs = report.pairs(side, top=4)
@@ -564,13 +629,14 @@ def test_markdown_says_all_about_a_pair() -> None:
         "label": pair.label,
         "other": pair.other,
         "gap": f"{pair.gap:+.3f}",
+        "error": f"{pair.overlap_error:.3f}",
         "overlap": f"{pair.overlap:.3f}",
         "expected": f"{pair.expected_overlap:.3f}",
         "raw cos": f"{pair.similarities['raw_cosine']:+.2f}",
         "centered cos": f"{pair.similarities['centered_cosine']:+.2f}",
         "logit corr": f"{pair.similarities['logit_correlation']:+.2f}",
         "log-odds var": f"{pair.similarities['log_odds_variance']:.3g}",
-        "mass": f"{pair.mass:.3f}",
+        "joint": str(pair.joint_inputs),
     }
 
 
@@ -585,25 +651,53 @@ def test_markdown_shows_hostile_names_as_they_are() -> None:
     text = report.to_markdown()
     tables = markdown_rows(text)
     rows = [row for table in tables for row in table]
-    assert {len(row) for row in rows} == {10}
+    assert {len(row) for row in rows} == {11}
     shown = {name for table in tables for row in table[2:] for name in row[:2]}
     assert shown == {" ".join(name.split()) for name in HOSTILE}
     assert "<b>" not in text
 
 
-def test_a_printed_report_has_the_shares_and_the_names() -> None:
+def test_a_printed_report_has_the_agreements_and_the_names() -> None:
+    """Rank agreement first, then the share explained, similarity by similarity."""
     names = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu")
     report = altered(random_run().report(), names=names, stage="val", step=7)
     text = str(report)
     assert text.startswith(f"val at step 7: 60 inputs, 21 pairs of labels, reliability {report.reliability:.2f}\n")
     for rung in RUNGS[:-1]:
-        assert f"  {rung:<18}{report.scalars[f'explained_{rung}']:6.2f}\n" in text
+        agreement, explained = (report.scalars[f"{measure}_{rung}"] for measure in MEASURES)
+        error = f"{report.standard_errors[f'rank_agreement_{rung}']:.2g}"
+        assert f"\n  {rung:<18}{agreement:16.2f}{error:>16}{explained:16.2f}\n" in text
+    assert f"\n{'rank agreement':>36}{'standard error':>16}{'explained':>16}\n" in text
     pairs = [pair for side in get_args(Side) for pair in report.pairs(side, top=5)]
     lines = text.splitlines()
     rows = [line.split() for line in lines if line.partition(" ")[0] in names]
     assert [row[:3] for row in rows] == [[pair.label, pair.other, f"{pair.gap:+.3f}"] for pair in pairs]
-    assert "Towards strangers: more overlap than pairs with their cosine usually have" in lines
-    assert "Towards look-alikes: less overlap than pairs with their cosine usually have" in lines
+    assert "Towards strangers: more overlap than expected of pairs with their cosine" in lines
+    assert "Towards look-alikes: less overlap than expected of pairs with their cosine" in lines
+
+
+def test_the_standard_error_of_a_rank_agreement_stands_beside_it() -> None:
+    """Where one is known: of a sample, or of a similarity without one, a dash."""
+    report = altered(random_run().report(), standard_errors={"rank_agreement_centered_cosine": 0.0421, "gap_geometry": 0.3})
+    table = str(report).split("\n\n")[1].splitlines()[1:]
+    assert table[0].split() == ["rank", "agreement", "standard", "error", "explained"]
+    errors = {line.split()[0]: line.split()[2] for line in table[1:]}
+    assert errors == {**dict.fromkeys(RUNGS[:-1], "-"), "centered_cosine": "0.042"}
+
+
+def test_a_page_begins_with_the_rank_agreement_of_the_cosine() -> None:
+    report = altered(random_run().report(), standard_errors={})
+    scale = "(1: pairs in the order of their overlap, 0: in no common order)"
+    agreement, explained = (report.scalars[f"{measure}_centered_cosine"] for measure in MEASURES)
+    bold = f"**Rank agreement of the label-centered cosine with the overlap: {agreement:.2f}**"
+    assert as_page(report, 3).splitlines()[0] == f"{bold} {scale}. Share explained: {explained:.2f}."
+    known = altered(report, standard_errors={"rank_agreement_centered_cosine": 0.0421})
+    assert as_page(known, 3).splitlines()[0].startswith(f"{bold}, standard error 0.042 {scale}.")
+    sigmoid = altered(random_run().report(link="sigmoid"), standard_errors={})
+    raw = f"**Rank agreement of the raw cosine with the overlap: {sigmoid.rank_agreement['raw_cosine']:.2f}**"
+    assert as_page(sigmoid, 3).startswith(raw)
+    undefined = "**Rank agreement of the label-centered cosine with the overlap: undefined** (no inputs)."
+    assert as_page(weights_alone(), 3).splitlines()[0] == undefined
 
 
 def test_a_report_that_no_training_made_is_printed_without_a_step() -> None:
@@ -643,7 +737,8 @@ def test_an_overlap_of_exactly_zero_is_printed_as_zero() -> None:
     metric = SimilarityGap(num_labels=3, embedding_dim=2)
     metric.update(torch.eye(3)[:, :2], torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]).log())
     rows = markdown_rows(metric.report().to_markdown())[0]
-    assert [(row[0], row[1], row[3]) for row in rows[2:]] == [("0", "1", "1.000"), ("0", "2", "0.000"), ("1", "2", "0.000")]
+    place = rows[0].index("overlap")
+    assert [(row[0], row[1], row[place]) for row in rows[2:]] == [("0", "1", "1.000"), ("0", "2", "0.000"), ("1", "2", "0.000")]
 
 
 def test_equal_rows_have_no_common_mode_ratio_and_the_reason_is_given() -> None:

@@ -25,7 +25,7 @@ from lightning_cossim.report.extras import ReachabilityVerdicts
 from lightning_cossim.report.reachability import find_reachability
 from tests.toys import ALWAYS, INPUT_DIM, Toy, loader, trainer
 
-LOW = Thresholds(min_inputs=0, min_reliability=0, stranger=0.02, lookalike=0.02)
+LOW = Thresholds(min_inputs=0, min_reliability=0, stranger=0.02, lookalike=0.02, outlier=0, min_joint_inputs=0)
 
 
 class Flat(Toy):

@@ -7,19 +7,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 from lightning_cossim.config.thresholds import Alert, Thresholds
+from lightning_cossim.functional.ladder import RUNGS
+from lightning_cossim.functional.pairs import Pairs
+from lightning_cossim.functional.replicates import Replicates
 from lightning_cossim.metrics import SimilarityGap
-from lightning_cossim.report import GapReport, Side
+from lightning_cossim.report import GapReport, Side, Statistics
 from lightning_cossim.report.alerts import evaluate
-from lightning_cossim.report.verdicts import judge, no_verdict
+from lightning_cossim.report.pair_table import PairTable
+from lightning_cossim.report.verdicts import WHY_UNFLAGGED, judge, no_verdict
 from tests.toys import altered
 
 K, D = 12, 5
-OPEN = Thresholds(min_inputs=0, min_reliability=0)
+OPEN = Thresholds(min_inputs=0, min_reliability=0, outlier=0, stranger=0.03, lookalike=0.03)
 
 
 def report_of(num_labels: int = K, num_inputs: int = 400, improbable: Sequence[int] = (), seed: int = 0) -> GapReport:
@@ -37,34 +43,165 @@ def with_value(report: GapReport, value: float, scalar: str = "gap_behavior", st
     return altered(report, scalars={**report.scalars, scalar: value}, step=step)
 
 
+def slow_reasons(report: GapReport, thresholds: Thresholds) -> dict[tuple[int, int], str]:
+    """Why each pair is not flagged, empty if it is: pair by pair, as THEORY §5 has it."""
+    table, cosine = report.statistics.table, report.rungs[report.ladder.cosine].numpy()
+    gap = (report.rungs["overlap"] - report.expected_overlap).double().numpy()
+    counts = np.isfinite(gap)
+    percentile = np.full(len(gap), np.nan)
+    percentile[counts] = rankdata(cosine[counts].round(6)) / counts.sum()
+    scale = 1.4826 * np.median(np.abs(gap[counts])) if counts.any() else math.nan
+    reasons = {}
+    for place, (i, j) in enumerate(zip(report.compared.row.tolist(), report.compared.column.tolist(), strict=True)):
+        is_more = gap[place] > 0
+        threshold = thresholds.stranger if is_more else thresholds.lookalike
+        limit = max(threshold, thresholds.outlier * scale)
+        surely = abs(gap[place]) - 1.895 * report.overlap_error[place].item()
+        truncation = 0.0 if table.truncation is None or is_more else table.truncation[place].item()
+        effective = min(table.effective_inputs[i].item(), table.effective_inputs[j].item())
+        rules = [
+            ("no gap", math.isnan(gap[place])),
+            ("below threshold", abs(gap[place]) <= threshold),
+            ("within the spread of gaps", abs(gap[place]) <= limit),
+            ("within error", not surely > limit),
+            ("overlap may be larger", not surely - truncation > limit),
+            ("too few joint inputs", is_more and table.joint_inputs[place].item() < thresholds.min_joint_inputs),
+            ("cosine too high for a stranger", is_more and percentile[place] > 0.9),
+            ("cosine too low for a look-alike", not is_more and percentile[place] <= 0.5),
+            ("too few inputs", not is_more and effective < 5),
+        ]
+        reasons[i, j] = next((reason for reason, holds in rules if holds), "")
+    return reasons
+
+
 def expected_flags(report: GapReport, thresholds: Thresholds, side: Side) -> set[tuple[int, int]]:
-    """Pair by pair, as THEORY §5 has it."""
-    found = set()
-    for i in range(len(report.labels)):
-        for j in range(i + 1, len(report.labels)):
-            gap = float(report.matrix("overlap")[i, j] - report.matrix("expected_overlap")[i, j])
-            massive = all(report.mean_probs[label] * report.num_live >= thresholds.min_mass for label in (i, j))
-            beyond = gap > thresholds.stranger if side == "strangers" else -gap > thresholds.lookalike
-            if massive and beyond:
-                found.add((i, j))
-    return found
+    gap = report.matrix("gap")
+    flagged = {pair for pair, reason in slow_reasons(report, thresholds).items() if not reason}
+    return {pair for pair in flagged if (gap[pair] > 0) == (side == "strangers")}
 
 
-# Flags and shares
+# Flags, reasons and shares
 
 
-@pytest.mark.parametrize("side", ["strangers", "lookalikes"])
 @pytest.mark.parametrize(
-    "settings", [{}, {"stranger": 0.02, "lookalike": 0.05}, {"min_mass": 0.9}, {"min_mass": 0, "stranger": 0}]
+    "settings",
+    [
+        {},
+        {"stranger": 0.02, "lookalike": 0.05},
+        {"outlier": 1.0},
+        {"outlier": 3.0, "stranger": 0},
+        {"min_joint_inputs": 150, "stranger": 0, "lookalike": 0},
+        {"stranger": 0, "lookalike": 0},
+    ],
 )
-def test_pairs_beyond_the_threshold_with_mass_on_both_sides_are_flagged(side: Side, settings: dict[str, Any]) -> None:
-    report, thresholds = report_of(improbable=[2, 5]), replace(OPEN, **settings)
-    flags = report.judged(thresholds).flags[side]
-    wanted = expected_flags(report, thresholds, side)
-    assert {*zip(report.compared.row[flags].tolist(), report.compared.column[flags].tolist(), strict=True)} == wanted
-    num_eligible = math.comb(int((report.mean_probs * report.num_live >= thresholds.min_mass).sum()), 2)
-    share = report.judged(thresholds).scalars[f"share_{side}"]
-    assert share == pytest.approx(len(wanted) / num_eligible)
+def test_every_pair_has_the_flag_or_the_reason_of_the_theory(settings: dict[str, Any]) -> None:
+    report, thresholds = report_of(improbable=[2]), replace(OPEN, **settings)
+    judged = report.judged(thresholds)
+    wanted = slow_reasons(report, thresholds)
+    assert {(int(pair.label), int(pair.other)): pair.why_unflagged or "" for pair in judged.pairs()} == {
+        pair: reason for pair, reason in wanted.items() if 2 not in pair
+    }
+    num_pairs = math.comb(report.num_kept, 2)
+    for side in get_args(Side):
+        flags, flagged = judged.flags[side], expected_flags(report, thresholds, side)
+        assert {*zip(report.compared.row[flags].tolist(), report.compared.column[flags].tolist(), strict=True)} == flagged
+        assert judged.scalars[f"share_{side}"] == pytest.approx(len(flagged) / num_pairs)
+
+
+def test_every_reason_is_met_above() -> None:
+    """But for those of other kinds of report: a bound on overlaps, few effective inputs, known pairs."""
+    settings = [{}, {"outlier": 1.0}, {"min_joint_inputs": 150, "stranger": 0, "lookalike": 0}, {"stranger": 0, "lookalike": 0}]
+    met = {reason for one in settings for reason in slow_reasons(report_of(improbable=[2]), replace(OPEN, **one)).values()}  # type: ignore[arg-type]
+    assert {*WHY_UNFLAGGED} - met == {"overlap may be larger", "too few inputs", "known"}
+
+
+def planted(rank: int, *, gap: float = 0.0, joint: int = 50, error: float = 0.01, effective: float = 50.0) -> GapReport:
+    """45 pairs of ten labels whose overlap is their rank by cosine, apart from one, at a rank from 0."""
+    pairs = Pairs.of_all(10)
+    num = len(pairs)
+    cosine = torch.linspace(-0.8, 0.8, num)
+    overlap = torch.linspace(0.2, 0.6, num)
+    overlap[rank] += gap
+    joint_inputs = torch.full((num,), 50)
+    joint_inputs[rank] = joint
+    effective_inputs = torch.full((10,), 50.0)
+    effective_inputs[int(pairs.row[rank])] = effective
+    ones = torch.ones(10)
+    table = PairTable.of(
+        {**dict.fromkeys(RUNGS[:4], cosine), "overlap": overlap},
+        link="softmax",
+        pairs=pairs,
+        labels=torch.arange(10),
+        live=ones.bool(),
+        kept=ones.bool(),
+        mean_probs=ones / 10,
+        sums=100 * overlap,
+        joint_inputs=joint_inputs,
+        effective_inputs=effective_inputs,
+        num_inputs=1000,
+        num_skipped=0,
+    )
+    spread = error * (8 / 7) ** 0.5 * torch.linspace(-1, 1, 8)[:, None] / torch.linspace(-1, 1, 8).std(correction=0) / 8**0.5
+    replicates = Replicates(torch.full((8,), 125), overlap.double() + spread, (overlap, overlap))
+    statistics = Statistics.of(table, replicates, common_mode_ratio=0.0, remarks={})
+    assert statistics.overlap_error[rank].item() == pytest.approx(error, rel=1e-4)
+    return GapReport(statistics)
+
+
+def reason_at(report: GapReport, rank: int, **settings: Any) -> str | None:
+    verdict = judge(report.statistics, replace(Thresholds(), **settings))
+    assert verdict.why_none is None
+    return verdict.why_unflagged(rank)
+
+
+@pytest.mark.parametrize("rank", [0, 10, 22, 39])
+def test_a_stranger_is_flagged_wherever_its_cosine_is_not_among_the_top_tenth(rank: int) -> None:
+    assert reason_at(planted(rank, gap=0.3), rank) is None
+
+
+@pytest.mark.parametrize("rank", [41, 44])
+def test_a_pair_with_one_of_the_highest_cosines_is_no_stranger(rank: int) -> None:
+    """Whoever reads "stranger" expects rows that differ."""
+    assert reason_at(planted(rank, gap=0.3), rank) == "cosine too high for a stranger"
+
+
+@pytest.mark.parametrize("rank", [23, 30, 44])
+def test_a_look_alike_is_flagged_in_the_upper_half_the_top_included(rank: int) -> None:
+    assert reason_at(planted(rank, gap=-0.3), rank) is None
+
+
+@pytest.mark.parametrize("rank", [5, 21])
+def test_a_pair_with_a_low_cosine_is_no_look_alike(rank: int) -> None:
+    assert reason_at(planted(rank, gap=-0.2), rank) == "cosine too low for a look-alike"
+
+
+def test_a_gap_within_its_error_is_not_flagged() -> None:
+    """The gap less 1.895 standard errors has to be beyond the threshold, not the gap alone."""
+    assert reason_at(planted(20, gap=0.3, error=0.05), 20) is None
+    assert reason_at(planted(20, gap=0.3, error=0.15), 20) == "within error"
+
+
+def test_a_stranger_needs_inputs_on_which_both_labels_are_likely() -> None:
+    assert reason_at(planted(20, gap=0.3, joint=5), 20) is None
+    assert reason_at(planted(20, gap=0.3, joint=4), 20) == "too few joint inputs"
+    assert reason_at(planted(20, gap=0.3, joint=4), 20, min_joint_inputs=4) is None
+    assert reason_at(planted(30, gap=-0.3, joint=0), 30) is None, "a look-alike is one that has none"
+
+
+def test_a_look_alike_needs_labels_that_are_seen() -> None:
+    assert reason_at(planted(30, gap=-0.3, effective=5), 30) is None
+    assert reason_at(planted(30, gap=-0.3, effective=4.9), 30) == "too few inputs"
+
+
+def test_a_known_pair_is_listed_and_never_flagged() -> None:
+    report = planted(20, gap=0.3)
+    one, other = (str(int(labels[20])) for labels in (report.compared.row, report.compared.column))
+    for known in ([[one, other]], [[other, one]], [["0", "1"], [other, one]]):
+        thresholds = replace(Thresholds(), known=known)
+        judged = report.judged(thresholds)
+        assert {pair.why_unflagged for pair in judged.pairs() if {pair.label, pair.other} == {one, other}} == {"known"}
+        assert judged.scalars["share_strangers"] == 0
+    assert report.judged(replace(Thresholds(), known=[[one, "9"]])).scalars["share_strangers"] == pytest.approx(1 / 45)
 
 
 def test_there_are_flags_to_be_seen() -> None:
@@ -73,17 +210,13 @@ def test_there_are_flags_to_be_seen() -> None:
     assert all(0 < share < 0.5 for share in shares)
 
 
-def test_where_no_pair_has_the_mass_the_shares_are_unknown() -> None:
-    report = report_of().judged(replace(OPEN, min_mass=50))
-    assert math.isnan(report.scalars["share_strangers"])
-    assert report.undefined["share_strangers"] == report.undefined["share_lookalikes"] == "no pair has the mass"
-
-
 @pytest.mark.parametrize(
     ("report", "thresholds", "why"),
     [
         (report_of(num_inputs=255), Thresholds(), "255 inputs, verdicts need 256"),
         (report_of(9), Thresholds(), "36 pairs of labels, verdicts need 45"),
+        (report_of(num_inputs=59), OPEN, "59 inputs, verdicts need 60, 5 for each of 12 labels"),
+        (report_of(num_inputs=220), OPEN, "7 groups of inputs, verdicts need 8"),
         (report_of(num_inputs=300), Thresholds(min_reliability=1), "reliability 0.98, verdicts need 1"),
         (with_value(report_of(), math.nan, "reliability"), Thresholds(), "reliability nan, verdicts need 0.5"),
     ],
@@ -149,8 +282,9 @@ def test_pairs_carry_their_flags() -> None:
 
 
 def test_flagged_pairs_come_first_then_by_gap() -> None:
-    """A pair of little mass with a large gap stands behind one with mass and a smaller gap."""
-    report = report_of(improbable=[2, 5]).judged(OPEN)
+    """A known pair with a large gap stands behind a flagged one with a smaller gap."""
+    first = [report_of().judged(OPEN).pairs(side)[0] for side in get_args(Side)]
+    report = report_of().judged(replace(OPEN, known=[[pair.label, pair.other] for pair in first]))
     for side in get_args(Side):
         pairs = report.pairs(side)
         flagged = [pair for pair in pairs if pair.flag]
@@ -173,18 +307,16 @@ def test_a_judged_report_is_printed_with_its_flags() -> None:
 
 
 def test_one_of_a_kind_is_counted_in_the_singular() -> None:
-    gaps = sorted((pair.gap for pair in report_of().pairs()), reverse=True)
+    gaps = sorted((pair.gap - 1.895 * pair.overlap_error for pair in report_of().pairs()), reverse=True)
     report = report_of().judged(replace(OPEN, stranger=(gaps[0] + gaps[1]) / 2, lookalike=1))
     assert "\nFlagged: 1 stranger, 0 look-alikes\n" in str(report)
 
 
 def test_without_flags_there_is_no_column_of_them() -> None:
-    """Not judged, no verdict, or nothing flagged: the last two are said."""
-    strict = replace(OPEN, stranger=1, lookalike=1)
+    """Not judged, or no verdict, which is said."""
     cases = {
         "": report_of(),
         "No pair is flagged: 100 inputs, verdicts need 256": report_of(num_inputs=100).judged(Thresholds()),
-        "Flagged: 0 strangers, 0 look-alikes": report_of().judged(strict),
     }
     for line, report in cases.items():
         text = str(report)

@@ -13,7 +13,7 @@ from lightning_cossim.loggers.recorder import Recorder
 from lightning_cossim.metrics import SimilarityGap
 from tests.toys import altered
 
-LOW = Thresholds(stranger=0.03, lookalike=0.03, min_reliability=0.1)
+LOW = Thresholds(stranger=0.03, lookalike=0.03, outlier=0, min_reliability=0.1)
 CLOTHES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot")
 HOSTILE = (
     "<img src=x onerror=alert(1)>",

@@ -13,7 +13,7 @@ from lightning_cossim.loggers.tab import step_of
 from lightning_cossim.loggers.wire import FLAGS, Step, pack, unpack
 from tests.tensorboard_plugin.events import CLOTHES, HOSTILE, reports
 from tests.tensorboard_plugin.served import ROOT
-from tests.tensorboard_plugin.steps import as_version_1, with_added
+from tests.tensorboard_plugin.steps import as_version_1, as_version_2, with_added
 
 pytestmark = [pytest.mark.full, pytest.mark.browser]
 
@@ -37,6 +37,7 @@ def write_fixtures(folder: Path) -> None:
     blobs = {name: pack(made(*of)) for name, of in FIXTURES.items()}
     blobs["an added similarity"] = pack(with_added(made(10, CLOTHES)))
     blobs["version 1"] = as_version_1(blobs["ten labels"])
+    blobs["version 2"] = as_version_2(blobs["ten labels"])
     for name, blob in blobs.items():
         (folder / f"{name}.bin").write_bytes(blob)
         (folder / f"{name}.json").write_text(json.dumps(as_read(unpack(blob))), encoding="utf-8")

@@ -200,10 +200,11 @@ def test_a_second_validation_at_a_step_is_told_of(tmp_path: Path, caplog: pytest
 
 
 def test_why_nothing_is_judged_is_in_the_step() -> None:
-    """Also where no pair has the mass: a model that gives one label alone has no clean bill of health."""
+    """Few inputs are no clean bill of health."""
     (report,) = reports(12, 1)
-    heavy = Thresholds(min_mass=50)
-    assert step_of(report.judged(heavy), index=1, time=0.0).verdict == "no pair has the mass"
+    strict = Thresholds(min_inputs=10**6)
+    wanted = f"{report.num_inputs} inputs, verdicts need 1000000"
+    assert step_of(report.judged(strict), index=1, time=0.0).verdict == wanted
 
 
 def test_no_files_beside_events_that_are_elsewhere() -> None:

@@ -8,6 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from lightning_cossim.functional.blocks import NUM_BLOCKS
 from lightning_cossim.functional.links import Response
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.functional.pairs import Pairs
@@ -28,11 +29,11 @@ def sums_of_pairs(
     bias: Tensor | None,
     embedding: Tensor,
     normalizer: Tensor,
-    half: Tensor,
+    block: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Over either half of the inputs, the sums of the products of the profiles of two labels, and of a label with itself.
+    """Over every block of the inputs, the sums of the products of the profiles of two labels, and of a label with itself.
 
-    (2, P) and (2, L), float64; the L labels of the pairs are in ascending order.
+    (8, P) and (8, L), float64; the L labels of the pairs are in ascending order.
 
     Args:
         overlap: any kind but "topk", which is not a function of one label's probability.
@@ -42,17 +43,17 @@ def sums_of_pairs(
         bias: (K,), or None.
         embedding: (N, D), what went into the head.
         normalizer: (N,), unless under a sigmoid the logarithm of the sum of the exponentials of all logits of an input.
-        half: (N,), 0 or 1, -1 for inputs that do not count.
+        block: (N,), from 0 to 7, -1 for inputs that do not count.
     """
     labels, device = pairs.labels, unembedding.device
     among = pairs.among(labels)
     row, column, labels = (index.to(device) for index in (among.row, among.column, labels))
     W_LD = unembedding[labels].to(result_dtype(unembedding))
     b_L = None if bias is None else bias[labels].to(W_LD)
-    sums_2P, own_2L = torch.zeros(2, len(pairs), dtype=torch.float64), torch.zeros(2, len(labels), dtype=torch.float64)
+    sums_GP, own_GL = (torch.zeros(NUM_BLOCKS, num, dtype=torch.float64) for num in (len(pairs), len(labels)))
     size = max(1, _NUM_PRODUCTS // max(1, len(pairs)))
-    for which in (0, 1):
-        index = (half == which).nonzero().flatten()
+    for which in range(NUM_BLOCKS):
+        index = (block == which).nonzero().flatten()
         for rows in torch.split(index, size):
             f_BD = embedding[rows.to(embedding.device)].to(W_LD)
             z_BL = response.logits(f_BD, W_LD, b_L)
@@ -60,6 +61,6 @@ def sums_of_pairs(
             # Rounding must not make a probability larger than 1.
             log_p_BL = nn.functional.logsigmoid(z_BL) if overlap.link == "sigmoid" else (z_BL - normalizer_B1).clamp_(max=0)
             h_BL = overlap.profiles(log_p_BL).values
-            sums_2P[which] += (h_BL[:, row] * h_BL[:, column]).sum(dim=0).cpu().double()
-            own_2L[which] += h_BL.square_().sum(dim=0).cpu().double()
-    return sums_2P, own_2L
+            sums_GP[which] += (h_BL[:, row] * h_BL[:, column]).sum(dim=0).cpu().double()
+            own_GL[which] += h_BL.square_().sum(dim=0).cpu().double()
+    return sums_GP, own_GL

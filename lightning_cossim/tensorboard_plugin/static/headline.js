@@ -5,10 +5,11 @@ import { inSentence } from "./quantities.js";
 
 /** @import { Step } from "./step.js" */
 
+const ORDERS = /** @type {const} */ ([[0.8, "in nearly the same order"], [0.5, "in a similar order"], [0.2, "in a faintly similar order"], [-0.2, "in no common order"]]);
 const SHARES = /** @type {const} */ ([[80, "nearly all"], [50, "more than half"], [20, "a part"], [5, "little"]]);
 
 /**
- * One sentence on how far the cosine accounts for the overlap, one on the flagged pairs, one on how far to trust both.
+ * One sentence on how far the cosine agrees with the overlap, one on the flagged pairs, one on how far to trust both.
  * @param {Step} step
  */
 export function headline(step) {
@@ -18,14 +19,34 @@ export function headline(step) {
 /** @param {Step} step */
 function agreement(step) {
   const cosine = inSentence(step.quantity(step.cosine).title);
+  const ranks = step.scalars[`rank_agreement_${step.cosine}`];
   const explained = step.scalars[`explained_${step.cosine}`];
-  if (explained === null || explained === undefined) {
-    const why = step.undefined[`explained_${step.cosine}`];
-    return `Whether overlaps follow the ${cosine} is not known${why ? `: ${why}` : ""}.`;
+  if (isKnown(ranks)) {
+    const [, words] = ORDERS.find(([least]) => ranks > least) ?? [-1, "in partly opposite orders"];
+    return `The ${cosine} and the overlap put pairs of labels ${words} (rank agreement ${number(ranks)}; share explained ${number(explained)}).`;
   }
+  if (ranks === undefined && isKnown(explained)) return accounted(cosine, explained); // an earlier version's step
+  const why = step.undefined[`rank_agreement_${step.cosine}`] ?? step.undefined[`explained_${step.cosine}`];
+  return `Whether overlaps follow the ${cosine} is not known${why ? `: ${why}` : ""}.`;
+}
+
+/**
+ * What led before there were rank agreements among the scalars.
+ * @param {string} cosine
+ * @param {number} explained
+ */
+function accounted(cosine, explained) {
   const share = Math.round(100 * Math.max(0, explained));
   const [, words] = SHARES.find(([least]) => share > least) ?? [0, "next to nothing"];
   return `The ${cosine} accounts for ${words} of the overlap between labels (${share}%).`;
+}
+
+/**
+ * @param {number | null | undefined} value
+ * @returns {value is number}
+ */
+function isKnown(value) {
+  return value !== null && value !== undefined;
 }
 
 /** @param {Step} step */

@@ -180,10 +180,11 @@ export function matrix(step, values, order) {
 }
 
 /**
- * The overlap expected of pairs with a cosine: a staircase, as the corners of its line.
+ * The overlap expected of pairs with a cosine: a staircase, as the corners of its line. In steps of older runs, all pairs are on it.
  * @param {Step} step
  */
 export function expectedCurve(step) {
+  if (step.curve.length) return step.curve;
   const similarity = step.values[step.cosine];
   const expected = step.values.expected_overlap;
   const known = step.counted.filter((pair) => !Number.isNaN(similarity[pair]) && !Number.isNaN(expected[pair]));

@@ -48,6 +48,7 @@
  * @property {number[]} labels
  * @property {number[]} mean_probs
  * @property {number[]} order
+ * @property {[number, number][]} curve
  */
 
 /**
@@ -65,9 +66,10 @@
 
 /** @typedef {Facts & Pairs} Decoded */
 /** @typedef {Facts & { version: number, columns: Column[] }} Header */
-/** @typedef {Omit<Header, "columns" | "quantities"> & { blocks: Column[] }} OldHeader version 1 had no table, and called columns blocks */
+/** @typedef {Omit<Header, "columns" | "quantities" | "curve"> & { blocks: Column[] }} Header1 version 1 had no table, and called columns blocks */
+/** @typedef {Omit<Header, "curve">} Header2 up to version 2, the expected overlaps of the pairs were on the curve */
 
-export const VERSION = 2;
+export const VERSION = 3;
 export const UNKNOWN = 65535;
 export const FLAGS = ["", "stranger", "look-alike"];
 
@@ -101,12 +103,13 @@ export function decode(buffer) {
 
 /**
  * A header as the current version has it.
- * @param {Header | OldHeader} header
+ * @param {Header | Header1 | Header2} header
  * @returns {Header}
  */
 function current(header) {
   if (header.version > VERSION) throw new TooNew(`version ${header.version}`);
-  return "blocks" in header ? { ...header, columns: header.blocks, quantities: [] } : header;
+  if ("blocks" in header) return { ...header, columns: header.blocks, quantities: [], curve: [] };
+  return { curve: [], ...header };
 }
 
 /**

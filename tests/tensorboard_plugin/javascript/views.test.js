@@ -120,17 +120,42 @@ test("a matrix is symmetric, in the order asked for, and NaN where there is no p
   assert.ok(matrix(one, one.values.overlap, [6, 12345]).every(Number.isNaN));
 });
 
-test("the expected overlap never falls with the cosine", () => {
-  const curve = expectedCurve(step());
-  assert.equal(curve.length, 45);
-  curve.slice(1).forEach(([x, y], at) => assert.ok(x >= curve[at][0] && y >= curve[at][1] - 1e-4));
+test("the curve of expected overlaps never falls, from the lowest cosine to the highest", () => {
+  const one = step();
+  const curve = expectedCurve(one);
+  curve.slice(1).forEach(([x, y], at) => assert.ok(x > curve[at][0] && y >= curve[at][1]));
+  const cosines = one.values[one.cosine];
+  const close = (/** @type {number} */ got, /** @type {number} */ wanted) => assert.ok(Math.abs(got - wanted) < 1e-3, `${got}, not ${wanted}`);
+  close(curve[0][0], Math.min(...cosines));
+  close(curve[curve.length - 1][0], Math.max(...cosines));
 });
+
+test("in an older run the curve goes through the expected overlaps of all pairs", () => {
+  for (const one of [step("version 1"), step("version 2")]) {
+    const curve = expectedCurve(one);
+    assert.deepEqual(curve.map(([, y]) => y).sort(), Array.from(one.values.expected_overlap).sort());
+    curve.slice(1).forEach(([x], at) => assert.ok(x >= curve[at][0]));
+  }
+});
+
+test("where nothing is expected there is no curve", () => assert.deepEqual(expectedCurve(step("three labels")), []));
 
 test("a headline says what there is", () => {
   const [agreement, flagged, trust] = headline(step());
-  assert.match(agreement, /^The label-centered cosine accounts for .* of the overlap between labels \(\d+%\)\.$/);
+  assert.match(agreement, /^The label-centered cosine and the overlap put pairs of labels in .* order \(rank agreement \d\.\d{3}; share explained −?\d\.\d{3}\)\.$/);
   assert.match(flagged, /^\d+ strangers? and \d+ look-alikes? among 45 pairs of 10 labels; furthest off: “.+” and “.+”, overlap [\d.]+ where [\d.]+ is expected\.$/);
   assert.match(trust, /^From 400 inputs; reliability 0\.\d+: other inputs would show /);
+});
+
+test("a headline says in words how far two orders agree", () => {
+  const one = step();
+  /** @type {[number, string][]} */
+  const orders = [[0.81, "nearly the same order"], [0.8, "a similar order"], [0.5, "a faintly similar order"], [0.2, "no common order"], [-0.19, "no common order"], [-0.2, "partly opposite orders"]];
+  for (const [value, words] of orders) {
+    one.scalars.rank_agreement_centered_cosine = value;
+    one.scalars.explained_centered_cosine = 0.25;
+    assert.equal(headline(one)[0], `The label-centered cosine and the overlap put pairs of labels in ${words} (rank agreement ${number(value)}; share explained 0.250).`);
+  }
 });
 
 test("a headline says why there is nothing", () => {
@@ -187,7 +212,7 @@ test("a step of version 1 calls everything by its key", () => {
   assert.deepEqual(one.values, now.values);
   assert.deepEqual(columnsOf(one).map(({ text }) => text), ["label", "other", "flag", "gap", "overlap", "expected overlap", "raw cosine", "centered cosine", "logit correlation", "log odds variance"]);
   assert.deepEqual(columnsOf(one).map(({ key }) => key), columnsOf(now).map(({ key }) => key));
-  assert.match(headline(one)[0], /^The centered cosine accounts for /);
+  assert.match(headline(one)[0], /^The centered cosine accounts for (nearly all|more than half|a part|little|next to nothing) of the overlap between labels \(\d+%\)\.$/);
   assert.deepEqual(quantityOf([], "raw_cosine"), { key: "raw_cosine", title: "raw cosine", column: "raw cosine", low: null, high: null, direction: 1, about: [] });
 });
 

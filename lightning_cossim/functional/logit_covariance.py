@@ -1,0 +1,188 @@
+r"""How the logits of a head vary together over inputs, without a covariance of the embeddings, which is of size (D, D).
+
+Where labels are few (K <= D), sums over the head's own logits say as much as sums over its embeddings, and are smaller. Each
+batch adds the logits of its own weights. While weights stand still the covariance is :math:`W \Sigma W^\top`, in training it is
+that of the logits seen.
+
+What all rows have in common may be far larger than what tells labels apart. So logits are kept in two parts: those of the rows
+minus their mean, and those of the mean row. Logits as they are, and logits centered over other labels, follow from these in
+float64.
+Shapes: K labels of the head, L of them compared, D embedding dimensions, N inputs; M = K + 1, the labels and the mean row.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_cossim.functional.logit_geometry import (
+    SAME_EMBEDDING,
+    EmbeddingMoments,
+    centered_by,
+    embedding_covariance,
+    spread_of,
+)
+from lightning_cossim.functional.overlap import add_products
+from lightning_cossim.functional.precision import full_precision, resolution, result_dtype, working_dtype
+
+__all__ = ["LogitCovariance", "LogitMoments", "SplitRows", "logit_moments", "split_rows"]
+
+
+class SplitRows(NamedTuple):
+    """The rows of a head at one moment, each minus the mean row, and the mean row behind them."""
+
+    units: Tensor
+    """(M, D), the rows divided by their sizes, for products in float32 or better."""
+    wide: Tensor
+    """(M, D), the same in the working dtype."""
+    sizes: Tensor
+    """(M,), the largest number of each row, in the working dtype: 0 where it is within rounding of 0, NaN where a row is not
+    finite."""
+
+
+def split_rows(unembedding: Tensor, live: Tensor | None = None) -> SplitRows:
+    """The rows of an unembedding (K, D) around their mean over live labels (K,), default all; those not finite never count."""
+    largest_K = unembedding.detach().abs().amax(dim=1)  # NaN or infinite where a number of the row is: in one pass
+    finite_K = largest_K.isfinite()
+    live_K = finite_K if live is None else finite_K & live.to(finite_K.device)
+    W_KD = torch.where(finite_K[:, None], unembedding.detach(), 0).to(result_dtype(unembedding))
+    mean_D, away_KD = centered_by(W_KD, live_K.to(W_KD) / live_K.sum())
+    rows_MD = torch.cat([away_KD, mean_D[None].to(away_KD)])
+    size_M = rows_MD.abs().amax(dim=1)
+    rows_MD.div_(size_M.clamp(min=torch.finfo(size_M.dtype).tiny)[:, None])
+    longest = torch.where(live_K, largest_K, 0).amax().to(size_M)
+    size_M = size_M.masked_fill(size_M <= resolution(unembedding) * longest, 0).to(working_dtype(unembedding))
+    size_M[:-1].masked_fill_(~finite_K, torch.nan)
+    return SplitRows(rows_MD, rows_MD.to(working_dtype(unembedding)), size_M)
+
+
+class LogitMoments(NamedTuple):
+    """Sums over inputs, float64, from which the covariance of a head's logits follows: they add over batches and processes.
+
+    A label whose row was not finite in any batch is NaN; the others are not.
+    """
+
+    num_inputs: Tensor
+    """(), how many inputs."""
+    total: Tensor
+    """(M,), the sum of the logits of the split rows."""
+    outer: Tensor
+    """(M, M), the sum of their outer products, on the diagonal and above it; below it stands whatever half of the work leaves."""
+    embedding_total: Tensor
+    """(D,), the sum of the embeddings."""
+    embedding_square: Tensor
+    """(), the sum of their squared lengths."""
+
+
+def logit_moments(embedding: Tensor, *, rows: SplitRows, seen: Tensor | None = None) -> LogitMoments:
+    r"""The sums :math:`n`, :math:`\sum_x z`, :math:`\sum_x z z^\top`, :math:`\sum_x f` and :math:`\sum_x |f|^2` of one batch.
+
+    The batch is centered by its own mean, so that both products may run in float32; what the mean adds is added in float64.
+
+    Args:
+        embedding: (N, D), any floating dtype.
+        rows: those of the head when it gave these logits.
+        seen: boolean (N,), the inputs that count; default those that are finite.
+
+    Returns:
+        `LogitMoments`, on the embedding's device.
+
+    Raises:
+        InputError: `embedding` is not a floating (N, D) matrix.
+    """
+    spread = spread_of(embedding, seen)
+    units_MD, spread_ND = rows.units, spread.unit
+    dtype = torch.promote_types(units_MD.dtype, spread_ND.dtype)
+    with full_precision(embedding):
+        z_NK = spread_ND.to(dtype) @ units_MD[:-1].to(dtype).T
+        z_N = spread_ND.to(dtype) @ units_MD[-1].to(dtype)  # by itself: a product of K + 1 columns may be a quarter slower
+        mean_M = (rows.wide @ spread.mean) * rows.sizes
+    z_NM = torch.cat([z_NK, z_N[:, None]], dim=1)
+    product_MM = z_NM.new_zeros(z_NM.shape[1], z_NM.shape[1])
+    add_products(product_MM, z_NM)
+    size_M = rows.sizes * spread.size.to(rows.sizes)
+    outer_MM = product_MM.to(size_M)
+    outer_MM.mul_(size_M[:, None]).mul_(size_M)
+    total_M, total_D = mean_M * spread.count, spread.mean * spread.count
+    square = torch.linalg.vector_norm(spread_ND).to(spread.mean).square() * spread.size.to(spread.mean).square()
+    return LogitMoments(spread.count, total_M, outer_MM.addr_(total_M, mean_M), total_D, square + (spread.mean * total_D).sum())
+
+
+@dataclass(frozen=True)
+class LogitCovariance:
+    """How the logits of a head vary over inputs, themselves."""
+
+    matrix: Tensor
+    """(M, M), their population covariance; NaN where a label is not known, and everywhere without inputs."""
+    embedding_variance: Tensor
+    """(), the variance of the embeddings, summed over dimensions: it tells the variance of a logit from rounding."""
+
+    @classmethod
+    def of(cls, moments: LogitMoments) -> "LogitCovariance":
+        """The covariance that follows from sums over inputs."""
+        outer_MM = moments.outer.triu() + moments.outer.triu(1).T
+        matrix_MM = embedding_covariance(EmbeddingMoments(moments.num_inputs, moments.total, outer_MM))
+        square, mean_D = moments.embedding_square / moments.num_inputs, moments.embedding_total / moments.num_inputs
+        variance = square - mean_D.square().sum()
+        return cls(matrix_MM, variance.masked_fill(variance <= SAME_EMBEDDING * square, 0))
+
+    def logit_correlation(self, rows: Tensor, *, labels: Tensor, live: Tensor, centered: bool) -> Tensor:
+        """Correlation over inputs of the logits of some labels.
+
+        Args:
+            rows: (L, D), the rows of these labels now, centered if logits are.
+            labels: (L,), which labels of the head they are.
+            live: boolean (K,), the labels that logits are centered over.
+            centered: whether logits are centered over labels.
+
+        Returns:
+            (L, L) in [-1, 1], float32 or, for float64 rows, float64; NaN where a label is not live or its logit is constant
+            (within rounding).
+        """
+        C_LL = self.between(labels, live, centered=centered)
+        variance_L = C_LL.diagonal()
+        square_L = torch.linalg.vector_norm(rows.detach(), dim=1, dtype=working_dtype(rows)).square().to(C_LL)
+        noise_L = resolution(rows) * square_L * self.embedding_variance
+        known_L = live[labels].to(C_LL.device) & (variance_L > noise_L) & (square_L > 0)
+        known_LL = known_L[:, None] & known_L
+        deviation_L = torch.where(known_L, variance_L, 0).sqrt()
+        corr_LL = (C_LL / deviation_L[:, None] / deviation_L).clamp(-1, 1)
+        rounding_L = resolution(rows) * deviation_L.max() / deviation_L  # another origin brings that of the largest logit
+        if ((corr_LL.abs() >= 1 - rounding_L[:, None] - rounding_L) | ~known_LL).all():
+            corr_LL = corr_LL.sign()  # embeddings differ in one direction: what is left beside 1 and -1 is rounding
+        return corr_LL.masked_fill(~known_LL, torch.nan).to(rows.device, result_dtype(rows))
+
+    def log_odds_variance(self, rows: Tensor, *, labels: Tensor) -> Tensor:
+        """Variance over inputs of the difference of two logits.
+
+        Args:
+            rows: (L, D), the rows of these labels now.
+            labels: (L,), which labels of the head they are.
+
+        Returns:
+            (L, L), at least 0, in squared nats; diagonal 0. Float32 or, for float64 rows, float64; NaN where a label is not
+            known.
+        """
+        C_LL = self._of(labels)
+        variance_L = C_LL.diagonal()
+        return (variance_L[:, None] + variance_L - 2 * C_LL).clamp(min=0).to(rows.device, result_dtype(rows))
+
+    def _of(self, labels: Tensor) -> Tensor:
+        """The covariance of the logits of some labels, (L, L), as they were kept: without the part of the mean row."""
+        labels = labels.to(self.matrix.device)
+        return self.matrix[labels[:, None], labels]
+
+    def between(self, labels: Tensor, live: Tensor, *, centered: bool) -> Tensor:
+        """The covariance of the logits of some labels, (L, L), as they are or centered over live labels."""
+        C_MM = self.matrix.nan_to_num(0)
+        if centered:  # the mean over labels that are live now, which may be others than those when rows were split
+            known_K = live.to(C_MM.device) & ~self.matrix.diagonal()[:-1].isnan()
+            origin_M = torch.cat([known_K.to(C_MM) / -known_K.sum(), C_MM.new_zeros(1)])
+        else:
+            origin_M = torch.cat([C_MM.new_zeros(len(C_MM) - 1), C_MM.new_ones(1)])
+        with full_precision(C_MM):
+            along_M = C_MM @ origin_M
+            across = along_M @ origin_M
+        along_L = along_M[labels.to(C_MM.device)]
+        return self._of(labels) + along_L[:, None] + along_L + across

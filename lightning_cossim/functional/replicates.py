@@ -1,0 +1,120 @@
+"""Replicates: the overlaps of pairs without one block of the inputs at a time, from which their errors come.
+
+Float64, on the CPU. Shapes: G blocks, L labels compared, P pairs.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lightning_cossim.functional.blocks import NUM_BLOCKS, jackknife
+from lightning_cossim.functional.overlap import Overlap
+from lightning_cossim.functional.pairs import Pairs
+
+__all__ = ["BlockSums", "Replicates"]
+
+
+@dataclass(frozen=True, eq=False)
+class Replicates:
+    """What the inputs say without one of their blocks."""
+
+    sizes: Tensor
+    """(G,), inputs of each block."""
+    overlap: Tensor
+    """(G, P), without each block."""
+    halves: tuple[Tensor, Tensor]
+    """The overlaps (P,) of the first four blocks and of the last four."""
+    least_error: Tensor | None = None
+    """(P,), below which no error is taken: that of a share of few inputs, which a jackknife may call certain. None: 0."""
+    similarities: Callable[[], Mapping[str, Tensor]] = dict
+    """Computes the similarities that see the inputs, without each block: key to (G, P). Others hold still."""
+
+    @property
+    def num_blocks(self) -> int:
+        """Blocks that have inputs."""
+        return int((self.sizes > 0).sum())
+
+    @property
+    def too_few(self) -> str | None:
+        """Why there are no errors, or None."""
+        num = self.num_blocks
+        return None if num == NUM_BLOCKS else f"{num} group{'s' * (num != 1)} of inputs, {NUM_BLOCKS} are needed"
+
+    def overlap_error(self, overlap: Tensor) -> Tensor:
+        """(P,), the standard errors of overlaps (P,); NaN where one cannot be computed."""
+        error, _ = jackknife(overlap, self.overlap, self.sizes)
+        return error if self.least_error is None else torch.maximum(error, self.least_error).masked_fill(error.isnan(), torch.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class BlockSums:
+    """Sums over the inputs of every block, for pairs of labels."""
+
+    of: Overlap
+    joint: Tensor
+    """(G, P), of the products of the profiles of two labels."""
+    own: Tensor
+    """(G, P), of the first label's profile with itself."""
+    others_own: Tensor
+    """(G, P), of the second one's."""
+    sizes: Tensor
+    """(G,), inputs."""
+
+    @classmethod
+    def of_all(cls, overlap: Overlap, pairs: Pairs, joint: Tensor, sizes: Tensor) -> "BlockSums":
+        """The sums of pairs from those of all labels (G, L, L), of which those above the diagonal count."""
+        row, column = pairs.row.to(joint.device), pairs.column.to(joint.device)
+        own_GL = joint.diagonal(dim1=1, dim2=2).cpu()
+        return cls(overlap, joint[:, row, column].cpu(), own_GL[:, pairs.row], own_GL[:, pairs.column], sizes.cpu())
+
+    @property
+    def total(self) -> Tensor:
+        """(P,), the sums of the products over all inputs."""
+        return _sum(self.joint)
+
+    @property
+    def overlap(self) -> Tensor:
+        """(P,), float32."""
+        return self.of.overlap_of(*map(_sum, self._sums)).float()
+
+    def replicates(self, similarities: Callable[[], Mapping[str, Tensor]] = dict) -> Replicates:
+        """The overlaps without each block, beside what computes the similarities without each."""
+        first, second = (self.of.overlap_of(*(_sum(one[half]) for one in self._sums)) for half in _HALVES)
+        without_GP = self.of.overlap_of(*map(_without_each, self._sums)).double()
+        return Replicates(self.sizes, without_GP, (first.float(), second.float()), self._least_error(), similarities)
+
+    @property
+    def _sums(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.joint, self.own, self.others_own
+
+    def _least_error(self) -> Tensor | None:
+        """The error of a share o of n inputs, sqrt(o (1 - o) / n), with o = (count + 1/2) / (n + 1)."""
+        if not self.of.counts_inputs:
+            return None
+        count, own, others_own = (_sum(one).double() for one in self._sums)
+        either = own + others_own - count
+        share = (count + 0.5) / (either + 1)
+        return (share * (1 - share) / either).sqrt()
+
+
+_HALVES = (slice(0, NUM_BLOCKS // 2), slice(NUM_BLOCKS // 2, NUM_BLOCKS))
+
+
+def _exact(sums: Tensor) -> Tensor:
+    """In a dtype in which blocks can be added and taken away: counts as they are, float32 sums in float64."""
+    return sums.double() if sums.is_floating_point() else sums
+
+
+def _without_each(sums: Tensor) -> Tensor:
+    """The sums (G, P) without each block: added up from both sides, for a small rest would be lost in a difference."""
+    exact = _exact(sums)
+    nothing = torch.zeros_like(exact[:1])
+    before = torch.cat([nothing, exact[:-1].cumsum(dim=0)])
+    after = torch.cat([exact[1:].flip(0).cumsum(dim=0).flip(0), nothing])
+    return before + after
+
+
+def _sum(sums: Tensor) -> Tensor:
+    return _exact(sums).sum(dim=0)

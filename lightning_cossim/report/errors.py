@@ -1,0 +1,110 @@
+"""Standard errors of a report's scalars, from the same scalars without one block of the inputs at a time.
+
+What comes from the weights alone has none. Shapes: G blocks, P pairs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from lightning_cossim.functional.blocks import jackknife
+from lightning_cossim.functional.comparison import MIN_PAIRS
+from lightning_cossim.functional.pairs import Pairs
+from lightning_cossim.functional.repeated import SortedRows, explained_shares, rank_agreements
+from lightning_cossim.functional.replicates import Replicates
+from lightning_cossim.functional.similarities import SIMILARITIES
+from lightning_cossim.report.pair_table import PairTable
+
+__all__ = ["MAX_LABELS", "ScalarErrors", "scalar_errors"]
+
+MAX_LABELS: Final = 200
+"""Every report of up to this many labels has errors of its scalars; of more, those that nobody waits for."""
+_DECIMALS: Final = 6
+"""Similarities that agree to 1e-6 are ties."""
+
+
+@dataclass(frozen=True)
+class ScalarErrors:
+    """How far scalars would differ with other inputs."""
+
+    errors: Mapping[str, float] = field(default_factory=dict)
+    """Scalar to its standard error."""
+    corrected: Mapping[str, float] = field(default_factory=dict)
+    """Scalar to its value without the bias that few inputs have: intervals are centered on it."""
+
+
+def scalar_errors(scalars: Mapping[str, float], table: PairTable, replicates: Replicates, expected: Tensor) -> ScalarErrors:
+    """The errors of the scalars that are defined.
+
+    Args:
+        scalars: of the report, NaN where undefined.
+        table: of the pairs.
+        replicates: the overlaps, and the similarities that see the inputs, without each block.
+        expected: (P,), the expected overlap, which is held fixed.
+    """
+    rungs, pairs, ladder = table.rungs, table.compared, table.ladder
+    if replicates.too_few:
+        return ScalarErrors()
+    counts_P = rungs["overlap"].isfinite() & replicates.overlap.isfinite().all(dim=0)
+    found, similarities = {}, replicates.similarities()
+    if int(counts_P.sum()) >= MIN_PAIRS:
+        found = _repeated_agreements(rungs, similarities, replicates, pairs, counts_P)
+        if f"rank_agreement_{ladder.cosine}" in found:
+            found["gap_behavior"] = 1 - found[f"rank_agreement_{ladder.cosine}"].clamp(min=0)
+    o_GP, weight = replicates.overlap[:, counts_P], _weight(pairs, counts_P)
+    found["overlap_mean"] = o_GP @ weight / weight.sum()
+    if len(weight):
+        gap_GP = (o_GP - expected[counts_P]).abs()
+        found["residual_scale"] = torch.stack([_robust_scale(gap_P, weight) for gap_P in gap_GP])
+    for gap, (one, other) in ladder.gaps.items():
+        if other in similarities:
+            found[gap] = _repeated_gap(rungs[one], similarities[other], pairs)
+    errors, corrected = {}, {}
+    for name, values_G in found.items():
+        whole = torch.tensor(scalars.get(name, torch.nan), dtype=torch.float64)
+        error, middle = jackknife(whole, values_G, replicates.sizes)
+        if error.isfinite():
+            errors[name], corrected[name] = error.item(), middle.item()
+    return ScalarErrors(errors, corrected)
+
+
+def _repeated_agreements(
+    rungs: Mapping[str, Tensor], similarities: Mapping[str, Tensor], replicates: Replicates, pairs: Pairs, counts: Tensor
+) -> dict[str, Tensor]:
+    """Rank agreement and explained share (G,) of every similarity."""
+    found: dict[str, Tensor] = {}
+    known_before: Tensor | None = None
+    for key in (key for key in rungs if key != "overlap"):
+        similarity = similarities.get(key, rungs[key][None]).double() * SIMILARITIES[key].direction
+        known_P = counts & similarity.isfinite().all(dim=0)
+        if int(known_P.sum()) < MIN_PAIRS:
+            continue
+        if known_before is None or not torch.equal(known_P, known_before):
+            weight, o_GP = _weight(pairs, known_P), replicates.overlap[:, known_P]
+            overlap_ranks, known_before = SortedRows.of(o_GP).ranks(weight), known_P
+        rows = SortedRows.of(similarity[:, known_P].round(decimals=_DECIMALS))
+        found[f"rank_agreement_{key}"] = rank_agreements(rows.ranks(weight), overlap_ranks, weight)
+        found[f"explained_{key}"] = explained_shares(rows.expand(len(o_GP)), o_GP, weight)
+    return found
+
+
+def _repeated_gap(one: Tensor, others: Tensor, pairs: Pairs) -> Tensor:
+    """Mean |one - other| (G,) of similarities (P,) and (G, P)."""
+    difference_GP = (one - others).abs()
+    known_P = difference_GP.isfinite().all(dim=0)
+    weight = _weight(pairs, known_P)
+    return difference_GP[:, known_P].double() @ weight / weight.sum()
+
+
+def _weight(pairs: Pairs, known: Tensor) -> Tensor:
+    return torch.ones(int(known.sum()), dtype=torch.float64) if pairs.weight is None else pairs.weight[known]
+
+
+def _robust_scale(values: Tensor, weight: Tensor) -> Tensor:
+    """1.4826 times the median of all that the pairs stand for."""
+    ascending, order = values.sort()
+    up_to = weight[order].cumsum(0)
+    return 1.4826 * ascending[torch.searchsorted(up_to, up_to[-1] / 2).clamp(max=len(values) - 1)]
