@@ -149,7 +149,7 @@ MUTANTS: Final = (
         Plant(
             "functional/logit_geometry.py",
             "spread_of",
-            "spread_ND.abs().amax() if len(spread_ND) else spread_ND.new_zeros(())",
+            "largest(f_ND.flatten()) if len(f_ND) else f_ND.new_zeros(())",
             "torch.ones(())",
         ),
         red=("tests/metrics/test_hostile_tensors.py::test_what_is_left_is_right",),

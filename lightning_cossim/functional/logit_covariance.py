@@ -19,8 +19,8 @@ from torch import Tensor
 from lightning_cossim.functional.logit_geometry import (
     SAME_EMBEDDING,
     EmbeddingMoments,
-    centered_by,
     embedding_covariance,
+    largest,
     spread_of,
 )
 from lightning_cossim.functional.overlap import add_products
@@ -43,18 +43,22 @@ class SplitRows(NamedTuple):
 
 def split_rows(unembedding: Tensor, live: Tensor | None = None) -> SplitRows:
     """The rows of an unembedding (K, D) around their mean over live labels (K,), default all; those not finite never count."""
-    largest_K = unembedding.detach().abs().amax(dim=1)  # NaN or infinite where a number of the row is: in one pass
-    finite_K = largest_K.isfinite()
+    W_KD = unembedding.detach()
+    size_K = largest(W_KD).to(working_dtype(W_KD))
+    finite_K = size_K.isfinite()
     live_K = finite_K if live is None else finite_K & live.to(finite_K.device)
-    W_KD = torch.where(finite_K[:, None], unembedding.detach(), 0).to(result_dtype(unembedding))
-    mean_D, away_KD = centered_by(W_KD, live_K.to(W_KD) / live_K.sum())
-    rows_MD = torch.cat([away_KD, mean_D[None].to(away_KD)])
-    size_M = rows_MD.abs().amax(dim=1)
+    rows_MD = size_K.new_empty(len(W_KD) + 1, W_KD.shape[1])
+    away_KD, mean_D = rows_MD[:-1], rows_MD[-1]  # in place: this may be as large as the head
+    away_KD.copy_(W_KD).masked_fill_(~finite_K[:, None], 0)
+    with full_precision(W_KD):
+        mean_D.copy_(live_K.to(size_K) / live_K.sum() @ away_KD)
+    away_KD.sub_(mean_D)
+    size_M = largest(rows_MD)
     rows_MD.div_(size_M.clamp(min=torch.finfo(size_M.dtype).tiny)[:, None])
-    longest = torch.where(live_K, largest_K, 0).amax().to(size_M)
-    size_M = size_M.masked_fill(size_M <= resolution(unembedding) * longest, 0).to(working_dtype(unembedding))
+    longest = torch.where(live_K, size_K, 0).amax()
+    size_M.masked_fill_(size_M <= resolution(W_KD) * longest, 0)
     size_M[:-1].masked_fill_(~finite_K, torch.nan)
-    return SplitRows(rows_MD, rows_MD.to(working_dtype(unembedding)), size_M)
+    return SplitRows(rows_MD.to(result_dtype(W_KD)), rows_MD, size_M)
 
 
 class LogitMoments(NamedTuple):
@@ -101,11 +105,10 @@ def logit_moments(embedding: Tensor, *, rows: SplitRows, seen: Tensor | None = N
     z_NM = torch.cat([z_NK, z_N[:, None]], dim=1)
     product_MM = z_NM.new_zeros(z_NM.shape[1], z_NM.shape[1])
     add_products(product_MM, z_NM)
-    size_M = rows.sizes * spread.size.to(rows.sizes)
-    outer_MM = product_MM.to(size_M)
-    outer_MM.mul_(size_M[:, None]).mul_(size_M)
+    size_M = rows.sizes * spread.size
+    outer_MM = product_MM.to(size_M).mul_(size_M[:, None]).mul_(size_M)
     total_M, total_D = mean_M * spread.count, spread.mean * spread.count
-    square = torch.linalg.vector_norm(spread_ND).to(spread.mean).square() * spread.size.to(spread.mean).square()
+    square = (torch.linalg.vector_norm(spread_ND) * spread.size).square()
     return LogitMoments(spread.count, total_M, outer_MM.addr_(total_M, mean_M), total_D, square + (spread.mean * total_D).sum())
 
 

@@ -18,9 +18,9 @@ __all__ = [
     "SAME_EMBEDDING",
     "EmbeddingMoments",
     "Spread",
-    "centered_by",
     "embedding_covariance",
     "embedding_moments",
+    "largest",
     "log_odds_variance",
     "logit_correlation",
     "logit_geometry_of",
@@ -59,7 +59,7 @@ def embedding_moments(embedding: Tensor, *, seen: Tensor | None = None) -> Embed
     """
     spread = spread_of(embedding, seen)
     with full_precision(embedding):
-        outer_DD = (spread.unit.T @ spread.unit).to(spread.mean).mul_(spread.size.to(spread.mean) ** 2)
+        outer_DD = (spread.unit.T @ spread.unit).to(spread.mean).mul_(spread.size**2)
     total_D = spread.mean * spread.count
     return EmbeddingMoments(spread.count, total_D, outer_DD.addr_(total_D, spread.mean))
 
@@ -74,7 +74,8 @@ class Spread(NamedTuple):
     unit: Tensor
     """(N, D), the embeddings minus their mean, divided by `size`, for products; zero where an input does not count."""
     size: Tensor
-    """(), the largest number of the centered embeddings: at a size of 1 no square is too large or too small for float32."""
+    """(), the largest number of the centered embeddings: at a size of 1 no square is too large or too small for float32. In the
+    working dtype."""
 
 
 def spread_of(embedding: Tensor, seen: Tensor | None) -> Spread:
@@ -82,26 +83,17 @@ def spread_of(embedding: Tensor, seen: Tensor | None) -> Spread:
     check_matrix(embedding, "embedding", "(N, D)", "Pass what goes into the head, one row an input.")
     seen_N = embedding.isfinite().all(dim=1) if seen is None else seen
     count = seen_N.sum(dtype=working_dtype(embedding))
-    f_ND = torch.where(seen_N[:, None], embedding.detach(), 0).to(result_dtype(embedding))
-    mean_D, spread_ND = centered_by(f_ND, seen_N / count.clamp(min=1))
-    spread_ND.mul_(seen_N[:, None])
-    size = spread_ND.abs().amax() if len(spread_ND) else spread_ND.new_zeros(())
-    return Spread(count, mean_D, spread_ND.div_(size.clamp(min=torch.finfo(spread_ND.dtype).tiny)), size)
+    f_ND = torch.where(seen_N[:, None], embedding.detach(), 0).to(count.dtype)
+    mean_D = f_ND.sum(dim=0) / count.clamp(min=1)
+    f_ND.sub_(mean_D).mul_(seen_N[:, None])
+    size = largest(f_ND.flatten()) if len(f_ND) else f_ND.new_zeros(())
+    unit_ND = f_ND.div_(size.clamp(min=torch.finfo(size.dtype).tiny)).to(result_dtype(embedding))
+    return Spread(count, mean_D, unit_ND, size)
 
 
-def centered_by(rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean of finite rows (N, D) under weights (N,) that sum to 1, in the working dtype, and the rows minus it, in their own.
-
-    The mean is taken twice, the second time of what the first left: rows in float32 are not laid out again in float64, and what
-    rounding leaves in the mean is that of the differences, however far from the origin they are.
-    """
-    weight_N = weights.to(rows)
-    with full_precision(rows):
-        first_D = weight_N @ rows
-        away_ND = rows - first_D
-        second_D = weight_N @ away_ND
-    dtype = working_dtype(rows)
-    return first_D.to(dtype) + second_D.to(dtype), away_ND.sub_(second_D)
+def largest(numbers: Tensor) -> Tensor:
+    """The largest absolute value in the last dimension; NaN or infinite where a number is. Nothing is laid out for it."""
+    return torch.maximum(numbers.amax(dim=-1), -numbers.amin(dim=-1))
 
 
 def embedding_covariance(moments: EmbeddingMoments) -> Tensor:
