@@ -7,12 +7,21 @@ import os
 import tempfile
 from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
+
+from lightning_cossim.capture import vocabulary_summary
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir(), "lightning-cossim-hypothesis"))
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=40)
 settings.load_profile("repeatable")
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture
+def few_inputs_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels of a vocabulary count whatever their probabilities sum to: toys have too few inputs for the sum of five."""
+    monkeypatch.setattr(vocabulary_summary, "_MIN_TOTAL", 0.0)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.pairs import Pairs
-from lightning_cossim.functional.precision import resolution, result_dtype
+from lightning_cossim.functional.precision import full_precision, resolution, result_dtype
 from lightning_cossim.functional.similarities import SIMILARITIES, HeadRows, PairRows
 
 __all__ = ["LADDERS", "RUNGS", "Ladder", "pair_rungs", "weight_rungs"]
@@ -117,17 +117,26 @@ def pair_rungs(
     """
     ladder = LADDERS[link]
     head = HeadRows(unembedding, torch.arange(0, device=live.device), embedding_covariance, live, ladder.is_centered)
-    chunks = zip(torch.split(pairs.row, _CHUNK), torch.split(pairs.column, _CHUNK), strict=True)
-    parts = [_rungs_of(head, Pairs(row, column), ladder) for row, column in chunks]
+    labels = pairs.labels
+    W_LD = unembedding.detach()[labels.to(unembedding.device)].to(head.origin.mean)
+    covariance_DD = embedding_covariance.to(W_LD)
+    with full_precision(W_LD):  # once for every label, which is in many pairs
+        along_LD = (head.origin.center(W_LD) if ladder.is_centered else W_LD) @ covariance_DD
+    parts = []
+    for first in range(0, max(1, len(pairs)), _CHUNK):
+        some = Pairs(pairs.row[first : first + _CHUNK], pairs.column[first : first + _CHUNK])
+        among = some.among(labels)
+        row, column = among.row.to(W_LD.device), among.column.to(W_LD.device)
+        rows = PairRows(
+            W_LD[row],
+            W_LD[column],
+            (along_LD[row], along_LD[column]),
+            head.origin,
+            covariance_DD,
+            resolution(unembedding),
+            ladder.is_centered,
+        )
+        counts_P = live[some.row.to(live.device)] & live[some.column.to(live.device)]
+        of_pairs = {key: SIMILARITIES[key].of_pairs(rows, head, some) for key in ladder.similarities}
+        parts.append({key: values_P.masked_fill(~counts_P, torch.nan) for key, values_P in of_pairs.items()})
     return {key: torch.cat([part[key] for part in parts]).to(result_dtype(unembedding)) for key in parts[0]}
-
-
-def _rungs_of(head: HeadRows, pairs: Pairs, ladder: Ladder) -> dict[str, Tensor]:
-    W_KD, origin = head.unembedding, head.origin
-    row, column = pairs.row.to(W_KD.device), pairs.column.to(W_KD.device)
-    g_PD, h_PD = (W_KD.detach()[labels].to(origin.mean) for labels in (row, column))
-    covariance_DD = head.embedding_covariance.to(origin.mean)
-    rows = PairRows(g_PD, h_PD, origin, covariance_DD, resolution(W_KD), ladder.is_centered)
-    counts_P = head.live[row] & head.live[column]
-    of_pairs = {key: SIMILARITIES[key].of_pairs(rows, head, pairs) for key in ladder.similarities}
-    return {key: values_P.masked_fill(~counts_P, torch.nan) for key, values_P in of_pairs.items()}

@@ -210,8 +210,11 @@ class ReportData:
 
     @property
     def standard_errors(self) -> Mapping[str, float]:
-        """Scalar to the standard error that looking at a sample of the pairs leaves; empty where all were compared."""
-        return self.statistics.numbers.standard_errors
+        """Scalar, or `rank_agreement_raw_cosine` and the like, to the standard error that drawing a sample of the pairs leaves.
+
+        Inputs are held fixed; empty where all pairs were compared.
+        """
+        return {**self.statistics.numbers.standard_errors, **self.verdict.share_errors}
 
     @property
     def remarks(self) -> Mapping[str, str]:

@@ -38,7 +38,9 @@ class Numbers:
     undefined: Mapping[str, str]
     """Scalar, or other statistic and its similarity (`top_pair_auroc_raw_cosine`), to the reason why it is NaN."""
     standard_errors: Mapping[str, float]
-    """Scalar to the standard error that looking at a sample of the pairs leaves; empty where all were compared."""
+    """Scalar, or `rank_agreement_raw_cosine` and the like, to the standard error that drawing a sample of the pairs leaves.
+
+    Inputs are held fixed; empty where all pairs were compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +104,7 @@ class Statistics:
             for name, statistic in every.items()
             if statistic.undefined is not None
         }
-        errors = {name: one.standard_error for name, one in found.items() if one.standard_error is not None}
+        errors = {name: one.standard_error for name, one in every.items() if one.standard_error is not None}
         values = {name: _values(statistics) for name, statistics in by_similarity.items()}
         numbers = Numbers(_values(found), **values, undefined=undefined, standard_errors=errors)
         return cls(table, compared[ladder.cosine].expected, numbers, remarks, rankings)

@@ -137,8 +137,8 @@ def _sampled(report: ReportData) -> list[str]:
     if report.sampling:
         error = report.standard_errors.get(f"explained_{report.ladder.cosine}", math.nan)
         lines.append(
-            f"Looked at {len(report.compared)} of the pairs: {report.sampling}. Shares explained are good to about "
-            f"{_number(error, '.2g')}"
+            f"Looked at {len(report.compared)} of the pairs: {report.sampling}. Another sample of pairs of the same inputs would "
+            f"move the share explained by about {_number(error, '.2g')}"
         )
     if report.overlap_error is not None and report.overlap_error.numel() and report.overlap_error.max() >= _TELLING:
         middle, most = report.overlap_error.median().item(), report.overlap_error.max().item()

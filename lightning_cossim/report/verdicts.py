@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_cossim.config.thresholds import Thresholds
+from lightning_cossim.functional.comparison import share_of_pairs
 from lightning_cossim.report.pair import Side
 from lightning_cossim.report.statistics import Statistics
 
@@ -16,6 +17,7 @@ __all__ = ["MIN_PAIRS", "Verdict", "judge", "no_verdict"]
 
 MIN_PAIRS: Final = 45
 """Of fewer pairs the shares scatter too widely for a verdict (THEORY §5)."""
+_SHARES: Final = ("share_strangers", "share_lookalikes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +30,8 @@ class Verdict:
     """Side to boolean (P,), the pairs beyond the thresholds; empty if it was not judged."""
     shares: Mapping[str, float] = field(default_factory=dict)
     """`share_strangers` and `share_lookalikes`: flagged pairs as a share of the eligible ones, NaN without a verdict."""
+    share_errors: Mapping[str, float] = field(default_factory=dict)
+    """The same to the standard errors that drawing a sample of the pairs leaves; empty where all were compared."""
     why_none: str | None = None
     """Why no pair is flagged, if thresholds give no verdict."""
     alerts: tuple[str, ...] = ()
@@ -45,22 +49,27 @@ def judge(statistics: Statistics, thresholds: Thresholds) -> Verdict:
     verdict nothing is flagged, and shares are NaN.
     """
     eligible_P, why = _eligible(statistics, thresholds), no_verdict(statistics, thresholds)
-    weight = statistics.table.compared.weight
-    weight_P = torch.ones_like(eligible_P, dtype=torch.float64) if weight is None else weight
-    num_eligible = float(weight_P[eligible_P].sum())
-    if why is None and not num_eligible:
+    if why is None and not eligible_P.any():
         why = "no pair has the mass"
     # An overlap that may be larger than what was seen of it is no sign that there is little.
     error = statistics.table.overlap_error
-    beyond: dict[Side, Tensor] = {
-        "strangers": statistics.gap > thresholds.stranger,
-        "lookalikes": statistics.gap + (0.0 if error is None else error) < -thresholds.lookalike,
+    margins: dict[Side, Tensor] = {
+        "strangers": statistics.gap - thresholds.stranger,
+        "lookalikes": -thresholds.lookalike - (statistics.gap + (0.0 if error is None else error)),
     }
-    flags = {side: torch.zeros_like(eligible_P) if why else beyond_P & eligible_P for side, beyond_P in beyond.items()}
+    flags = {side: torch.zeros_like(eligible_P) if why else (margin_P > 0) & eligible_P for side, margin_P in margins.items()}
+    if why:
+        return Verdict(thresholds, flags, dict.fromkeys(_SHARES, math.nan), why_none=why)
+    pairs, expected_P = statistics.table.compared[eligible_P], statistics.expected_overlap[eligible_P]
+    overlap_P = statistics.table.rungs["overlap"][eligible_P]
     shares = {
-        f"share_{side}": math.nan if why else float(weight_P[flags_P].sum()) / num_eligible for side, flags_P in flags.items()
+        f"share_{side}": share_of_pairs(
+            flags_P[eligible_P], pairs, margin=margins[side][eligible_P], expected=expected_P, overlap=overlap_P
+        )
+        for side, flags_P in flags.items()
     }
-    return Verdict(thresholds, flags, shares, why)
+    errors = {name: share.standard_error for name, share in shares.items() if share.standard_error is not None}
+    return Verdict(thresholds, flags, {name: share.value.item() for name, share in shares.items()}, errors)
 
 
 def no_verdict(statistics: Statistics, thresholds: Thresholds) -> str | None:

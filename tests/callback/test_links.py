@@ -35,6 +35,7 @@ from tests.report.test_reachability import corners
 from tests.tensorboard_plugin.test_written import events
 from tests.toys import ALWAYS, FEW, ArcFace, Batch, Capped, Faces, MemoryLogger, Toy, altered, attributed, loader, trainer
 
+pytestmark = pytest.mark.usefixtures("few_inputs_are_enough")
 K = 12
 LINKS: dict[Link, tuple[type[Toy], dict[str, Any]]] = {
     "softcap": (Capped, {"link_cap": Capped.cap}),

@@ -52,7 +52,7 @@ from lightning_cossim.report import Extras, GapReport, Statistics, WindowKey
 from lightning_cossim.report.alerts import AlertBook
 from tests import reference
 from tests.report.test_verdicts import report_of
-from tests.toys import ALWAYS, Loader, Toy, altered, loader, trainer
+from tests.toys import ALWAYS, Loader, Toy, altered, loader, small_samples, trainer
 
 K, D = 9, 4
 SOME = [7, 0, 3, 4, 8, 1]
@@ -240,7 +240,7 @@ def completed(rank: int = 0, num_processes: int = 1) -> dict[str, Any]:
     training, validation = (shared(given, rank, num_processes) for given in (loader(96), loader(60, seed=2)))
     works = ("search_neighbors", "decide_reachability")
     with contextlib.ExitStack() as stack:
-        for constant, value in (("_NUM_PAIRS", 5), ("_NUM_COMMON", 4)):
+        for constant, value in small_samples(5, 4).items():
             stack.enter_context(mock.patch.object(vocabulary_summary, constant, value))
         done = [stack.enter_context(mock.patch.object(deferred, name, wraps=getattr(deferred, name))) for name in works]
         run.fit(EvenToy(), training, validation)
