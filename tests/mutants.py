@@ -30,6 +30,8 @@ COSINE: Final = "tests/functional/test_cosine.py"
 CROSS_FIT: Final = "tests/functional/test_cross_fit.py"
 FORMULAS_OF_LINKS: Final = "tests/functional/test_links.py"
 OVERLAP: Final = "tests/functional/test_overlap.py"
+PAIRS: Final = "tests/functional/test_pairs.py"
+STRATIFIED: Final = "tests/functional/sampled/test_stratified.py"
 REACH: Final = "tests/functional/reachability/test_reachability.py"
 METRICS: Final = "tests/metrics/test_metrics.py"
 GAP: Final = "tests/metrics/test_similarity_gap.py"
@@ -243,9 +245,56 @@ MUTANTS: Final = (
         red=(f"{VOCABULARY}::test_overlaps_of_a_few_labels_an_input_are_too_small_by_no_more_than_is_said",),
     ),
     _mutant(
-        "lets pairs that were drawn stand for themselves alone",
-        Plant("functional/sampled/stratified.py", "stratified_pairs", "(total - len(wanted)) / num_random", "1.0"),
-        red=("tests/functional/sampled/test_stratified.py::test_what_is_wanted_is_there_once_and_weights_add_up_to_all_pairs",),
+        "forgets that a pair had to be a candidate first",
+        Plant(
+            "functional/sampled/stratified.py", "stratified_pairs", "1 / probability_C[stays_C]", "(q_C / probability_C)[stays_C]"
+        ),
+        red=(f"{STRATIFIED}::test_weights_add_up_to_one_for_every_pair_over_draws_of_two_phases",),
+    ),
+    _mutant(
+        "leaves the pairs that do not overlap most without a chance",
+        Plant(
+            "functional/sampled/stratified.py",
+            "stratified_pairs",
+            "torch.cat([known_keys, even_keys]).sort()",
+            "known_keys.sort()",
+        ),
+        red=(f"{STRATIFIED}::test_weights_add_up_to_one_for_every_pair_over_draws_of_two_phases",),
+    ),
+    _mutant(
+        "draws by overlap alone",
+        Plant("functional/sampled/stratified.py", "stratified_pairs", "sizes.by_similarity[key]", "0"),
+        red=(
+            f"{STRATIFIED}::test_every_pair_is_drawn_as_often_as_its_weight_says",
+            f"{VOCABULARY}::test_the_pairs_most_alike_by_every_similarity_have_a_good_chance",
+        ),
+    ),
+    _mutant(
+        "counts every pair of a sample once in a mean",
+        Plant("functional/comparison.py", "mean_over_pairs", "(some.weight * v_P).sum() / some.weight.sum()", "v_P.mean()"),
+        red=(f"{PAIRS}::test_statistics_of_a_sample_are_those_of_all_that_it_stands_for",),
+    ),
+    _mutant(
+        "counts every pair of a sample once in the error of a rank agreement",
+        Plant(
+            "functional/comparison.py", "_influence_on_rho_a", "_sum_above(r_level_P, w_P * b_P)", "_sum_above(r_level_P, b_P)"
+        ),
+        red=(f"{PAIRS}::test_errors_are_those_of_the_change_per_unit_of_weight",),
+    ),
+    _mutant(
+        "gives pairs that are there for certain an error",
+        Plant("functional/pairs.py", "Pairs.sampling_error", "(self.weight - 1)", "self.weight"),
+        red=(f"{PAIRS}::test_a_sample_with_nothing_left_to_chance_has_no_error",),
+    ),
+    _mutant(
+        "takes the fit to a sample for the fit to all pairs",
+        Plant("functional/comparison.py", "Comparison.explained", "unexplained += _CHOSEN_BY_THE_SAME", "unexplained += 0"),
+        red=(f"{PAIRS}::test_the_share_explained_by_a_sample_is_an_estimate_of_that_of_all_pairs",),
+    ),
+    _mutant(
+        "compares labels of a vocabulary that are hardly ever likely",
+        Plant("report/pair_table.py", "kept_labels", "min_total / num_inputs", "0.0"),
+        red=(f"{VOCABULARY}::test_labels_whose_probabilities_sum_to_less_than_five_do_not_count",),
     ),
     _mutant(
         "forgets the cap where a vocabulary's overlaps come from embeddings",

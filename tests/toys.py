@@ -29,6 +29,12 @@ Batch = list[Tensor]
 Loader = DataLoader[tuple[Tensor, ...]]
 
 
+def small_samples(num_pairs: int, num_common: int) -> dict[str, float]:
+    """Constants of `vocabulary_summary`: so many pairs of every kind in a report, and labels count however few inputs."""
+    drawn = {"_NUM_EVEN": num_pairs, "_BY_OVERLAP": 0.25, "_BY_COSINE": 0.25, "_BY_ANOTHER": 0.25}
+    return {"_NUM_PAIRS": num_pairs, "_NUM_COMMON": num_common, "MIN_TOTAL": 0, **drawn}
+
+
 def altered(report: GapReport, **changes: Any) -> GapReport:
     """A report that never was: some fields of its parts have other values, `stage` and `dataloader_idx` those of its window.
 

@@ -3,8 +3,9 @@
 Shapes: K labels of the head, D embedding dimensions, N inputs, m labels kept of each, P pairs in a report.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import torch
@@ -27,7 +28,8 @@ from lightning_cossim.functional.replicates import BlockSums
 from lightning_cossim.functional.sampled.pair_overlap import sums_of_pairs
 from lightning_cossim.functional.sampled.sparse_confusion import sparse_confusion
 from lightning_cossim.functional.sampled.sparse_overlap import SparseOverlap, SparseProfiles
-from lightning_cossim.functional.sampled.stratified import stratified_pairs
+from lightning_cossim.functional.sampled.stratified import Sizes, stratified_pairs
+from lightning_cossim.functional.similarities import SIMILARITIES
 from lightning_cossim.report import Statistics
 from lightning_cossim.report.pair_table import PairTable, kept_labels
 from lightning_cossim.report.remarks import remarks
@@ -36,8 +38,22 @@ __all__ = ["VocabularySummary"]
 
 _NUM_COMMON: Final = 100
 """The most probable labels, all of whose pairs are in a report."""
-_NUM_PAIRS: Final = 2000
-"""Of each other kind: most overlap, nearest by cosine, at random."""
+_NUM_PAIRS: Final = 1000
+"""Of each other kind that is in a report for certain: most overlap, nearest by cosine."""
+_NUM_OVERLAPPING: Final = 2**15
+"""Pairs that overlap most, of which each may be drawn."""
+_NUM_CANDIDATES: Final = 2**14
+"""Of all other pairs, those whose similarities decide how likely they are drawn."""
+_NUM_EVEN: Final = 1000
+"""Pairs that are drawn evenly from all."""
+_BY_OVERLAP: Final = 300
+_BY_COSINE: Final = 250
+_BY_ANOTHER: Final = 30
+"""Pairs that are drawn from ranks that differ by the factor e, by overlap, by cosine, by every other similarity (`Sizes`).
+
+The expected overlap, and with it every gap, is that of the cosine."""
+MIN_TOTAL: Final = 5.0
+"""Sum of the probabilities of a label over the inputs, below which it is not compared (THEORY §5)."""
 _NUM_LOOKED_AT: Final = 512
 """Labels on which it is measured what padding does to the others."""
 
@@ -107,18 +123,18 @@ class VocabularySummary:
         live_K = live_labels(W_KD, counted_K)
         mean_probs_K = (self.probs / num_inputs).cpu()
         kept_K = kept_labels(
-            mean_probs_K, live=live_K.cpu(), num_inputs=num_inputs, min_probability=self.selection.min_probability
+            mean_probs_K,
+            live=live_K.cpu(),
+            num_inputs=num_inputs,
+            min_probability=self.selection.min_probability,
+            min_total=MIN_TOTAL,
         )
         whole = self._sparse(block_N >= 0, self.own.sum(dim=0))
-        pairs, sampling = self._sample(kept_K.nonzero().flatten(), mean_probs_K, whole, neighbors)
-        labels = pairs.labels
-        rungs = pair_rungs(
-            W_KD,
-            pairs=pairs,
-            embedding_covariance=embedding_covariance(self.moments),
-            live=live_K,
-            link=self.overlap.link,
+        rungs_of = partial(
+            pair_rungs, W_KD, embedding_covariance=embedding_covariance(self.moments), live=live_K, link=self.overlap.link
         )
+        pairs, sampling = self._sample(kept_K.nonzero().flatten(), mean_probs_K, whole, neighbors, rungs_of)
+        labels, rungs = pairs.labels, rungs_of(pairs=pairs)
         sums, truncation_P = self._overlaps(pairs, whole, block_N)
         rungs["overlap"] = sums.overlap
         looked_at = labels[mean_probs_K[labels].nan_to_num(0).argsort(descending=True, stable=True)[:_NUM_LOOKED_AT]]
@@ -184,21 +200,44 @@ class VocabularySummary:
         return SparseOverlap(self.overlap, SparseProfiles(labels_Nm, values_Nm), own_K)
 
     def _sample(
-        self, labels: Tensor, mean_probs_K: Tensor, whole: SparseOverlap, neighbors: Neighbors | None
+        self,
+        labels: Tensor,
+        mean_probs_K: Tensor,
+        whole: SparseOverlap,
+        neighbors: Neighbors | None,
+        rungs_of: Callable[..., Mapping[str, Tensor]],
     ) -> tuple[Pairs, str]:
         """Pairs of the labels that count, and how they were chosen; all of them where they are few."""
         common = labels[mean_probs_K[labels].nan_to_num(0).argsort(descending=True, stable=True)[:_NUM_COMMON]].sort().values
         among = Pairs.of_all(len(common))
         kinds = {f"all among the {len(common)} most probable labels": Pairs(common[among.row], common[among.column])}
-        kinds[f"the {_NUM_PAIRS} that overlap most"] = whole.most_overlapping(labels, _NUM_PAIRS)
+        overlapping = whole.most_overlapping(labels, _NUM_OVERLAPPING)
+        kinds[f"the {_NUM_PAIRS} that overlap most"] = overlapping[torch.arange(min(_NUM_PAIRS, len(overlapping)))]
         if neighbors is not None:
             kinds[f"the {_NUM_PAIRS} whose rows are most alike"] = _nearest_pairs(neighbors, labels, _NUM_PAIRS)
-        generator = torch.Generator().manual_seed(self.seed)
-        pairs = stratified_pairs([*kinds.values()], labels=labels, num_random=_NUM_PAIRS, generator=generator)
+        ladder = LADDERS[self.overlap.link]
+        pairs = stratified_pairs(
+            [*kinds.values()],
+            overlapping=overlapping,
+            labels=labels,
+            similarities=lambda some: {
+                key: SIMILARITIES[key].direction * rung_P.cpu() for key, rung_P in rungs_of(pairs=some).items()
+            },
+            sizes=Sizes(
+                _NUM_CANDIDATES,
+                _NUM_EVEN,
+                _BY_OVERLAP,
+                {key: _BY_COSINE if key == ladder.cosine else _BY_ANOTHER for key in ladder.similarities},
+            ),
+            generator=torch.Generator().manual_seed(self.seed),
+        )
         if pairs.weight is None:
             return pairs, ""
         kinds_in_words = ", ".join(kinds)
-        return pairs, f"{kinds_in_words}, and {_NUM_PAIRS} at random, which stand for the others"
+        return pairs, (
+            f"{kinds_in_words}, and others drawn at random, which stand for the rest: the more two labels overlap, or are alike "
+            "by any similarity, the more likely they are drawn, and every number allows for that"
+        )
 
     def _remarks(self, labels: Tensor, counted_K: Tensor, live_K: Tensor, num_inputs: int) -> dict[str, str]:
         device = live_K.device

@@ -105,7 +105,8 @@ class LabelSelection:
         names: a name for every row of the head, in order: a list, or the path of a UTF-8 text file with one name a line.
         ignore: rows of the head that do not count at all, padding for example: neither for the mean row nor in pairs.
         max_tracked: labels all of whose pairs are looked at, at least 2. Of more labels, as in a language model, a sample of the
-            pairs is: those that overlap most, those whose rows are most alike, and others drawn at random.
+            pairs is: those that overlap most, those whose rows are most alike, and others drawn at random, the more likely the
+            more two labels overlap or are alike. Labels whose probabilities sum to less than 5 over the inputs are then left out.
         labels_per_input: where there are more labels than that, those of each input that are kept, the most likely ones, at
             least 2. Overlaps are then a little too small; reports say by how much at the most.
         min_probability: labels with a smaller mean probability, as a share of 1/K, are left out of pairs; at least 0. Fits,

@@ -1,7 +1,10 @@
 """Comparison: one similarity against the overlap, pair by pair.
 
+Of a sample of the pairs, estimates are those of Hájek: every sum is weighted by 1 over the probability that a pair is in the
+sample, and divided by the sum of these weights. Their standard errors are by linearization (`Pairs.sampling_error`).
+
 Float64, on the CPU where SciPy computes. Shapes: L labels, P pairs; `s_P` similarities, `o_P` overlaps, `e_P` the overlaps
-expected from the similarities, `w_P` how many pairs each stands for.
+expected from the similarities, `w_P` how many pairs each stands for, `u_P` influences.
 """
 
 import math
@@ -16,7 +19,16 @@ from lightning_cossim.functional.cross_fit import cross_fitted, folds
 from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.precision import result_dtype
 
-__all__ = ["MIN_PAIRS", "MIN_POSITIVES", "Comparison", "Statistic", "mean_over_pairs", "stepped_up_reliability"]
+__all__ = [
+    "CHOSEN_BY_THE_SAME",
+    "MIN_PAIRS",
+    "MIN_POSITIVES",
+    "Comparison",
+    "Statistic",
+    "mean_over_pairs",
+    "share_of_pairs",
+    "stepped_up_reliability",
+]
 
 MIN_PAIRS = 10
 MIN_POSITIVES = 20
@@ -24,6 +36,15 @@ _DECIMALS = 6
 """Similarities that agree to 1e-6 are ties: what lies below is rounding."""
 _DIGITS = {torch.float32: 16, torch.float64: 40}
 """Binary digits of an overlap that are not rounding, by the dtype in which it was summed."""
+CHOSEN_BY_THE_SAME = 1.5
+"""What the variance of a level is multiplied by, since the same pairs choose the levels of a rising fit.
+
+Source: Meyer, Woodroofe, On the degrees of freedom in shape-restricted regression (2000).
+"""
+_LEAST_OTHERS = 0.1
+"""Share of a level that is taken to be of other pairs, at least: a pair that is its own level tells nothing of its error."""
+_BANDWIDTH = 0.025
+"""Gaps that are this near to their limit tell how many pairs are flagged or not if the expected overlap moves."""
 _SAME_OVERLAP = 1e-5
 """Overlaps whose spread, relative to the largest, is below this are equal: a float32 sum over inputs is no finer."""
 _SIGMA = 1.4826
@@ -38,7 +59,17 @@ class Statistic(NamedTuple):
     undefined: str | None = None
     """Why it is NaN."""
     standard_error: float | None = None
-    """Of an estimate from a sample of the pairs; None where all were looked at, or where it is not worked out."""
+    """What drawing a sample of the pairs leaves; None where all were looked at, or where it is not worked out."""
+
+
+class _Fit(NamedTuple):
+    """The isotonic fit to the pairs that count."""
+
+    expected: Tensor
+    """(P,), the fitted overlaps."""
+    level: Tensor
+    """(M,), which of the different fitted overlaps each of the different similarities has."""
+    num_levels: int
 
 
 class Comparison:
@@ -90,7 +121,7 @@ class Comparison:
     @property
     def curve(self) -> Tensor:
         """The isotonic fit to all pairs that count, (P,), to draw: it never falls. NaN for those that do not count."""
-        return self._of_all(self._fit[0] if self.undefined is None else None)
+        return self._of_all(self._fit.expected if self.undefined is None else None)
 
     @property
     def residual_scale(self) -> Statistic:
@@ -108,18 +139,23 @@ class Comparison:
 
     @property
     def explained(self) -> Statistic:
-        """`explained_overlap`."""
+        """`explained_overlap`; of a sample, an estimate of what it is for all pairs."""
         if self.undefined is not None:
             return self._unknown(self.undefined)
-        e_P, num_levels = self._fit
-        o_P, w_P, num_pairs = self.o_P, self._w_P, len(self.o_P)
+        (e_P, _, num_levels), o_P, w_P = self._fit, self.o_P, self._w_P
+        num_pairs = float(w_P.sum())
         if num_levels == num_pairs:
             return Statistic(self._like.new_ones(()))
-        left_P, spread_P = (o_P - e_P).square(), (o_P - (w_P * o_P).sum() / w_P.sum()).square()
-        total = (w_P * spread_P).sum()
-        unexplained = (w_P * left_P).sum() / total
-        freedom = (num_pairs - 1) / (num_pairs - num_levels)
-        error = _sampling_error(freedom * (left_P - unexplained * spread_P) / total, self.pairs.weight)
+        left_P, spread_P = (o_P - e_P).square(), (o_P - (w_P * o_P).sum() / num_pairs).square()
+        total, freedom = (w_P * spread_P).sum(), (num_pairs - 1) / (num_pairs - num_levels)
+        unexplained, error = (w_P * left_P).sum() / total, None
+        if self.pairs.weight is not None:
+            weight_P = self._level_weight
+            # By this the squares that are left shrink without the pair: its level is then the mean of the others.
+            without_P = left_P / (1 - w_P / weight_P).clamp(min=_LEAST_OTHERS)
+            error = self.pairs.sampling_error(freedom * (without_P - unexplained * spread_P) / total)
+            # A fit to a sample leaves smaller squares than the fit to all, by the variance of its levels, which are means.
+            unexplained += CHOSEN_BY_THE_SAME * (w_P * (w_P - 1) * left_P / weight_P).sum() / total
         return Statistic((1 - unexplained * freedom).to(self._like), standard_error=error)
 
     @property
@@ -127,7 +163,11 @@ class Comparison:
         """`rank_agreement`."""
         if self.undefined is not None:
             return self._unknown(self.undefined)
-        return Statistic(_rho_a(self._ranks, self.overlap_ranks, self._w_P).to(self._like))
+        value = _rho_a(self._ranks, self.overlap_ranks, self._w_P)
+        error = None
+        if self.pairs.weight is not None:
+            error = self.pairs.sampling_error(_influence_on_rho_a(self._levels, self.overlap_levels, self._w_P))
+        return Statistic(value.to(self._like), standard_error=error)
 
     def top_pair_auroc(self, share: float) -> Statistic:
         """`top_pair_auroc`."""
@@ -210,20 +250,27 @@ class Comparison:
         return _levels(self._s_P)
 
     @cached_property
-    def _fit(self) -> tuple[Tensor, int]:
-        """The fitted overlap of every pair, and the number of its levels."""
+    def _fit(self) -> _Fit:
         weight = torch.bincount(self._levels, weights=self._w_P)
         mean = torch.bincount(self._levels, weights=self._w_P * self.o_P) / weight
         fit = isotonic_regression(mean.numpy(), weights=weight.numpy())
-        levels = _rounded(torch.from_numpy(fit.x[fit.blocks[:-1]]), self._like.dtype)
-        return torch.from_numpy(fit.x)[self._levels], len(torch.unique_consecutive(levels))
+        blocks = torch.from_numpy(fit.blocks).long()
+        fitted = _rounded(torch.from_numpy(fit.x)[blocks[:-1]], self._like.dtype)
+        different, level = torch.unique_consecutive(fitted, return_inverse=True)
+        return _Fit(torch.from_numpy(fit.x)[self._levels], level.repeat_interleave(blocks.diff()), len(different))
+
+    @property
+    def _level_weight(self) -> Tensor:
+        """(P,), the weight of all pairs in the level of the fit that a pair is in."""
+        level_P = self._fit.level[self._levels]
+        return torch.bincount(level_P, weights=self._w_P)[level_P]
 
     @cached_property
     def _cross_fit(self) -> Tensor:
         """The overlap that is expected of every pair."""
         fold_P = folds(self.pairs)
         if fold_P is None:
-            return self._fit[0]
+            return self._fit.expected
         s_M = self._s_P.new_empty(int(self._levels.max()) + 1)
         s_M[self._levels] = self._s_P
         expected = cross_fitted(s_M.numpy(), self._levels.numpy(), self.o_P.numpy(), self._w_P.numpy(), fold_P)
@@ -241,32 +288,57 @@ def stepped_up_reliability(overlap_a: Tensor, overlap_b: Tensor, pairs: Pairs) -
     if _is_constant(a_P) or _is_constant(b_P):
         return Statistic(unknown, "in one half of the inputs all pairs overlap alike")
     w_P = torch.ones_like(a_P) if pairs.weight is None else pairs.weight[counts_P]
-    r_P, s_P = (_average_ranks(_levels(_rounded(half_P, unknown.dtype)), w_P) for half_P in (a_P, b_P))
-    rho = _rho_a(r_P, s_P, w_P) / (_rho_a(r_P, r_P, w_P) * _rho_a(s_P, s_P, w_P)).sqrt()
-    return Statistic((2 * rho / (1 + rho) if rho > 0 else torch.zeros_like(rho)).to(unknown))
+    a_levels, b_levels = (_levels(_rounded(half_P, unknown.dtype)) for half_P in (a_P, b_P))
+    r_P, s_P = (_average_ranks(levels, w_P) for levels in (a_levels, b_levels))
+    both, of_a, of_b = _rho_a(r_P, s_P, w_P), _rho_a(r_P, r_P, w_P), _rho_a(s_P, s_P, w_P)
+    rho = both / (of_a * of_b).sqrt()
+    if not rho > 0:
+        return Statistic(torch.zeros_like(rho).to(unknown))
+    error = None
+    if pairs.weight is not None:
+        u_P = _influence_on_rho_a(a_levels, b_levels, w_P) / both
+        for levels, of_itself in ((a_levels, of_a), (b_levels, of_b)):
+            u_P -= _influence_on_rho_a(levels, levels, w_P) / of_itself / 2
+        error = pairs[counts_P].sampling_error(2 / (1 + rho) ** 2 * rho * u_P)
+    return Statistic((2 * rho / (1 + rho)).to(unknown), standard_error=error)
 
 
 def mean_over_pairs(values: Tensor, pairs: Pairs, lacking: str) -> Statistic:
     """The mean of values (P,) over the pairs that have one."""
     known_P = values.isfinite()
-    v_P, w_P = values[known_P].double(), None if pairs.weight is None else pairs.weight[known_P]
+    v_P, some = values[known_P].double(), pairs[known_P]
     if not len(v_P):
         return Statistic(values.new_full((), torch.nan), f"no pair of kept labels has {lacking}")
-    if w_P is None:
+    if some.weight is None:
         return Statistic(v_P.mean().to(values))
-    mean = (w_P * v_P).sum() / w_P.sum()
-    return Statistic(mean.to(values), standard_error=_sampling_error((v_P - mean) / w_P.sum(), w_P))
+    mean = (some.weight * v_P).sum() / some.weight.sum()
+    return Statistic(mean.to(values), standard_error=some.sampling_error((v_P - mean) / some.weight.sum()))
 
 
-def _sampling_error(share_P: Tensor, weight: Tensor | None) -> float | None:
-    """The standard error of a sum of shares, of a sample in which pairs of weight 1 are there for certain, others by chance."""
-    if weight is None:
-        return None
-    drawn = weight > 1
-    if int(drawn.sum()) < 2:
-        return 0.0
-    w_P = weight[drawn]
-    return float(((w_P * share_P[drawn]).var() * len(w_P) * (1 - 1 / w_P.mean())).sqrt())
+def share_of_pairs(flags: Tensor, pairs: Pairs, *, margin: Tensor, expected: Tensor, overlap: Tensor) -> Statistic:
+    r"""The share of the pairs that are flagged.
+
+    Its error counts which pairs were drawn, and that the expected overlap was fitted to them. If the fit moves by d at some
+    similarities, as many pairs there cross their limit as lie within d of it: their density is that of pairs within .025.
+
+    Args:
+        flags: boolean (P,).
+        pairs: (P,).
+        margin: (P,), by how far a gap is beyond its limit, below 0 if it is not; NaN for pairs that are not flagged in any case.
+        expected: (P,), the isotonic fit of the overlap, equal within a level.
+        overlap: (P,).
+    """
+    share = mean_over_pairs(flags.double(), pairs, "a gap")
+    if pairs.weight is None or not len(flags):
+        return share
+    w_P, total = pairs.weight, pairs.weight.sum()
+    _, level_P = torch.unique(expected, return_inverse=True)
+    is_more_P = torch.where(overlap > expected, 1, -1)
+    near_P = (margin.abs() < _BANDWIDTH).double() / (2 * _BANDWIDTH)
+    crossing = torch.bincount(level_P, weights=-is_more_P * w_P * near_P) / total
+    moved_P = (overlap - expected).double() / torch.bincount(level_P, weights=w_P)[level_P]
+    u_P = (flags.double() - share.value) / total + crossing[level_P] * moved_P
+    return share._replace(standard_error=pairs.sampling_error(u_P))
 
 
 def _too_few(pairs: Pairs, one_is_known: Tensor, other_is_known: Tensor, lacking: str) -> str:
@@ -301,6 +373,25 @@ def _rho_a(r_P: Tensor, s_P: Tensor, w_P: Tensor) -> Tensor:
     num_pairs = w_P.sum()
     middle = (num_pairs + 1) / 2
     return 12 / (num_pairs**3 - num_pairs) * (w_P * (r_P - middle) * (s_P - middle)).sum()
+
+
+def _influence_on_rho_a(r_level_P: Tensor, s_level_P: Tensor, w_P: Tensor) -> Tensor:
+    """(P,), by how much `_rho_a` changes per unit of weight on a pair.
+
+    With a and b the shares of the pairs that are below, ties counting half, rho_a is 12 E[a b] - 3. A pair adds a b itself, and
+    moves the a and the b of all pairs above it.
+    """
+    total = w_P.sum()
+    a_P, b_P = ((_average_ranks(level_P, w_P) - 0.5) / total for level_P in (r_level_P, s_level_P))
+    u_P = a_P * b_P + (_sum_above(r_level_P, w_P * b_P) + _sum_above(s_level_P, w_P * a_P)) / total
+    return 12 * (u_P - (w_P * u_P).sum() / total) / total
+
+
+def _sum_above(level_P: Tensor, values: Tensor) -> Tensor:
+    """(P,), the sum of values (P,) over the pairs of higher levels, and half of that over those of the same."""
+    sums = torch.bincount(level_P, weights=values)
+    above: Tensor = sums.flip(0).cumsum(0).flip(0) - sums / 2
+    return above[level_P]
 
 
 def _seats(similarity: Tensor, k: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.logit_covariance import LogitCovariance
 from lightning_cossim.functional.pairs import Pairs
-from lightning_cossim.functional.precision import resolution, result_dtype
+from lightning_cossim.functional.precision import full_precision, resolution, result_dtype
 from lightning_cossim.functional.similarities import SIMILARITIES, HeadRows, PairRows
 
 __all__ = ["LADDERS", "MEASURES", "RUNGS", "Ladder", "pair_rungs", "weight_rungs"]
@@ -122,16 +122,24 @@ def pair_rungs(
     """
     ladder = LADDERS[link]
     head = HeadRows(unembedding, torch.arange(0, device=live.device), embedding_covariance, live, ladder.is_centered)
+    labels = pairs.labels.to(unembedding.device)
+    W_LD = unembedding.detach()[labels].to(head.origin.mean)
+    with full_precision(W_LD):  # once for every label, which is in many pairs
+        along_LD = (head.origin.center(W_LD) if ladder.is_centered else W_LD) @ embedding_covariance.to(W_LD)
     chunks = zip(torch.split(pairs.row, _CHUNK), torch.split(pairs.column, _CHUNK), strict=True)
-    parts = [_rungs_of(head, embedding_covariance, Pairs(row, column), ladder) for row, column in chunks]
+    parts = [_rungs_of(head, Pairs(row, column), ladder, labels, along_LD, embedding_covariance) for row, column in chunks]
     return {key: torch.cat([part[key] for part in parts]).to(result_dtype(unembedding)) for key in parts[0]}
 
 
-def _rungs_of(head: HeadRows, covariance: Tensor, pairs: Pairs, ladder: Ladder) -> dict[str, Tensor]:
-    W_KD, origin = head.unembedding, head.origin
+def _rungs_of(
+    head: HeadRows, pairs: Pairs, ladder: Ladder, labels: Tensor, along_LD: Tensor, embedding_covariance: Tensor
+) -> dict[str, Tensor]:
+    """Of some pairs of the labels (L,), whose rows times the covariance are `along_LD`."""
+    W_KD, origin, among = head.unembedding, head.origin, pairs.among(labels.cpu())
     row, column = pairs.row.to(W_KD.device), pairs.column.to(W_KD.device)
-    g_PD, h_PD = (W_KD.detach()[labels].to(origin.mean) for labels in (row, column))
-    rows = PairRows(g_PD, h_PD, origin, covariance.to(origin.mean), resolution(W_KD), ladder.is_centered)
+    g_PD, h_PD = (W_KD.detach()[one].to(origin.mean) for one in (row, column))
+    along = (along_LD[among.row.to(W_KD.device)], along_LD[among.column.to(W_KD.device)])
+    rows = PairRows(g_PD, h_PD, along, origin, embedding_covariance.to(origin.mean), resolution(W_KD), ladder.is_centered)
     counts_P = head.live[row] & head.live[column]
     of_pairs = {key: SIMILARITIES[key].of_pairs(rows, head, pairs) for key in ladder.similarities}
     return {key: values_P.masked_fill(~counts_P, torch.nan) for key, values_P in of_pairs.items()}

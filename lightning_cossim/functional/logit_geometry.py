@@ -184,11 +184,20 @@ def log_odds_variance(unembedding: Tensor, *, embedding_covariance: Tensor) -> T
     return V_KK.masked_fill(~(live_K[:, None] & live_K), torch.nan).to(result_dtype(unembedding))
 
 
-def logit_geometry_of(rows: Tensor, others: Tensor, *, embedding_covariance: Tensor, resolution: float) -> tuple[Tensor, Tensor]:
-    """`logit_correlation` and `log_odds_variance` of pairs: of rows (P, D) with others (P, D), uncentered, (P,) each."""
-    S_DD = embedding_covariance
-    with full_precision(rows):
-        along_PD, across_PD, apart_PD = rows @ S_DD, others @ S_DD, (rows - others) @ S_DD
+def logit_geometry_of(
+    rows: Tensor, others: Tensor, *, along: Tensor, across: Tensor, embedding_covariance: Tensor, resolution: float
+) -> tuple[Tensor, Tensor]:
+    """`logit_correlation` and `log_odds_variance` of pairs, (P,) each.
+
+    Args:
+        rows: (P, D), of the first labels, in the working dtype; they are not centered here.
+        others: (P, D), of the second labels.
+        along: (P, D), the rows times the covariance.
+        across: (P, D), the others times the covariance.
+        embedding_covariance: (D, D).
+        resolution: the relative size below which a number is rounding.
+    """
+    along_PD, across_PD, S_DD = along, across, embedding_covariance
     variance_P, other_P = (along_PD * rows).sum(dim=1), (across_PD * others).sum(dim=1)
     correlation_P = ((along_PD * others).sum(dim=1) / variance_P.clamp(min=0).sqrt() / other_P.clamp(min=0).sqrt()).clamp(-1, 1)
     spread = S_DD.diagonal().sum()
@@ -197,7 +206,7 @@ def logit_geometry_of(rows: Tensor, others: Tensor, *, embedding_covariance: Ten
     for variance, part in ((variance_P, rows), (other_P, others)):
         noise_P = resolution * part.square().sum(dim=1) * spread
         correlation_P = correlation_P.masked_fill(~(variance > noise_P), torch.nan)
-    return correlation_P, (apart_PD * (rows - others)).sum(dim=1).clamp(min=0)
+    return correlation_P, ((along_PD - across_PD) * (rows - others)).sum(dim=1).clamp(min=0)
 
 
 def _logit_covariance(W_KD: Tensor, covariance: Tensor, live_K: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ class Pairs:
     column: Tensor
     """(P,), the second one."""
     weight: Tensor | None = None
-    """(P,), float64, at least 1: of a sample, how many of all pairs each stands for; None where they are all."""
+    """(P,), float64, at least 1: of a sample, 1 over the probability that the pair is in it; None where they are all."""
 
     @classmethod
     def of_all(cls, num_labels: int) -> "Pairs":
@@ -41,6 +41,22 @@ class Pairs:
         """The same pairs by the places that their labels have in `labels` (L,)."""
         place = inverse_index(labels, int(labels.max()) + 1 if len(labels) else 0)
         return Pairs(place[self.row], place[self.column], self.weight)
+
+    def sampling_error(self, influence: Tensor) -> float | None:
+        r"""The standard error that drawing these pairs leaves in an estimate; None where they are all.
+
+        :math:`SE^2 = \sum_i w_i (w_i - 1)\, u_i^2`, for pairs that are drawn independently of one another. It is the part of the
+        error that comes from the pairs alone: inputs, and the overlaps that they give, are held fixed.
+
+        Args:
+            influence: (P,), u: by how much the estimate would change per unit of weight on the pair. Of a mean
+                :math:`\sum w y / \sum w`, it is :math:`(y_i - mean) / \sum w`.
+
+        Source: Särndal, Swensson, Wretman, Model Assisted Survey Sampling (1992), 3.5 (Poisson sampling), 5.5 (linearization).
+        """
+        if self.weight is None:
+            return None
+        return float((self.weight * (self.weight - 1) * influence.double().square()).sum().sqrt())
 
     def values(self, matrix: Tensor) -> Tensor:
         """Their entries (P,) in a matrix (L, L), in the upper triangle if rows come before columns."""

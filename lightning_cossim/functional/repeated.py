@@ -10,6 +10,8 @@ import torch
 from scipy.optimize import isotonic_regression
 from torch import Tensor
 
+from lightning_cossim.functional.comparison import CHOSEN_BY_THE_SAME
+
 __all__ = ["SortedRows", "explained_shares", "rank_agreements"]
 
 
@@ -54,11 +56,12 @@ def rank_agreements(ranks: Tensor, others: Tensor, weight: Tensor) -> Tensor:
 
 
 def explained_shares(similarity: SortedRows, overlap: Tensor, weight: Tensor) -> Tensor:
-    """`explained_overlap` (R,) of similarities and overlaps (R, P).
+    """`explained_overlap` (R,) of similarities and overlaps (R, P); of a sample of the pairs, the estimate for all pairs.
 
     One fit for all of them: rows lie one behind the other, each raised above the one before, and no fit reaches over a border.
     """
-    num_rows, num_pairs = overlap.shape
+    num_rows, num_values = overlap.shape
+    num_pairs = float(weight.sum())
     o_RP, w_RP = overlap.gather(1, similarity.order), weight[similarity.order]
     above = 2 * float(o_RP.max() - o_RP.min()) + 1
     raised = (o_RP + above * torch.arange(num_rows)[:, None]).flatten().numpy()
@@ -66,10 +69,12 @@ def explained_shares(similarity: SortedRows, overlap: Tensor, weight: Tensor) ->
     weights = np.add.reduceat(w, starts)
     fit = isotonic_regression(np.add.reduceat(w * raised, starts) / weights, weights=weights)
     expected = np.repeat(fit.x, np.diff(np.r_[starts, raised.size]))
-    left_R = torch.from_numpy(w * (raised - expected) ** 2).view(num_rows, num_pairs).sum(dim=1)
+    level_weight = np.repeat(np.repeat(fit.weights, np.diff(fit.blocks)), np.diff(np.r_[starts, raised.size]))
+    taken_off = 1 + CHOSEN_BY_THE_SAME * (w - 1) / level_weight
+    left_R = torch.from_numpy(w * taken_off * (raised - expected) ** 2).view(num_rows, num_values).sum(dim=1)
     mean_R1 = (w_RP * o_RP).sum(dim=1, keepdim=True) / weight.sum()
     unexplained_R = left_R / (w_RP * (o_RP - mean_R1).square()).sum(dim=1)
-    row_of_block = starts[fit.blocks[:-1]] // num_pairs
+    row_of_block = starts[fit.blocks[:-1]] // num_values
     num_levels_R = torch.from_numpy(np.bincount(row_of_block, minlength=num_rows))
     freedom_R = (num_pairs - 1) / (num_pairs - num_levels_R)
     return torch.where(num_levels_R == num_pairs, 1.0, 1 - unexplained_R * freedom_R)

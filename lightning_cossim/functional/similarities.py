@@ -94,6 +94,8 @@ class PairRows:
     """(P, D)."""
     second: Tensor
     """(P, D)."""
+    along: tuple[Tensor, Tensor]
+    """Both rows, centered where the link's origin is arbitrary, times the covariance of the embeddings, (P, D) each."""
     origin: Origin
     embedding_covariance: Tensor
     """(D, D)."""
@@ -110,7 +112,11 @@ class PairRows:
     def logit_geometry(self) -> tuple[Tensor, Tensor]:
         """The logit correlation and the log-odds variance, (P,) each."""
         g_PD, h_PD = self.centered if self.is_centered else (self.first, self.second)
-        return logit_geometry_of(g_PD, h_PD, embedding_covariance=self.embedding_covariance, resolution=self.resolution)
+        along_PD, across_PD = self.along
+        covariance_DD, resolution = self.embedding_covariance, self.resolution
+        return logit_geometry_of(
+            g_PD, h_PD, along=along_PD, across=across_PD, embedding_covariance=covariance_DD, resolution=resolution
+        )
 
 
 @dataclass(frozen=True)

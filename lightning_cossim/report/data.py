@@ -249,7 +249,7 @@ class ReportData:
 
         An interval of 95 % is 2.365 of them either way.
         """
-        return self.statistics.numbers.standard_errors
+        return {**self.statistics.numbers.standard_errors, **self.verdict.share_errors}
 
     @property
     def corrected(self) -> Mapping[str, float]:

@@ -171,7 +171,7 @@ class PairTable:
         return SIMILARITIES[key].of_itself if key in SIMILARITIES else 1.0 if key in self.rungs else None
 
 
-def kept_labels(mean_probs: Tensor, *, live: Tensor, num_inputs: int, min_probability: float) -> Tensor:
+def kept_labels(mean_probs: Tensor, *, live: Tensor, num_inputs: int, min_probability: float, min_total: float = 0.0) -> Tensor:
     """Boolean (K,): the labels whose pairs count, live ones that are probable enough.
 
     Without inputs nothing is known of the probabilities: similarities of the weights are then shown for all live labels.
@@ -181,7 +181,9 @@ def kept_labels(mean_probs: Tensor, *, live: Tensor, num_inputs: int, min_probab
         live: boolean (K,).
         num_inputs: how many inputs were seen.
         min_probability: labels are kept from this share of 1/K_live on.
+        min_total: and from this sum of their probabilities over the inputs on.
     """
     if not num_inputs:
         return live
-    return live & (mean_probs >= min_probability / max(int(live.sum()), 1))
+    lowest = max(min_probability / max(int(live.sum()), 1), min_total / num_inputs)
+    return live & (mean_probs >= lowest)

@@ -167,8 +167,8 @@ def _sampled(report: ReportData) -> list[str]:
     if report.sampling:
         error = report.standard_errors.get(f"explained_{report.ladder.cosine}", math.nan)
         lines.append(
-            f"Looked at {len(report.compared)} of the pairs: {report.sampling}. Shares explained are good to about "
-            f"{_number(error, '.2g')}"
+            f"Looked at {len(report.compared)} of the pairs: {report.sampling}. Another sample of pairs of the same inputs would "
+            f"move the share explained by about {_number(error, '.2g')}"
         )
     if report.truncation is not None and report.truncation.numel() and report.truncation.max() >= _TELLING:
         middle, most = report.truncation.median().item(), report.truncation.max().item()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lightning_cossim.config.thresholds import INPUTS_PER_LABEL, Thresholds
 from lightning_cossim.functional.blocks import NUM_BLOCKS
+from lightning_cossim.functional.comparison import Statistic, share_of_pairs
 from lightning_cossim.report.pair import Side
 from lightning_cossim.report.pair_table import PairTable
 from lightning_cossim.report.statistics import Statistics
@@ -57,6 +58,8 @@ class Verdict:
     """uint8 (P,), place in `WHY_UNFLAGGED` of why a pair is not flagged; None without a verdict."""
     shares: Mapping[str, float] = field(default_factory=dict)
     """`share_strangers` and `share_lookalikes`: flagged pairs as a share of those that count, NaN without a verdict."""
+    share_errors: Mapping[str, float] = field(default_factory=dict)
+    """The same to the standard errors that drawing a sample of the pairs leaves; empty where all were compared."""
     why_none: str | None = None
     """Why no pair is flagged, if thresholds give no verdict."""
     alerts: tuple[str, ...] = ()
@@ -89,9 +92,7 @@ def judge(statistics: Statistics, thresholds: Thresholds, name_of: Callable[[int
     """
     table, why = statistics.table, no_verdict(statistics, thresholds)
     counts_P = statistics.gap.isfinite()
-    weight_P = torch.ones_like(counts_P, dtype=torch.float64) if table.compared.weight is None else table.compared.weight
-    total = float(weight_P[counts_P].sum())
-    if why is None and not total:
+    if why is None and not counts_P.any():
         why = "no pair has a gap"
     if why is not None:
         nothing = torch.zeros_like(counts_P)
@@ -106,11 +107,32 @@ def judge(statistics: Statistics, thresholds: Thresholds, name_of: Callable[[int
         "strangers": max(thresholds.stranger, spread),
         "lookalikes": max(thresholds.lookalike, spread),
     }
-    code_P = _why_unflagged(statistics, thresholds, limits, name_of)
-    flagged_P, is_more_P = code_P == 0, statistics.gap > 0
-    flags: dict[Side, Tensor] = {"strangers": flagged_P & is_more_P, "lookalikes": flagged_P & ~is_more_P}
-    shares = {f"share_{side}": float(weight_P[flags_P].sum()) / total for side, flags_P in flags.items()}
-    return Verdict(thresholds, flags, limits, code_P, shares)
+    is_more_P = statistics.gap > 0
+    margin_P = _margin(statistics, torch.where(is_more_P, limits["strangers"], limits["lookalikes"]))
+    small = _why_too_small(statistics, thresholds, limits, margin_P)
+    barred = _why_barred(statistics, thresholds, name_of)
+    code_P = _first_of({**small, **barred})
+    flagged_P, is_barred_P = code_P == 0, torch.stack([*barred.values()]).any(dim=0)
+    flags: dict[Side, Tensor] = {}
+    shares: dict[str, Statistic] = {}
+    for side, of_side_P in {"strangers": is_more_P, "lookalikes": ~is_more_P}.items():
+        flags[side] = flagged_P & of_side_P
+        shares[f"share_{side}"] = share_of_pairs(
+            flags[side][counts_P],
+            table.compared[counts_P],
+            margin=margin_P.where(of_side_P & ~is_barred_P, torch.nan)[counts_P],
+            expected=statistics.expected_curve[counts_P],
+            overlap=table.rungs["overlap"][counts_P],
+        )
+    errors = {name: share.standard_error for name, share in shares.items() if share.standard_error is not None}
+    return Verdict(thresholds, flags, limits, code_P, {name: share.value.item() for name, share in shares.items()}, errors)
+
+
+def _margin(statistics: Statistics, limit: Tensor) -> Tensor:
+    """(P,), by how much a gap is beyond its limit (P,) whatever its error and what an overlap of a vocabulary lacks."""
+    gap_P, truncation = statistics.gap, statistics.table.truncation
+    may_be_larger_P = 0.0 if truncation is None else truncation.where(gap_P <= 0, 0)
+    return gap_P.abs() - _ONE_SIDED * statistics.overlap_error - may_be_larger_P - limit
 
 
 def no_verdict(statistics: Statistics, thresholds: Thresholds) -> str | None:
@@ -129,30 +151,38 @@ def no_verdict(statistics: Statistics, thresholds: Thresholds) -> str | None:
     return None
 
 
-def _why_unflagged(
-    statistics: Statistics, thresholds: Thresholds, limits: Mapping[Side, float], name_of: Callable[[int], str]
-) -> Tensor:
-    """uint8 (P,), place in `WHY_UNFLAGGED`: the first reason that holds, 0 for a pair that is flagged."""
-    table, gap_P, rank_P = statistics.table, statistics.gap, statistics.cosine_percentile
-    is_more_P = gap_P > 0
-    threshold_P = torch.where(is_more_P, thresholds.stranger, thresholds.lookalike)
+def _why_too_small(
+    statistics: Statistics, thresholds: Thresholds, limits: Mapping[Side, float], margin: Tensor
+) -> dict[str, Tensor]:
+    """Reason to boolean (P,): the gap is not beyond its limit."""
+    gap_P = statistics.gap
+    is_more_P, size_P = gap_P > 0, gap_P.abs()
     limit_P = torch.where(is_more_P, limits["strangers"], limits["lookalikes"])
-    sure_P = gap_P.abs() - _ONE_SIDED * statistics.overlap_error
-    may_be_larger_P = 0.0 if table.truncation is None else table.truncation.where(~is_more_P, 0)
-    few_L = ~(table.effective_inputs >= INPUTS_PER_LABEL)
-    reasons = {
+    return {
         "no gap": gap_P.isnan(),
-        "below threshold": ~(gap_P.abs() > threshold_P),
-        "within the spread of gaps": ~(gap_P.abs() > limit_P),
-        "within error": ~(sure_P > limit_P),
-        "overlap may be larger": ~(sure_P - may_be_larger_P > limit_P),
+        "below threshold": ~(size_P > torch.where(is_more_P, thresholds.stranger, thresholds.lookalike)),
+        "within the spread of gaps": ~(size_P > limit_P),
+        "within error": ~(size_P - _ONE_SIDED * statistics.overlap_error > limit_P),
+        "overlap may be larger": ~(margin > 0),
+    }
+
+
+def _why_barred(statistics: Statistics, thresholds: Thresholds, name_of: Callable[[int], str]) -> dict[str, Tensor]:
+    """Reason to boolean (P,): the pair is not flagged, however large its gap is."""
+    table, rank_P, is_more_P = statistics.table, statistics.cosine_percentile, statistics.gap > 0
+    few_L = ~(table.effective_inputs >= INPUTS_PER_LABEL)
+    return {
         "too few joint inputs": is_more_P & (table.joint_inputs < thresholds.min_joint_inputs),
         "cosine too high for a stranger": is_more_P & (rank_P > _TOP_COSINES),
         "cosine too low for a look-alike": ~is_more_P & ~(rank_P > _UPPER_COSINES),
         "too few inputs": ~is_more_P & (few_L[table.compared.row] | few_L[table.compared.column]),
         "known": _is_known(table, thresholds, name_of),
     }
-    code_P = torch.zeros_like(gap_P, dtype=torch.uint8)
+
+
+def _first_of(reasons: Mapping[str, Tensor]) -> Tensor:
+    """uint8 (P,), place in `WHY_UNFLAGGED` of the first reason that holds, 0 where none does."""
+    code_P = torch.zeros_like(next(iter(reasons.values())), dtype=torch.uint8)
     for reason, holds_P in reversed(reasons.items()):
         code_P[holds_P] = _CODES[reason]
     return code_P

@@ -28,8 +28,9 @@ from lightning_cossim.errors import CheckpointError, ConfigError
 from lightning_cossim.functional.links import Link
 from lightning_cossim.report import Side
 from tests.tensorboard_plugin.test_written import events
-from tests.toys import FEW, LanguageToy, Sentences, Toy, loader, trainer
+from tests.toys import FEW, LanguageToy, Sentences, Toy, loader, small_samples, trainer
 
+pytestmark = pytest.mark.usefixtures("rare_labels_count")
 NAMES = [f"label {label}" for label in range(12)]
 STRICT = Thresholds(stranger=0.01, lookalike=0.02, outlier=0, min_reliability=0)
 Trained = tuple[Path, GapReport, dict[str, Tensor]]
@@ -135,8 +136,8 @@ def test_every_setting_gives_the_numbers_of_the_callback(
     settings: dict[str, Any], more: dict[str, Any], trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over all pairs, and over a vocabulary of which a sample of the pairs is compared, with and without neighbors."""
-    monkeypatch.setattr(vocabulary_summary, "_NUM_PAIRS", 5)
-    monkeypatch.setattr(vocabulary_summary, "_NUM_COMMON", 4)
+    for name, value in small_samples(5, 4).items():
+        monkeypatch.setattr(vocabulary_summary, name, value)
     folder, _, seen = trained
     settings = {**settings, **more}
     of_monitor = of_callback(folder, settings)
@@ -347,8 +348,8 @@ def test_an_option_is_an_argument(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Of a command that says what the function gives, which is not what it gives without it."""
-    monkeypatch.setattr(vocabulary_summary, "_NUM_PAIRS", 5)
-    monkeypatch.setattr(vocabulary_summary, "_NUM_COMMON", 4)
+    for name, value in small_samples(5, 4).items():
+        monkeypatch.setattr(vocabulary_summary, name, value)
     folder, _, seen = trained
     monkeypatch.chdir(folder)
     (folder / "thresholds.yaml").write_text("stranger: 0.01\nlookalike: 0.02\noutlier: 0\nmin_reliability: 0\n", encoding="utf-8")

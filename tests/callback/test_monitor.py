@@ -38,7 +38,19 @@ from lightning_cossim.functional.overlap import OverlapKind
 from lightning_cossim.loggers.tags import GAPS, SCALARS
 from lightning_cossim.report import WindowKey
 from tests import reference
-from tests.toys import ALWAYS, FEW, NUM_LABELS, EveryThirdBatch, MemoryLogger, Toy, TwoOptimizers, attributed, loader, trainer
+from tests.toys import (
+    ALWAYS,
+    FEW,
+    NUM_LABELS,
+    EveryThirdBatch,
+    MemoryLogger,
+    Toy,
+    TwoOptimizers,
+    attributed,
+    loader,
+    small_samples,
+    trainer,
+)
 
 EVERY_BATCH = Schedule(train_every_n_steps=1, train_batches=1)
 LABELS = "Expected `labels` to be a list of names or a LabelSelection"
@@ -364,8 +376,8 @@ class TestReports:
         self, neighbors: Literal["never", "fit_end", "validation"], searches: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Curves come as for a few labels; the last report has the pairs whose rows are most alike, and is judged again."""
-        monkeypatch.setattr(vocabulary_summary, "_NUM_PAIRS", 5)
-        monkeypatch.setattr(vocabulary_summary, "_NUM_COMMON", 4)
+        for name, value in small_samples(5, 4).items():
+            monkeypatch.setattr(vocabulary_summary, name, value)
         found: list[Neighbors] = []
         real = deferred.search_neighbors
 
@@ -402,16 +414,16 @@ class TestReports:
         assert monitor.last_report["train"].flags
 
     def test_a_validation_by_itself_has_neighbors(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(vocabulary_summary, "_NUM_PAIRS", 5)
-        monkeypatch.setattr(vocabulary_summary, "_NUM_COMMON", 4)
+        for name, value in small_samples(5, 4).items():
+            monkeypatch.setattr(vocabulary_summary, name, value)
         monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5))
         trainer(callbacks=[monitor]).validate(Toy(), loader(60), verbose=False)
         assert "whose rows are most alike" in monitor.last_report["val"].sampling
 
     def test_flagged_pairs_that_neighbors_bring_are_decided_as_well(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Reachability was decided for the sample of the validation; the last report has another."""
-        monkeypatch.setattr(vocabulary_summary, "_NUM_PAIRS", 25)
-        monkeypatch.setattr(vocabulary_summary, "_NUM_COMMON", 4)
+        for name, value in small_samples(25, 4).items():
+            monkeypatch.setattr(vocabulary_summary, name, value)
         reports = []
         for reachability in get_args(Literal["validation", "fit_end"]):
             monitor = LabelSimilarityMonitor(

@@ -256,7 +256,7 @@ def completed(rank: int = 0, num_processes: int = 1) -> dict[str, Any]:
     training, validation = (shared(given, rank, num_processes) for given in (loader(96), loader(60, seed=2)))
     works = ("search_neighbors", "decide_reachability")
     with contextlib.ExitStack() as stack:
-        for constant, value in (("_NUM_PAIRS", 5), ("_NUM_COMMON", 4)):
+        for constant, value in small_samples(5, 4).items():
             stack.enter_context(mock.patch.object(vocabulary_summary, constant, value))
         done = [stack.enter_context(mock.patch.object(deferred, name, wraps=getattr(deferred, name))) for name in works]
         run.fit(EvenToy(), training, validation)

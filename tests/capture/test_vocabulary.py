@@ -26,6 +26,8 @@ from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.report import GapReport
 from tests.toys import matrices
 
+pytestmark = pytest.mark.usefixtures("rare_labels_count")
+MIN_TOTAL = vocabulary_summary.MIN_TOTAL
 K, D = 30, 6
 MANY = 400
 KINDS: list[dict[str, Any]] = [
@@ -449,6 +451,9 @@ def test_of_wide_embeddings_fewer_are_kept(monkeypatch: pytest.MonkeyPatch) -> N
 def small_strata(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vocabulary_summary, "_NUM_PAIRS", 300)
     monkeypatch.setattr(vocabulary_summary, "_NUM_COMMON", 20)
+    monkeypatch.setattr(vocabulary_summary, "_NUM_EVEN", 300)
+    for name in ("_BY_OVERLAP", "_BY_COSINE", "_BY_ANOTHER"):
+        monkeypatch.setattr(vocabulary_summary, name, 20)
 
 
 @pytest.mark.usefixtures("small_strata")
@@ -458,24 +463,77 @@ def test_a_sample_stands_for_all_pairs() -> None:
     seen = [seen_of(head, inputs_of(3000))]
     report, whole = report_of(summary_of(head, seen, labels_per_input=16)), whole_report(head, seen)
     assert report.num_pairs == whole.num_pairs > 30_000
-    assert 300 + 190 < len(report.compared) <= 300 + 300 + 190
     assert report.compared.weight is not None
-    assert report.compared.weight.sum().item() == pytest.approx(report.num_pairs)
-    assert set(report.standard_errors) >= {"explained_centered_cosine", "gap_translation", "gap_geometry", "overlap_mean"}
+    num_certain, num_drawn = int((report.compared.weight == 1).sum()), int((report.compared.weight > 1).sum())
+    assert 300 <= num_certain <= 300 + 190 + 30  # some of the likeliest are certain, too
+    assert 300 < num_drawn < 300 + 5 * 20 * math.log(report.num_pairs)
+    assert report.compared.weight.sum().item() == pytest.approx(report.num_pairs, rel=0.2)
+    of_all = {**whole.scalars, **{f"rank_agreement_{rung}": value for rung, value in whole.rank_agreement.items()}}
+    of_sample = {**report.scalars, **{f"rank_agreement_{rung}": value for rung, value in report.rank_agreement.items()}}
+    assert set(report.standard_errors) == {
+        *(f"{measure}_{rung}" for measure in ("explained", "rank_agreement") for rung in report.ladder.similarities),
+        *("gap_translation", "gap_geometry", "gap_behavior", "reliability", "overlap_mean"),
+    }
     for name, error in report.standard_errors.items():
         assert error > 0
-        assert abs(report.scalars[name] - whole.scalars[name]) < 3 * error, name
-    assert report.reliability == pytest.approx(whole.reliability, abs=0.1)
-    assert report.rank_agreement["centered_cosine"] == pytest.approx(whole.rank_agreement["centered_cosine"], abs=0.1)
-    assert report.scalars["gap_behavior"] == pytest.approx(whole.scalars["gap_behavior"], abs=0.1)
+        assert abs(of_sample[name] - of_all[name]) < 3 * error, name
     for rung, values in report.rungs.items():
         index = torch.tensor(report.labels)
         row, column = index[report.compared.row], index[report.compared.column]
         torch.testing.assert_close(values, whole.matrix(rung)[row, column], rtol=1e-3, atol=1e-4)
-    sampling = "all among the 20 most probable labels, the 300 that overlap most, and 300 at random, which stand for the others"
+    sampling = (
+        "all among the 20 most probable labels, the 300 that overlap most, and others drawn at random, which stand for the rest: "
+        "the more two labels overlap, or are alike by any similarity, the more likely they are drawn, and every number allows "
+        "for that"
+    )
     assert report.sampling == sampling
     assert f"Looked at {len(report.compared)} of the pairs: {sampling}." in str(report)
     assert report.to_dict()["sampling"] == sampling
+
+
+@pytest.mark.usefixtures("small_strata")
+def test_shares_of_a_sample_are_those_of_all_pairs_and_have_errors() -> None:
+    head = head_of(MANY)
+    seen = [seen_of(head, inputs_of(3000))]
+    thresholds = Thresholds(stranger=0.05, lookalike=0.05)
+    report, whole = report_of(summary_of(head, seen, labels_per_input=16)).judged(thresholds), whole_report(head, seen)
+    whole = whole.judged(thresholds)
+    for name in ("share_strangers", "share_lookalikes"):
+        assert name not in whole.standard_errors
+        error = report.standard_errors[name]
+        assert 0 < error < 0.05
+        assert abs(report.scalars[name] - whole.scalars[name]) < 3 * error
+        assert whole.scalars[name] > 0
+
+
+@pytest.mark.usefixtures("small_strata")
+def test_the_pairs_most_alike_by_every_similarity_have_a_good_chance() -> None:
+    """Of the hundred most alike by each, far more are in the sample than of a hundred others, whatever they overlap."""
+    head = head_of(MANY)
+    seen = [seen_of(head, inputs_of(3000))]
+    report, whole = report_of(summary_of(head, seen, labels_per_input=16)), whole_report(head, seen)
+    index = torch.tensor(report.labels)
+    compared = torch.zeros(MANY, MANY, dtype=torch.bool)
+    compared[index[report.compared.row], index[report.compared.column]] = True
+    evenly = (
+        report.compared.weight[report.compared.weight > 1].numel() / report.num_pairs if report.compared.weight is not None else 1
+    )
+    for rung in report.ladder.similarities:
+        matrix = whole.matrix(rung).triu(diagonal=1)
+        sign = -1 if rung == "log_odds_variance" else 1
+        alike = (sign * matrix).masked_fill(torch.ones_like(matrix).tril().bool(), -torch.inf).nan_to_num(-torch.inf)
+        assert compared.flatten()[alike.flatten().topk(100).indices].float().mean() > max(0.3, 5 * evenly), rung
+
+
+def test_labels_whose_probabilities_sum_to_less_than_five_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large their mean probability is beside 1/K."""
+    monkeypatch.setattr(vocabulary_summary, "MIN_TOTAL", MIN_TOTAL)
+    head, embedding = head_of(), inputs_of(150)
+    total = head.logits(embedding).double().softmax(dim=1).sum(dim=0)
+    report = report_of(summary_of(head, [seen_of(head, embedding)]))
+    assert report.labels == tuple((total >= 5).nonzero().flatten().tolist())
+    assert 3 < len(report.labels) < K - 3
+    assert ((total < 5) & (total / 150 >= 0.1 / K)).any()
 
 
 @pytest.mark.usefixtures("small_strata")

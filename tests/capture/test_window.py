@@ -375,7 +375,7 @@ def test_labels_have_their_names(max_tracked: int) -> None:
     collector, _ = collector_of(head_with([0, 30, 0, 30, 0, 0, 0, 30, 0]), max_tracked=max_tracked, names=names)
     for key in (VAL, TEST):
         collector.open(key)
-        run(collector, key, inputs_of())
+        run(collector, key, inputs_of(100))
         report = closed(collector, key)
         assert report.names == (("bee", "dog", "hen") if max_tracked == 3 else tuple(names))
         assert [name for name, kept in zip(report.names, report.kept, strict=True) if kept] == ["bee", "dog", "hen"]

@@ -154,6 +154,7 @@ def test_a_failure_costs_the_tab_alone(tmp_path: Path, broken: str) -> None:
     assert (tmp_path / "cossim_val.csv").exists()
 
 
+@pytest.mark.usefixtures("rare_labels_count")
 def test_the_last_step_of_a_vocabulary_has_its_look_alikes(tmp_path: Path) -> None:
     """Neighbors are looked for at the end of the fit; a step is written once, so the last one waits for them."""
     torch.manual_seed(0)
