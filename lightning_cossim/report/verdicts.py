@@ -115,7 +115,8 @@ def judge(statistics: Statistics, thresholds: Thresholds, name_of: Callable[[int
     flagged_P, is_barred_P = code_P == 0, torch.stack([*barred.values()]).any(dim=0)
     flags: dict[Side, Tensor] = {}
     shares: dict[str, Statistic] = {}
-    for side, of_side_P in {"strangers": is_more_P, "lookalikes": ~is_more_P}.items():
+    sides: dict[Side, Tensor] = {"strangers": is_more_P, "lookalikes": ~is_more_P}
+    for side, of_side_P in sides.items():
         flags[side] = flagged_P & of_side_P
         shares[f"share_{side}"] = share_of_pairs(
             flags[side][counts_P],
@@ -183,7 +184,7 @@ def _why_barred(statistics: Statistics, thresholds: Thresholds, name_of: Callabl
 def _first_of(reasons: Mapping[str, Tensor]) -> Tensor:
     """uint8 (P,), place in `WHY_UNFLAGGED` of the first reason that holds, 0 where none does."""
     code_P = torch.zeros_like(next(iter(reasons.values())), dtype=torch.uint8)
-    for reason, holds_P in reversed(reasons.items()):
+    for reason, holds_P in reversed([*reasons.items()]):
         code_P[holds_P] = _CODES[reason]
     return code_P
 

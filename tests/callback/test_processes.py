@@ -52,7 +52,7 @@ from lightning_cossim.report import Extras, GapReport, Statistics, WindowKey
 from lightning_cossim.report.alerts import AlertBook
 from tests import reference
 from tests.report.test_verdicts import report_of
-from tests.toys import ALWAYS, Loader, Toy, altered, loader, padded, trainer
+from tests.toys import ALWAYS, Loader, Toy, altered, loader, padded, small_samples, trainer
 
 K, D = 9, 4
 MANY = 11

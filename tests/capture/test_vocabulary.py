@@ -495,7 +495,7 @@ def test_a_sample_stands_for_all_pairs() -> None:
 def test_shares_of_a_sample_are_those_of_all_pairs_and_have_errors() -> None:
     head = head_of(MANY)
     seen = [seen_of(head, inputs_of(3000))]
-    thresholds = Thresholds(stranger=0.05, lookalike=0.05)
+    thresholds = Thresholds(stranger=0.05, lookalike=0.05, outlier=0)
     report, whole = report_of(summary_of(head, seen, labels_per_input=16)).judged(thresholds), whole_report(head, seen)
     whole = whole.judged(thresholds)
     for name in ("share_strangers", "share_lookalikes"):

@@ -163,7 +163,7 @@ class Head:
         self.every = Pairs.of_all(num_labels)
         covariance = torch.cov(f.T, correction=0)
         live = torch.ones(num_labels, dtype=torch.bool)
-        rungs = weight_rungs(W, label_subset=self.labels, embedding_covariance=covariance, live=live)
+        rungs = weight_rungs(W, label_subset=self.labels, covariance=covariance, live=live)
         self.rungs = {key: self.every.values(rung) for key, rung in rungs.items()}
         sums = [roots[half::2].T @ roots[half::2] for half in (0, 1)]
         self.overlap, *self.halves = (
