@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from functools import partial
 from time import time
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -34,8 +34,6 @@ from lightning_cossim.report import GapReport, WindowKey
 __all__ = ["Publisher", "ScalarLogger", "band", "log_scalars", "watchable"]
 
 _logger = logging.getLogger(__name__)
-_T7: Final = 2.365
-"""Standard errors either way within which an estimate from 8 blocks of inputs lies in 95 % of the cases."""
 
 
 class ScalarLogger(Protocol):
@@ -239,15 +237,12 @@ def log_scalars(loggers: Iterable[ScalarLogger], group: str, scalars: Mapping[st
 
 
 def band(report: GapReport) -> dict[str, float]:
-    """The bounds of the rank agreement of the cosine, 2.365 standard errors around its corrected value; empty without an error.
-
-    Two-sided 95 % of Student's t with 7 degrees of freedom, those of 8 blocks of inputs (THEORY §5), within [-1, 1].
-    """
+    """The bounds of the interval of 95 % of the cosine's rank agreement; empty where it has no error."""
     name = f"rank_agreement_{report.ladder.cosine}"
-    value, error = report.corrected.get(name, report.scalars[name]), report.standard_errors.get(name, math.nan)
-    if math.isnan(value) or math.isnan(error):
+    if name not in report.intervals:
         return {}
-    return {f"{name}_low": max(-1.0, value - _T7 * error), f"{name}_high": min(1.0, value + _T7 * error)}
+    low, high = report.intervals[name]
+    return {f"{name}_low": low, f"{name}_high": high}
 
 
 def watchable(scalars: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:

@@ -245,16 +245,17 @@ class ReportData:
 
     @property
     def standard_errors(self) -> Mapping[str, float]:
-        """Scalar to its standard error, from the inputs and from a sample of the pairs; absent where it has none.
-
-        An interval of 95 % is 2.365 of them either way.
-        """
+        """Scalar to its standard error, from the inputs and from a sample of the pairs; absent where it has none."""
         return {**self.statistics.numbers.standard_errors, **self.verdict.share_errors}
 
     @property
-    def corrected(self) -> Mapping[str, float]:
-        """Scalar to its value without the bias of few inputs: the middle of its interval."""
-        return self.statistics.numbers.corrected
+    def intervals(self) -> Mapping[str, tuple[float, float]]:
+        """Scalar to the bounds of its interval of 95 %: of the values that it may have with inputs without end.
+
+        Few inputs make a rank agreement too small, so that its interval reaches
+        further up than down.
+        """
+        return self.statistics.numbers.intervals
 
     @property
     def remarks(self) -> Mapping[str, str]:

@@ -1,8 +1,9 @@
-"""Standard errors of a report's scalars, from the same scalars without one block of the inputs at a time.
+"""Standard errors and intervals of a report's scalars, from the same scalars without one block of the inputs at a time.
 
 What comes from the weights alone has none. Shapes: G blocks, P pairs.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,13 +13,19 @@ from torch import Tensor
 
 from lightning_cossim.functional.blocks import jackknife
 from lightning_cossim.functional.comparison import MIN_PAIRS
+from lightning_cossim.functional.ladder import Ladder
 from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.repeated import SortedRows, explained_shares, rank_agreements
 from lightning_cossim.functional.replicates import Replicates
 from lightning_cossim.functional.similarities import SIMILARITIES
 from lightning_cossim.report.pair_table import PairTable
 
-__all__ = ["MAX_LABELS", "ScalarErrors", "scalar_errors"]
+__all__ = ["MAX_LABELS", "ScalarErrors", "intervals_of", "scalar_errors"]
+
+_T7: Final = 2.365
+"""Standard errors on either side of an interval: Student's t of seven degrees of freedom at 95 %."""
+_DOUBT: Final = 0.25
+"""Share of a correction for noise that is added to the error: the reliability that it follows from is an estimate, too."""
 
 MAX_LABELS: Final = 200
 """Every report of up to this many labels has errors of its scalars; of more, those that nobody waits for."""
@@ -33,7 +40,7 @@ class ScalarErrors:
     errors: Mapping[str, float] = field(default_factory=dict)
     """Scalar to its standard error."""
     corrected: Mapping[str, float] = field(default_factory=dict)
-    """Scalar to its value without the bias that few inputs have: intervals are centered on it."""
+    """Scalar to the jackknife's value of it, without the bias that few inputs have."""
 
 
 def scalar_errors(scalars: Mapping[str, float], table: PairTable, replicates: Replicates, expected: Tensor) -> ScalarErrors:
@@ -69,6 +76,51 @@ def scalar_errors(scalars: Mapping[str, float], table: PairTable, replicates: Re
         if error.isfinite():
             errors[name], corrected[name] = error.item(), middle.item()
     return ScalarErrors(errors, corrected)
+
+
+def intervals_of(
+    scalars: Mapping[str, float], errors: Mapping[str, float], corrected: Mapping[str, float], ladder: Ladder
+) -> dict[str, tuple[float, float]]:
+    r"""Scalar to its interval of 95 %, 2.365 standard errors on either side of its value without the bias of few inputs.
+
+    Noise in the overlaps makes a rank agreement r smaller. Of a similarity that does not see the inputs, the noise is
+    independent: by Spearman's correction for attenuation, :math:`r / \sqrt{reliability}` is its value without noise. A quarter of
+    this correction counts as one more standard error, since Spearman and Brown's formula holds only nearly for ranks. Of all
+    other scalars the jackknife's value is the middle.
+
+    In simulated worlds the jackknife's value covers .75 to .88 for a rank agreement of 45 pairs and 1 000 inputs, and nothing at
+    ten inputs a label, where noise takes off more than a series in 1/n tells; this one covers .92 to 1 (`tests/benchmarks`).
+
+    Args:
+        scalars: of the report.
+        errors: their standard errors.
+        corrected: their values by the jackknife.
+        ladder: of the report.
+
+    Source: Spearman, The proof and measurement of association between two things (1904).
+    """
+    found = {name: _interval(corrected[name], _T7 * errors[name]) for name in corrected}
+    reliability = scalars["reliability"]
+    for key in ladder.similarities:
+        name = f"rank_agreement_{key}"
+        if name not in found or SIMILARITIES[key].needs_embeddings:
+            continue
+        if not reliability > 0:  # all is noise, or nothing is known of it
+            del found[name]
+            continue
+        middle = min(1.0, max(-1.0, scalars[name] / math.sqrt(reliability)))
+        error = math.hypot(errors[name] / math.sqrt(reliability), _DOUBT * (middle - scalars[name]))
+        found[name] = max(-1.0, middle - _T7 * error), min(1.0, middle + _T7 * error)
+    agreement = found.get(f"rank_agreement_{ladder.cosine}")
+    if agreement is None:
+        found.pop("gap_behavior", None)
+    else:
+        found["gap_behavior"] = 1 - max(0.0, agreement[1]), 1 - max(0.0, agreement[0])
+    return found
+
+
+def _interval(middle: float, distance: float) -> tuple[float, float]:
+    return middle - distance, middle + distance
 
 
 def _repeated_agreements(

@@ -13,7 +13,7 @@ from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.rankings import Rankings
 from lightning_cossim.functional.replicates import Replicates
 from lightning_cossim.functional.similarities import SIMILARITIES
-from lightning_cossim.report.errors import MAX_LABELS, ScalarErrors, scalar_errors
+from lightning_cossim.report.errors import MAX_LABELS, ScalarErrors, intervals_of, scalar_errors
 from lightning_cossim.report.pair_table import PairTable
 
 __all__ = ["NUM_NEIGHBORS", "TOP_SHARE", "Numbers", "Statistics"]
@@ -40,8 +40,8 @@ class Numbers:
     """Scalar, or other statistic and its similarity (`top_pair_auroc_raw_cosine`), to the reason why it is NaN."""
     standard_errors: Mapping[str, float]
     """Scalar to its standard error: from the inputs and, where only a sample of the pairs is compared, from the pairs."""
-    corrected: Mapping[str, float] = field(default_factory=dict)
-    """Scalar to its value without the bias of few inputs, on which its interval is centered (`report.errors`)."""
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Scalar to its interval of 95 %, from the same errors, in the middle of which the bias of few inputs is corrected."""
 
     @property
     def rank_agreement(self) -> Mapping[str, float]:
@@ -125,12 +125,13 @@ class Statistics:
         of_inputs = ScalarErrors()
         if table.num_kept <= MAX_LABELS or with_errors:
             of_inputs = scalar_errors(scalars, table, replicates, cosine.expected)
+        errors = _of_inputs_and_pairs(of_inputs.errors, every)
         numbers = Numbers(
             scalars,
             **{name: _values(statistics) for name, statistics in by_similarity.items()},
             undefined=undefined,
-            standard_errors=_of_inputs_and_pairs(of_inputs.errors, every),
-            corrected=of_inputs.corrected,
+            standard_errors=errors,
+            intervals=intervals_of(scalars, errors, of_inputs.corrected, ladder),
         )
         return cls(
             table,

@@ -74,9 +74,9 @@ def errors_of(report: GapReport) -> Array | None:
 
 
 def interval_of(report: GapReport) -> tuple[float, float] | None:
-    """The center of the headline's interval and its standard error; None where reports have none."""
-    centers, errors = getattr(report, "corrected", {}), report.standard_errors
-    return (centers[HEADLINE], errors[HEADLINE]) if HEADLINE in centers and HEADLINE in errors else None
+    """The bounds of the headline's interval; None where reports have none."""
+    found: tuple[float, float] | None = getattr(report, "intervals", {}).get(HEADLINE)
+    return found
 
 
 def reasons_of(report: GapReport, places: Iterable[int]) -> list[str]:
@@ -334,7 +334,7 @@ class Coverage:
     agreement_error: float | None
     """Root mean squared error of the headline as reported."""
     center: float
-    """Mean center of its intervals, the mean of the headline itself where there are none."""
+    """Mean middle of its intervals, the mean of the headline itself where there are none."""
     truth: float
     """The population's."""
 
@@ -366,7 +366,7 @@ def covered(task: CoverageTask) -> Coverage:
     world, truth = known(task.kind, task.num_labels, 0, planted=True, population=task.population)
     off = np.zeros((2, len(truth.overlap)))  # sums of the overlaps' distances from the truth, and of their squares
     hits, squares, num_errors = np.zeros_like(truth.overlap), np.zeros_like(truth.overlap), np.zeros_like(truth.overlap)
-    intervals, headlines = [], []
+    intervals, headlines, headline_errors = [], [], []
     for repeat in range(task.repeats):
         draw = ordered(world, task.num_inputs, task.order, generator("interval", task, repeat))
         report = report_of(world, draw)
@@ -379,6 +379,7 @@ def covered(task: CoverageTask) -> Coverage:
             num_errors += there
         headlines.append(report.rank_agreement["centered_cosine"])
         intervals.append(interval_of(report))
+        headline_errors.append(report.standard_errors.get(HEADLINE, math.nan))
     spread = np.sqrt((off[1] - off[0] ** 2 / task.repeats) / (task.repeats - 1))
     num_independent = task.num_inputs // (COPIES if task.order == "copies" else 1)
     mean_square = squares / np.where(num_errors > 0, num_errors, np.nan)
@@ -392,12 +393,12 @@ def covered(task: CoverageTask) -> Coverage:
         overlaps=cover(np.isfinite(truth.overlap)),
         large=cover(truth.overlap >= LARGE),
         planted=cover(planted_mask(world)),
-        agreement=statistics.mean(abs(c - truth.rank_agreement) <= INTERVAL * e for c, e in found) if found else None,
+        agreement=statistics.mean(low <= truth.rank_agreement <= high for low, high in found) if found else None,
         error_ratio=float(np.nanmedian(mean_square**0.5 / spread)) if num_errors.any() else None,
         delta_ratio=float(np.nanmedian(truth.error(num_independent) / spread)),
         spread=statistics.stdev(headlines),
-        agreement_error=math.sqrt(statistics.mean(e**2 for _, e in found)) if found else None,
-        center=statistics.mean([center for center, _ in found] or headlines),
+        agreement_error=math.sqrt(statistics.mean(error**2 for error in headline_errors)) if found else None,
+        center=statistics.mean([(low + high) / 2 for low, high in found] or headlines),
         truth=truth.rank_agreement,
     )
 

@@ -100,43 +100,24 @@ def test_who_watches_a_key_sees_its_last_value_after_a_run_goes_on_and_none_of_i
 # The band of the headline
 
 
-def with_error(error: float, value: float = 0.5) -> GapReport:
-    report, name = report_of().judged(OPEN), "rank_agreement_centered_cosine"
-    return altered(
-        report,
-        scalars={**report.scalars, name: value},
-        corrected={name: value},
-        standard_errors={name: error, "gap_geometry": 0.1},
-    )
+NAME = "rank_agreement_centered_cosine"
 
 
-def without_error() -> GapReport:
-    return altered(report_of().judged(OPEN), standard_errors={})
+def with_interval(low: float, high: float) -> GapReport:
+    return altered(report_of().judged(OPEN), intervals={NAME: (low, high), "gap_geometry": (0.1, 0.2)})
 
 
-@pytest.mark.parametrize(
-    ("value", "error", "low", "high"),
-    [(0.5, 0.1, 0.2635, 0.7365), (0.5, 0.0, 0.5, 0.5), (0.9, 0.1, 0.6635, 1.0), (-0.8, 0.2, -1.0, -0.327)],
-)
-def test_the_bounds_of_the_headline_are_2_365_standard_errors_away(value: float, error: float, low: float, high: float) -> None:
-    """THEORY §5, within the range of a rank agreement."""
-    name = "rank_agreement_centered_cosine"
-    assert band(with_error(error, value)) == pytest.approx({f"{name}_low": low, f"{name}_high": high})
+def without_interval() -> GapReport:
+    return altered(report_of().judged(OPEN), intervals={})
 
 
-def test_bounds_lie_around_the_value_without_the_bias_of_few_inputs() -> None:
-    """THEORY §5: the scalar stays what it is, noise makes it smaller."""
-    name = "rank_agreement_centered_cosine"
-    report = altered(with_error(0.1, 0.5), corrected={name: 0.6})
-    assert band(report) == pytest.approx({f"{name}_low": 0.3635, f"{name}_high": 0.8365})
-    assert report.scalars[name] == 0.5
+def test_the_band_has_the_bounds_of_the_headlines_interval() -> None:
+    assert band(with_interval(0.25, 0.75)) == {f"{NAME}_low": 0.25, f"{NAME}_high": 0.75}
 
 
-def test_without_an_error_there_are_no_bounds() -> None:
-    assert band(without_error()) == {}
+def test_without_an_interval_there_are_no_bounds() -> None:
+    assert band(without_interval()) == {}
     assert band(report_of(num_inputs=7)) == {}, "seven groups of inputs"
-    assert band(with_error(math.nan)) == {}
-    assert band(with_error(0.1, math.nan)) == {}
 
 
 class Writer:
@@ -166,9 +147,9 @@ class Notebook:
 def test_bounds_go_where_a_layout_draws_them_and_nowhere_else() -> None:
     """In a group of their own, at the step of the report; nobody's key to watch."""
     desk, drawing, plain = Desk(), Notebook(Writer()), Notebook()
-    desk.publish(altered(with_error(0.1), dataloader_idx=1), drawing, plain)
+    desk.publish(altered(with_interval(0.25, 0.75), dataloader_idx=1), drawing, plain)
     tag = "cossim_val_band/rank_agreement_centered_cosine"
-    bounds = {f"{tag}_low/dataloader_idx_1": (0.2635, 7), f"{tag}_high/dataloader_idx_1": (0.7365, 7)}
+    bounds = {f"{tag}_low/dataloader_idx_1": (0.25, 7), f"{tag}_high/dataloader_idx_1": (0.75, 7)}
     assert {key: plain.entries.get(key) for key in drawing.entries if "_band/" not in key} == plain.entries
     for key, (value, step) in bounds.items():
         assert drawing.entries[key] == (pytest.approx(value), step)
@@ -181,9 +162,9 @@ def test_a_chart_draws_the_headline_between_its_bounds_where_there_are_some() ->
     title = "Rank agreement of the cosine, with its error"
     writer, without = Writer(), Writer()
     desk, logger = Desk(), Notebook(writer)
-    desk.publish(with_error(0.1), logger)
-    desk.publisher.publish_pictures(with_error(0.1), [logger])
-    Desk().publisher.publish_pictures(without_error(), [Notebook(without)])
+    desk.publish(with_interval(0.25, 0.75), logger)
+    desk.publisher.publish_pictures(with_interval(0.25, 0.75), [logger])
+    Desk().publisher.publish_pictures(without_interval(), [Notebook(without)])
     ((layout,), (plain,)) = (writer.layouts, without.layouts)
     assert {*layout} == {*plain} == {"cossim_val", "cossim_train"}
     for group, charts in layout.items():
@@ -196,5 +177,5 @@ def test_a_chart_draws_the_headline_between_its_bounds_where_there_are_some() ->
 
 def test_no_scalar_is_written_twice_under_two_names() -> None:
     notebook = Notebook(Writer())
-    Desk().publish(without_error(), notebook)
+    Desk().publish(without_interval(), notebook)
     assert {tag.removeprefix("cossim_val/") for tag in notebook.entries} == set(scalars("softmax"))
