@@ -9,7 +9,7 @@ import numpy as np
 
 from lightning_cossim.loggers.wire import Step, pack, unpack
 
-__all__ = ["ADDED", "NEW", "as_version_1", "as_version_2", "with_added"]
+__all__ = ["ADDED", "NEW", "as_version_1", "as_version_2", "with_added", "with_targets"]
 
 ADDED: Final[dict[str, Any]] = {
     "key": "added_distance",
@@ -32,6 +32,14 @@ def with_added(step: Step) -> Step:
     values = {ADDED["key"]: (1 - step.values[step.cosine]) / 2, **step.values}
     similarities = [ADDED["key"], *step.similarities]
     return replace(step, quantities=[ADDED, *step.quantities], values=values, similarities=similarities)
+
+
+def with_targets(step: Step) -> Step:
+    """The same step, had it known targets: of the first pair everything is known, of the second no joint mass, all else is 0."""
+    of_first = {"errors": 12, "errors_back": 3, "mass_label": 0.5, "mass_other": 0.25, "mass_neither": 0.25}
+    of_second = {"errors": 1, "errors_back": 0, "mass_label": np.nan, "mass_other": np.nan, "mass_neither": np.nan}
+    rest = [0] * (len(step.row) - 2)
+    return replace(step, targets={name: np.array([of_first[name], of_second[name], *rest]) for name in of_first})
 
 
 def as_version_2(blob: bytes) -> bytes:
