@@ -1,4 +1,4 @@
-"""From a report to the step that TensorBoard's tab shows: all pairs of up to 160 labels, chosen ones of more.
+"""From a report to the step that TensorBoard's tab shows: all pairs of up to 140 labels, chosen ones of more.
 
 Shapes: L labels looked at, P pairs of them, C pairs chosen.
 """
@@ -23,11 +23,12 @@ from lightning_cossim.report import GapReport, Side
 from lightning_cossim.report.pair import OF_TARGETS, REACHES
 from lightning_cossim.report.tables import shortened
 from lightning_cossim.report.text import absent_in_words
+from lightning_cossim.report.verdicts import WHY_UNFLAGGED
 
 __all__ = ["MAX_LABELS", "MAX_NAMES", "MAX_PAIRS", "as_csv", "as_json", "step_of"]
 
-MAX_LABELS: Final = 160
-"""All of whose pairs are shown."""
+MAX_LABELS: Final = 140
+"""All of whose pairs are shown: as many as there is room for."""
 MAX_PAIRS: Final = 10_000
 MAX_NAMES: Final = 2_000
 """Labels of the pairs chosen."""
@@ -66,7 +67,7 @@ def step_of(report: GapReport, *, index: int, time: float) -> Step:
             flag[report.flags[side][shown.pairs]] = number
     place_L = inverse_index(shown.labels, len(report.labels))
     order = place_L[torch.tensor(label_order(report, shown.together), dtype=torch.int64)]
-    error, thresholds = report.truncation, report.verdict.thresholds
+    truncation, thresholds, why = report.truncation, report.verdict.thresholds, report.verdict.why
     return Step(
         stage=report.stage,
         step=report.step,
@@ -78,11 +79,15 @@ def step_of(report: GapReport, *, index: int, time: float) -> Step:
         num_inputs=report.num_inputs,
         num_pairs=report.num_pairs,
         chosen=shown.how,
-        overlap_error=0.0 if error is None or not error.numel() else float(error.max()),
+        truncation=0.0 if truncation is None or not truncation.numel() else float(truncation.max()),
         verdict=report.verdict.why_none or "",
         thresholds={} if thresholds is None else {name: getattr(thresholds, name) for name in _THRESHOLDS},
+        limits=report.verdict.limits,
+        reasons=[] if why is None else WHY_UNFLAGGED,
         quantities=_quantities(report),
+        similarities=report.ladder.similarities,
         scalars=report.scalars,
+        standard_errors=report.standard_errors,
         undefined=report.undefined,
         remarks=[shortened(remark, _LONGEST_TEXT) for remark in (absent_in_words(report), *report.remarks.values()) if remark],
         names=[_name(report, label) for label in shown.labels.tolist()],
@@ -92,14 +97,22 @@ def step_of(report: GapReport, *, index: int, time: float) -> Step:
         curve=_curve(report),
         row=place_L[pairs.row].numpy(),
         column=place_L[pairs.column].numpy(),
-        values={
-            name: values[shown.pairs].numpy()
-            for name, values in {**report.rungs, "expected_overlap": report.expected_overlap}.items()
-        },
+        values={name: values[shown.pairs].numpy() for name, values in _values(report).items()},
         flag=flag.numpy(),
+        why=(torch.zeros_like(flag) if why is None else why[shown.pairs]).numpy(),
         reach=(torch.zeros_like(flag) if report.reach is None else report.reach[shown.pairs]).numpy(),
         targets=_of_targets(report, shown.pairs),
     )
+
+
+def _values(report: GapReport) -> dict[str, Tensor]:
+    """The numbers of all pairs (P,), but for the gap, which is the difference of two of them."""
+    return {
+        **report.rungs,
+        "overlap_error": report.overlap_error,
+        "expected_overlap": report.expected_overlap,
+        "joint_inputs": report.joint_inputs,
+    }
 
 
 def _of_targets(report: GapReport, pairs: Tensor) -> dict[str, Any]:
@@ -112,7 +125,7 @@ def _of_targets(report: GapReport, pairs: Tensor) -> dict[str, Any]:
 
 def _quantities(report: GapReport) -> list[dict[str, Any]]:
     """What the numbers of a pair are called and mean under the report's link: the rows of the table of similarities."""
-    shown = (*report.ladder.rungs, "expected_overlap", "gap")
+    shown = (*_values(report), "gap")
     return [
         {
             "key": row.key,
@@ -121,6 +134,7 @@ def _quantities(report: GapReport) -> list[dict[str, Any]]:
             "low": _bound(row.low),
             "high": _bound(row.high),
             "direction": row.direction,
+            "whole": row.form == "d",
             "about": list(row.explained(report.link)),
         }
         for row in map(QUANTITIES.__getitem__, shown)
@@ -217,7 +231,7 @@ def _fits(report: GapReport, order: Tensor) -> int:
     num_pairs = len(order) if len(by_first) == len(labels) else int(first[by_first[-1]]) // 2
     size = np.zeros(2 * len(order))
     size[first[by_first]] = [_OF_A_LABEL + len(_name(report, label).encode()) for label in labels[by_first].tolist()]
-    of_a_pair = 4 + 2 * (len(report.rungs) + 1) + 1
+    of_a_pair = 4 + 2 * len(_values(report)) + 1
     total = size.reshape(-1, 2).sum(axis=1).cumsum() + of_a_pair * np.arange(1, len(order) + 1)
     return min(num_pairs, int((total <= MAX_BYTES - _ROOM_FOR_TEXTS).sum()))
 
@@ -247,10 +261,12 @@ def as_json(step: Step) -> str:
         "num_inputs": step.num_inputs,
         "num_pairs": step.num_pairs,
         "chosen": step.chosen,
-        "overlap_error": step.overlap_error,
+        "truncation": step.truncation,
         "verdict": step.verdict,
         "thresholds": dict(step.thresholds),
+        "limits": dict(step.limits),
         "scalars": {name: None if math.isnan(value) else value for name, value in step.scalars.items()},
+        "standard_errors": dict(step.standard_errors),
         "undefined": dict(step.undefined),
         "remarks": list(step.remarks),
         "pairs": list(_records(step)),
@@ -260,7 +276,7 @@ def as_json(step: Step) -> str:
 
 def _records(step: Step) -> Iterator[dict[str, Any]]:
     gap = step.values["overlap"] - step.values["expected_overlap"]
-    counts = np.flatnonzero(np.isfinite(np.stack(list(step.values.values()))).any(axis=0))
+    counts = np.flatnonzero(np.isfinite([step.values[name] for name in (*step.similarities, "overlap")]).any(axis=0))
     order = counts[np.argsort(-np.nan_to_num(gap[counts], nan=-2.0), kind="stable")]
     known = {**step.values, "gap": gap, **step.targets}
     columns = {name: _rounded(values[order]) for name, values in known.items()}
@@ -270,8 +286,14 @@ def _records(step: Step) -> Iterator[dict[str, Any]]:
             "other": step.names[step.column[index]],
             **{name: None if math.isnan(values[number]) else values[number] for name, values in columns.items()},
             "flag": FLAGS[step.flag[index]],
+            "why_unflagged": _why(step, index),
             **({"reachable": REACHES[step.reach[index]]} if step.reach.any() else {}),
         }
+
+
+def _why(step: Step, index: int) -> str:
+    """Why a pair is not flagged; empty if it is, or if nothing was judged."""
+    return "no verdict" if step.verdict else step.reasons[step.why[index]] if step.reasons else ""
 
 
 def _rounded(values: Any) -> list[float]:

@@ -5,13 +5,13 @@ import json
 import math
 from io import StringIO
 from itertools import combinations
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 
-from lightning_cossim import GapReport
+from lightning_cossim import GapReport, Thresholds
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.similarities import QUANTITIES
@@ -39,8 +39,8 @@ def pairs_of(step: Step) -> set[tuple[int, int]]:
 
 
 def test_all_pairs_of_few_labels_are_shown() -> None:
-    (report,) = reports(160, 1)
-    assert shown(report) == set(combinations(range(160), 2))
+    (report,) = reports(140, 1)
+    assert shown(report) == set(combinations(range(140), 2))
 
 
 def test_of_many_labels_pairs_are_chosen(large: GapReport) -> None:
@@ -98,16 +98,19 @@ def test_a_sample_is_said_to_be_one(large: GapReport) -> None:
         expected_overlap=large.expected_overlap[some],
         expected_curve=large.expected_curve[some],
         mass=large.mass[some],
+        overlap_error=large.overlap_error[some],
+        joint_inputs=large.joint_inputs[some],
+        why=None if large.verdict.why is None else large.verdict.why[some],
         flags={side: flags[some] for side, flags in large.flags.items()},
         sampling="one in seven",
         truncation=torch.linspace(0, 0.25, len(some)),
     )
     step = step_of(sampled, index=1, time=0.0)
     assert step.chosen.endswith("out of a sample (one in seven)")
-    assert step.overlap_error == 0.25
+    assert step.truncation == 0.25
 
 
-@pytest.mark.parametrize("num_labels", [12, 160])
+@pytest.mark.parametrize("num_labels", [12, 140])
 def test_the_curve_is_that_of_all_pairs(num_labels: int) -> None:
     """At 257 similarities, to four digits; corners on a level stretch are left out."""
     (report,) = reports(num_labels, 1)
@@ -152,22 +155,58 @@ def test_a_step_says_what_its_numbers_are(link: Link) -> None:
         row = QUANTITIES[one["key"]]
         assert (one["title"], one["column"], one["direction"]) == (row.title, row.column, row.direction)
         assert one["about"] == list(row.explained(link))
+        assert one["whole"] is (one["key"] == "joint_inputs")
         assert [one["low"], one["high"]] == [bound if math.isfinite(bound) else None for bound in (row.low, row.high)]
         assert all(paragraph and paragraph.endswith(".") for paragraph in one["about"])
     assert ("centered_cosine" in step.values) == (link == "softmax")
 
 
+NOT_JUDGED: dict[str, Any] = {"thresholds": None, "flags": {}, "limits": {}, "why": None, "shares": {}}
+
+
 def test_a_step_of_a_report_that_was_not_judged_has_no_thresholds() -> None:
     """Nor flags, nor a reason why there are none."""
     (report,) = reports(12, 1)
-    judged, plain = (step_of(one, index=1, time=0.0) for one in (report, altered(report, thresholds=None, flags={}, shares={})))
+    judged, plain = (step_of(one, index=1, time=0.0) for one in (report, altered(report, **NOT_JUDGED)))
     assert judged.thresholds == {"stranger": 0.03, "lookalike": 0.03, "outlier": 0, "min_joint_inputs": 5, "min_reliability": 0.1}
     assert judged.flag.any()
     assert plain.thresholds == {}
     assert plain.verdict == ""
     assert not plain.flag.any()
+    assert (plain.limits, list(plain.reasons)) == ({}, [])
+    assert not plain.why.any()
     assert "share_strangers" in judged.scalars
     assert "share_strangers" not in plain.scalars
+
+
+@pytest.mark.parametrize("num_labels", [12, 300])
+def test_every_pair_has_its_error_and_its_reason(num_labels: int) -> None:
+    """As the report has them, all pairs or those that were chosen."""
+    (report,) = reports(num_labels, 1)
+    step = step_of(report, index=1, time=0.0)
+    pairs = {frozenset((pair.label, pair.other)): pair for pair in report.pairs()}
+    for place, (row, column) in enumerate(zip(step.row, step.column, strict=True)):
+        pair = pairs[frozenset((step.names[row], step.names[column]))]
+        assert step.values["overlap_error"][place] == pytest.approx(pair.overlap_error)
+        assert step.values["joint_inputs"][place] == pair.joint_inputs
+        assert (step.reasons[step.why[place]] or None) == pair.why_unflagged
+
+
+def test_limits_are_those_of_the_rule() -> None:
+    """The threshold, or as many residual scales as `outlier` says if that is more."""
+    (report,) = reports(12, 1)
+    scale = report.scalars["residual_scale"]
+    judged = report.judged(Thresholds(stranger=0.001, lookalike=0.9, outlier=2.0, min_reliability=0.0))
+    step = step_of(judged, index=1, time=0.0)
+    assert step.limits == {"strangers": pytest.approx(2 * scale), "lookalikes": 0.9}
+    assert step.thresholds["stranger"] == 0.001
+
+
+def test_errors_of_scalars_go_along() -> None:
+    (report,) = reports(12, 1)
+    step = step_of(report, index=1, time=0.0)
+    assert step.standard_errors["rank_agreement_centered_cosine"] > 0
+    assert step.standard_errors == report.standard_errors
 
 
 # Files beside the events
@@ -182,6 +221,19 @@ def test_a_table_has_every_pair_once() -> None:
     first = report.pairs()[0]
     assert (rows[0]["label"], rows[0]["other"], rows[0]["flag"]) == (first.label, first.other, first.flag or "")
     assert float(rows[0]["overlap"]) == pytest.approx(first.overlap, abs=1e-6)
+    for row in rows:
+        pair = next(pair for pair in report.pairs() if (pair.label, pair.other) == (row["label"], row["other"]))
+        assert float(row["overlap_error"]) == pytest.approx(pair.overlap_error, abs=1e-6)
+        assert (row["joint_inputs"], row["why_unflagged"]) == (str(pair.joint_inputs), pair.why_unflagged or "")
+
+
+def test_labels_that_are_not_kept_have_no_lines() -> None:
+    """Though all pairs have joint inputs."""
+    (report,) = reports(12, 1)
+    lost = report.compared.row == 3
+    unknown = {rung: values.masked_fill(lost, math.nan) for rung, values in report.rungs.items()}
+    step = step_of(altered(report, rungs=unknown), index=1, time=0.0)
+    assert len([*csv.DictReader(StringIO(as_csv(step)))]) == 66 - int(lost.sum())
 
 
 def test_no_name_becomes_a_formula() -> None:
@@ -198,6 +250,7 @@ def test_json_is_json() -> None:
     whole = json.loads(as_json(step_of(report, index=1, time=0.0)), parse_constant=pytest.fail)
     assert whole["pairs"][0]["gap"] is None
     assert whole["scalars"]["gap_behavior"] is None
+    assert {pair["why_unflagged"] for pair in whole["pairs"]} == {"no verdict"}
     assert "gap_behavior" in whole["undefined"]
     assert (whole["stage"], whole["step"]) == ("val", 10)
 

@@ -82,8 +82,8 @@ def test_tables_have_one_column_of_errors() -> None:
         assert "Errors" not in text
 
 
-def test_files_beside_the_events_have_them_and_the_wire_has_not() -> None:
-    """The tab does not show them."""
+def test_files_beside_the_events_have_them_and_the_wire() -> None:
+    """As the tab shows them; without targets there is nothing of them."""
     report = report_of()
     step = step_of(report, index=1, time=0.0)
     rows = {(row["label"], row["other"]): row for row in csv.DictReader(StringIO(as_csv(step)))}
@@ -96,6 +96,9 @@ def test_files_beside_the_events_have_them_and_the_wire_has_not() -> None:
     written = json.loads(as_json(step), parse_constant=pytest.fail)["pairs"]
     assert [pair["errors"] for pair in written if (pair["label"], pair["other"]) == ("Coat", "Shirt")] == [12]
     plain = step_of(report_of(targets=False), index=1, time=0.0)
-    assert pack(step) == pack(plain)
-    assert unpack(pack(step)).targets == {}
+    sent = unpack(pack(step)).targets
+    assert [*sent] == list(COLUMNS)
+    for name, values in step.targets.items():
+        torch.testing.assert_close(torch.as_tensor(sent[name]), torch.as_tensor(values).double(), rtol=0, atol=1e-5, equal_nan=True)
+    assert unpack(pack(plain)).targets == {}
     assert not {*COLUMNS} & {*as_csv(plain).splitlines()[0].split(",")}

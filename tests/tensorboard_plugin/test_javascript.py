@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from lightning_cossim.loggers.tab import step_of
 from lightning_cossim.loggers.wire import FLAGS, Step, pack, unpack
 from tests.tensorboard_plugin.events import CLOTHES, HOSTILE, reports
 from tests.tensorboard_plugin.served import ROOT
-from tests.tensorboard_plugin.steps import as_version_1, as_version_2, with_added
+from tests.tensorboard_plugin.steps import as_version_1, as_version_2, with_added, with_targets
 
 pytestmark = [pytest.mark.full, pytest.mark.browser]
 
@@ -35,9 +36,11 @@ def write_fixtures(folder: Path) -> None:
     """Blobs, and what Python reads in each as JSON."""
     folder.mkdir()
     blobs = {name: pack(made(*of)) for name, of in FIXTURES.items()}
+    blobs["known targets"] = pack(with_targets(made(10, CLOTHES)))
     blobs["an added similarity"] = pack(with_added(made(10, CLOTHES)))
     blobs["version 1"] = as_version_1(blobs["ten labels"])
     blobs["version 2"] = as_version_2(blobs["ten labels"])
+    blobs["version 2 without a verdict"] = as_version_2(blobs["three labels"])
     for name, blob in blobs.items():
         (folder / f"{name}.bin").write_bytes(blob)
         (folder / f"{name}.json").write_text(json.dumps(as_read(unpack(blob))), encoding="utf-8")
@@ -51,8 +54,19 @@ def as_read(step: Step) -> dict[str, object]:
         "row": step.row.tolist(),
         "column": step.column.tolist(),
         "flag": [FLAGS[flag] for flag in step.flag],
-        "values": {key: [None if math.isnan(value) else value for value in of.tolist()] for key, of in values.items()},
+        "why": step.why.tolist(),
+        "reasons": list(step.reasons),
+        "limits": dict(step.limits),
+        "truncation": step.truncation,
+        "standard_errors": dict(step.standard_errors),
+        "similarities": list(step.similarities),
+        "values": {key: _without_nan(of) for key, of in values.items()},
+        "targets": {key: _without_nan(of) for key, of in step.targets.items()},
     }
+
+
+def _without_nan(values: Any) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in values.tolist()]
 
 
 @pytest.fixture

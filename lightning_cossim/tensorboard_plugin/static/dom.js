@@ -116,11 +116,12 @@ export function roomOf(canvas, leastWidth, leastHeight) {
 }
 
 /**
- * A number as it is read: three digits, a real minus, no NaN.
+ * A number as it is read: three digits, or none of a whole number, a real minus, no NaN.
  * @param {number | null | undefined} value
  */
-export function number(value, { signed = false } = {}) {
+export function number(value, { signed = false, whole = false } = {}) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (whole) return value.toFixed(0);
   const size = Math.abs(value);
   const text = size !== 0 && (size < 0.0005 || size >= 1e5) ? size.toExponential(1) : size >= 100 ? size.toFixed(0) : size.toFixed(size >= 10 ? 1 : 3);
   const sign = value < 0 && Number(text) !== 0 ? "−" : signed && Number(text) !== 0 ? "+" : "";

@@ -23,11 +23,20 @@ function agreement(step) {
   const explained = step.scalars[`explained_${step.cosine}`];
   if (isKnown(ranks)) {
     const [, words] = ORDERS.find(([least]) => ranks > least) ?? [-1, "in partly opposite orders"];
-    return `The ${cosine} and the overlap put pairs of labels ${words} (rank agreement ${number(ranks)}; share explained ${number(explained)}).`;
+    return `The ${cosine} and the overlap put pairs of labels ${words} (rank agreement ${number(ranks)}${error(step, `rank_agreement_${step.cosine}`)}; share explained ${number(explained)}).`;
   }
   if (ranks === undefined && isKnown(explained)) return accounted(cosine, explained); // an earlier version's step
   const why = step.undefined[`rank_agreement_${step.cosine}`] ?? step.undefined[`explained_${step.cosine}`];
   return `Whether overlaps follow the ${cosine} is not known${why ? `: ${why}` : ""}.`;
+}
+
+/**
+ * What stands behind a scalar, if its error is known.
+ * @param {Step} step
+ * @param {string} name
+ */
+function error({ standard_errors: errors }, name) {
+  return name in errors ? `, standard error ${number(errors[name])}` : "";
 }
 
 /**
@@ -79,6 +88,6 @@ function trust(step) {
   const inputs = `${step.num_inputs.toLocaleString("en")} inputs`;
   if (reliability === null || reliability === undefined) return `From ${inputs}.`;
   const words = reliability >= 0.9 ? "other inputs would show about the same" : reliability >= 0.5 ? "other inputs would show much the same" : "other inputs would show something else: look at more";
-  const bound = step.overlap_error > 0.0005 ? `, overlaps may be up to ${number(step.overlap_error)} larger` : "";
+  const bound = step.truncation > 0.0005 ? `, overlaps may be up to ${number(step.truncation)} larger` : "";
   return `From ${inputs}${bound}; reliability ${number(reliability)}: ${words}.`;
 }

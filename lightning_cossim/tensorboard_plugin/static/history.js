@@ -1,6 +1,7 @@
 // The selected and the pinned pairs over all kept steps, one small chart for every similarity.
 
 import { theme } from "./colors.js";
+import { detail, verdict } from "./detail.js";
 import { canvasOf, element, number, roomOf, ticks } from "./dom.js";
 import { keyOf } from "./step.js";
 
@@ -28,10 +29,11 @@ export class History {
     /** @type {Chart[]} */
     this.drawn = [];
     this.legend = element("ul", { class: "legend" });
+    this.detail = element("p", { class: "detail" });
     this.charts = element("div", { class: "charts" });
     this.title = element("b", {}, "Over the steps");
     this.note = element("span", { class: "note", role: "status" });
-    this.root = element("figure", { class: "history" }, element("figcaption", {}, this.title, this.note), this.legend, this.charts);
+    this.root = element("figure", { class: "history" }, element("figcaption", {}, this.title, this.note), this.legend, this.detail, this.charts);
   }
 
   /**
@@ -43,6 +45,9 @@ export class History {
     this.pairs = pairs;
     const [{ step }] = sides;
     this.note.textContent = "";
+    const at = step.indexOf(pairs.find(({ isSelected }) => isSelected)?.pair ?? null);
+    this.detail.textContent = at < 0 ? "" : [...detail(step, at), verdict(step, at)].filter(Boolean).join(" · ");
+    this.detail.hidden = at < 0;
     if (!pairs.length) {
       this.legend.replaceChildren();
       this.drawn = [];

@@ -1,4 +1,4 @@
-// Every pair: a similarity (x) against the overlap (y), with the overlap expected, and the thresholds' band around it.
+// Every pair: a similarity (x) against the overlap (y), with the overlap expected, and the band around it within which no pair is flagged.
 
 import { theme } from "./colors.js";
 import { canvasOf, choice, element, number, roomOf, shortened, ticks } from "./dom.js";
@@ -88,8 +88,8 @@ export class Scatter {
       return [low - room, high + room];
     };
     const [, top] = padded(this.step.values.overlap);
-    const { stranger = 0 } = this.step.thresholds;
-    return { x: padded(this.step.values[this.key]), y: [0, Math.min(1.02, Math.max(top, this.key === this.step.cosine ? stranger * 1.3 : 0))] };
+    const { strangers = 0 } = this.step.limits;
+    return { x: padded(this.step.values[this.key]), y: [0, Math.min(1.02, Math.max(top, this.key === this.step.cosine ? strangers * 1.3 : 0))] };
   }
 
   /** @param {number} value */
@@ -150,8 +150,8 @@ export class Scatter {
     const { left, top, width, height } = this.box;
     const curve = expectedCurve(this.step);
     if (!curve.length) return;
-    const { stranger, lookalike } = this.step.thresholds;
-    const isJudged = stranger !== undefined && lookalike !== undefined;
+    const { strangers, lookalikes } = this.step.limits;
+    const isJudged = strangers !== undefined && lookalikes !== undefined;
     const [low, high] = this.axes.x;
     const corners = [[low, curve[0][1]], ...curve, [high, curve[curve.length - 1][1]]];
     context.save();
@@ -161,8 +161,8 @@ export class Scatter {
     if (isJudged) {
       context.fillStyle = colors.band;
       context.beginPath();
-      corners.forEach(([x, y]) => context.lineTo(this.x(x), this.y(y + stranger)));
-      [...corners].reverse().forEach(([x, y]) => context.lineTo(this.x(x), this.y(y - lookalike)));
+      corners.forEach(([x, y]) => context.lineTo(this.x(x), this.y(y + strangers)));
+      [...corners].reverse().forEach(([x, y]) => context.lineTo(this.x(x), this.y(y - lookalikes)));
       context.fill();
     }
     context.strokeStyle = colors.ink;
@@ -265,7 +265,7 @@ export class Scatter {
     const { step } = this;
     const titleOf = (/** @type {string} */ key) => inSentence(step.quantity(key).title);
     const shown = step.chosen ? `${num.toLocaleString("en")} of ${step.num_pairs.toLocaleString("en")} pairs shown` : `${num.toLocaleString("en")} pairs`;
-    const band = "stranger" in step.thresholds ? "; band: within the thresholds" : "";
+    const band = step.limits.strangers === undefined ? "" : "; band: gaps too small for a flag";
     this.note.textContent = `${shown} · ${judged ? `line: expected overlap${band}` : `flags go by the ${titleOf(step.cosine)}`}`;
     this.note.title = step.chosen;
     this.canvas.setAttribute("aria-label", `Scatter of ${shown}: ${titleOf(this.key)} against ${titleOf("overlap")}. The table lists the same pairs.`);

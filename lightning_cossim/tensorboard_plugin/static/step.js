@@ -92,6 +92,14 @@ export class Step extends HasDecoded {
   }
 
   /**
+   * Why a pair is not flagged, in words; empty if it is, or if nothing was judged.
+   * @param {number} index
+   */
+  whyAt(index) {
+    return this.verdict ? "no verdict" : (this.reasons[this.why[index]] ?? "");
+  }
+
+  /**
    * Whether any input at all can bring out both labels of a pair on top; empty where it was not asked for.
    * @param {number} index
    */

@@ -1,5 +1,6 @@
 // The table of pairs: searched, sorted, filtered, pinned, downloaded. Only the rows in sight are elements.
 
+import { MARKS } from "./detail.js";
 import { element, number } from "./dom.js";
 import { inSentence } from "./quantities.js";
 import { keyOf } from "./step.js";
@@ -13,14 +14,12 @@ import { keyOf } from "./step.js";
  * @property {string} text
  * @property {string} [title] as a part of a sentence
  */
-/** @typedef {{ number: true, of: (pair: number) => number, signed?: boolean, direction?: number }} OfNumbers */
+/** @typedef {{ number: true, of: (pair: number) => number, signed?: boolean, whole?: boolean, direction?: number }} OfNumbers */
 /** @typedef {{ number?: false, of: (pair: number) => string }} OfTexts */
 /** @typedef {Heading & (OfNumbers | OfTexts)} Column */
 
 const ROW = 27;
 const FILTERS = [["", "all pairs"], ["flagged", "flagged"], ["stranger", "strangers"], ["look-alike", "look-alikes"], ["pinned", "pinned"]];
-/** @type {Record<string, string>} */
-const MARKS = { stranger: "▲ stranger", "look-alike": "▼ look-alike", "": "" };
 
 export class Table {
   /** @type {Step} */
@@ -161,8 +160,8 @@ export class Table {
 export function columnsOf(step, other) {
   /** @type {(key: string) => Column} */
   const ofKey = (key) => {
-    const { column, title, direction } = step.quantity(key);
-    return { key, text: column, title: inSentence(title), number: true, signed: key === "gap", direction, of: (pair) => step.values[key][pair] };
+    const { column, title, direction, whole } = step.quantity(key);
+    return { key, text: column, title: inSentence(title), number: true, signed: key === "gap", whole, direction, of: (pair) => step.values[key][pair] };
   };
   /** @type {(key: string) => Column} */
   const ofOther = (key) => {
@@ -175,12 +174,15 @@ export function columnsOf(step, other) {
   };
   /** @type {Column} */
   const onTop = { key: "on_top", text: "on top", title: "whether any input at all can make the two the most likely labels", of: (pair) => step.onTopAt(pair) };
+  /** @type {Column} */
+  const why = { key: "why_unflagged", text: "why not flagged", of: (pair) => step.whyAt(pair) };
   return [
     { key: "label", text: "label", of: (pair) => step.namesAt(pair)[0] },
     { key: "other", text: "other", of: (pair) => step.namesAt(pair)[1] },
     { key: "flag", text: "flag", of: (pair) => MARKS[step.flagAt(pair)] },
+    ...(step.reasons.length || step.verdict ? [why] : []),
     ...(step.reach ? [onTop] : []),
-    ...["gap", "overlap", "expected_overlap", ...step.similarities].map(ofKey),
+    ...["gap", "overlap", "overlap_error", "expected_overlap", "joint_inputs", ...step.similarities].filter((key) => key in step.values).map(ofKey),
     ...(other ? ["gap", "overlap"].map(ofOther) : []),
   ];
 }

@@ -1,5 +1,6 @@
 // What is under the pointer, by name.
 
+import { detail, verdict } from "./detail.js";
 import { element, number } from "./dom.js";
 
 /** @import { Step } from "./step.js" */
@@ -17,11 +18,12 @@ export class Tip {
    */
   show(event, step, pair, key) {
     const flag = step.flagAt(pair);
-    const keys = [...new Set([key, "overlap", "expected_overlap", "gap"])];
+    const ofView = ["overlap", "gap"].includes(key) ? [] : [`${step.quantity(key).column} ${number(step.values[key][pair])}`];
+    const judged = verdict(step, pair);
     this.root.replaceChildren(
       element("b", {}, step.namesAt(pair).join(" / ")),
-      ...keys.map((one) => element("div", {}, `${step.quantity(one).column} ${number(step.values[one][pair], { signed: one === "gap" })}`)),
-      ...(flag ? [element("div", { class: flag }, flag === "stranger" ? "▲ stranger" : "▼ look-alike")] : []),
+      ...[...ofView, ...detail(step, pair)].map((line) => element("div", {}, line)),
+      ...(judged ? [element("div", { class: flag }, judged)] : []),
     );
     this.root.hidden = false;
     const { offsetWidth: width, offsetHeight: height } = this.root;

@@ -10,6 +10,7 @@
  * @property {number | null} low null: there is no bound
  * @property {number | null} high
  * @property {number} direction 1 if larger means more alike, -1 if smaller does
+ * @property {boolean} [whole] its values are whole numbers; up to version 2, none were
  * @property {string[]} about what it is, one paragraph each
  */
 
@@ -37,11 +38,15 @@
  * @property {number} num_inputs
  * @property {number} num_pairs
  * @property {string} chosen
- * @property {number} overlap_error
+ * @property {number} truncation
  * @property {string} verdict
  * @property {Quantity[]} quantities
+ * @property {string[]} similarities
  * @property {Record<string, number>} thresholds
+ * @property {{ strangers?: number, lookalikes?: number }} limits
+ * @property {string[]} reasons
  * @property {Record<string, number | null>} scalars
+ * @property {Record<string, number>} standard_errors
  * @property {Record<string, string>} undefined
  * @property {string[]} remarks
  * @property {string[]} names
@@ -59,15 +64,19 @@
  * @property {Uint32Array} row
  * @property {Uint32Array} column
  * @property {Record<string, Float32Array>} values of each pair, by the key of the quantity; NaN: not known
- * @property {string[]} similarities the keys of those that are held against the overlap
+ * @property {Record<string, Float32Array>} targets what the targets of inputs tell of each pair, if they are known and there was room
  * @property {Uint8Array} flag
+ * @property {Uint8Array} why place in `reasons`, 0 where a pair is flagged or nothing was judged
  * @property {Uint8Array | null} reach
  */
 
 /** @typedef {Facts & Pairs} Decoded */
-/** @typedef {Facts & { version: number, columns: Column[] }} Header */
-/** @typedef {Omit<Header, "columns" | "quantities" | "curve"> & { blocks: Column[] }} Header1 version 1 had no table, and called columns blocks */
-/** @typedef {Omit<Header, "curve">} Header2 up to version 2, the expected overlaps of the pairs were on the curve */
+/** @typedef {Facts & { version: number, columns: Column[], targets: string[] }} Header targets: which columns are those of targets */
+/**
+ * Up to version 2, what was beyond the thresholds was flagged, `truncation` had another name, and the expected overlaps of the pairs were on the curve.
+ * @typedef {Omit<Header, "truncation" | "similarities" | "limits" | "reasons" | "standard_errors" | "targets" | "curve"> & { overlap_error: number }} Header2
+ */
+/** @typedef {Omit<Header2, "columns" | "quantities"> & { blocks: Column[] }} Header1 version 1 had no table, and called columns blocks */
 
 export const VERSION = 3;
 export const UNKNOWN = 65535;
@@ -88,28 +97,50 @@ export function decode(buffer) {
   const header = current(JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length))));
   const arrays = readColumns(buffer, 4 + length, header.columns);
   const numLabels = header.names.length;
-  const flag = Uint8Array.from(arrays.flag);
+  const marks = Uint8Array.from(arrays.flag);
   const [row, column] = arrays.pair ? apart(Uint32Array.from(arrays.pair), numLabels) : triangle(numLabels);
-  if (row.length !== flag.length) throw new Error(`The step should have ${row.length} pairs, but has ${flag.length}.`);
+  if (row.length !== marks.length) throw new Error(`The step should have ${row.length} pairs, but has ${marks.length}.`);
   /** @type {Record<string, Float32Array>} */
   const values = {};
   for (const { name, type, low = 0, high = 0 } of header.columns) {
     if (type === "uint16") values[name] = real(arrays[name], low, high);
   }
-  const similarities = Object.keys(values).filter((key) => key !== "overlap" && key !== "expected_overlap");
+  /** @type {Record<string, Float32Array>} */
+  const targets = {};
+  for (const name of header.targets) {
+    targets[name] = values[name];
+    delete values[name];
+  }
   values.gap = values.overlap.map((overlap, pair) => overlap - values.expected_overlap[pair]);
-  return { ...header, num: flag.length, row, column, values, similarities, flag, reach: arrays.reach ? Uint8Array.from(arrays.reach) : null };
+  const flag = marks.map((mark) => (mark < FLAGS.length ? mark : 0));
+  const why = marks.map((mark) => (mark < FLAGS.length ? 0 : mark - (FLAGS.length - 1)));
+  return { ...header, num: marks.length, row, column, values, targets, flag, why, reach: arrays.reach ? Uint8Array.from(arrays.reach) : null };
 }
 
 /**
- * A header as the current version has it.
+ * A header of any version as the current one has it.
  * @param {Header | Header1 | Header2} header
  * @returns {Header}
  */
 function current(header) {
   if (header.version > VERSION) throw new TooNew(`version ${header.version}`);
-  if ("blocks" in header) return { ...header, columns: header.blocks, quantities: [], curve: [] };
-  return { curve: [], ...header };
+  if ("blocks" in header) {
+    const { blocks, ...others } = header;
+    return current({ ...others, columns: blocks, quantities: [] });
+  }
+  if (!("overlap_error" in header)) return header;
+  const keys = header.columns.filter(({ type }) => type === "uint16").map(({ name }) => name);
+  const { stranger: strangers, lookalike: lookalikes } = header.thresholds;
+  return {
+    ...header,
+    truncation: header.overlap_error,
+    similarities: keys.filter((key) => key !== "overlap" && key !== "expected_overlap"),
+    limits: header.verdict ? {} : { strangers, lookalikes },
+    reasons: [],
+    standard_errors: {},
+    targets: [],
+    curve: [],
+  };
 }
 
 /**

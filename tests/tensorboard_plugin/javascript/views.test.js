@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { along, scaleOf, spread } from "../static/colors.js";
+import { detail, verdict } from "../static/detail.js";
 import { number, shortened, ticks } from "../static/dom.js";
 import { headline } from "../static/headline.js";
 import { DEFAULTS, format, parse } from "../static/link.js";
@@ -142,7 +143,7 @@ test("where nothing is expected there is no curve", () => assert.deepEqual(expec
 
 test("a headline says what there is", () => {
   const [agreement, flagged, trust] = headline(step());
-  assert.match(agreement, /^The label-centered cosine and the overlap put pairs of labels in .* order \(rank agreement \d\.\d{3}; share explained −?\d\.\d{3}\)\.$/);
+  assert.match(agreement, /^The label-centered cosine and the overlap put pairs of labels in .* order \(rank agreement \d\.\d{3}, standard error 0\.\d{3}; share explained −?\d\.\d{3}\)\.$/);
   assert.match(flagged, /^\d+ strangers? and \d+ look-alikes? among 45 pairs of 10 labels; furthest off: “.+” and “.+”, overlap [\d.]+ where [\d.]+ is expected\.$/);
   assert.match(trust, /^From 400 inputs; reliability 0\.\d+: other inputs would show /);
 });
@@ -154,8 +155,71 @@ test("a headline says in words how far two orders agree", () => {
   for (const [value, words] of orders) {
     one.scalars.rank_agreement_centered_cosine = value;
     one.scalars.explained_centered_cosine = 0.25;
-    assert.equal(headline(one)[0], `The label-centered cosine and the overlap put pairs of labels in ${words} (rank agreement ${number(value)}; share explained 0.250).`);
+    one.standard_errors = { rank_agreement_centered_cosine: 0.0345 };
+    assert.equal(headline(one)[0], `The label-centered cosine and the overlap put pairs of labels in ${words} (rank agreement ${number(value)}, standard error 0.035; share explained 0.250).`);
   }
+  one.standard_errors = {}; // of many labels, most reports have none
+  assert.match(headline(one)[0], /\(rank agreement −0\.200; share explained 0\.250\)\.$/);
+});
+
+test("a headline says by how much overlaps may be larger", () => {
+  const one = step();
+  one.truncation = 0.0123;
+  assert.match(headline(one)[2], /^From 400 inputs, overlaps may be up to 0\.012 larger; reliability /);
+});
+
+/** The first pair with hand-made numbers. */
+function handMade(name = "ten labels") {
+  const one = step(name);
+  const numbers = { overlap: 0.4126, overlap_error: 0.0213, expected_overlap: 0.25, gap: 0.1626, joint_inputs: 17 };
+  for (const [key, value] of Object.entries(numbers)) one.values[key][0] = value;
+  return one;
+}
+
+test("a pair is told with its error, its expectation, its joint inputs, and why it is not flagged", () => {
+  const one = handMade();
+  assert.deepEqual(detail(one, 0), ["overlap 0.413 ± 0.021, expected 0.250, gap +0.163", "joint inputs 17"]);
+  one.flag[0] = 0;
+  one.why[0] = one.reasons.indexOf("too few joint inputs");
+  assert.equal(verdict(one, 0), "not flagged: too few joint inputs");
+  one.flag[0] = 2;
+  one.why[0] = 0;
+  assert.equal(verdict(one, 0), "▼ look-alike");
+  one.values.overlap_error[0] = NaN;
+  assert.equal(detail(one, 0)[0], "overlap 0.413, expected 0.250, gap +0.163");
+});
+
+test("a pair is told with what targets say of it", () => {
+  const one = handMade("known targets");
+  assert.deepEqual(detail(one, 0).slice(2), ["12 inputs of “T-shirt” predicted as “Trouser”, 3 the reverse", "joint mass: 50% on inputs of “T-shirt”, 25% of “Trouser”, 25% of neither"]);
+  assert.deepEqual(detail(one, 1).slice(2), ["1 input of “T-shirt” predicted as “Pullover”, 0 the reverse"]);
+});
+
+test("a pair of an older run is told with what there is", () => {
+  const one = step("version 1");
+  assert.match(detail(one, 0).join(), /^overlap [\d.]+, expected overlap [\d.]+, gap [+−]?[\d.]+$/);
+  assert.equal(verdict(one, one.flag.indexOf(0)), "");
+});
+
+test("where there is no verdict, that is why no pair is flagged", () => assert.equal(verdict(step("three labels"), 0), "not flagged: no verdict"));
+
+test("pairs are sorted by why they are not flagged", () => {
+  const one = step();
+  const column = columnsOf(one).find(({ key }) => key === "why_unflagged");
+  assert.ok(column && !column.number);
+  const reasons = sorted(one.counted, column, false).map(column.of);
+  assert.ok(reasons[0] === "" && new Set(reasons).size > 2);
+  assert.deepEqual(reasons, [...reasons].sort((a, b) => a.localeCompare(b)));
+});
+
+test("errors, joint inputs and reasons are in the table and its CSV", () => {
+  const one = handMade();
+  one.flag[0] = 0;
+  one.why[0] = one.reasons.indexOf("within error");
+  const columns = columnsOf(one).filter(({ key }) => ["flag", "why_unflagged", "overlap", "overlap_error", "joint_inputs"].includes(key));
+  assert.equal(csv(columns, [0]), "flag,why_unflagged,overlap,overlap_error,joint_inputs\n,within error,0.4126,0.0213,17\n");
+  assert.deepEqual(columns.map(({ text }) => text), ["flag", "why not flagged", "overlap", "error", "joint"]);
+  assert.deepEqual(columns.flatMap((column) => (column.number ? [number(column.of(0), column)] : [])), ["0.413", "0.021", "17"]);
 });
 
 test("a headline says why there is nothing", () => {
@@ -167,6 +231,7 @@ test("a headline says why there is nothing", () => {
 test("numbers are read as numbers", () => {
   assert.deepEqual([0, -0.00001, 0.12345, 12.345, 1234.5, NaN, null].map((value) => number(value)), ["0.000", "−1.0e-5", "0.123", "12.3", "1235", "–", "–"]);
   assert.deepEqual([0.5, -0.5, 0].map((value) => number(value, { signed: true })), ["+0.500", "−0.500", "0.000"]);
+  assert.deepEqual([0, 17, 65_534, NaN].map((value) => number(value, { whole: true })), ["0", "17", "65534", "–"]);
   assert.deepEqual(ticks(-1, 1, 4), [-1, -0.5, 0, 0.5, 1]);
   assert.deepEqual(ticks(2, 2), [2]);
   assert.equal(shortened("😀😀😀😀", 3), "😀😀…");
@@ -191,7 +256,7 @@ test("what a similarity is called and means comes from Python", () => {
   const one = step();
   assert.equal(one.quantity("centered_cosine").title, "Label-centered cosine");
   assert.ok(one.quantity("centered_cosine").about.length > 0);
-  assert.deepEqual(one.quantities.map(({ key }) => key).sort(), [...one.similarities, "overlap", "expected_overlap", "gap"].sort());
+  assert.deepEqual(one.quantities.map(({ key }) => key).sort(), [...one.similarities, "overlap", "overlap_error", "expected_overlap", "joint_inputs", "gap"].sort());
   assert.equal(one.quantity("log_odds_variance").direction, -1);
 });
 
@@ -209,9 +274,10 @@ test("a similarity that was added is there without a line of JavaScript", () => 
 test("a step of version 1 calls everything by its key", () => {
   const [one, now] = [step("version 1"), step()];
   assert.deepEqual(one.similarities, now.similarities);
-  assert.deepEqual(one.values, now.values);
+  const { overlap_error: error, joint_inputs: joint, ...values } = now.values;
+  assert.deepEqual(one.values, values);
   assert.deepEqual(columnsOf(one).map(({ text }) => text), ["label", "other", "flag", "gap", "overlap", "expected overlap", "raw cosine", "centered cosine", "logit correlation", "log odds variance"]);
-  assert.deepEqual(columnsOf(one).map(({ key }) => key), columnsOf(now).map(({ key }) => key));
+  assert.deepEqual(columnsOf(one).map(({ key }) => key), columnsOf(now).map(({ key }) => key).filter((key) => !["why_unflagged", "overlap_error", "joint_inputs"].includes(key)));
   assert.match(headline(one)[0], /^The centered cosine accounts for (nearly all|more than half|a part|little|next to nothing) of the overlap between labels \(\d+%\)\.$/);
   assert.deepEqual(quantityOf([], "raw_cosine"), { key: "raw_cosine", title: "raw cosine", column: "raw cosine", low: null, high: null, direction: 1, about: [] });
 });

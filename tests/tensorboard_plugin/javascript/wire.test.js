@@ -26,18 +26,49 @@ for (const name of names) {
     assert.deepEqual(Array.from(step.row), wanted.row);
     assert.deepEqual(Array.from(step.column), wanted.column);
     assert.deepEqual(Array.from(step.flag, (flag) => FLAGS[flag]), wanted.flag);
-    assert.deepEqual(step.names, wanted.names);
-    assert.deepEqual(step.quantities, wanted.quantities);
-    assert.deepEqual(Object.keys(wanted.values).sort(), [...step.similarities, "overlap", "expected_overlap", "gap"].sort());
-    for (const [key, values] of Object.entries(wanted.values)) {
-      values.forEach((/** @type {number | null} */ value, /** @type {number} */ pair) => {
-        const got = step.values[key][pair];
-        if (value === null) assert.ok(Number.isNaN(got), `${key} of ${pair} is not known, got ${got}`);
-        else assert.ok(Math.abs(got - value) <= 1e-5 * Math.max(1, Math.abs(value)), `${key} of ${pair}: ${got}, not ${value}`);
-      });
+    assert.deepEqual(Array.from(step.why), wanted.why);
+    for (const key of /** @type {const} */ (["names", "quantities", "similarities", "reasons", "truncation", "standard_errors"])) {
+      assert.deepEqual(step[key], wanted[key]);
     }
+    for (const side of /** @type {const} */ (["strangers", "lookalikes"])) assert.equal(step.limits[side], wanted.limits[side]);
+    assertClose(step.values, wanted.values);
+    assertClose(step.targets, wanted.targets);
   });
 }
+
+/**
+ * @param {Record<string, Float32Array>} got
+ * @param {Record<string, (number | null)[]>} wanted
+ */
+function assertClose(got, wanted) {
+  assert.deepEqual(Object.keys(got).sort(), Object.keys(wanted).sort());
+  for (const [key, values] of Object.entries(wanted)) {
+    values.forEach((value, pair) => {
+      const one = got[key][pair];
+      if (value === null) assert.ok(Number.isNaN(one), `${key} of ${pair} is not known, got ${one}`);
+      else assert.ok(Math.abs(one - value) <= 1e-5 * Math.max(1, Math.abs(value)), `${key} of ${pair}: ${one}, not ${value}`);
+    });
+  }
+}
+
+test("whole numbers are whole", () => {
+  const { joint_inputs: joint } = decode(fixture("ten labels").buffer).values;
+  assert.ok(joint.every(Number.isInteger) && joint.some((one) => one > 4));
+});
+
+test("a pair is flagged, or has a reason why not", () => {
+  const step = decode(fixture("ten labels").buffer);
+  assert.ok(step.flag.some(Boolean) && step.why.some(Boolean));
+  step.flag.forEach((flag, pair) => assert.equal(flag > 0, step.why[pair] === 0));
+});
+
+test("the limits of older steps are their thresholds, if pairs were judged", () => {
+  for (const name of ["version 1", "version 2"]) {
+    const { limits, reasons, truncation } = decode(fixture(name).buffer);
+    assert.deepEqual([limits, reasons, truncation], [{ strangers: 0.03, lookalikes: 0.03 }, [], 0]);
+  }
+  assert.deepEqual(decode(fixture("version 2 without a verdict").buffer).limits, {});
+});
 
 test("a later version is told apart from what is broken", () => {
   const { buffer } = fixture("ten labels");
@@ -50,6 +81,6 @@ test("what is cut off is an error, not an empty picture", () => {
   const { buffer } = fixture("ten labels");
   assert.throws(() => decode(new ArrayBuffer(0)), /empty/);
   assert.throws(() => decode(buffer.slice(0, buffer.byteLength - 1)), /cut off/);
-  assert.throws(() => decode(buffer.slice(0, buffer.byteLength - 13)), /should have 45 pairs, but has 44/);
+  assert.throws(() => decode(buffer.slice(0, buffer.byteLength - 17)), /should have 45 pairs, but has 44/);
   assert.throws(() => decode(buffer.slice(0, 40)), RangeError);
 });
