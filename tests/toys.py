@@ -1,8 +1,10 @@
 """Small models, data and loggers that the tests of the monitor share."""
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
+from unittest import mock
 
 import lightning.pytorch as pl
 import numpy as np
@@ -14,8 +16,10 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from typing_extensions import override
 
 from lightning_cossim import Display, GapReport, Thresholds
+from lightning_cossim.config import thresholds
+from lightning_cossim.functional import blocks
 from lightning_cossim.functional.blocks import NUM_BLOCKS, BlockAssignment
-from lightning_cossim.report import Context, Extras, Verdict, WindowKey
+from lightning_cossim.report import Context, Extras, Verdict, WindowKey, verdicts
 from lightning_cossim.report.pair_table import PairTable
 from lightning_cossim.report.statistics import Numbers
 
@@ -27,6 +31,20 @@ ALWAYS = Display(max_overhead=None)
 
 Batch = list[Tensor]
 Loader = DataLoader[tuple[Tensor, ...]]
+
+
+@contextlib.contextmanager
+def few_inputs() -> Iterator[None]:
+    """Eight inputs fill eight blocks, and verdicts need no more inputs than `min_inputs`: toys have a few inputs, and train fast.
+
+    What holds of real runs, of 32 inputs and of 5 for each label, is for the tests of blocks, of verdicts, and of one training.
+    """
+    with (
+        mock.patch.object(blocks, "MAX_RUN", 1),
+        mock.patch.object(thresholds, "INPUTS_PER_LABEL", 0),
+        mock.patch.object(verdicts, "INPUTS_PER_LABEL", 0),
+    ):
+        yield
 
 
 def altered(report: GapReport, **changes: Any) -> GapReport:
@@ -305,11 +323,11 @@ def alone(num_inputs: int) -> Tensor:
     return torch.arange(num_inputs)
 
 
-def in_first_half(groups: Iterable[Tensor], seed: int = 0) -> NDArray[np.bool_]:
-    """Whether each input is in the first four of the eight blocks; of several batches, with the groups of each."""
-    assignment, start, found = BlockAssignment(seed), 0, []
+def in_first_half(groups: Iterable[Tensor], *, rank: int = 0, world: int = 1) -> NDArray[np.bool_]:
+    """Whether each input is in the first four of the eight blocks; of the batches of one process, with the groups of each."""
+    assignment, start, found = BlockAssignment(), 0, [torch.zeros(0, dtype=torch.bool)]
     for ids in groups:
-        block_N, num_units = assignment.assign(len(ids), start=start, groups=ids)
+        block_N, num_units = assignment.assign(len(ids), start=start, groups=ids, rank=rank, world=world)
         start += num_units
         found.append(block_N < NUM_BLOCKS // 2)
     return np.asarray(torch.cat(found))
