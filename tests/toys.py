@@ -323,9 +323,9 @@ def alone(num_inputs: int) -> Tensor:
     return torch.arange(num_inputs)
 
 
-def in_first_half(groups: Iterable[Tensor], *, rank: int = 0, world: int = 1) -> NDArray[np.bool_]:
+def in_first_half(groups: Iterable[Tensor], *, seed: int = 0, rank: int = 0, world: int = 1) -> NDArray[np.bool_]:
     """Whether each input is in the first four of the eight blocks; of the batches of one process, with the groups of each."""
-    assignment, start, found = BlockAssignment(), 0, [torch.zeros(0, dtype=torch.bool)]
+    assignment, start, found = BlockAssignment(seed), 0, [torch.zeros(0, dtype=torch.bool)]
     for ids in groups:
         block_N, num_units = assignment.assign(len(ids), start=start, groups=ids, rank=rank, world=world)
         start += num_units
