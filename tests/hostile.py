@@ -61,6 +61,11 @@ def too_few(pairs: int) -> str:
     return f"{pairs} pair{'' if pairs == 1 else 's'} of labels, at least 10 are needed"
 
 
+def too_few_groups(groups: int) -> str:
+    """There are too few groups of inputs to compare with one another."""
+    return f"{groups} groups of inputs, 8 are needed"
+
+
 def none_known(what: str, pairs: int) -> str:
     """There are pairs enough, but what is compared is known of none of them."""
     return f"0 of {pairs} pairs of labels have {what}, at least 10 are needed"

@@ -1,8 +1,10 @@
 """Small models, data and loggers that the tests of the monitor share."""
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
+from unittest import mock
 
 import lightning.pytorch as pl
 import numpy as np
@@ -14,8 +16,11 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from typing_extensions import override
 
 from lightning_cossim import Display, GapReport, Thresholds
+from lightning_cossim.capture import vocabulary_summary
+from lightning_cossim.config import thresholds
+from lightning_cossim.functional import blocks
 from lightning_cossim.functional.blocks import NUM_BLOCKS, BlockAssignment
-from lightning_cossim.report import Context, Extras, Verdict, WindowKey
+from lightning_cossim.report import Context, Extras, Verdict, WindowKey, verdicts
 from lightning_cossim.report.pair_table import PairTable
 from lightning_cossim.report.statistics import Numbers
 
@@ -33,6 +38,21 @@ def small_samples(num_pairs: int, num_common: int) -> dict[str, float]:
     """Constants of `vocabulary_summary`: so many pairs of every kind in a report, and labels count however few inputs."""
     drawn = {"_NUM_EVEN": num_pairs, "_BY_OVERLAP": 0.25, "_BY_COSINE": 0.25, "_BY_ANOTHER": 0.25}
     return {"_NUM_PAIRS": num_pairs, "_NUM_COMMON": num_common, "MIN_TOTAL": 0, **drawn}
+
+
+@contextlib.contextmanager
+def few_inputs() -> Iterator[None]:
+    """Eight inputs fill eight blocks, and verdicts and vocabularies need no more of them: toys have a few inputs, and train fast.
+
+    What holds of real runs, of 32 inputs and of 5 for each label, is for the tests of blocks, of verdicts, and of one training.
+    """
+    with (
+        mock.patch.object(blocks, "MAX_RUN", 1),
+        mock.patch.object(thresholds, "INPUTS_PER_LABEL", 0),
+        mock.patch.object(verdicts, "INPUTS_PER_LABEL", 0),
+        mock.patch.object(vocabulary_summary, "MIN_TOTAL", 0.0),
+    ):
+        yield
 
 
 def altered(report: GapReport, **changes: Any) -> GapReport:
@@ -311,11 +331,11 @@ def alone(num_inputs: int) -> Tensor:
     return torch.arange(num_inputs)
 
 
-def in_first_half(groups: Iterable[Tensor], seed: int = 0) -> NDArray[np.bool_]:
-    """Whether each input is in the first four of the eight blocks; of several batches, with the groups of each."""
-    assignment, start, found = BlockAssignment(seed), 0, []
+def in_first_half(groups: Iterable[Tensor], *, seed: int = 0, rank: int = 0, world: int = 1) -> NDArray[np.bool_]:
+    """Whether each input is in the first four of the eight blocks; of the batches of one process, with the groups of each."""
+    assignment, start, found = BlockAssignment(seed), 0, [torch.zeros(0, dtype=torch.bool)]
     for ids in groups:
-        block_N, num_units = assignment.assign(len(ids), start=start, groups=ids)
+        block_N, num_units = assignment.assign(len(ids), start=start, groups=ids, rank=rank, world=world)
         start += num_units
         found.append(block_N < NUM_BLOCKS // 2)
     return np.asarray(torch.cat(found))

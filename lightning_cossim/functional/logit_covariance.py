@@ -107,9 +107,11 @@ def logit_moments(embedding: Tensor, *, rows: SplitRows, seen: Tensor | None = N
     add_products(product_MM, z_NM)
     size_M = rows.sizes * spread.size
     outer_MM = product_MM.to(size_M).mul_(size_M[:, None]).mul_(size_M)
-    total_M, total_D = mean_M * spread.count, spread.mean * spread.count
+    total_M, total_D = mean_M * spread.num_inputs, spread.mean * spread.num_inputs
     square = (torch.linalg.vector_norm(spread_ND) * spread.size).square()
-    return LogitMoments(spread.count, total_M, outer_MM.addr_(total_M, mean_M), total_D, square + (spread.mean * total_D).sum())
+    return LogitMoments(
+        spread.num_inputs, total_M, outer_MM.addr_(total_M, mean_M), total_D, square + (spread.mean * total_D).sum()
+    )
 
 
 @dataclass(frozen=True)

@@ -60,14 +60,14 @@ def embedding_moments(embedding: Tensor, *, seen: Tensor | None = None) -> Embed
     spread = spread_of(embedding, seen)
     with full_precision(embedding):
         outer_DD = (spread.unit.T @ spread.unit).to(spread.mean).mul_(spread.size**2)
-    total_D = spread.mean * spread.count
-    return EmbeddingMoments(spread.count, total_D, outer_DD.addr_(total_D, spread.mean))
+    total_D = spread.mean * spread.num_inputs
+    return EmbeddingMoments(spread.num_inputs, total_D, outer_DD.addr_(total_D, spread.mean))
 
 
 class Spread(NamedTuple):
     """A batch of inputs, centered by its own mean."""
 
-    count: Tensor
+    num_inputs: Tensor
     """(), how many inputs count, in the working dtype."""
     mean: Tensor
     """(D,), the mean of the embeddings, in the working dtype."""

@@ -106,13 +106,13 @@ class EmbeddingGeometry(SummedMetric):
         """The inputs of every block, not too many at a time: the block, embeddings (B, D), and which of them count (B,)."""
         size = max(1, _NUMBERS // self.embedding_dim)
         if block_N is None:
-            for f_BD, seen_B in zip(inputs.split(size), seen_N.split(size), strict=True):
+            for f_BD, seen_B in zip(torch.split(inputs, size), torch.split(seen_N, size), strict=True):
                 yield 0, f_BD, seen_B
             return
         place_N = block_N.to(inputs.device).masked_fill(~seen_N, -1) + 1
         order_N, counts = place_N.argsort(stable=True), place_N.bincount(minlength=self.num_blocks + 1).tolist()
-        for block, of_block in enumerate(order_N.split(counts)[1:]):
-            for index_B in of_block.split(size) if len(of_block) else ():
+        for block, of_block in enumerate(torch.split(order_N, counts)[1:]):
+            for index_B in torch.split(of_block, size) if len(of_block) else ():
                 yield block, inputs[index_B], seen_N[index_B]
 
     def _covariance(self) -> Tensor | LogitCovariance:

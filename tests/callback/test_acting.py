@@ -34,8 +34,9 @@ Value = float | Literal["no verdict"]
 
 
 def thresholds(*alerts: Alert, min_inputs: int = 0) -> Thresholds:
-    """Verdicts from the first input on, and flags for small gaps."""
-    return Thresholds(lookalike=0.01, min_inputs=min_inputs, min_reliability=0, alerts=alerts)
+    """Verdicts from the first input on, and strangers whatever their joint inputs, and from small gaps on."""
+    flags: dict[str, Any] = {"stranger": 0.01, "outlier": 0, "min_joint_inputs": 0}
+    return Thresholds(**flags, min_inputs=min_inputs, min_reliability=0, alerts=alerts)
 
 
 def fit(monitor: LabelSimilarityMonitor, **settings: Any) -> tuple[pl.Trainer, Toy]:
@@ -187,7 +188,7 @@ def falls(curve: dict[int, float], bound: float, patience: int, side: str) -> li
 
 @pytest.mark.parametrize("side", ["above", "below"])
 @pytest.mark.parametrize(
-    "scalar", ["rank_agreement_raw_cosine", "explained_raw_cosine", "gap_behavior", "reliability", "share_lookalikes"]
+    "scalar", ["rank_agreement_raw_cosine", "explained_raw_cosine", "gap_behavior", "reliability", "share_strangers"]
 )
 @pytest.mark.parametrize("action", ["warn", "stop", "raise"])
 def test_an_alert_acts_where_the_curve_of_the_same_training_says(

@@ -6,16 +6,17 @@ batches: there are six reports on "train" and two on "val". A row says in what t
     Run(
         "one input a batch",  # what is odd, and the id of the test
         data=lambda: (loader(18, 1), loader(5, 1, seed=2)),  # what differs: `model`, `data`, `settings` of the trainer, `monitor`
-        says=(undefined_message("train", {HALF_ALIKE: (RELIABILITY,)}),),  # all that the monitor says, each text once
+        monitor={"labels": LabelSelection(min_probability=0)},
+        says=(undefined_message("train", {too_few_groups(2): (RELIABILITY,)}),),  # all that the monitor says, each text once
         reports={"train": 2, "val": 5},  # stage to the number of inputs that its last report is of
-        undefined={"train": {HALF_ALIKE: (RELIABILITY,)}},  # stage to what its last report lacks: reason to scalars
+        undefined=too_few_for_blocks(2, 5),  # stage to what its last report lacks: reason to scalars
         exact=True,  # whether the last validation report is that of the formulas, of all inputs at the final weights
     )
 
-In prose: the toy model is trained on 18 batches of one input and validated on five. In all windows and validations the monitor
-says one thing: that `reliability` is undefined for "train", because "in one half of the inputs all pairs overlap alike". Its
-last report on "train" is of the two inputs of a window and lacks just that. Its last report on "val" is of all five inputs,
-lacks nothing, and has the cosines and overlaps of `tests.reference`. What a row leaves out is as in a harmless training:
+In prose: the toy model is trained on 18 batches of one input and validated on five, and every label counts. In all windows and
+validations the monitor says one thing: that `reliability` is undefined for "train", because of "2 groups of inputs, 8 are
+needed". Its last report on "train" is of the two inputs of a window and lacks just that. Its last report on "val" is of all five
+inputs, lacks the same, and has the cosines and overlaps of `tests.reference`. What a row leaves out is as in a harmless training:
 nothing is said, no scalar is undefined, and reports are of 32 and 60 inputs. The words in capitals are those of
 `tests.hostile`, where the texts are written out.
 """
@@ -46,7 +47,6 @@ from tests.hostile import (
     GAP_BEHAVIOR,
     GAP_GEOMETRY,
     GAP_TRANSLATION,
-    HALF_ALIKE,
     NAN_HEAD,
     NO_LIVE_LABEL,
     NOTHING_SEEN,
@@ -68,6 +68,7 @@ from tests.hostile import (
     not_finite,
     padding,
     told,
+    too_few_groups,
     zero_head,
 )
 from tests.toys import ALWAYS, EMBEDDING_DIM, FEW, INPUT_DIM, NUM_LABELS, Batch, MemoryLogger, Toy, loader, trainer
@@ -401,6 +402,11 @@ def ends_in_nan(what: str, model: Callable[[], Toy], in_first_window: int = 32, 
     )
 
 
+def too_few_for_blocks(train: int, val: int) -> dict[str, Reasons]:
+    """Reports of so many inputs, too few to fill the eight blocks."""
+    return {"train": {too_few_groups(train): (RELIABILITY,)}, "val": {too_few_groups(val): (RELIABILITY,)}}
+
+
 RUNS = [
     # Values that are not finite
     ends_in_nan("a loss that becomes NaN, in the first batch of a window", toy(kind=NaNLoss), 16, NO_LIVE_LABEL),
@@ -479,17 +485,18 @@ RUNS = [
     Run(
         "one input a batch",
         data=lambda: (loader(18, 1), loader(5, 1, seed=2)),
-        says=(undefined_message("train", {HALF_ALIKE: (RELIABILITY,)}),),
+        monitor={"labels": LabelSelection(min_probability=0)},
+        says=(undefined_message("train", {too_few_groups(2): (RELIABILITY,)}),),
         reports={"train": 2, "val": 5},
-        undefined={"train": {HALF_ALIKE: (RELIABILITY,)}},
+        undefined=too_few_for_blocks(2, 5),
         exact=True,
     ),
     Run(
         "a single vector a step",
         model=toy(kind=OneVector),
-        says=(undefined_message("train", {HALF_ALIKE: (RELIABILITY,)}),),
+        says=(undefined_message("train", {too_few_groups(2): (RELIABILITY,)}),),
         reports={"train": 2, "val": 4},
-        undefined={"train": {HALF_ALIKE: (RELIABILITY,)}},
+        undefined=too_few_for_blocks(2, 4),
     ),
     Run(
         "a head that is called for nothing",

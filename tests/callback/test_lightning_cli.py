@@ -79,7 +79,7 @@ def parts(settings: Any) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    return list(value) if isinstance(value, list | tuple) else value
+    return [plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 ARGUMENTS = (
@@ -122,6 +122,8 @@ WHOLE: dict[str, Any] = {
         "stranger": 0.05,
         "lookalike": 0.2,
         "outlier": 0.5,
+        "min_joint_inputs": 3,
+        "known": [["a|b", "ü"], ["1", "true"]],
         "min_inputs": 7,
         "min_reliability": 0.25,
         "alerts": [

@@ -6,6 +6,7 @@ labels, D embedding dimensions; `parts` are the inputs of each process, batch by
 
 import contextlib
 import datetime as dt
+import functools
 import itertools
 import multiprocessing
 import os
@@ -52,7 +53,7 @@ from lightning_cossim.report import Extras, GapReport, Statistics, WindowKey
 from lightning_cossim.report.alerts import AlertBook
 from tests import reference
 from tests.report.test_verdicts import report_of
-from tests.toys import ALWAYS, Loader, Toy, altered, loader, padded, small_samples, trainer
+from tests.toys import ALWAYS, Loader, Toy, alone, altered, few_inputs, in_first_half, loader, padded, small_samples, trainer
 
 K, D = 9, 4
 MANY = 11
@@ -68,8 +69,7 @@ SHARES: dict[str, list[list[int]]] = {
     "two, one without any": [[], [31, 2, 8]],
     "three, one without any": [[17, 39], [], [5, 1, 22]],
 }
-"""The sizes of each process's batches. An odd number of inputs, and of groups, comes first, so that one process would go on
-with the other half than a second process begins with."""
+"""The sizes of each process's batches."""
 
 Inputs = dict[str, Tensor]
 
@@ -107,7 +107,7 @@ CASES = [
 GAPS = [name for name in METRICS if name.startswith("gap")]
 ENDS: Final[tuple[Literal["stop", "raise"], ...]] = ("stop", "raise")
 LEFT_OUT = {"reliability", "overhead_fraction"}
-"""Scalars that are another matter: each process has halves of its own, and takes its own time."""
+"""Scalars that are another matter: one process would put the same inputs into other blocks, and each takes its own time."""
 
 
 def unembedding() -> Tensor:
@@ -151,6 +151,12 @@ def arguments_of(name: str, batch: Inputs, dtype: str = "float32") -> Inputs:
     return {argument: given[argument] for argument in METRICS[name][1]}
 
 
+def errors_of(report: GapReport) -> dict[str, Any]:
+    """What a report says by its blocks, as builtins and tensors."""
+    scalars = {"errors": dict(report.standard_errors), "corrected": dict(report.corrected), "reliability": report.reliability}
+    return {**scalars, "errors of overlaps": report.overlap_error}
+
+
 def summary(report: GapReport) -> dict[str, Any]:
     """What a report says, as builtins and tensors."""
     return {
@@ -181,7 +187,7 @@ def assert_same_reports(value: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 
 def watched(max_tracked: int, batches: list[Inputs], processes: Processes, *, moves_on: bool = False) -> dict[str, Any]:
-    """The reports of two windows over the same batches, and what the user is told.
+    """The reports of two windows over the same batches, their errors, and what the user is told.
 
     The weights may move on before a window's end, as they do in training.
     """
@@ -190,9 +196,9 @@ def watched(max_tracked: int, batches: list[Inputs], processes: Processes, *, mo
     labels, told = LabelSelection(max_tracked=max_tracked, targets_key="targets"), list[str]()
     head = Head("fc", layer, "its path")
     collector = Collector(head, labels=labels, overlap=Overlap.of(K), max_inputs=1000, warn=told.append)
-    reports = []
+    reports, errors = [], []
     for key in (WindowKey("val"), WindowKey("test")):
-        collector.open(key)
+        collector.open(key, processes=processes)
         for batch in batches:
             collector.begin_batch(key, batch)
             layer(batch["embedding"])
@@ -200,7 +206,17 @@ def watched(max_tracked: int, batches: list[Inputs], processes: Processes, *, mo
         layer.weight.data[0] += float(moves_on)
         statistics, _ = collector.close(key, processes)
         reports.append(summary(GapReport(statistics)))
-    return {"reports": reports, "told": told}
+        errors.append(errors_of(GapReport(statistics)))
+    return {"reports": reports, "errors": errors, "told": told}
+
+
+def one_by_one(share: str) -> list[Inputs]:
+    """The inputs of all batches, each in a batch of its own."""
+    return [
+        {name: given if name == "unembedding" else given[place : place + 1] for name, given in batch.items()}
+        for batch in all_batches(share)
+        for place in range(len(batch["logits"]))
+    ]
 
 
 class EvenToy(Toy):
@@ -463,6 +479,11 @@ def together(rank: int, world: int) -> Processes:
 
 def work(rank: int, share: str, folder: Path) -> None:
     """What one process does: every case, its results into a file of its own."""
+    with few_inputs():  # the fixture is that of the process that tests
+        work_on(rank, share, folder)
+
+
+def work_on(rank: int, share: str, folder: Path) -> None:
     torch.set_num_threads(1)
     os.environ["LOCAL_RANK"] = str(rank)  # to Lightning: it has been started already
     meeting, world = f"file://{folder / 'meeting'}", len(SHARES[share])
@@ -484,6 +505,7 @@ def work(rank: int, share: str, folder: Path) -> None:
     for max_tracked in (K, 6):
         found[f"watched {max_tracked}"] = watched(max_tracked, mine, together(rank, world))
         found[f"watched {max_tracked} that moves on"] = watched(max_tracked, mine, together(rank, world), moves_on=True)
+        found[f"watched {max_tracked} by turns"] = watched(max_tracked, one_by_one(share)[rank::world], together(rank, world))
     found["watched alone"] = watched(K, mine, ALONE)
     found["watched nothing"] = watched(6, [], together(rank, world))
     found["fitted"], found["fitted, unwatched"] = fitted(rank, world), fitted(rank, world, watch=False)
@@ -608,25 +630,29 @@ def test_every_process_reports_what_one_process_would(processes: list[dict[str, 
 
 
 def halves(share: str, name: str) -> list[Any]:
-    """The overlaps of either half, by the formulas: in each process inputs, or groups of a batch, go to the halves by turns."""
-    probs: list[list[Any]] = [[], []]
-    for part in parts(share):
-        counter = 0
-        for batch in part:
-            z = batch["logits"].double().numpy()
-            p = 1 / (1 + np.exp(-z)) if "sigmoid" in name else reference.softmax(z)
-            seen = [n for n in range(len(z)) if np.isfinite(z[n]).all()]
-            group = {n: int(batch["groups"][n]) if "sequences" in name else n for n in seen}
-            turns = {one: counter + turn for turn, one in enumerate(sorted(set(group.values())))}
-            for n in seen:
-                probs[turns[group[n]] % 2].append(p[n])
-            counter += len(turns)
-    overlaps = [reference.top_k(np.stack(p), 2) if "topk" in name else reference.bhattacharyya(np.stack(p)) for p in probs]
-    return [overlap[np.ix_(SOME, SOME)] for overlap in overlaps] if "some" in name else overlaps
+    """The overlaps of the first four blocks and of the last four, by the formulas, of the labels that count."""
+    given = parts(share)
+    first = np.concatenate(
+        [
+            in_first_half(
+                (batch["groups"] if "sequences" in name else alone(len(batch["groups"])) for batch in part),
+                rank=rank,
+                world=len(given),
+            )
+            for rank, part in enumerate(given)
+        ]
+    )
+    z = np.concatenate([batch["logits"].double().numpy() for batch in all_batches(share)])
+    p = 1 / (1 + np.exp(-z)) if "sigmoid" in name else reference.softmax(z)
+    seen = np.isfinite(z).all(axis=1)
+    counts = p[seen].mean(axis=0) >= 0.1 / K
+    labels = [label for label in (SOME if "some" in name else range(K)) if counts[label]]
+    overlap_of = functools.partial(reference.top_k, k=2) if "topk" in name else reference.bhattacharyya
+    return [overlap_of(p[seen & half])[np.ix_(labels, labels)] for half in (first, ~first)]
 
 
 @pytest.mark.parametrize("name", GAPS)
-def test_the_halves_are_those_that_each_process_made(processes: list[dict[str, Any]], share: str, name: str) -> None:
+def test_blocks_are_those_that_each_process_filled(processes: list[dict[str, Any]], share: str, name: str) -> None:
     wanted = reference.reliability(*halves(share, name))
     for found in processes:
         assert found[f"{name}, float32, reliability"] == pytest.approx(wanted, abs=1e-5)
@@ -634,7 +660,7 @@ def test_the_halves_are_those_that_each_process_made(processes: list[dict[str, A
 
 
 @pytest.mark.parametrize("name", GAPS)
-def test_the_halves_of_several_are_not_those_of_one(name: str) -> None:
+def test_the_blocks_of_several_are_not_those_of_one(name: str) -> None:
     """Else the test above would show nothing."""
     share = "three, one without any"
     metric = updated(METRICS[name][0](), name, all_batches(share))
@@ -654,6 +680,22 @@ def test_a_watched_head_gives_every_process_the_report_of_one(
     for found in processes:
         mine = found[f"watched {max_tracked}"]
         assert mine["told"] == wanted["told"]
+        for report, whole in zip(mine["reports"], wanted["reports"], strict=True):
+            assert_same_reports(report, whole)
+
+
+@pytest.mark.parametrize("max_tracked", [K, 6])
+def test_units_that_are_dealt_out_by_turns_give_the_errors_of_one(
+    processes: list[dict[str, Any]], share: str, max_tracked: int
+) -> None:
+    """Unit u of process r goes to the block of unit u·world + r of one process; so all that blocks tell is the same."""
+    wanted = watched(max_tracked, one_by_one(share), ALONE)
+    for found in processes:
+        mine = found[f"watched {max_tracked} by turns"]
+        for errors, whole in zip(mine["errors"], wanted["errors"], strict=True):
+            assert len(whole["errors"]) > 3
+            assert whole["errors of overlaps"].isfinite().any()
+            assert_same(errors, whole)
         for report, whole in zip(mine["reports"], wanted["reports"], strict=True):
             assert_same_reports(report, whole)
 

@@ -322,18 +322,18 @@ def test_a_problem_is_told_with_the_head_s_path() -> None:
     head = head_with()
     head.module.register_forward_hook(lambda module, args, output: output * 3)
     collector, told = collector_of(head, opened=TRAIN)
-    run(collector, TRAIN, inputs_of(), inputs_of(seed=2))
+    batches = [inputs_of(seed=seed) for seed in range(8)]
+    run(collector, TRAIN, *batches)
     report = closed(collector, TRAIN)
     assert len(told) == 1
     assert told[0].startswith("watching fc: its output differs from `embedding @ weight.T + bias` by up to ")
     assert told[0].endswith("would be false and are left out.")
-    assert report.num_inputs == 40
+    assert report.num_inputs == 160
     unknown = ("logit_correlation", "log_odds_variance")
     undefined = {f"{measure}_{name}" for measure in MEASURES for name in unknown} | {"gap_geometry"}
     assert set(report.undefined) & set(report.scalars) == undefined
-    torch.testing.assert_close(
-        report.mean_probs, (3 * head.logits(torch.cat([inputs_of(), inputs_of(seed=2)]))).softmax(dim=1).mean(dim=0).double()
-    )
+    probs = (3 * head.logits(torch.cat(batches))).softmax(dim=1)
+    torch.testing.assert_close(report.mean_probs, probs.mean(dim=0).double())
 
 
 def test_only_from_the_second_report_of_a_window_on_rankings_have_moved() -> None:

@@ -162,8 +162,8 @@ def test_logits_are_centered_over_the_labels_that_are_live_in_the_end(centered: 
     W, f = generic(7, 9) + 2, generic(60, 9, seed=1)
     first, second, last = (torch.tensor(live) for live in ([1, 1, 0, 0, 1, 1, 0], [0, 1, 1, 1, 1, 0, 0], [1, 0, 1, 1, 0, 1, 1]))
     parts = added(moments_of(W, f[:20], first.bool()), moments_of(W, f[20:], second.bool()))
-    labels = torch.tensor([5, 1, 3, 0])
-    corr = correlation(LogitCovariance.of(parts), W, live=last.bool(), centered=centered, labels=labels)
+    labels = [5, 1, 3, 0]
+    corr = correlation(LogitCovariance.of(parts), W, live=last.bool(), centered=centered, labels=torch.tensor(labels))
     wanted = reference.logit_correlation(array(W), reference.covariance(array(f)), centered, array(last).astype(bool))
     np.testing.assert_allclose(corr, wanted[np.ix_(labels, labels)], rtol=0, atol=1e-12)
     assert corr.diagonal().isnan().tolist() == [False, True, False, False]
@@ -211,7 +211,7 @@ def test_a_translation_of_all_rows_costs_no_digits(centered: bool, dtype: torch.
 def test_embeddings_far_from_the_origin_cost_no_digits(offset: float) -> None:
     """In batches of which each is centered by its own mean."""
     W, f = generic(5, 8).float(), (generic(400, 8, seed=1) + offset).float()
-    found = LogitCovariance.of(added(*(moments_of(W, part) for part in f.split(7))))  # type: ignore[no-untyped-call]
+    found = LogitCovariance.of(added(*(moments_of(W, part) for part in torch.split(f, 7))))
     S = reference.covariance(array(f))
     np.testing.assert_allclose(correlation(found, W), reference.logit_correlation(array(W), S), rtol=0, atol=1e-5)
     assert_relative(variance(found, W), reference.log_odds_variance(array(W), S), 1e-5)
@@ -241,7 +241,7 @@ def test_a_label_whose_logit_is_constant_is_unknown(angle: float, dtype: torch.d
     along, across = torch.tensor([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], dtype=torch.float64)
     W = torch.stack([along + across, 2 * along - across, 3 * across]).to(dtype)
     f = (generic(50, 1) * along + across).to(dtype)
-    found = LogitCovariance.of(added(*(moments_of(W, part) for part in f.split(9))))  # type: ignore[no-untyped-call]
+    found = LogitCovariance.of(added(*(moments_of(W, part) for part in torch.split(f, 9))))
     corr = correlation(found, W, centered=False)
     assert corr.diagonal().isnan().tolist() == [False, False, True]
     assert corr[0, 1].item() == pytest.approx(1, abs=1e-6)
@@ -260,7 +260,7 @@ def test_constant_embeddings_leave_nothing_to_correlate(dtype: torch.dtype) -> N
     """In batches of their own: the logit correlation is unknown, the log-odds variance zero."""
     W = generic(4, 6).to(dtype)
     f = torch.tensor([0.1, 0.7, 1.3, 2.9, 3.7, 1e3], dtype=dtype).repeat(30, 1)
-    found = LogitCovariance.of(added(*(moments_of(W, part) for part in f.split(7))))  # type: ignore[no-untyped-call]
+    found = LogitCovariance.of(added(*(moments_of(W, part) for part in torch.split(f, 7))))
     assert correlation(found, W).isnan().all()
     assert torch.equal(variance(found, W), torch.zeros(4, 4, dtype=dtype))
 

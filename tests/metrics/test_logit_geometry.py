@@ -59,7 +59,7 @@ def wanted(link: Link, z: Array) -> dict[str, Array]:
     """The rungs from the logits (N, K) seen, by their definitions."""
     away = z - z.mean(axis=1, keepdims=True) if link == "softmax" else z
     variance = np.array([[np.var(i - j) for j in z.T] for i in z.T])
-    return {"logit_correlation": np.corrcoef(away.T), "log_odds_variance": variance}
+    return {"logit_correlation": np.asarray(np.corrcoef(away.T)), "log_odds_variance": variance}
 
 
 def gap_of(link: Link, batches: Sequence[Batch], scales: Sequence[float] | None = None, **settings: Any) -> SimilarityGap:
@@ -97,7 +97,7 @@ def test_while_weights_stand_still_rungs_are_those_of_the_formulas(num_labels: i
 @pytest.mark.parametrize("num_labels", SIZES)
 def test_in_training_rungs_are_those_of_the_logits_seen_where_labels_are_few(num_labels: int, link: Link) -> None:
     """Each batch is seen at its own weights, and at its own scale; for K > D embeddings are pooled under the last weights."""
-    f, scales = inputs_of().split(30), [3.0, 7.0, 5.0]  # type: ignore[no-untyped-call]
+    f, scales = torch.split(inputs_of(), 30), [3.0, 7.0, 5.0]
     batches = [(rows_of(num_labels) + 0.5 * step * rows_of(num_labels, seed=7), part) for step, part in enumerate(f)]
     seen = [head_logits(link, array(W), array(part), scale) for (W, part), scale in zip(batches, scales, strict=True)]
     if num_labels > D:
@@ -138,7 +138,7 @@ def test_a_translation_of_all_rows_costs_no_digits(times: int, link: Link) -> No
     moved = W + times * W.norm(dim=1).mean() * torch.nn.functional.normalize(torch.ones(D), dim=0)
     rows = torch.cat([moved, torch.zeros(2, D), torch.full((1, D), torch.nan)])
     metric = SimilarityGap(6, D, link=link, ignore=[3, 4], min_probability=0)
-    for part in f.split(40):  # type: ignore[no-untyped-call]
+    for part in torch.split(f, 40):
         metric.update(rows, part @ rows.nan_to_num(0).T, part)
     exact = wanted(link, array(f) @ array(moved).T)
     for rung in RUNGS:
@@ -178,7 +178,7 @@ def test_a_label_whose_row_was_once_not_finite_is_unknown_and_no_other(link: Lin
         np.testing.assert_allclose(array(found)[np.ix_(others, others)][off_diagonal], exact[off_diagonal], atol=1e-5)
 
 
-class Largest(TorchDispatchMode):
+class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the most numbers that any tensor has."""
 
     numbers = 0
@@ -196,7 +196,7 @@ def test_few_labels_in_many_dimensions_keep_nothing_of_the_size_of_their_square(
     """A head of 20 labels in 3 000 dimensions: the square would be 9 million numbers, the embeddings are a fifth of a million."""
     generator = torch.Generator().manual_seed(0)
     W, f = torch.randn(20, 3000, generator=generator), torch.randn(64, 3000, generator=generator)
-    with Largest() as largest:
+    with Largest() as largest:  # type: ignore[no-untyped-call]
         metrics = [LogitCorrelation(20, 3000), LogOddsVariance(20, 3000), SimilarityGap(20, 3000)]
         for metric in metrics[:2]:
             metric.update(W, f)
@@ -268,7 +268,7 @@ def blocks_of(num_inputs: int, seed: int = 3) -> Tensor:
 
 def blocked(num_labels: int, f: Tensor, block_N: Tensor, sizes: Sequence[int] = (40, 50)) -> Blocked:
     metric = Blocked(num_labels, D, num_blocks=4)
-    for part, block in zip(f.split(sizes), block_N.split(sizes), strict=True):  # type: ignore[no-untyped-call]
+    for part, block in zip(torch.split(f, list(sizes)), torch.split(block_N, list(sizes)), strict=True):
         metric.update(rows_of(num_labels), part, block)
     return metric
 

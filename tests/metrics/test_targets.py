@@ -83,7 +83,7 @@ def test_errors_and_shares_are_those_of_the_inputs(kind: OverlapKind, settings: 
 
 def test_batches_and_groups_add_up() -> None:
     metric = SimilarityGap(K, D)
-    for rows in torch.arange(N).split([17, 1, 40, 32]):  # type: ignore[no-untyped-call]
+    for rows in torch.split(torch.arange(N), [17, 1, 40, 32]):
         metric.update(head(), logits()[rows], embeddings()[rows], torch.arange(len(rows)) // 3, targets()[rows])
     assert_as_in_one_loop(metric.report())
 
@@ -94,7 +94,7 @@ def test_sums_of_several_metrics_are_those_of_one() -> None:
     states: list[dict[str, Any]] = [part.metric_state for part in parts]
     together = updated()
     added = ("joint", "joint_inputs", "confusion", "target_joint", "num_targets", "prob_sum", "prob_squares", "block_inputs")
-    together.load_sums({name: sum(state[name] for state in states) for name in added})  # type: ignore[misc]
+    together.load_sums({name: sum(state[name] for state in states) for name in added})
     assert_as_in_one_loop(together.report())
 
 

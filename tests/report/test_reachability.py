@@ -41,16 +41,16 @@ def corners(W: Tensor) -> set[int]:
     """The labels that are on top in one of a million directions."""
     angle = torch.linspace(0, 2 * math.pi, 1_000_001, dtype=torch.float64)[:-1]
     directions = torch.stack([angle.cos(), angle.sin()])
-    return set(torch.cat([(W.double() @ part).argmax(dim=0) for part in directions.split(50_000, dim=1)]).tolist())  # type: ignore[no-untyped-call]
+    return set(torch.cat([(W.double() @ part).argmax(dim=0) for part in torch.split(directions, 50_000, dim=1)]).tolist())
 
 
 def neighbors(W: Tensor) -> set[tuple[int, int]]:
     """The pairs that are the two most likely labels in one of a million directions."""
     angle = torch.linspace(0, 2 * math.pi, 1_000_001, dtype=torch.float64)[:-1]
     found: set[tuple[int, int]] = set()
-    for part in torch.stack([angle.cos(), angle.sin()]).split(50_000, dim=1):  # type: ignore[no-untyped-call]
+    for part in torch.split(torch.stack([angle.cos(), angle.sin()]), 50_000, dim=1):
         top = (W.double() @ part).topk(2, dim=0).indices.sort(dim=0).values.T
-        found |= {(int(one), int(other)) for one, other in top.unique(dim=0).tolist()}
+        found |= {(int(one), int(other)) for one, other in torch.unique(top, dim=0).tolist()}
     return found
 
 

@@ -109,7 +109,7 @@ def trained(inputs: Tensor, targets: Tensor, num_labels: int, epochs: int) -> Te
     head = nn.Linear(48, num_labels)
     optimizer = torch.optim.Adam([*model.parameters(), *head.parameters()], lr=0.01)
     for _ in range(epochs):
-        for rows in torch.randperm(len(inputs)).split(256):  # type: ignore[no-untyped-call]
+        for rows in torch.split(torch.randperm(len(inputs)), 256):
             optimizer.zero_grad()
             loss: Any = nn.functional.cross_entropy(head(model(inputs[rows])), targets[rows])
             loss.backward()
