@@ -13,6 +13,8 @@ import torch
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from lightning_cossim.capture import vocabulary_summary
+
 set_hypothesis_home_dir(Path(tempfile.gettempdir(), "lightning-cossim-hypothesis"))
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=40)
 settings.load_profile("repeatable")
@@ -23,8 +25,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 @pytest.fixture
 def rare_labels_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """Labels of a vocabulary count whatever their probabilities sum to: toys have too few inputs for the sum of five."""
-    from lightning_cossim.capture import vocabulary_summary  # which imports Lightning
-
     monkeypatch.setattr(vocabulary_summary, "MIN_TOTAL", 0.0)
 
 

@@ -153,7 +153,8 @@ def arguments_of(name: str, batch: Inputs, dtype: str = "float32") -> Inputs:
 
 def errors_of(report: GapReport) -> dict[str, Any]:
     """What a report says by its blocks, as builtins and tensors."""
-    scalars = {"errors": dict(report.standard_errors), "corrected": dict(report.corrected), "reliability": report.reliability}
+    bounds = {f"{name} {place}": bound for name, interval in report.intervals.items() for place, bound in enumerate(interval)}
+    scalars = {"errors": dict(report.standard_errors), "intervals": bounds, "reliability": report.reliability}
     return {**scalars, "errors of overlaps": report.overlap_error}
 
 

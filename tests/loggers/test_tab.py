@@ -189,7 +189,7 @@ def test_every_pair_has_its_error_and_its_reason(num_labels: int) -> None:
         pair = pairs[frozenset((step.names[row], step.names[column]))]
         assert step.values["overlap_error"][place] == pytest.approx(pair.overlap_error)
         assert step.values["joint_inputs"][place] == pair.joint_inputs
-        assert (step.reasons[step.why[place]] or None) == pair.why_unflagged
+        assert (step.reasons[int(step.why[place])] or None) == pair.why_unflagged
 
 
 def test_limits_are_those_of_the_rule() -> None:
