@@ -131,7 +131,7 @@ def analyze(
     thresholds.check_known(context.names)
     weights = saved.weights(response)
     consistency = Consistency(response, final=None if z_NK is None else _FINAL)
-    window, problem = open_window(weights.spec, selection, chosen, saved.step, with_errors=True), None
+    window, problem = open_window(weights.spec, selection, chosen, saved.step), None
     for seen in consistency.read_rows(weights, f_ND, z_NK, target_N):
         problem = problem or seen.problem
         window.add(seen)
@@ -141,6 +141,7 @@ def analyze(
         statistics = summary.statistics(search_neighbors(summary, _CPU, shown=progress))
     else:
         statistics = collected.statistics()
+    statistics = statistics.with_errors()
     uses_bias = f_ND is not None or reachability
     if target_N is not None and statistics.table.num_inputs and statistics.table.errors is None:
         none = f"none of the targets is a label from 0 to {num_labels - 1} of an input that counts: errors are not known"

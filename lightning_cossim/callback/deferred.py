@@ -5,6 +5,7 @@ is imported here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -21,6 +22,7 @@ from lightning_cossim.loggers.progress import bar
 from lightning_cossim.report import GapReport, WindowKey
 from lightning_cossim.report.extras import ReachabilityVerdicts
 from lightning_cossim.report.reachability import find_reachability
+from lightning_cossim.report.statistics import Numbers, Statistics
 
 __all__ = ["Deferred", "decide_reachability", "search_neighbors"]
 
@@ -97,6 +99,16 @@ class Deferred:
         """The stages whose vocabularies are searched for neighbors: those of the runs that count, or else training."""
         return () if self.schedule.neighbors == "never" else _stages(trainer)
 
+    def with_errors(self, session: Session, reports: Mapping[WindowKey, GapReport]) -> list[GapReport]:
+        """The reports that lack the errors of their scalars, which take too long for every one, with them."""
+        completed = []
+        for report in reports.values():
+            statistics = report.statistics
+            if not (statistics.has_errors or statistics.replicates.too_few):
+                numbers = session.processes.on_first(partial(_numbers_with_errors, statistics))
+                completed.append(report.on(statistics.with_numbers(numbers), report.verdict))
+        return completed
+
     def after_fit(self, session: Session, trainer: Any, reports: Mapping[WindowKey, GapReport]) -> list[GapReport]:
         """The reports of a fit that gain something at its end, with it."""
         return self._complete(session, trainer, reports, {"fit_end"} if trainer.enable_validation else {"fit_end", "validation"})
@@ -160,6 +172,10 @@ class Deferred:
             few = ", ".join(map(repr, names[:_NAMED]))
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             self._messages.inform_once(f"{len(names)} labels can be the most likely one for no input at all: {few}{more}")
+
+
+def _numbers_with_errors(statistics: Statistics) -> Numbers:
+    return statistics.with_errors().numbers
 
 
 def _stages(trainer: Any) -> tuple[str, ...]:

@@ -216,6 +216,7 @@ class LabelSimilarityMonitor(Callback):
     def on_train_end(self, session: Session, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close_early(session, trainer)
         self._steps.finish_fit(trainer.global_step, manual=not pl_module.automatic_optimization)
+        self._queue.refine(self._deferred.with_errors(session, self._queue.of_run()))
         self._queue.replace(self._deferred.after_fit(session, trainer, self._queue.of_run()))
         self._queue.draw(trainer, session.budget, at_the_end=True)
         if self.display.projector:
@@ -386,6 +387,8 @@ class LabelSimilarityMonitor(Callback):
     @_harmless
     def _end_run(self, session: Session, trainer: pl.Trainer, stage: str, *, at_the_end: bool) -> None:
         self._report(session, trainer, self._windows(trainer, stage))
+        if at_the_end:
+            self._queue.refine(self._deferred.with_errors(session, self._queue.of_run()))
         self._queue.replace(self._deferred.after_run(session, trainer, self._queue.of_run(), ends=at_the_end))
         session.budget.finish("validation")
         self._queue.draw(trainer, session.budget, at_the_end=at_the_end)

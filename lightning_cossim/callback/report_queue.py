@@ -51,6 +51,14 @@ class ReportQueue:
         self._unrecorded.append(report)
         self._publisher.publish(report, trainer.loggers if trainer.is_global_zero else (), trainer.callback_metrics)
 
+    def refine(self, reports: Iterable[GapReport]) -> None:
+        """Keep reports that say more of the same in place of the last of their windows; what is drawn and recorded stays so."""
+        for report in reports:
+            last, self.last[report.window] = self.last[report.window], report
+            self._undrawn, self._unrecorded = (
+                [report if other is last else other for other in kept] for kept in (self._undrawn, self._unrecorded)
+            )
+
     def replace(self, reports: Iterable[GapReport]) -> None:
         """Keep completed reports in place of the last of their windows; they are still to be drawn."""
         for report in reports:

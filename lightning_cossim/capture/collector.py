@@ -39,8 +39,6 @@ def open_window(
     overlap: Overlap,
     seed: int = 0,
     processes: Processes = ALONE,
-    *,
-    with_errors: bool = False,
 ) -> Window:
     """A window over all pairs of labels or, where there are too many labels for that, over a vocabulary.
 
@@ -50,10 +48,9 @@ def open_window(
         overlap: which probability overlap.
         seed: of whatever is drawn at random.
         processes: those that train together.
-        with_errors: whether scalars have standard errors also for more than 200 labels, for which they take a while.
     """
     kind = VocabularyWindow if spec.num_labels > selection.max_tracked else AllPairsWindow
-    return kind(spec, selection, overlap, seed, processes, with_errors=with_errors)
+    return kind(spec, selection, overlap, seed, processes)
 
 
 def agreed(processes: Processes, compute: Callable[[], Statistics]) -> Statistics:

@@ -92,8 +92,6 @@ class VocabularySummary:
     normalizer: Tensor | None
     """(N,), the logarithm of the sum of the exponentials of an input's logits."""
     num_skipped: int
-    with_errors: bool = False
-    """Whether scalars have standard errors also for more than 200 labels."""
 
     def at_rest(self, dtype: torch.dtype) -> "VocabularySummary":
         """The same on the CPU, weights in the head's dtype, to be kept without taking room on a device."""
@@ -161,7 +159,6 @@ class VocabularySummary:
             common_mode_ratio=common_mode_ratio(W_KD, live=live_K).item(),
             remarks=self._remarks(looked_at, counted_K, live_K, num_inputs),
             rankings=rankings_of(W_KD, mean_probs_K, kept_K),
-            with_errors=self.with_errors,
         )
 
     def _overlaps(self, pairs: Pairs, whole: SparseOverlap, block_N: Tensor) -> tuple[BlockSums, Tensor]:

@@ -91,7 +91,6 @@ class VocabularyWindow:
         overlap: which probability overlap.
         seed: of whatever is drawn at random in this window: an interrupted run that goes on draws the same.
         processes: those that train together.
-        with_errors: whether scalars have standard errors also for more than 200 labels, for which they take a while.
     """
 
     def __init__(
@@ -101,8 +100,6 @@ class VocabularyWindow:
         overlap: Overlap,
         seed: int = 0,
         processes: Processes = ALONE,
-        *,
-        with_errors: bool = False,
     ) -> None:
         self._spec, self._selection, self._overlap, self._seed = spec, selection, overlap, seed
         self.generator = torch.Generator().manual_seed(seed)
@@ -120,7 +117,6 @@ class VocabularyWindow:
         self._chunks: list[_Chunk] = []
         self._stride, self._batches = 1, 0
         self._assignment, self._num_units, self._processes = BlockAssignment(seed), 0, processes
-        self._with_errors = with_errors
 
     @property
     def _sizes(self) -> tuple[tuple[int, ...], ...]:
@@ -271,7 +267,6 @@ class VocabularyWindow:
             embedding=next(kept) if is_exact else None,
             normalizer=next(kept) if is_exact else None,
             num_skipped=num_skipped,
-            with_errors=self._with_errors,
         )
         return Collected(summary.statistics, summary)
 

@@ -66,7 +66,6 @@ class AllPairsWindow:
         overlap: which probability overlap.
         seed: of whatever is drawn at random: an interrupted run that goes on draws the same.
         processes: those that train together.
-        with_errors: whether scalars have standard errors also for more than 200 labels, for which they take a while.
     """
 
     def __init__(
@@ -76,8 +75,6 @@ class AllPairsWindow:
         overlap: Overlap,
         seed: int = 0,
         processes: Processes = ALONE,
-        *,
-        with_errors: bool = False,
     ) -> None:
         self.generator = torch.Generator().manual_seed(seed)
         self._metric = SimilarityGap(
@@ -94,7 +91,6 @@ class AllPairsWindow:
             sync_on_compute=False,  # `close` adds up, over those that train this model
         ).to(spec.device)
         self._metric.place_among(processes.rank, processes.num)
-        self._metric.with_errors = with_errors
 
     def wants_batch(self) -> bool:
         """Always."""

@@ -45,6 +45,8 @@ _LEAST_OTHERS = 0.1
 """Share of a level that is taken to be of other pairs, at least: a pair that is its own level tells nothing of its error."""
 _BANDWIDTH = 0.025
 """Gaps that are this near to their limit tell how many pairs are flagged or not if the expected overlap moves."""
+_AROUND = 0.25
+"""Gaps within this share of their median size tell how dense they are there."""
 _SAME_OVERLAP = 1e-5
 """Overlaps whose spread, relative to the largest, is below this are equal: a float32 sum over inputs is no finer."""
 _SIGMA = 1.4826
@@ -128,7 +130,9 @@ class Comparison:
         """1.4826 times the median of |overlap - expected|: the standard deviation of gaps that are normally distributed."""
         if self.undefined is not None:
             return self._unknown(self.undefined)
-        return Statistic((_SIGMA * _median((self.o_P - self._cross_fit).abs(), self._w_P)).to(self._like))
+        middle = _median((self.o_P - self._cross_fit).abs(), self._w_P)
+        error = None if self.pairs.weight is None else self.pairs.sampling_error(_SIGMA * self._influence_on_median(middle))
+        return Statistic((_SIGMA * middle).to(self._like), standard_error=error)
 
     @property
     def percentile(self) -> Tensor:
@@ -264,6 +268,18 @@ class Comparison:
         """(P,), the weight of all pairs in the level of the fit that a pair is in."""
         level_P = self._fit.level[self._levels]
         return torch.bincount(level_P, weights=self._w_P)[level_P]
+
+    def _influence_on_median(self, middle: Tensor) -> Tensor:
+        """(P,), by how much the median of |gap| changes per unit of weight on a pair: by its own size, and as it moves the fit.
+
+        Where the fit rises, gaps above it shrink and those below it grow; the median follows those that are about as large.
+        """
+        gap_P, level_P = self.o_P - self._cross_fit, self._fit.level[self._levels]
+        near_P = self._w_P * ((gap_P.abs() - middle).abs() <= _AROUND * middle)
+        own_P = (0.5 - (gap_P.abs() <= middle).double()) * 2 * _AROUND * middle / near_P.sum()
+        follows_P = -(torch.bincount(level_P, weights=near_P * gap_P.sign()) / near_P.sum())[level_P]
+        influence_P: Tensor = own_P + follows_P * (self.o_P - self._fit.expected) / self._level_weight
+        return influence_P
 
     @cached_property
     def _cross_fit(self) -> Tensor:

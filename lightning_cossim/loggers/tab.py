@@ -82,7 +82,7 @@ def step_of(report: GapReport, *, index: int, time: float) -> Step:
         truncation=0.0 if truncation is None or not truncation.numel() else float(truncation.max()),
         verdict=report.verdict.why_none or "",
         thresholds={} if thresholds is None else {name: getattr(thresholds, name) for name in _THRESHOLDS},
-        limits={**report.verdict.limits},
+        limits={side: float(limit) for side, limit in report.verdict.limits.items()},
         reasons=[] if why is None else WHY_UNFLAGGED,
         quantities=_quantities(report),
         similarities=report.ladder.similarities,

@@ -5,7 +5,8 @@ embedding dimensions, these are sums over the logits of the head, each batch at 
 Shapes: K labels, D embedding dimensions, N inputs.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -28,7 +29,7 @@ from lightning_cossim.functional.symmetries import Symmetry
 from lightning_cossim.metrics.snapshot import check_uncut, first_seen, gather_snapshots, taken, unseen
 from lightning_cossim.metrics.state import SummedMetric, writable
 
-__all__ = ["EmbeddingGeometry", "EmbeddingSimilarity", "LogOddsVariance", "LogitCorrelation"]
+__all__ = ["BlockMoments", "EmbeddingGeometry", "EmbeddingSimilarity", "LogOddsVariance", "LogitCorrelation"]
 
 _NUMBERS: Final = 2**22
 """Numbers of the embeddings that are worked on at a time: in float64, 32 MB."""
@@ -115,15 +116,32 @@ class EmbeddingGeometry(SummedMetric):
             for index_B in torch.split(of_block, size) if len(of_block) else ():
                 yield block, inputs[index_B], seen_N[index_B]
 
-    def _covariance(self) -> Tensor | LogitCovariance:
-        """Of all inputs."""
-        return self._covariance_of(range(self.num_blocks))
+    @property
+    def _moments(self) -> "BlockMoments":
+        return BlockMoments(tuple(getattr(self, name) for name in self._sums), self._has_logits)
 
-    def _covariance_without(self, block: int) -> Tensor | LogitCovariance:
-        """Of all inputs but those of a block."""
-        return self._covariance_of([other for other in range(self.num_blocks) if other != block])
 
-    def _logit_covariances_without(self, rows: Tensor, labels: Tensor, live: Tensor, *, centered: bool) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class BlockMoments:
+    """Sums over the inputs of every block, and the covariances that follow from them."""
+
+    sums: tuple[Tensor, ...]
+    """(G, ...) each: those of `LogitMoments` or of `EmbeddingMoments`."""
+    has_logits: bool
+    """Whether they are of logits."""
+
+    def copied(self) -> "BlockMoments":
+        """The same sums, which later inputs do not change."""
+        return BlockMoments(tuple(sums.clone() for sums in self.sums), self.has_logits)
+
+    def covariance(self, left_out: int | None = None) -> Tensor | LogitCovariance:
+        """Of all inputs, or of those of all blocks but one."""
+        blocks = [block for block in range(len(self.sums[0])) if block != left_out]
+        # One block is not copied: it may be the largest thing here.
+        total = [sums[blocks[0]] if len(blocks) == 1 else sums[blocks].sum(dim=0) for sums in self.sums]
+        return LogitCovariance.of(LogitMoments(*total)) if self.has_logits else embedding_covariance(EmbeddingMoments(*total))
+
+    def logit_covariances_without(self, rows: Tensor, labels: Tensor, live: Tensor, *, centered: bool) -> Tensor:
         """The covariances of the logits of some labels (G, L, L), float64, over all inputs but those of each block.
 
         Args:
@@ -133,22 +151,14 @@ class EmbeddingGeometry(SummedMetric):
             centered: whether logits are centered over labels.
         """
         found = []
-        for block in range(self.num_blocks):
-            covariance = self._covariance_without(block)
+        for block in range(len(self.sums[0])):
+            covariance = self.covariance(left_out=block)
             if isinstance(covariance, LogitCovariance):
                 found.append(covariance.between(labels, live, centered=centered))
             else:
                 rows_LD = (center_labels(rows, live=live) if centered else rows)[labels].to(covariance)
                 found.append(rows_LD @ covariance @ rows_LD.T)
         return torch.stack(found)
-
-    def _covariance_of(self, blocks: Sequence[int]) -> Tensor | LogitCovariance:
-        states = [getattr(self, name) for name in self._sums]
-        # One block is not copied: it may be the largest thing here.
-        sums = [state[blocks[0]] if len(blocks) == 1 else state[list(blocks)].sum(dim=0) for state in states]
-        if self._has_logits:
-            return LogitCovariance.of(LogitMoments(*sums))
-        return embedding_covariance(EmbeddingMoments(*sums))
 
 
 class EmbeddingSimilarity(EmbeddingGeometry):
@@ -176,7 +186,7 @@ class EmbeddingSimilarity(EmbeddingGeometry):
         """(K, K), the similarity of all labels, as the table has it."""
         every_K = torch.arange(self.num_labels, device=self.unembedding.device)
         live_K = live_labels(self.unembedding, None)
-        head = HeadRows(self.unembedding, every_K, self._covariance(), live_K, is_centered=True)
+        head = HeadRows(self.unembedding, every_K, self._moments.covariance(), live_K, is_centered=True)
         return SIMILARITIES[self.quantity].matrix(head)
 
 

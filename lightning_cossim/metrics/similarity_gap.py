@@ -165,8 +165,6 @@ class SimilarityGap(EmbeddingGeometry):
         )
         self._blocks = BlockAssignment(seed)
         self._among: tuple[int, int] | None = None
-        self.with_errors = False
-        """Whether scalars have standard errors also for more than 200 labels, for which they take a while."""
 
     @property
     @override
@@ -331,7 +329,7 @@ class SimilarityGap(EmbeddingGeometry):
         W_KD, link = self.response.rows(self.unembedding), self.overlap.link
         labels, counted_K = self.labels.to(W_KD.device), self.counted.to(W_KD.device)
         live_K = live_labels(W_KD, counted_K)
-        rungs = weight_rungs(W_KD, label_subset=labels, covariance=self._covariance(), live=live_K, link=link)
+        rungs = weight_rungs(W_KD, label_subset=labels, covariance=self._moments.covariance(), live=live_K, link=link)
         num_inputs, num_skipped = int(self.block_inputs.sum()), int(self.num_skipped)
         mean_probs_K = (self.prob_sum / num_inputs).cpu()
         kept_K = kept_labels(mean_probs_K, live=live_K.cpu(), num_inputs=num_inputs, min_probability=self.min_probability)
@@ -360,17 +358,17 @@ class SimilarityGap(EmbeddingGeometry):
             common_mode_ratio=common_mode_ratio(W_KD, live=live_K).item(),
             remarks=self._remarks(live_K, num_inputs, num_skipped),
             rankings=rankings_of(W_KD, mean_probs_K, kept_K),
-            with_errors=self.with_errors,
         )
 
     def _similarities_without(self, W_KD: Tensor, pairs: Pairs, live_K: Tensor) -> Callable[[], dict[str, Tensor]]:
-        """Computes the similarities that see the inputs without each block, (8, P); none where blocks are not kept apart."""
+        """Computes the similarities that see the inputs without each block, (8, P), as they are now; none without blocks."""
+        if self.num_blocks == 1 or self.overlap.link not in LADDERS:
+            return dict
+        labels, is_centered = self.labels.to(W_KD.device), LADDERS[self.overlap.link].is_centered
+        moments = self._moments.copied()
 
         def compute() -> dict[str, Tensor]:
-            if self.num_blocks == 1 or self.overlap.link not in LADDERS:
-                return {}
-            labels = self.labels.to(W_KD.device)
-            C_GLL = self._logit_covariances_without(W_KD, labels, live_K, centered=LADDERS[self.overlap.link].is_centered)
+            C_GLL = moments.logit_covariances_without(W_KD, labels, live_K, centered=is_centered)
             deviation_GL = C_GLL.diagonal(dim1=1, dim2=2).sqrt()
             row, column = pairs.row.to(C_GLL.device), pairs.column.to(C_GLL.device)
             C_GP, one_GP, other_GP = C_GLL[:, row, column], deviation_GL[:, row], deviation_GL[:, column]

@@ -20,15 +20,15 @@ from lightning_cossim.functional.replicates import Replicates
 from lightning_cossim.functional.similarities import SIMILARITIES
 from lightning_cossim.report.pair_table import PairTable
 
-__all__ = ["MAX_LABELS", "ScalarErrors", "intervals_of", "scalar_errors"]
+__all__ = ["MAX_PAIRS", "ScalarErrors", "intervals_of", "scalar_errors"]
 
 _T7: Final = 2.365
 """Standard errors on either side of an interval: Student's t of seven degrees of freedom at 95 %."""
 _DOUBT: Final = 0.25
 """Share of a correction for noise that is added to the error: the reliability that it follows from is an estimate, too."""
 
-MAX_LABELS: Final = 200
-"""Every report of up to this many labels has errors of its scalars; of more, those that nobody waits for."""
+MAX_PAIRS: Final = 20_000
+"""Every report of up to this many pairs, those of 200 labels, has errors of its scalars; of more, those that nobody waits for."""
 _DECIMALS: Final = 6
 """Similarities that agree to 1e-6 are ties."""
 

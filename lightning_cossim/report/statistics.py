@@ -13,7 +13,7 @@ from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.rankings import Rankings
 from lightning_cossim.functional.replicates import Replicates
 from lightning_cossim.functional.similarities import SIMILARITIES
-from lightning_cossim.report.errors import MAX_LABELS, ScalarErrors, intervals_of, scalar_errors
+from lightning_cossim.report.errors import MAX_PAIRS, intervals_of, scalar_errors
 from lightning_cossim.report.pair_table import PairTable
 
 __all__ = ["NUM_NEIGHBORS", "TOP_SHARE", "Numbers", "Statistics"]
@@ -39,7 +39,7 @@ class Numbers:
     undefined: Mapping[str, str]
     """Scalar, or other statistic and its similarity (`top_pair_auroc_raw_cosine`), to the reason why it is NaN."""
     standard_errors: Mapping[str, float]
-    """Scalar to its standard error: from the inputs and, where only a sample of the pairs is compared, from the pairs."""
+    """Scalar to its standard error, from the inputs (`Statistics.with_errors`) and from the pairs, where these are a sample."""
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Scalar to its interval of 95 %, from the same errors, in the middle of which the bias of few inputs is corrected."""
 
@@ -63,8 +63,8 @@ class Statistics:
     """(P,), the standard error of every overlap, and of its gap; NaN where there are fewer than eight groups of inputs."""
     cosine_percentile: Tensor
     """(P,), in (0, 1]: the rank of every pair's cosine over the number of pairs; NaN for pairs that do not count."""
-    num_blocks: int
-    """Blocks that have inputs."""
+    replicates: Replicates
+    """The overlaps without each block of the inputs."""
     numbers: Numbers
     remarks: Mapping[str, str]
     """What a reader should know of the head and its inputs, kind to text."""
@@ -80,7 +80,6 @@ class Statistics:
         common_mode_ratio: float,
         remarks: Mapping[str, str],
         rankings: Rankings | None = None,
-        with_errors: bool = False,
     ) -> "Statistics":
         """The statistics of a table of pairs.
 
@@ -90,7 +89,6 @@ class Statistics:
             common_mode_ratio: at least 0; counts where rows are centered.
             remarks: kind to text.
             rankings: of the head's most probable labels.
-            with_errors: whether scalars have standard errors even where there are many labels, for which they take a while.
         """
         ladder, rungs, pairs, overlap = table.ladder, table.rungs, table.compared_rows, table.rungs["overlap"]
         compared: dict[str, Comparison] = {}
@@ -121,29 +119,44 @@ class Statistics:
             for name, statistic in every.items()
             if statistic.undefined is not None
         }
-        scalars, cosine = _values(found), compared[ladder.cosine]
-        of_inputs = ScalarErrors()
-        if table.num_kept <= MAX_LABELS or with_errors:
-            of_inputs = scalar_errors(scalars, table, replicates, cosine.expected)
-        errors = _of_inputs_and_pairs(of_inputs.errors, every)
+        cosine = compared[ladder.cosine]
         numbers = Numbers(
-            scalars,
-            **{name: _values(statistics) for name, statistics in by_similarity.items()},
+            _values(found),
+            _values(by_similarity["top_pair_auroc"]),
+            _values(by_similarity["neighbor_jaccard"]),
             undefined=undefined,
-            standard_errors=errors,
-            intervals=intervals_of(scalars, errors, of_inputs.corrected, ladder),
+            standard_errors={name: one.standard_error for name, one in every.items() if one.standard_error is not None},
         )
-        return cls(
+        statistics = cls(
             table,
             expected_overlap=cosine.expected,
             expected_curve=cosine.curve,
             overlap_error=replicates.overlap_error(overlap.double()).to(overlap),
             cosine_percentile=cosine.percentile,
-            num_blocks=replicates.num_blocks,
+            replicates=replicates,
             numbers=numbers,
             remarks=remarks,
             rankings=rankings,
         )
+        return statistics.with_errors() if len(pairs) <= MAX_PAIRS else statistics
+
+    def with_errors(self) -> "Statistics":
+        """The same, with the errors that inputs leave in its scalars: of 512 labels they take about a second."""
+        numbers = self.numbers
+        if self.has_errors or self.replicates.too_few:
+            return self
+        found = scalar_errors(numbers.scalars, self.table, self.replicates, self.expected_overlap)
+        errors = {
+            name: math.hypot(found.errors.get(name, 0.0), numbers.standard_errors.get(name, 0.0))  # inputs, and a sample of pairs
+            for name in {**found.errors, **numbers.standard_errors}
+        }
+        intervals = intervals_of(numbers.scalars, errors, found.corrected, self.table.ladder)
+        return self.with_numbers(replace(numbers, standard_errors=errors, intervals=intervals))
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the errors that inputs leave in the scalars are known."""
+        return bool(self.numbers.intervals)
 
     def with_numbers(self, numbers: Numbers) -> "Statistics":
         """The same, with numbers that several processes agreed on: each computes them, to the last digit perhaps differently."""
@@ -152,6 +165,11 @@ class Statistics:
     def with_remark(self, kind: str, text: str) -> "Statistics":
         """The same, with one more remark."""
         return replace(self, remarks={**self.remarks, kind: text})
+
+    @property
+    def num_blocks(self) -> int:
+        """Blocks that have inputs."""
+        return self.replicates.num_blocks
 
     @property
     def gap(self) -> Tensor:
@@ -174,12 +192,6 @@ def _reliability(replicates: Replicates, overlap: Tensor, pairs: Pairs) -> Stati
         return Statistic(overlap.new_full((), torch.nan), replicates.too_few)
     first, second = (half.masked_fill(overlap.isnan(), torch.nan) for half in replicates.halves)
     return stepped_up_reliability(first, second, pairs)
-
-
-def _of_inputs_and_pairs(of_inputs: Mapping[str, float], statistics: Mapping[str, Statistic]) -> dict[str, float]:
-    """Standard errors from the inputs and from the sample of the pairs, which are independent: their squares add up."""
-    of_pairs = {name: one.standard_error for name, one in statistics.items() if one.standard_error is not None}
-    return {name: math.hypot(of_inputs.get(name, 0.0), of_pairs.get(name, 0.0)) for name in {**of_inputs, **of_pairs}}
 
 
 def _common_mode(value: float, num_live: int) -> Statistic:

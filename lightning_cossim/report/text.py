@@ -165,11 +165,8 @@ def _sampled(report: ReportData) -> list[str]:
     """A line on the pairs that were looked at, if they are a sample, and one on overlaps that may be larger."""
     lines = []
     if report.sampling:
-        error = report.standard_errors.get(f"explained_{report.ladder.cosine}", math.nan)
-        lines.append(
-            f"Looked at {len(report.compared)} of the pairs: {report.sampling}. Another sample of pairs of the same inputs would "
-            f"move the share explained by about {_number(error, '.2g')}"
-        )
+        counted = "the inputs and the pairs drawn" if report.statistics.has_errors else "the pairs drawn, not the inputs"
+        lines.append(f"Looked at {len(report.compared)} of the pairs: {report.sampling}. Standard errors count {counted}")
     if report.truncation is not None and report.truncation.numel() and report.truncation.max() >= _TELLING:
         middle, most = report.truncation.median().item(), report.truncation.max().item()
         lines.append(

@@ -472,7 +472,7 @@ def test_a_sample_stands_for_all_pairs() -> None:
     of_sample = {**report.scalars, **{f"rank_agreement_{rung}": value for rung, value in report.rank_agreement.items()}}
     assert set(report.standard_errors) == {
         *(f"{measure}_{rung}" for measure in ("explained", "rank_agreement") for rung in report.ladder.similarities),
-        *("gap_translation", "gap_geometry", "gap_behavior", "reliability", "overlap_mean"),
+        *("gap_translation", "gap_geometry", "gap_behavior", "reliability", "overlap_mean", "residual_scale"),
     }
     for name, error in report.standard_errors.items():
         assert error > 0

@@ -89,7 +89,7 @@ def assert_rungs(metric: SimilarityGap, rungs: dict[str, Array], tolerance: floa
 def test_while_weights_stand_still_rungs_are_those_of_the_formulas(num_labels: int, link: Link) -> None:
     W, f = rows_of(num_labels), inputs_of()
     metric = gap_of(link, [(W, f[:31]), (W, f[31:])])
-    assert isinstance(metric._covariance(), LogitCovariance) == (num_labels <= D)
+    assert isinstance(metric._moments.covariance(), LogitCovariance) == (num_labels <= D)
     assert_rungs(metric, wanted(link, head_logits(link, array(W), array(f))))
 
 
@@ -252,7 +252,7 @@ class Blocked(EmbeddingGeometry):
 
     @override
     def compute(self) -> dict[str, Tensor]:
-        return rungs_of(self, self._covariance())
+        return rungs_of(self, self._moments.covariance())
 
 
 def rungs_of(metric: Blocked, covariance: Tensor | LogitCovariance) -> dict[str, Tensor]:
@@ -295,8 +295,8 @@ def test_without_a_block_is_as_if_its_inputs_had_not_been_seen(num_labels: int, 
     f, block_N = inputs_of(), blocks_of(N)
     metric, others = blocked(num_labels, f, block_N), (block_N >= 0) & (block_N != block)
     exact = wanted("softmax", array(f[others]) @ array(rows_of(num_labels)).T)
-    without = metric._covariance_without(block)
-    assert isinstance(without, type(metric._covariance()))
+    without = metric._moments.covariance(block)
+    assert isinstance(without, type(metric._moments.covariance()))
     for rung, found in rungs_of(metric, without).items():
         np.testing.assert_allclose(array(found), exact[rung], rtol=0, atol=1e-5 * np.abs(exact[rung]).max())
 
@@ -329,7 +329,7 @@ def test_blocks_of_two_processes_are_those_of_one(num_labels: int) -> None:
         setattr(merged, state, reduction(torch.stack([getattr(one, state), getattr(two, state)])))
     assert_close(merged.compute(), whole.compute())
     for block in range(4):
-        assert_close(rungs_of(merged, merged._covariance_without(block)), rungs_of(whole, whole._covariance_without(block)))
+        assert_close(rungs_of(merged, merged._moments.covariance(block)), rungs_of(whole, whole._moments.covariance(block)))
 
 
 def test_large_batches_are_added_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -352,7 +352,7 @@ def test_without_the_only_block_nothing_is_known() -> None:
         metric = Blocked(num_labels, D)
         metric.update(rows_of(num_labels), inputs_of(), torch.zeros(N, dtype=torch.int64))
         off_diagonal = ~torch.eye(num_labels, dtype=torch.bool)
-        for rung in rungs_of(metric, metric._covariance_without(0)).values():
+        for rung in rungs_of(metric, metric._moments.covariance(0)).values():
             assert rung[off_diagonal].isnan().all()
 
 

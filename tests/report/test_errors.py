@@ -170,3 +170,27 @@ def test_an_overlap_of_counts_is_never_certain() -> None:
     never = both == 0
     assert never.any()
     np.testing.assert_allclose(error[never], least[never], rtol=1e-4)
+
+
+@pytest.mark.parametrize("embedding_dim", [4, 220])
+def test_of_more_than_200_labels_errors_are_computed_when_asked_for(embedding_dim: int) -> None:
+    """They are those of the inputs that the report has seen, whatever the metric sees afterwards; sums of logits or not."""
+    num_labels, generator = 210, torch.Generator().manual_seed(1)
+    W = torch.randn(num_labels, embedding_dim, generator=generator) / embedding_dim**0.5
+    f = torch.randn(600, embedding_dim, generator=generator)
+
+    def seen(*parts: Tensor) -> SimilarityGap:
+        metric = SimilarityGap(num_labels, embedding_dim, min_probability=0)
+        for part in parts:
+            metric.update(W, part @ W.T, part)
+        return metric
+
+    metric = seen(f[:300])
+    before = metric.report().statistics
+    assert before.numbers.standard_errors == {}
+    assert not before.has_errors
+    metric.update(W, f[300:] @ W.T, f[300:])
+    errors = before.with_errors().numbers.standard_errors
+    assert {"rank_agreement_centered_cosine", "explained_log_odds_variance", "gap_geometry", "residual_scale"} <= {*errors}
+    assert errors == seen(f[:300]).report().statistics.with_errors().numbers.standard_errors
+    assert errors != metric.report().statistics.with_errors().numbers.standard_errors

@@ -194,9 +194,10 @@ class Head:
             found[f"explained_{key}"] = comparison.explained
             found[f"rank_agreement_{key}"] = comparison.rank_agreement
             if key == "centered_cosine":
-                margin = overlap - comparison.expected - 0.1
+                found["residual_scale"] = comparison.residual_scale
+                margin = overlap - comparison.curve - 0.1
                 found["share_strangers"] = share_of_pairs(
-                    margin > 0, pairs, margin=margin, expected=comparison.expected, overlap=overlap
+                    margin > 0, pairs, margin=margin, expected=comparison.curve, overlap=overlap
                 )
         return found
 
