@@ -94,7 +94,7 @@ class AllPairsWindow:
             sync_on_compute=False,  # `close` adds up, over those that train this model
         ).to(spec.device)
         self._metric.place_among(processes.rank, processes.num)
-        self._metric.with_errors = with_errors
+        self._metric.measure_errors(always=with_errors)
 
     def wants_batch(self) -> bool:
         """Always."""

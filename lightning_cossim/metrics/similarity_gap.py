@@ -165,8 +165,7 @@ class SimilarityGap(EmbeddingGeometry):
         )
         self._blocks = BlockAssignment(seed)
         self._among: tuple[int, int] | None = None
-        self.with_errors = False
-        """Whether scalars have standard errors also for more than 200 labels, for which they take a while."""
+        self._always_has_errors = False
 
     @property
     @override
@@ -228,6 +227,10 @@ class SimilarityGap(EmbeddingGeometry):
             return self._among
         together = torch.distributed.is_available() and torch.distributed.is_initialized()
         return (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)
+
+    def measure_errors(self, *, always: bool) -> None:
+        """Say whether scalars have standard errors also for more than 200 labels, for which they take a while; by default not."""
+        self._always_has_errors = always
 
     def use_response(self, response: Response | None) -> None:
         """Go on with another scale, where that is learned; None: the same. The link stays."""
@@ -360,7 +363,7 @@ class SimilarityGap(EmbeddingGeometry):
             common_mode_ratio=common_mode_ratio(W_KD, live=live_K).item(),
             remarks=self._remarks(live_K, num_inputs, num_skipped),
             rankings=rankings_of(W_KD, mean_probs_K, kept_K),
-            with_errors=self.with_errors,
+            with_errors=self._always_has_errors,
         )
 
     def _similarities_without(self, W_KD: Tensor, pairs: Pairs, live_K: Tensor) -> Callable[[], dict[str, Tensor]]:

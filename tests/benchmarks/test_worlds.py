@@ -110,7 +110,7 @@ def test_what_is_expected_is_fitted_without_the_pair() -> None:
         s, o = np.full((2, 6, 6), np.nan)
         s[row, column], o[row, column] = similarity, overlap
         o[row[left_out], column[left_out]] = np.nan
-        fit = reference.expected_overlap(s, o)[row, column]
+        fit = reference.expected_curve(s, o)[row, column]
         others = sorted((similarity[place], fit[place]) for place in range(15) if place != left_out)
         below = [one for one in others if one[0] <= similarity[left_out]]
         above = [one for one in others if one[0] > similarity[left_out]]
