@@ -26,6 +26,7 @@ AT_A_TIME: Final = 2
 
 GEOMETRY: Final = "tests/metrics/test_logit_geometry.py"
 AGREEMENT: Final = "tests/functional/test_agreement.py"
+BLOCKS: Final = "tests/functional/test_blocks.py"
 COSINE: Final = "tests/functional/test_cosine.py"
 CROSS_FIT: Final = "tests/functional/test_cross_fit.py"
 FORMULAS_OF_LINKS: Final = "tests/functional/test_links.py"
@@ -38,6 +39,7 @@ GAP: Final = "tests/metrics/test_similarity_gap.py"
 CONFUSION: Final = "tests/functional/test_confusion.py"
 ERRORS: Final = "tests/metrics/test_targets.py"
 ALERTS: Final = "tests/report/test_alerts.py"
+VERDICTS: Final = "tests/report/test_verdicts.py"
 FINAL: Final = "tests/capture/test_final_output.py"
 OBSERVER: Final = "tests/capture/test_observer.py"
 FINAL_OUTPUT: Final = "tests/capture/test_final_output.py"
@@ -191,9 +193,36 @@ MUTANTS: Final = (
         red=("tests/functional/test_retrieval.py::TestReliability::test_is_the_stepped_up_correlation_of_the_halves",),
     ),
     _mutant(
-        "begins with the same half of the inputs in every batch",
-        Plant("functional/halves.py", "split_halves", "position_N + start", "position_N"),
-        red=("tests/functional/test_halves.py::test_a_group_stays_together",),
+        "gives inputs to the blocks by turns",
+        Plant(
+            "functional/blocks.py",
+            "BlockAssignment.assign",
+            "self._orders[(index // NUM_BLOCKS) % _NUM_ORDERS, index % NUM_BLOCKS]",
+            "index % NUM_BLOCKS",
+        ),
+        red=(f"{BLOCKS}::test_the_order_changes_from_eight_to_eight",),
+    ),
+    _mutant(
+        "begins with the same block in every batch",
+        Plant("functional/blocks.py", "BlockAssignment.assign", " + int(start)", ""),
+        red=(
+            f"{BLOCKS}::test_every_eight_units_fill_every_block_once",
+            f"{PROCESSES}::test_blocks_are_those_that_each_process_filled",
+        ),
+    ),
+    _mutant(
+        "takes the error of a number without one block for that of the whole",
+        Plant("functional/blocks.py", "jackknife", ".mean(dim=0).sqrt()", ".sum(dim=0).div(num_blocks - 1).sqrt()"),
+        red=(
+            f"{BLOCKS}::test_the_error_of_a_mean_is_that_of_the_textbook",
+            f"{BLOCKS}::test_equal_blocks_follow_the_formula_of_the_theory",
+            "tests/report/test_errors.py::test_errors_are_those_of_leaving_out_each_block",
+        ),
+    ),
+    _mutant(
+        "calls a label likely from a probability of .1 on, however likely the others are",
+        Plant("functional/joint.py", "likely_labels", 'most_N if link != "sigmoid" else ', ""),
+        red=("tests/functional/test_joint.py::test_a_share_not_a_probability_is_what_counts",),
     ),
     _mutant(
         "takes a large log-odds variance for a large likeness",
@@ -479,13 +508,21 @@ MUTANTS: Final = (
         ),
     ),
     _mutant(
-        "flags pairs without mass",
-        Plant("report/verdicts.py", "_eligible", "& massive_L[table.compared.row] & massive_L[table.compared.column]", ""),
-        red=("tests/report/test_verdicts.py::test_pairs_beyond_the_threshold_with_mass_on_both_sides_are_flagged",),
+        "flags a gap whatever its error",
+        Plant("report/verdicts.py", "_why_unflagged", " - _ONE_SIDED * statistics.overlap_error", ""),
+        red=(f"{VERDICTS}::test_a_gap_within_its_error_is_not_flagged",),
+    ),
+    _mutant(
+        "takes the lowest cosines for the highest",
+        Plant("report/verdicts.py", "_why_unflagged", "statistics.cosine_percentile", "1 - statistics.cosine_percentile"),
+        red=(
+            f"{VERDICTS}::test_a_pair_with_one_of_the_highest_cosines_is_no_stranger",
+            f"{VERDICTS}::test_a_look_alike_is_flagged_in_the_upper_half_the_top_included",
+        ),
     ),
     _mutant(
         "flags look-alikes that may be none",
-        Plant("report/verdicts.py", "judge", "(0.0 if error is None else error)", "0.0"),
+        Plant("report/verdicts.py", "_why_unflagged", "sure_P - may_be_larger_P > limit_P", "sure_P > limit_P"),
         red=(f"{VOCABULARY}::test_a_look_alike_is_one_only_if_it_is_in_any_case",),
     ),
     _mutant(

@@ -74,15 +74,17 @@ def curves(folder: Path) -> dict[str, dict[int, float]]:
 
 
 def test_quickstart_prints_what_a_newcomer_needs(quickstart: tuple[str, Path]) -> None:
-    """Accuracy, rank agreements, pairs by name each way with all rungs, the event file and the command to see it."""
+    """Accuracy, rank agreements and their errors, pairs by name each way with all rungs, the event file, the command for it."""
     text, folder = quickstart
     accuracy = re.search(r"Accuracy (\d+\.\d)% on 600 digits", text)
     assert accuracy is not None
     assert float(accuracy[1]) > 90
     for rung in ("raw_cosine", "centered_cosine", "logit_correlation", "log_odds_variance"):
-        assert re.search(rf"{rung} +-?\d\.\d\d +-?\d\.\d\d\n", text)
+        row = re.search(rf"^ +{rung} +(-?[01]\.\d\d) +(0\.\d+) +(-?\d\.\d\d)$", text, flags=re.MULTILINE)
+        assert row is not None
+        assert 0 < float(row[2]) < 0.1
     more, less = text.split("Towards strangers")[1].split("Towards look-alikes")
-    columns = ["gap", "overlap", "expected", "raw cos", "centered cos", "logit corr", "log-odds var", "mass"]
+    columns = ["gap", "error", "overlap", "expected", "raw cos", "centered cos", "logit corr", "log-odds var", "joint", "flag"]
     for table, sign in ((more, r"\+"), (less, "-")):
         assert all(column in table for column in columns)
         assert len(re.findall(rf"^[a-z]+ +[a-z]+ +{sign}\d", table, flags=re.MULTILINE)) == 5

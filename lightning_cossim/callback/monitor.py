@@ -472,7 +472,7 @@ class LabelSimilarityMonitor(Callback):
         head = self._session.collector.head
         self.thresholds.check_known(self._session.collector.names)
         num_live = head.num_labels - len(self.labels.ignore)
-        self._clock.min_inputs = self.thresholds.inputs_needed(min(num_live, self.labels.max_tracked))
+        self._clock.aim_at(self.thresholds.inputs_needed(min(num_live, self.labels.max_tracked)))
         groups = [group for optimizer in trainer.optimizers for group in getattr(optimizer, "param_groups", ())]
         trained = {id(one) for group in groups for one in group.get("params", ())}
         untrained = why_untrained(pl_module, head, trained)

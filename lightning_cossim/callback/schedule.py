@@ -53,6 +53,10 @@ class WindowClock:
         """Whether it has yet to see how many inputs a batch has, on which all plans depend."""
         return self.min_inputs > 0 and self.inputs_per_batch is None
 
+    def aim_at(self, min_inputs: int) -> None:
+        """Set how many inputs windows are to see from now on: that may depend on the head."""
+        self.min_inputs, self._per_epoch = min_inputs, math.nan
+
     def start_batch(self, step: int, left: float, batch_idx: int = 0, per_epoch: float = math.inf) -> bool:
         """Whether the batch that starts belongs to a window.
 

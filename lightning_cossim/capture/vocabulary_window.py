@@ -77,6 +77,15 @@ class _Chunk:
         self.num_inputs += len(block_B)
         self.num_skipped += int((block_B < 0).sum())
 
+    def sizes(self) -> Tensor:
+        """(8,), how many inputs each block has."""
+        return torch.cat([torch.zeros(0, dtype=torch.int64), *self.blocks]).add(1).bincount(minlength=NUM_BLOCKS + 1)[1:]
+
+    def turn(self, by: int) -> None:
+        """Move every block on by so many places, the last ones to the front."""
+        self.own = self.own.roll(by, dims=0)
+        self.blocks = [torch.where(block_B >= 0, (block_B + by) % NUM_BLOCKS, -1) for block_B in self.blocks]
+
 
 class VocabularyWindow:
     """Gathers observations of a head with very many labels, and sums them up.
@@ -219,12 +228,10 @@ class VocabularyWindow:
         """
         total_G = torch.zeros(NUM_BLOCKS, dtype=torch.int64)
         for chunk in self._chunks:
-            sizes_G = sum(block_B[block_B >= 0].bincount(minlength=NUM_BLOCKS) for block_B in chunk.blocks)
-            turns = [(total_G + torch.roll(torch.as_tensor(sizes_G), turn)).square().sum() for turn in range(NUM_BLOCKS)]
-            best = min(range(NUM_BLOCKS), key=lambda turn: int(turns[turn]))
-            chunk.own = chunk.own.roll(best, dims=0)
-            chunk.blocks = [torch.where(block_B >= 0, (block_B + best) % NUM_BLOCKS, -1) for block_B in chunk.blocks]
-            total_G += torch.roll(torch.as_tensor(sizes_G), best)
+            turns = [total_G + chunk.sizes().roll(turn) for turn in range(NUM_BLOCKS)]
+            best = min(range(NUM_BLOCKS), key=lambda turn: int(turns[turn].square().sum()))
+            chunk.turn(best)
+            total_G = turns[best]
 
     def close(self, processes: Processes, weights: Callable[[], Weights]) -> Collected:
         """What all processes collected; see `Window`."""

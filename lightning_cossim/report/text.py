@@ -82,7 +82,7 @@ def _headline(report: ReportData) -> str:
     of_it = f"Rank agreement of the {QUANTITIES[cosine].title.lower()} with the overlap"
     if math.isnan(value):
         return f"**{of_it}: undefined** ({as_markdown_text(report.undefined[name])})."
-    known = "" if error is None else f", standard error {error:.2g}"
+    known = "" if error is None else f", standard error {error:#.2g}"
     share = _number(report.scalars[f"explained_{cosine}"], ".2f")
     return f"**{of_it}: {value:.2f}**{known} ({_SCALE}). Share explained: {share}."
 
@@ -93,7 +93,7 @@ def _agreements(report: ReportData) -> str:
     columns = {"rank agreement": {key: _number(value, ".2f") for key, value in report.rank_agreement.items()}}
     if any(f"rank_agreement_{key}" in errors for key in similarities):
         found = {key: errors.get(f"rank_agreement_{key}", math.nan) for key in similarities}
-        columns["standard error"] = {key: _number(error, ".2g") for key, error in found.items()}
+        columns["standard error"] = {key: _number(error, "#.2g") for key, error in found.items()}
     columns["explained"] = {key: _number(report.scalars[f"explained_{key}"], ".2f") for key in similarities}
     rows = [["", *columns], *([key, *(cells[key] for cells in columns.values())] for key in similarities)]
     lines = [f"  {first:<18}" + "".join(f"{cell:>16}" for cell in cells) for first, *cells in rows]

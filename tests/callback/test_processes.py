@@ -478,13 +478,9 @@ def together(rank: int, world: int) -> Processes:
     return Processes(strategy, world, rank)
 
 
+@few_inputs()  # the fixture is that of the process that tests
 def work(rank: int, share: str, folder: Path) -> None:
     """What one process does: every case, its results into a file of its own."""
-    with few_inputs():  # the fixture is that of the process that tests
-        work_on(rank, share, folder)
-
-
-def work_on(rank: int, share: str, folder: Path) -> None:
     torch.set_num_threads(1)
     os.environ["LOCAL_RANK"] = str(rank)  # to Lightning: it has been started already
     meeting, world = f"file://{folder / 'meeting'}", len(SHARES[share])

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from typing_extensions import override
 
 from lightning_cossim import LabelSimilarityMonitor, Schedule
-from tests.toys import ALWAYS, FEW, Toy, loader, trainer
+from tests.toys import ALWAYS, FEW, Toy, few_inputs, loader, trainer
 
 
 class Dies(Callback):
@@ -35,6 +35,7 @@ class Dies(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+@few_inputs()
 def main(folder: Path, die_at: int, resume: Path | None, purge: int | None) -> None:
     """Train three epochs of six steps, with a checkpoint every four steps and at the end of every epoch."""
     warnings.simplefilter("ignore")

@@ -23,7 +23,7 @@ from lightning_cossim import LabelSelection, LabelSimilarityMonitor, Schedule
 from lightning_cossim.capture.collector import Collector
 from lightning_cossim.errors import HeadError
 from tests.callback.test_processes import PATIENCE, EvenToy, assert_same_reports, found_by, shared, summary
-from tests.toys import ALWAYS, FEW, loader, trainer
+from tests.toys import ALWAYS, FEW, few_inputs, loader, trainer
 
 NUM_PROCESSES: Final = 2
 WAYS: Final = ["each layer", "the whole model", "the whole model, labels chosen"]
@@ -68,6 +68,7 @@ def fitted(
     return {"reports": reports, "told": told, "weights": [weight.clone() for weight in mine]}
 
 
+@few_inputs()  # the fixture is that of the process that tests
 def work(rank: int, port: int, folder: Path) -> None:
     """What one process does."""
     torch.set_num_threads(1)

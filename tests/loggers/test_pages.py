@@ -289,7 +289,7 @@ def test_a_table_has_its_pairs_and_few_labels_have_no_histogram(tmp_path: Path) 
     leading, _, seen, *_ = text.splitlines()
     name, report = "rank_agreement_centered_cosine", monitor.last_report["val"]
     bold = f"**Rank agreement of the label-centered cosine with the overlap: {report.scalars[name]:.2f}**"
-    assert leading.startswith(f"{bold}, standard error {report.standard_errors[name]:.2g} (1: ")
+    assert leading.startswith(f"{bold}, standard error {report.standard_errors[name]:#.2g} (1: ")
     assert seen.startswith("val at step 11: 60 inputs, 66 pairs of labels, reliability")
     tables = text.split("**Towards")[1:]
     assert [len(re.findall(r"^\| (?!pair)", table, flags=re.MULTILINE)) for table in tables] == [3, 3]
