@@ -171,7 +171,9 @@ def test_bounds_go_where_a_layout_draws_them_and_nowhere_else() -> None:
     bounds = {f"{tag}_low/dataloader_idx_1": (0.2635, 7), f"{tag}_high/dataloader_idx_1": (0.7365, 7)}
     assert {key: plain.entries.get(key) for key in drawing.entries if "_band/" not in key} == plain.entries
     for key, (value, step) in bounds.items():
-        assert drawing.entries[key] == (pytest.approx(value), step)
+        found, at = drawing.entries[key]
+        assert found == pytest.approx(value)
+        assert at == step
     assert len(drawing.entries) == len(plain.entries) + 2
     assert not any("_band/" in key for key in desk.watched)
 

@@ -185,7 +185,7 @@ def test_every_pair_has_its_error_and_its_reason(num_labels: int) -> None:
     (report,) = reports(num_labels, 1)
     step = step_of(report, index=1, time=0.0)
     pairs = {frozenset((pair.label, pair.other)): pair for pair in report.pairs()}
-    for place, (row, column) in enumerate(zip(step.row, step.column, strict=True)):
+    for place, (row, column) in enumerate(zip(step.row.tolist(), step.column.tolist(), strict=True)):
         pair = pairs[frozenset((step.names[row], step.names[column]))]
         assert step.values["overlap_error"][place] == pytest.approx(pair.overlap_error)
         assert step.values["joint_inputs"][place] == pair.joint_inputs

@@ -130,7 +130,7 @@ def test_what_targets_tell_goes_along() -> None:
 
 
 @pytest.mark.parametrize(("num_labels", "has_room"), [(100, True), (140, False)])
-def test_targets_go_along_where_there_is_room(num_labels: int, has_room: bool) -> None:  # noqa: FBT001 - a case
+def test_targets_go_along_where_there_is_room(num_labels: int, has_room: bool) -> None:
     """Ten bytes a pair: 140 labels would have 97 kB more."""
     sent = step(num_labels)
     targets = dict.fromkeys(TARGETS, np.zeros(len(sent.row)))
