@@ -317,7 +317,7 @@ MUTANTS: Final = (
     ),
     _mutant(
         "takes the fit to a sample for the fit to all pairs",
-        Plant("functional/comparison.py", "Comparison.explained", "unexplained += _CHOSEN_BY_THE_SAME", "unexplained += 0"),
+        Plant("functional/comparison.py", "Comparison.explained", "unexplained += CHOSEN_BY_THE_SAME", "unexplained += 0"),
         red=(f"{PAIRS}::test_the_share_explained_by_a_sample_is_an_estimate_of_that_of_all_pairs",),
     ),
     _mutant(
@@ -452,7 +452,7 @@ MUTANTS: Final = (
     ),
     _mutant(
         "keeps the block that is to be left out",
-        Plant("metrics/logit_geometry.py", "EmbeddingGeometry._covariance_without", "other != block", "other == block"),
+        Plant("metrics/logit_geometry.py", "BlockMoments.covariance", "block != left_out", "block == left_out"),
         red=(f"{GEOMETRY}::test_without_a_block_is_as_if_its_inputs_had_not_been_seen",),
     ),
     _mutant(
@@ -509,12 +509,12 @@ MUTANTS: Final = (
     ),
     _mutant(
         "flags a gap whatever its error",
-        Plant("report/verdicts.py", "_why_unflagged", " - _ONE_SIDED * statistics.overlap_error", ""),
+        Plant("report/verdicts.py", "_sure_size", " - _ONE_SIDED * statistics.overlap_error", ""),
         red=(f"{VERDICTS}::test_a_gap_within_its_error_is_not_flagged",),
     ),
     _mutant(
         "takes the lowest cosines for the highest",
-        Plant("report/verdicts.py", "_why_unflagged", "statistics.cosine_percentile", "1 - statistics.cosine_percentile"),
+        Plant("report/verdicts.py", "_why_barred", "statistics.cosine_percentile", "1 - statistics.cosine_percentile"),
         red=(
             f"{VERDICTS}::test_a_pair_with_one_of_the_highest_cosines_is_no_stranger",
             f"{VERDICTS}::test_a_look_alike_is_flagged_in_the_upper_half_the_top_included",
@@ -522,7 +522,7 @@ MUTANTS: Final = (
     ),
     _mutant(
         "flags look-alikes that may be none",
-        Plant("report/verdicts.py", "_why_unflagged", "sure_P - may_be_larger_P > limit_P", "sure_P > limit_P"),
+        Plant("report/verdicts.py", "_margin", "- may_be_larger_P", ""),
         red=(f"{VOCABULARY}::test_a_look_alike_is_one_only_if_it_is_in_any_case",),
     ),
     _mutant(

@@ -19,7 +19,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -70,8 +70,8 @@ class Step:
     similarities: Sequence[str]
     """Keys of the `values` that are held against the overlap."""
     thresholds: Mapping[str, float]
-    limits: Mapping[str, float]
-    """"strangers" and "lookalikes" to the size of a gap from which on pairs are flagged; empty where pairs are not judged."""
+    limits: Mapping[Literal["strangers", "lookalikes"], float]
+    """Side to the size of a gap from which on pairs are flagged; empty where pairs are not judged."""
     reasons: Sequence[str]
     """Why a pair is not flagged, in words; the first is empty. No words where pairs are not judged."""
     scalars: Mapping[str, float]

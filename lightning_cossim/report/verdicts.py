@@ -133,7 +133,12 @@ def _margin(statistics: Statistics, limit: Tensor) -> Tensor:
     """(P,), by how much a gap is beyond its limit (P,) whatever its error and what an overlap of a vocabulary lacks."""
     gap_P, truncation = statistics.gap, statistics.table.truncation
     may_be_larger_P = 0.0 if truncation is None else truncation.where(gap_P <= 0, 0)
-    return gap_P.abs() - _ONE_SIDED * statistics.overlap_error - may_be_larger_P - limit
+    return _sure_size(statistics) - may_be_larger_P - limit
+
+
+def _sure_size(statistics: Statistics) -> Tensor:
+    """(P,), what is left of the size of a gap without its error."""
+    return statistics.gap.abs() - _ONE_SIDED * statistics.overlap_error
 
 
 def no_verdict(statistics: Statistics, thresholds: Thresholds) -> str | None:
@@ -163,7 +168,7 @@ def _why_too_small(
         "no gap": gap_P.isnan(),
         "below threshold": ~(size_P > torch.where(is_more_P, thresholds.stranger, thresholds.lookalike)),
         "within the spread of gaps": ~(size_P > limit_P),
-        "within error": ~(size_P - _ONE_SIDED * statistics.overlap_error > limit_P),
+        "within error": ~(_sure_size(statistics) > limit_P),
         "overlap may be larger": ~(margin > 0),
     }
 

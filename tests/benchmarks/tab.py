@@ -56,7 +56,7 @@ def cost_of_a_step(report: GapReport, folder: Path) -> tuple[float, float, int]:
 def writing() -> None:
     print("Writing a step: the call, the writer's thread beside a loop in Python, their sum, and what is in the event file")
     torch.set_num_threads(1)
-    for num_labels in (10, 100, 160, 512, 1000):
+    for num_labels in (10, 100, 140, 512, 1000):
         (report,) = reports(num_labels, 1, dim=64)
         with tempfile.TemporaryDirectory() as folder:
             call, taken, size = cost_of_a_step(report, Path(folder))

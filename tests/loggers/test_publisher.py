@@ -152,8 +152,9 @@ def test_bounds_go_where_a_layout_draws_them_and_nowhere_else() -> None:
     bounds = {f"{tag}_low/dataloader_idx_1": (0.25, 7), f"{tag}_high/dataloader_idx_1": (0.75, 7)}
     assert {key: plain.entries.get(key) for key in drawing.entries if "_band/" not in key} == plain.entries
     for key, (value, step) in bounds.items():
-        assert drawing.entries[key][0] == pytest.approx(value)
-        assert drawing.entries[key][1] == step
+        found, at = drawing.entries[key]
+        assert found == pytest.approx(value)
+        assert at == step
     assert len(drawing.entries) == len(plain.entries) + 2
     assert not any("_band/" in key for key in desk.watched)
 

@@ -81,6 +81,12 @@ def sort(page: Any, column: str) -> None:
     tab(page).locator("thead button").filter(has_text=re.compile(f"^{column}")).first.click()
 
 
+def cells(page: Any, column: str) -> list[str]:
+    """What the rows in sight say in a column, which is named as its button is."""
+    names = tab(page).locator("thead button").evaluate_all("all => all.map((one) => one.dataset.name)")
+    return list(tab(page).locator(f"tbody tr:not(.room) td:nth-child({names.index(column) + 2})").all_inner_texts())
+
+
 def selected(page: Any) -> list[str]:
     """The names of the selected row of the table."""
     row = tab(page).locator("tbody tr.selected")
@@ -148,8 +154,12 @@ def test_a_stage_and_a_run_are_picked(open_tab: Open) -> None:
     tab(page).get_by_label("Stage", exact=True).select_option("cossim_train")
     page.wait_for_url("**tag=cossim_train**")
     tab(page).get_by_label("Run", exact=True).select_option("many")
+    page.wait_for_url("**run=many**")
+    tab(page).locator("#step").focus()
+    page.keyboard.press("Home")  # at the first step all labels are probable enough
     expect(lambda: tab(page).get_by_text("of 499,500 pairs shown").count(), 1, page)
-    assert re.search(r"among 499,500 pairs of 1,000 labels", tab(page).locator(".headline").first.inner_text())
+    why = "No verdict on pairs: 400 inputs, verdicts need 5000, 5 for each of 1000 labels."
+    assert why in tab(page).locator(".headline").first.inner_text()
 
 
 def test_how_many_steps_were_kept_is_said(open_tab: Open) -> None:
@@ -227,11 +237,16 @@ def test_the_table_is_searched_sorted_and_filtered(open_tab: Open) -> None:
     expect(lambda: tab(page).locator(".pairs .note").inner_text(), "9 of 45", page)
     search.fill("")
     sort(page, "overlap")
-    overlaps = [float(cell) for cell in tab(page).locator("tbody td:nth-child(6)").all_inner_texts()]
+    overlaps = [*map(float, cells(page, "overlap"))]
     assert overlaps == sorted(overlaps, reverse=True)
     sort(page, "overlap")
     expect(lambda: tab(page).locator("th[aria-sort=ascending]").count(), 1, page)
-    assert float(tab(page).locator("tbody td:nth-child(6)").first.inner_text()) <= overlaps[-1]
+    assert float(cells(page, "overlap")[0]) <= overlaps[-1]
+    sort(page, "why not flagged")
+    expect(lambda: cells(page, "flag")[0] in {"▲ stranger", "▼ look-alike"}, True, page)  # noqa: FBT003 - flagged ones come first
+    assert cells(page, "why_unflagged") == sorted(cells(page, "why_unflagged"))
+    sort(page, "why not flagged")
+    expect(lambda: cells(page, "why_unflagged")[0] != "", True, page)  # noqa: FBT003 - and last
     tab(page).get_by_label("Show", exact=True).select_option("stranger")
     expect(lambda: {*tab(page).locator("tbody td.flag").all_inner_texts()}, {"▲ stranger"}, page)
     tab(page).get_by_label("Show", exact=True).select_option("pinned")
@@ -263,6 +278,40 @@ def test_what_is_shown_is_downloaded(open_tab: Open) -> None:
     (row,) = (row for row in rows if {row["label"], row["other"]} == {"Coat", "Shirt"})
     assert float(row["overlap"]) == pytest.approx(pair.overlap, abs=1e-4)
     assert row["flag"] == (pair.flag or "")
+    assert (row["why_unflagged"], row["joint_inputs"]) == (pair.why_unflagged or "", str(pair.joint_inputs))
+    assert float(row["overlap_error"]) == pytest.approx(pair.overlap_error, abs=1e-5)
+
+
+def test_a_pair_is_told_with_its_error_and_its_reason(open_tab: Open) -> None:
+    """Beside the charts of the selected pair, and in the tip over its cell: as the report has it at this step."""
+    page = open_tab(run="clothes", step="50", pair="4-6")
+    (report,) = (report for report in reports(10, 12, names=CLOTHES) if report.step == 50)
+    (pair,) = (pair for pair in report.pairs() if (pair.label, pair.other) == ("Coat", "Shirt"))
+    told = str(tab(page).locator(".history .detail").inner_text())
+    found = re.match(r"overlap ([\d.]+) ± ([\d.]+), expected ([\d.]+), gap (.)([\d.]+) · joint inputs (\d+) · (.+)$", told)
+    assert found is not None, told
+    numbers = [float(found[place]) for place in (1, 2, 3, 5)]
+    assert numbers == pytest.approx([pair.overlap, pair.overlap_error, pair.expected_overlap, abs(pair.gap)], abs=6e-4)
+    assert (found[4] == "+") is (pair.gap > 0)
+    assert int(found[6]) == pair.joint_inputs
+    assert found[7] == (f"not flagged: {pair.why_unflagged}" if pair.flag is None else f"▲ {pair.flag}")
+    tab(page).get_by_label("Search", exact=True).fill("coat shirt")
+    tab(page).locator("tbody tr").nth(1).click()
+    canvas = tab(page).locator(".map:not(.named) canvas").first
+    box = canvas.bounding_box()
+    canvas.hover(position={"x": box["width"] * 0.25, "y": box["height"] * 0.65})
+    lines = tab(page).locator(".tip div").all_inner_texts()
+    assert re.match(r"overlap [\d.]+ ± [\d.]+, expected [\d.]+, gap ", lines[0])
+    assert lines[1].startswith("joint inputs ")
+    assert lines[2].startswith(("not flagged: ", "▲ stranger", "▼ look-alike"))
+
+
+def test_a_headline_has_its_error(open_tab: Open) -> None:
+    """The rank agreement leads, with its standard error."""
+    page = open_tab(run="clothes")
+    report = reports(10, 12, names=CLOTHES)[-1]
+    value, error = (of["rank_agreement_centered_cosine"] for of in (report.scalars, report.standard_errors))
+    assert f"(rank agreement {value:.3f}, standard error {error:.3f};" in tab(page).locator(".headline b").first.inner_text()
 
 
 # Two runs, links
@@ -350,11 +399,11 @@ def test_a_history_that_cannot_be_read_is_said_once(browser: Any, served: Served
 def test_the_focus_stays_where_it_is(open_tab: Open) -> None:
     """Though what has it is drawn anew: the next key goes on from there."""
     page = open_tab(run="clothes")
-    button = tab(page).locator("thead button").nth(4)
+    button = tab(page).locator("thead button[data-name=overlap]")
     button.focus()
     page.keyboard.press("Enter")
     page.keyboard.press("Enter")
-    expect(lambda: tab(page).locator("thead th").nth(5).get_attribute("aria-sort"), "ascending", page)
+    expect(lambda: tab(page).locator("th:has(button[data-name=overlap])").get_attribute("aria-sort"), "ascending", page)
     tab(page).get_by_label("x", exact=True).focus()
     tab(page).get_by_label("x", exact=True).select_option("raw_cosine")
     page.wait_for_timeout(200)

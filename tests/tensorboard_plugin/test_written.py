@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -181,8 +182,12 @@ def test_the_last_step_of_a_vocabulary_has_its_look_alikes(tmp_path: Path) -> No
     assert [step for step, _ in steps] == [5, 11, 17]
     report = monitor.last_report["val"]
     assert report.sampling
-    assert len(steps[-1][1].row) == len(report.compared)
-    assert len(steps[-1][1].row) != len(steps[0][1].row)
+    last, labels = steps[-1][1], torch.tensor(report.labels)
+    assert ["whose rows are most alike" in one.chosen for _, one in steps] == [False, False, True]
+    alike = report.rungs["centered_cosine"].nan_to_num(-2).topk(500).indices
+    wanted = zip(labels[report.compared.row[alike]].tolist(), labels[report.compared.column[alike]].tolist(), strict=True)
+    rows, columns = (np.array(last.labels)[places].tolist() for places in (last.row, last.column))
+    assert {*wanted} <= {*zip(rows, columns, strict=True)}
 
 
 def test_an_alert_that_ends_the_run_is_in_the_tab(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ export function about(parent, step) {
     parent,
     "Label similarity",
     element("p", {}, "The rows of a classifier's final linear layer look like embeddings of its labels, and their cosines like similarities. Every point and every cell here is a pair of labels at one step of the training: what the rows say (a similarity) against what the model does (how far the two labels are probable for the same inputs)."),
-    element("p", {}, "A stranger (▲) overlaps more than is expected of pairs with its cosine; a look-alike (▼) less. Select a pair in any view to see it in all others; pin several to compare them over the steps."),
+    element("p", {}, "A stranger (▲) overlaps more than is expected of pairs with its cosine; a look-alike (▼) less, either by more than its error. The table says of every other pair why it is not flagged. Select a pair in any view to see it in all others; pin several to compare them over the steps."),
     element("p", {}, "Keys: ← and → go from step to step, ↑ and ↓ in the table from pair to pair. The wheel zooms into heatmaps, dragging moves them."),
     ...(step?.quantities ?? []).map((one) => element("details", {}, element("summary", {}, one.title), ...paragraphs(one))),
     paper(),
