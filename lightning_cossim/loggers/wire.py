@@ -139,8 +139,8 @@ def _packed(step: Step) -> bytes:
     if step.reach.any():
         columns.append({"name": "reach", "type": "uint8"})
         arrays.append(step.reach.astype("u1"))
-    fields_ = {name: _plain(getattr(step, name)) for name in _HEADER}
-    header = {"version": VERSION, **fields_, "targets": [*step.targets], "columns": columns}
+    known = {name: _plain(getattr(step, name)) for name in _HEADER}
+    header = {"version": VERSION, **known, "targets": [*step.targets], "columns": columns}
     text = json.dumps(header, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
     return b"".join([len(text).to_bytes(4, "little"), text, *(array.tobytes() for array in arrays)])
 
