@@ -138,6 +138,11 @@ def _add_product(total: Tensor, rows: Tensor, columns: Tensor) -> None:
         total[part] += (rows[:, part].T @ columns).to(total.dtype)
 
 
+def _without_others(values: Tensor, counts: Tensor) -> Tensor:
+    """Values (N, K) that are 0 for inputs that do not count, in place; nothing is written where all count."""
+    return values if counts.all() else values.masked_fill_(~counts[:, None], 0)
+
+
 def _sums_of_powers(values: Tensor) -> tuple[Tensor, Tensor]:
     """Sums of squares and of fourth powers over inputs (K,); a few inputs at a time, which stay in the processor's cache."""
     squares_K, fourths_K = values.new_zeros(2, values.shape[1])
@@ -224,11 +229,11 @@ class Overlap:
         counts_N = ~log_probs.sum(dim=1).isnan()
         if self.kind == "bhattacharyya":
             # The root of p, also where p itself underflows.
-            h_NK = log_probs.mul_(0.5).exp_().masked_fill_(~counts_N[:, None], 0)
+            h_NK = _without_others(log_probs.mul_(0.5).exp_(), counts_N)
             probs_K, squares_K = _sums_of_powers(h_NK)
             return Profiles(h_NK, probs_K, counts_N, squares_K)
         is_top_NK = None if self.k is None else self._is_top(log_probs)
-        p_NK = log_probs.exp_().masked_fill_(~counts_N[:, None], 0)
+        p_NK = _without_others(log_probs.exp_(), counts_N)
         probs_K, squares_K = p_NK.sum(dim=0), _sums_of_powers(p_NK)[0]
         if self.threshold is not None:
             return Profiles((p_NK > self.threshold).to(p_NK.dtype), probs_K, counts_N, squares_K)

@@ -248,7 +248,8 @@ class SimilarityGap(EmbeddingGeometry):
         check_targets(targets, num_inputs)
 
     def _add_overlaps(self, log_p_NK: Tensor, seen_N: Tensor, block_N: Tensor, targets: Tensor | None) -> None:
-        log_p_NK = log_p_NK.masked_fill_(~seen_N[:, None], torch.nan)
+        if not seen_N.all():  # writing is as slow as a softmax
+            log_p_NK = log_p_NK.masked_fill_(~seen_N[:, None], torch.nan)
         labels = self.labels.to(log_p_NK.device)
         likely = likely_labels(log_p_NK, self.overlap.link)
         predicted_N = None if targets is None else log_p_NK.argmax(dim=1)
