@@ -28,6 +28,7 @@ from lightning_cossim.loggers.writers import log_folder
 from tests.tensorboard_plugin.events import reports
 from tests.toys import ALWAYS, FEW, LanguageToy, Loader, Sentences, Toy, altered, loader, trainer
 
+pytestmark = pytest.mark.usefixtures("few_inputs")
 EVERY_STEP = Schedule(train_every_n_steps=2, train_batches=1)
 ENOUGH = 256
 """Inputs of a batch that give a verdict on their own: eight runs of 32 of them, and five for each of twelve labels."""
