@@ -180,7 +180,8 @@ class VocabularySummary:
             )
             own_GK[:, pairs.labels] = own_GL  # of the same logits as the others, which a head in bfloat16 rounds
             truncation_P = torch.zeros(len(pairs))
-        return BlockSums(self.overlap, sums_GP, own_GK[:, pairs.row], own_GK[:, pairs.column], sizes), truncation_P
+        labels = pairs.labels
+        return BlockSums(self.overlap, pairs.among(labels), sums_GP, own_GK[:, labels], sizes), truncation_P
 
     def _confusion(self, pairs: Pairs, whole: SparseOverlap, block_N: Tensor) -> Confusion | None:
         """What targets tell of the pairs; None where none are known."""

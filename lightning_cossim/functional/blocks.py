@@ -113,7 +113,7 @@ def jackknife(whole: Tensor, without: Tensor, sizes: Tensor) -> tuple[Tensor, Te
     n, num_blocks = m_G.sum(), len(without)
     h_G = n / m_G
     corrected = num_blocks * o - ((1 - 1 / h_G) * o_G).sum(dim=0)
-    pseudo_G = h_G * o - (h_G - 1) * o_G
-    error = ((pseudo_G - corrected).square() / (h_G - 1)).mean(dim=0).sqrt()
+    away_G = (h_G * o - corrected).sub_((h_G - 1) * o_G)  # of the pseudo-values
+    error = away_G.square_().div_(h_G - 1).mean(dim=0).sqrt_()
     empty = bool((sizes <= 0).any()) or num_blocks < 2
     return (torch.full_like(error, torch.nan), torch.full_like(error, torch.nan)) if empty else (error, corrected)

@@ -11,6 +11,7 @@ import math
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from scipy.optimize import isotonic_regression
 from torch import Tensor
@@ -23,6 +24,7 @@ __all__ = [
     "CHOSEN_BY_THE_SAME",
     "MIN_PAIRS",
     "MIN_POSITIVES",
+    "SIGMA",
     "Comparison",
     "Statistic",
     "mean_over_pairs",
@@ -49,7 +51,7 @@ _AROUND = 0.25
 """Gaps within this share of their median size tell how dense they are there."""
 _SAME_OVERLAP = 1e-5
 """Overlaps whose spread, relative to the largest, is below this are equal: a float32 sum over inputs is no finer."""
-_SIGMA = 1.4826
+SIGMA = 1.4826
 """The standard deviation of a normal distribution, in units of its median absolute deviation."""
 
 
@@ -91,10 +93,11 @@ class Comparison:
         self._all, self._s_is_known, self._o_is_known = pairs, similarity.isfinite().cpu(), overlap.isfinite().cpu()
         self.counts_P = self._s_is_known & self._o_is_known
         """Whether a pair counts."""
-        self.pairs = pairs[self.counts_P]
+        which = slice(None) if self.counts_P.all() else self.counts_P  # a slice copies nothing
+        self.pairs = pairs[which]
         """Those that count."""
-        self._s_P = similarity.detach().cpu()[self.counts_P].double().round(decimals=_DECIMALS)
-        self.o_P = overlap.detach().cpu()[self.counts_P].double()
+        self._s_P = similarity.detach().cpu()[which].double().round(decimals=_DECIMALS)
+        self.o_P = overlap.detach().cpu()[which].double()
         """Their overlaps."""
         self._w_P = torch.ones_like(self.o_P) if self.pairs.weight is None else self.pairs.weight
         same = beside is not None and torch.equal(beside.counts_P, self.counts_P) and torch.equal(beside.o_P, self.o_P)
@@ -131,8 +134,8 @@ class Comparison:
         if self.undefined is not None:
             return self._unknown(self.undefined)
         middle = _median((self.o_P - self._cross_fit).abs(), self._w_P)
-        error = None if self.pairs.weight is None else self.pairs.sampling_error(_SIGMA * self._influence_on_median(middle))
-        return Statistic((_SIGMA * middle).to(self._like), standard_error=error)
+        error = None if self.pairs.weight is None else self.pairs.sampling_error(SIGMA * self._influence_on_median(middle))
+        return Statistic((SIGMA * middle).to(self._like), standard_error=error)
 
     @property
     def percentile(self) -> Tensor:
@@ -345,7 +348,7 @@ def share_of_pairs(flags: Tensor, pairs: Pairs, *, margin: Tensor, expected: Ten
         overlap: (P,).
     """
     share = mean_over_pairs(flags.double(), pairs, "a gap")
-    if pairs.weight is None or not len(flags):
+    if pairs.weight is None:
         return share
     w_P, total = pairs.weight, pairs.weight.sum()
     _, level_P = torch.unique(expected, return_inverse=True)
@@ -379,6 +382,8 @@ def _is_constant(overlap_P: Tensor) -> bool:
 
 def _median(values: Tensor, w_P: Tensor) -> Tensor:
     """The median of all that the pairs stand for: the mean of the two in the middle."""
+    if w_P.max() == 1:
+        return torch.tensor(np.median(values.numpy()), dtype=values.dtype)  # without a sort
     ascending, order = values.sort()
     up_to = w_P[order].cumsum(0)
     middle = torch.stack([torch.searchsorted(up_to, up_to[-1] / 2, right=right) for right in (False, True)])

@@ -17,6 +17,7 @@ from torch.nn.functional import logsigmoid
 from lightning_cossim.errors import InputError, expected
 from lightning_cossim.functional.inputs import check_one_of, check_probs
 from lightning_cossim.functional.links import Link
+from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.precision import full_precision, result_dtype
 
 __all__ = ["OVERLAP_ARGUMENTS", "Overlap", "OverlapKind", "Profiles", "add_products", "log_probabilities", "probability_overlap"]
@@ -253,6 +254,14 @@ class Overlap:
         if not self.counts_inputs:
             overlap_LL.diagonal().masked_fill_(diagonal_L > 0, 1)
         return overlap_LL
+
+    def overlap_of_pairs(self, pairs: Pairs, joint: Tensor, own: Tensor) -> Tensor:
+        """The overlaps of pairs (..., P), from their sums `joint` (..., P) and those of a label with itself, `own` (..., L)."""
+        if self.counts_inputs:
+            return self.overlap_of(joint, own[..., pairs.row], own[..., pairs.column])
+        # A root for every label, which is in many pairs; NaN where nothing was seen of it.
+        scale = own.rsqrt().masked_fill(own == 0, torch.nan)
+        return (joint * scale[..., pairs.row]).mul_(scale[..., pairs.column]).clamp_(0, 1)
 
     def overlap_of(self, joint: Tensor, own: Tensor, others_own: Tensor) -> Tensor:
         """The overlap of two labels from the sum of the products of their profiles, and of either with itself."""

@@ -28,7 +28,7 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.row)
 
-    def __getitem__(self, index: Tensor) -> "Pairs":
+    def __getitem__(self, index: Tensor | slice) -> "Pairs":
         """Some of them."""
         return Pairs(self.row[index], self.column[index], None if self.weight is None else self.weight[index])
 

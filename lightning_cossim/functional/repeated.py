@@ -1,80 +1,123 @@
 """Statistics of several vectors over the same pairs at once, as a jackknife wants them: each sort serves all of them.
 
-Float64, on the CPU. Shapes: R vectors, P pairs; `w_P` how many pairs each stands for.
+NumPy, float64. Shapes: R vectors, P pairs; `weight` (P,) is how many pairs each stands for, None: itself.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from scipy.optimize import isotonic_regression
-from torch import Tensor
 
 from lightning_cossim.functional.comparison import CHOSEN_BY_THE_SAME
 
-__all__ = ["SortedRows", "explained_shares", "rank_agreements"]
+__all__ = ["Floats", "SortedRows", "explained_shares", "medians", "rank_agreements"]
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True, eq=False)
 class SortedRows:
-    """The order of every row of values."""
+    """The order of every row of values (R, P)."""
 
-    order: Tensor
-    """(R, P), places from the smallest value to the largest."""
-    is_new: Tensor
-    """Boolean (R, P), whether a value in that order is larger than the one before."""
+    num_rows: int
+    places: Integers
+    """(R·P,), row after row the places of its values from the smallest to the largest, in the flattened matrix."""
+    starts: Integers
+    """(E,), where in that order, row after row, a value is larger than the one before; equal values are one level."""
 
     @classmethod
-    def of(cls, values: Tensor) -> "SortedRows":
-        """The order of values (R, P); equal ones are one level."""
-        order_RP = torch.from_numpy(values.numpy().argsort(axis=1))
-        ascending_RP = values.gather(1, order_RP)
-        is_new_RP = torch.ones_like(order_RP, dtype=torch.bool)
-        is_new_RP[:, 1:] = ascending_RP[:, 1:] != ascending_RP[:, :-1]
-        return cls(order_RP, is_new_RP)
+    def of(cls, values: Floats) -> "SortedRows":
+        """The order of values (R, P)."""
+        num_rows, num_values = values.shape
+        places = (values.argsort(axis=1) + num_values * np.arange(num_rows)[:, None]).ravel()
+        ascending = values.ravel().take(places)
+        is_new = np.ones(values.size, dtype=np.bool_)
+        np.not_equal(ascending[1:], ascending[:-1], out=is_new[1:])
+        is_new[::num_values] = True
+        return cls(num_rows, places, np.flatnonzero(is_new))
 
-    def expand(self, num_rows: int) -> "SortedRows":
-        """One row as so many equal ones, or as many rows as there are."""
-        return SortedRows(self.order.expand(num_rows, -1), self.is_new.expand(num_rows, -1))
+    def repeated(self, num_rows: int) -> "SortedRows":
+        """One row as so many equal ones."""
+        offsets = len(self.places) * np.arange(num_rows)[:, None]
+        return SortedRows(num_rows, (self.places + offsets).ravel(), (self.starts + offsets).ravel())
 
-    def ranks(self, weight: Tensor) -> Tensor:
+    @property
+    def num_values(self) -> int:
+        """P."""
+        return len(self.places) // self.num_rows
+
+    @property
+    def sizes(self) -> Integers:
+        """(E,), how many values are equal."""
+        return np.diff(self.starts, append=len(self.places))
+
+    def weights(self, weight: Floats) -> Floats:
+        """Weights (P,) in the order of every row, (R·P,)."""
+        return weight.take(self.places % self.num_values)
+
+    def ranks(self, weight: Floats | None) -> Floats:
         """Ranks from 1 among all that the pairs stand for (R, P); ties share the mean of their ranks."""
-        w_RP = weight[self.order]
-        level_E = self.is_new.flatten().cumsum(dim=0) - 1
-        size_E = torch.bincount(level_E, weights=w_RP.flatten())
-        before_RP = w_RP.cumsum(dim=1) - w_RP
-        first_E = before_RP[self.is_new]
-        rank_RP = (first_E + (size_E + 1) / 2)[level_E].view_as(w_RP)
-        return torch.empty_like(rank_RP).scatter_(1, self.order, rank_RP)
+        if weight is None:
+            level_E = self.starts % self.num_values + (self.sizes + 1) / 2
+        else:
+            w_RP = self.weights(weight).reshape(self.num_rows, -1)
+            before_RP = w_RP.cumsum(axis=1) - w_RP
+            level_E = before_RP.ravel()[self.starts] + (np.add.reduceat(w_RP.ravel(), self.starts) + 1) / 2
+        ranks = np.empty(len(self.places))
+        ranks[self.places] = np.repeat(level_E, self.sizes)
+        return ranks.reshape(self.num_rows, -1)
 
 
-def rank_agreements(ranks: Tensor, others: Tensor, weight: Tensor) -> Tensor:
+def rank_agreements(ranks: Floats, others: Floats, weight: Floats | None) -> Floats:
     """`rank_agreement` (R,) of ranks (R, P) or (1, P) and others (R, P)."""
-    num_pairs = weight.sum()
+    num_pairs = float(others.shape[1] if weight is None else weight.sum())
     middle = (num_pairs + 1) / 2
-    return 12 / (num_pairs**3 - num_pairs) * ((ranks - middle) * (others - middle)) @ weight
+    one, other = ranks - middle, others - middle
+    sums = np.einsum("rp,rp->r", np.broadcast_to(one, other.shape), other if weight is None else other * weight)
+    agreements: Floats = 12 / (num_pairs**3 - num_pairs) * sums
+    return agreements
 
 
-def explained_shares(similarity: SortedRows, overlap: Tensor, weight: Tensor) -> Tensor:
+def explained_shares(similarity: SortedRows, overlap: Floats, weight: Floats | None) -> Floats:
     """`explained_overlap` (R,) of similarities and overlaps (R, P); of a sample of the pairs, the estimate for all pairs.
 
     One fit for all of them: rows lie one behind the other, each raised above the one before, and no fit reaches over a border.
     """
     num_rows, num_values = overlap.shape
-    num_pairs = float(weight.sum())
-    o_RP, w_RP = overlap.gather(1, similarity.order), weight[similarity.order]
-    above = 2 * float(o_RP.max() - o_RP.min()) + 1
-    raised = (o_RP + above * torch.arange(num_rows)[:, None]).flatten().numpy()
-    w, starts = w_RP.flatten().numpy(), np.flatnonzero(similarity.is_new.flatten().numpy())
-    weights = np.add.reduceat(w, starts)
-    fit = isotonic_regression(np.add.reduceat(w * raised, starts) / weights, weights=weights)
-    expected = np.repeat(fit.x, np.diff(np.r_[starts, raised.size]))
-    level_weight = np.repeat(np.repeat(fit.weights, np.diff(fit.blocks)), np.diff(np.r_[starts, raised.size]))
-    taken_off = 1 + CHOSEN_BY_THE_SAME * (w - 1) / level_weight
-    left_R = torch.from_numpy(w * taken_off * (raised - expected) ** 2).view(num_rows, num_values).sum(dim=1)
-    mean_R1 = (w_RP * o_RP).sum(dim=1, keepdim=True) / weight.sum()
-    unexplained_R = left_R / (w_RP * (o_RP - mean_R1).square()).sum(dim=1)
-    row_of_block = starts[fit.blocks[:-1]] // num_values
-    num_levels_R = torch.from_numpy(np.bincount(row_of_block, minlength=num_rows))
-    freedom_R = (num_pairs - 1) / (num_pairs - num_levels_R)
-    return torch.where(num_levels_R == num_pairs, 1.0, 1 - unexplained_R * freedom_R)
+    num_pairs = float(num_values if weight is None else weight.sum())
+    above = 2 * float(np.ptp(overlap)) + 1
+    raised = overlap.ravel().take(similarity.places) + above * np.arange(num_rows).repeat(num_values)
+    starts, sizes = similarity.starts, similarity.sizes
+    w = None if weight is None else similarity.weights(weight)
+    if w is not None:
+        weights = np.add.reduceat(w, starts)
+        fit = isotonic_regression(np.add.reduceat(w * raised, starts) / weights, weights=weights)
+    elif len(starts) == raised.size:
+        fit = isotonic_regression(raised)
+    else:
+        fit = isotonic_regression(np.add.reduceat(raised, starts) / sizes, weights=sizes.astype(np.float64))
+    left = (raised - np.repeat(fit.x, sizes)) ** 2
+    spread = (overlap - (overlap.mean(axis=1) if weight is None else overlap @ weight / num_pairs)[:, None]) ** 2
+    if w is not None:
+        left *= w * (1 + CHOSEN_BY_THE_SAME * (w - 1) / np.repeat(np.repeat(fit.weights, np.diff(fit.blocks)), sizes))
+        spread *= weight
+    unexplained = left.reshape(num_rows, num_values).sum(axis=1) / spread.sum(axis=1)
+    num_levels = np.bincount(starts[fit.blocks[:-1]] // num_values, minlength=num_rows)
+    with np.errstate(divide="ignore", invalid="ignore"):  # as many levels as pairs: all is explained
+        shares: Floats = np.where(num_levels == num_pairs, 1.0, 1 - unexplained * (num_pairs - 1) / (num_pairs - num_levels))
+    return shares
+
+
+def medians(values: Floats, weight: Floats | None) -> Floats:
+    """(R,), the median of all that the pairs of each row (R, P) stand for: the mean of the two in the middle."""
+    if weight is None:
+        middle: Floats = np.median(values, axis=1)
+        return middle
+    order = values.argsort(axis=1)
+    up_to, ascending = weight[order].cumsum(axis=1), np.take_along_axis(values, order, axis=1)
+    half = up_to[:, -1] / 2
+    places = [[np.searchsorted(row, one, side=side) for side in ("left", "right")] for row, one in zip(up_to, half, strict=True)]
+    both: Floats = np.take_along_axis(ascending, np.array(places), axis=1).mean(axis=1)
+    return both

@@ -53,12 +53,12 @@ class BlockSums:
     """Sums over the inputs of every block, for pairs of labels."""
 
     of: Overlap
+    pairs: Pairs
+    """(P,), by the places of their labels among the L."""
     joint: Tensor
     """(G, P), of the products of the profiles of two labels."""
     own: Tensor
-    """(G, P), of the first label's profile with itself."""
-    others_own: Tensor
-    """(G, P), of the second one's."""
+    """(G, L), of every label's profile with itself."""
     sizes: Tensor
     """(G,), inputs."""
 
@@ -66,8 +66,7 @@ class BlockSums:
     def of_all(cls, overlap: Overlap, pairs: Pairs, joint: Tensor, sizes: Tensor) -> "BlockSums":
         """The sums of pairs from those of all labels (G, L, L), of which those above the diagonal count."""
         row, column = pairs.row.to(joint.device), pairs.column.to(joint.device)
-        own_GL = joint.diagonal(dim1=1, dim2=2).cpu()
-        return cls(overlap, joint[:, row, column].cpu(), own_GL[:, pairs.row], own_GL[:, pairs.column], sizes.cpu())
+        return cls(overlap, pairs, joint[:, row, column].cpu(), joint.diagonal(dim1=1, dim2=2).cpu(), sizes.cpu())
 
     @property
     def total(self) -> Tensor:
@@ -77,24 +76,22 @@ class BlockSums:
     @property
     def overlap(self) -> Tensor:
         """(P,), float32."""
-        return self.of.overlap_of(*map(_sum, self._sums)).float()
+        return self.of.overlap_of_pairs(self.pairs, self.total, _sum(self.own)).float()
 
     def replicates(self, similarities: Callable[[], Mapping[str, Tensor]] = dict) -> Replicates:
         """The overlaps without each block, beside what computes the similarities without each."""
-        first, second = (self.of.overlap_of(*(_sum(one[half]) for one in self._sums)) for half in _HALVES)
-        without_GP = self.of.overlap_of(*map(_without_each, self._sums)).double()
-        return Replicates(self.sizes, without_GP, (first.float(), second.float()), self._least_error(), similarities)
-
-    @property
-    def _sums(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.joint, self.own, self.others_own
+        first, second = (
+            self.of.overlap_of_pairs(self.pairs, _sum(self.joint[half]), _sum(self.own[half])).float() for half in _HALVES
+        )
+        without_GP = self.of.overlap_of_pairs(self.pairs, _without_each(self.joint), _without_each(self.own)).double()
+        return Replicates(self.sizes, without_GP, (first, second), self._least_error(), similarities)
 
     def _least_error(self) -> Tensor | None:
         """The error of a share o of n inputs, sqrt(o (1 - o) / n), with o = (count + 1/2) / (n + 1)."""
         if not self.of.counts_inputs:
             return None
-        count, own, others_own = (_sum(one).double() for one in self._sums)
-        either = own + others_own - count
+        count, own_L = self.total.double(), _sum(self.own).double()
+        either = own_L[self.pairs.row] + own_L[self.pairs.column] - count
         share = (count + 0.5) / (either + 1)
         return (share * (1 - share) / either).sqrt()
 

@@ -150,15 +150,14 @@ class BlockMoments:
             live: boolean (K,), the labels that logits are centered over.
             centered: whether logits are centered over labels.
         """
-        found = []
-        for block in range(len(self.sums[0])):
-            covariance = self.covariance(left_out=block)
-            if isinstance(covariance, LogitCovariance):
-                found.append(covariance.between(labels, live, centered=centered))
-            else:
-                rows_LD = (center_labels(rows, live=live) if centered else rows)[labels].to(covariance)
-                found.append(rows_LD @ covariance @ rows_LD.T)
-        return torch.stack(found)
+        covariances = [self.covariance(left_out=block) for block in range(len(self.sums[0]))]
+        if self.has_logits:
+            return torch.stack(
+                [one.between(labels, live, centered=centered) for one in covariances if isinstance(one, LogitCovariance)]
+            )
+        S_GDD = torch.stack([one for one in covariances if isinstance(one, Tensor)])
+        rows_LD = (center_labels(rows, live=live) if centered else rows)[labels].to(S_GDD)
+        return rows_LD @ S_GDD @ rows_LD.T
 
 
 class EmbeddingSimilarity(EmbeddingGeometry):

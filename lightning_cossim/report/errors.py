@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lightning_cossim.functional.blocks import jackknife
-from lightning_cossim.functional.comparison import MIN_PAIRS
+from lightning_cossim.functional.comparison import MIN_PAIRS, SIGMA
 from lightning_cossim.functional.ladder import Ladder
 from lightning_cossim.functional.pairs import Pairs
-from lightning_cossim.functional.repeated import SortedRows, explained_shares, rank_agreements
+from lightning_cossim.functional.repeated import Floats, SortedRows, explained_shares, medians, rank_agreements
 from lightning_cossim.functional.replicates import Replicates
 from lightning_cossim.functional.similarities import SIMILARITIES
 from lightning_cossim.report.pair_table import PairTable
@@ -56,26 +57,29 @@ def scalar_errors(scalars: Mapping[str, float], table: PairTable, replicates: Re
     if replicates.too_few:
         return ScalarErrors()
     counts_P = rungs["overlap"].isfinite() & replicates.overlap.isfinite().all(dim=0)
-    found, similarities = {}, replicates.similarities()
+    found: dict[str, Floats] = {}
+    similarities = replicates.similarities()
     if int(counts_P.sum()) >= MIN_PAIRS:
-        found = _repeated_agreements(rungs, similarities, replicates, pairs, counts_P)
+        found |= _repeated_agreements(rungs, similarities, replicates, pairs, counts_P)
         if f"rank_agreement_{ladder.cosine}" in found:
-            found["gap_behavior"] = 1 - found[f"rank_agreement_{ladder.cosine}"].clamp(min=0)
-    o_GP, weight = replicates.overlap[:, counts_P], _weight(pairs, counts_P)
-    found["overlap_mean"] = o_GP @ weight / weight.sum()
-    if len(weight):
-        gap_GP = (o_GP - expected[counts_P]).abs()
-        found["residual_scale"] = torch.stack([_robust_scale(gap_P, weight) for gap_P in gap_GP])
+            found["gap_behavior"] = 1 - found[f"rank_agreement_{ladder.cosine}"].clip(min=0)
+    o_GP, weight = _chosen(replicates.overlap, counts_P), _weight(pairs, counts_P)
+    if o_GP.size:
+        found["overlap_mean"] = np.average(o_GP, axis=1, weights=weight)
+        found["residual_scale"] = SIGMA * medians(abs(o_GP - _chosen(expected.double(), counts_P)), weight)
     for gap, (one, other) in ladder.gaps.items():
         if other in similarities:
             found[gap] = _repeated_gap(rungs[one], similarities[other], pairs)
-    errors, corrected = {}, {}
-    for name, values_G in found.items():
-        whole = torch.tensor(scalars.get(name, torch.nan), dtype=torch.float64)
-        error, middle = jackknife(whole, values_G, replicates.sizes)
-        if error.isfinite():
-            errors[name], corrected[name] = error.item(), middle.item()
-    return ScalarErrors(errors, corrected)
+    wanted = [name for name in found if not math.isnan(scalars.get(name, math.nan))]
+    if not wanted:
+        return ScalarErrors()
+    whole = torch.tensor([scalars[name] for name in wanted], dtype=torch.float64)
+    values_GS = torch.from_numpy(np.stack([found[name] for name in wanted], axis=1))
+    error_S, middle_S = jackknife(whole, values_GS, replicates.sizes)
+    known = [place for place in range(len(wanted)) if error_S[place].isfinite()]
+    return ScalarErrors(
+        {wanted[place]: error_S[place].item() for place in known}, {wanted[place]: middle_S[place].item() for place in known}
+    )
 
 
 def intervals_of(
@@ -125,9 +129,9 @@ def _interval(middle: float, distance: float) -> tuple[float, float]:
 
 def _repeated_agreements(
     rungs: Mapping[str, Tensor], similarities: Mapping[str, Tensor], replicates: Replicates, pairs: Pairs, counts: Tensor
-) -> dict[str, Tensor]:
+) -> dict[str, Floats]:
     """Rank agreement and explained share (G,) of every similarity."""
-    found: dict[str, Tensor] = {}
+    found: dict[str, Floats] = {}
     known_before: Tensor | None = None
     for key in (key for key in rungs if key != "overlap"):
         similarity = similarities.get(key, rungs[key][None]).double() * SIMILARITIES[key].direction
@@ -135,28 +139,28 @@ def _repeated_agreements(
         if int(known_P.sum()) < MIN_PAIRS:
             continue
         if known_before is None or not torch.equal(known_P, known_before):
-            weight, o_GP = _weight(pairs, known_P), replicates.overlap[:, known_P]
+            weight, o_GP = _weight(pairs, known_P), _chosen(replicates.overlap, known_P)
             overlap_ranks, known_before = SortedRows.of(o_GP).ranks(weight), known_P
-        rows = SortedRows.of(similarity[:, known_P].round(decimals=_DECIMALS))
+        rows = SortedRows.of(_chosen(similarity, known_P).round(_DECIMALS))
         found[f"rank_agreement_{key}"] = rank_agreements(rows.ranks(weight), overlap_ranks, weight)
-        found[f"explained_{key}"] = explained_shares(rows.expand(len(o_GP)), o_GP, weight)
+        found[f"explained_{key}"] = explained_shares(rows if len(similarity) > 1 else rows.repeated(len(o_GP)), o_GP, weight)
     return found
 
 
-def _repeated_gap(one: Tensor, others: Tensor, pairs: Pairs) -> Tensor:
+def _repeated_gap(one: Tensor, others: Tensor, pairs: Pairs) -> Floats:
     """Mean |one - other| (G,) of similarities (P,) and (G, P)."""
     difference_GP = (one - others).abs()
     known_P = difference_GP.isfinite().all(dim=0)
-    weight = _weight(pairs, known_P)
-    return difference_GP[:, known_P].double() @ weight / weight.sum()
+    if not known_P.any():
+        return np.full(len(others), np.nan)
+    means: Floats = np.average(_chosen(difference_GP.double(), known_P), axis=1, weights=_weight(pairs, known_P))
+    return means
 
 
-def _weight(pairs: Pairs, known: Tensor) -> Tensor:
-    return torch.ones(int(known.sum()), dtype=torch.float64) if pairs.weight is None else pairs.weight[known]
+def _chosen(values: Tensor, which: Tensor) -> Floats:
+    """Some columns of values (..., P)."""
+    return (values if which.all() else values[..., which]).numpy()
 
 
-def _robust_scale(values: Tensor, weight: Tensor) -> Tensor:
-    """1.4826 times the median of all that the pairs stand for."""
-    ascending, order = values.sort()
-    up_to = weight[order].cumsum(0)
-    return 1.4826 * ascending[torch.searchsorted(up_to, up_to[-1] / 2).clamp(max=len(values) - 1)]
+def _weight(pairs: Pairs, which: Tensor) -> Floats | None:
+    return None if pairs.weight is None else pairs.weight[which].numpy()

@@ -151,7 +151,8 @@ class Statistics:
             for name in {**found.errors, **numbers.standard_errors}
         }
         intervals = intervals_of(numbers.scalars, errors, found.corrected, self.table.ladder)
-        return self.with_numbers(replace(numbers, standard_errors=errors, intervals=intervals))
+        with_errors = self.with_numbers(replace(numbers, standard_errors=errors, intervals=intervals))
+        return replace(with_errors, replicates=replace(self.replicates, similarities=dict))  # which have served
 
     @property
     def has_errors(self) -> bool:

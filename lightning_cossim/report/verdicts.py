@@ -113,17 +113,18 @@ def judge(statistics: Statistics, thresholds: Thresholds, name_of: Callable[[int
     barred = _why_barred(statistics, thresholds, name_of)
     code_P = _first_of({**small, **barred})
     flagged_P, is_barred_P = code_P == 0, torch.stack([*barred.values()]).any(dim=0)
+    which = slice(None) if counts_P.all() else counts_P
     flags: dict[Side, Tensor] = {}
     shares: dict[str, Statistic] = {}
     sides: dict[Side, Tensor] = {"strangers": is_more_P, "lookalikes": ~is_more_P}
     for side, of_side_P in sides.items():
         flags[side] = flagged_P & of_side_P
         shares[f"share_{side}"] = share_of_pairs(
-            flags[side][counts_P],
-            table.compared[counts_P],
-            margin=margin_P.where(of_side_P & ~is_barred_P, torch.nan)[counts_P],
-            expected=statistics.expected_curve[counts_P],
-            overlap=table.rungs["overlap"][counts_P],
+            flags[side][which],
+            table.compared[which],
+            margin=margin_P.where(of_side_P & ~is_barred_P, torch.nan)[which],
+            expected=statistics.expected_curve[which],
+            overlap=table.rungs["overlap"][which],
         )
     errors = {name: share.standard_error for name, share in shares.items() if share.standard_error is not None}
     return Verdict(thresholds, flags, limits, code_P, {name: share.value.item() for name, share in shares.items()}, errors)

@@ -140,7 +140,8 @@ def test_pages_and_tab_have_what_the_report_has(fitted: Fitted) -> None:
     assert f"No centered cosine, translation gap and common mode: {WHY[link]}{NOTE[link]}." in page
     _, step = events(folder, "cossim_val")[-1]
     assert (step.link, step.cosine) == (link, "raw_cosine")
-    assert {*step.values} == {"raw_cosine", "logit_correlation", "log_odds_variance", "overlap", "expected_overlap"}
+    of_pairs = {"overlap", "expected_overlap", "overlap_error", "joint_inputs"}
+    assert {*step.values} == {"raw_cosine", "logit_correlation", "log_odds_variance", *of_pairs}
     assert step.remarks[0] == f"No centered cosine, translation gap and common mode: {WHY[link]}{NOTE[link]}"
     saved = json.loads(next(folder.glob("**/*val*.json")).read_text(encoding="utf-8"))
     assert saved["remarks"][0] == step.remarks[0]

@@ -813,7 +813,7 @@ def test_processes_that_lightning_starts_bring_the_scalars_back() -> None:
         for settings in ({}, several)
     )
     for run in (one, two):
-        run.validate(EvenToy(), loader(60, batch_size=5, seed=2), verbose=False)
+        run.validate(EvenToy(), loader(120, batch_size=5, seed=2), verbose=False)
     wanted = watchable(one.callback_metrics)
     assert len(wanted) > 6
     assert watchable(two.callback_metrics) == pytest.approx(wanted, abs=1e-5)
