@@ -44,7 +44,7 @@ class Replicates:
 
     def overlap_error(self, overlap: Tensor) -> Tensor:
         """(P,), the standard errors of overlaps (P,); NaN where one cannot be computed."""
-        error, _ = jackknife(overlap, self.overlap, self.sizes)
+        error = torch.cat([jackknife(overlap[some], self.overlap[:, some], self.sizes)[0] for some in _bits(len(overlap))])
         return error if self.least_error is None else torch.maximum(error, self.least_error).masked_fill(error.isnan(), torch.nan)
 
 
@@ -83,7 +83,12 @@ class BlockSums:
         first, second = (
             self.of.overlap_of_pairs(self.pairs, _sum(self.joint[half]), _sum(self.own[half])).float() for half in _HALVES
         )
-        without_GP = self.of.overlap_of_pairs(self.pairs, _without_each(self.joint), _without_each(self.own)).double()
+        own_GL = _without_each(self.own)
+        parts = [
+            self.of.overlap_of_pairs(self.pairs[some], _without_each(self.joint[:, some]), own_GL)
+            for some in _bits(len(self.pairs))
+        ]
+        without_GP = torch.cat(parts, dim=1).double()
         return Replicates(self.sizes, without_GP, (first, second), self._least_error(), similarities)
 
     def _least_error(self) -> Tensor | None:
@@ -96,7 +101,14 @@ class BlockSums:
         return (share * (1 - share) / either).sqrt()
 
 
+_AT_A_TIME = 4096
+"""Pairs whose numbers stay in the processor's cache."""
 _HALVES = (slice(0, NUM_BLOCKS // 2), slice(NUM_BLOCKS // 2, NUM_BLOCKS))
+
+
+def _bits(num_pairs: int) -> list[slice]:
+    """All pairs, a few at a time; at least once."""
+    return [slice(first, first + _AT_A_TIME) for first in range(0, max(num_pairs, 1), _AT_A_TIME)]
 
 
 def _exact(sums: Tensor) -> Tensor:
