@@ -84,7 +84,8 @@ def test_quickstart_prints_what_a_newcomer_needs(quickstart: tuple[str, Path]) -
         assert row is not None
         assert 0 < float(row[2]) < 0.1
     more, less = text.split("Towards strangers")[1].split("Towards look-alikes")
-    columns = ["gap", "error", "overlap", "expected", "raw cos", "centered cos", "logit corr", "log-odds var", "joint", "flag"]
+    similarities = ["raw cos", "centered cos", "logit corr", "log-odds var"]
+    columns = ["gap", "std error", "overlap", "expected", *similarities, "joint", "flag"]
     for table, sign in ((more, r"\+"), (less, "-")):
         assert all(column in table for column in columns)
         assert len(re.findall(rf"^[a-z]+ +[a-z]+ +{sign}\d", table, flags=re.MULTILINE)) == 5
@@ -181,7 +182,7 @@ def test_cosine_is_arbitrary(tmp_path: Path) -> None:
     assert all(moved < 1e-6 for _, _, moved in rows.values())
 
 
-AGREED, STRANGERS, LOOKALIKES = "Agreed: ", "Strangers: ", "Look-alikes: "
+AGREED, STRANGERS, LOOKALIKES = "Agreed: ", "More overlap than ", "Less overlap than "
 
 
 def pairs_printed(text: str) -> dict[str, list[tuple[str, str, float, float, float]]]:
