@@ -215,10 +215,10 @@ def test_language_model_runs_on_sequences(tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_language_model_finds_words_that_may_stand_for_one_another(tmp_path: Path) -> None:
-    """The whole run: articles, conjunctions, auxiliaries and dishes agree; `be` is found to be no other word."""
+    """The whole run: articles, conjunctions and auxiliaries agree; `be` is found to be no other word."""
     tables = pairs_printed(run("language_model.py", cwd=tmp_path))
     agreed = {(one, other) for one, other, *_ in tables[AGREED]}
-    assert {("a", "an"), ("and", "or"), ("can", "may"), ("spam", "bacon")} <= agreed
+    assert {("a", "an"), ("and", "or"), ("can", "may")} <= agreed
     assert all(overlap > 0.9 for *_, overlap, _ in tables[AGREED])
     assert sum("be" in (one, other) for one, other, *_ in tables[LOOKALIKES]) >= 3
     assert len(tables[STRANGERS]) == 8
