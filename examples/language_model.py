@@ -142,8 +142,8 @@ def main(epochs: int = 7, batches: int | None = None, folder: str = "lightning_l
     print(report)
     by_overlap = sorted(report.pairs(), key=lambda pair: -pair.overlap)
     print_pairs("Agreed: words that may stand in the same places, and whose rows are alike", by_overlap)
-    print_pairs("Strangers: they may stand in the same places, and their rows hardly tell", report.pairs("strangers"))
-    print_pairs("Look-alikes: their rows agree as much, and they stand in different places", report.pairs("lookalikes"))
+    print_pairs("More overlap than pairs with their cosine have, flagged or not", report.pairs("strangers"))
+    print_pairs("Less overlap than pairs with their cosine have, flagged or not", report.pairs("lookalikes"))
     print(f"\nThe event file lies in {logger.log_dir}. See its curves with\n\n    {tensorboard()} --logdir {folder}\n")
     return report
 

@@ -67,12 +67,12 @@ class Thresholds:
     """When a pair of labels is flagged, when there is no verdict at all, and which alerts there are.
 
     The gap of a pair is its overlap minus its expected overlap. A pair is flagged if its gap is beyond the threshold by more
-    than its error: gap - 1.895 standard errors > max(threshold, `outlier` · residual scale).
+    than its error: |gap| - 1.895 standard errors > max(threshold, `outlier` · residual scale).
 
     Args:
         stranger: flag a pair that overlaps this much more than pairs with its cosine, from 0 to 1.
         lookalike: flag a pair that overlaps this much less than pairs with its cosine, from 0 to 1.
-        outlier: and by this many residual scales, at least 0; 0 switches it off.
+        outlier: and by this many times the scalar `residual_scale`, the spread of all gaps, at least 0; 0 switches it off.
         min_joint_inputs: a stranger needs this many inputs on which both labels are likely, at least 0.
         known: pairs of names that you know of: they are listed and never flagged.
         min_inputs: with fewer inputs, or fewer than 5 for each label, there are no verdicts, at least 0; training windows get as

@@ -346,7 +346,7 @@ OVERLAP: Final = Quantity(
 OVERLAP_ERROR: Final = Quantity(
     "overlap_error",
     "Standard error",
-    "error",
+    "std error",
     "±",
     "",
     0,

@@ -45,7 +45,7 @@ class Pair:
     joint_shares: tuple[float, float, float] | None = None
     """Where the joint mass lies: its shares on inputs of `label`, of `other` and of neither. Their sum is 1; NaN without mass."""
     flag: Flag | None = None
-    """Whether its gap lies beyond the thresholds that the report was judged by."""
+    """What the report calls it; None: it is not flagged, or nothing was judged."""
     why_unflagged: str | None = None
     """Why it is not flagged, one of `lightning_cossim.report.verdicts.WHY_UNFLAGGED`; None if it is, or nothing was judged."""
     on_top: OnTop | None = None

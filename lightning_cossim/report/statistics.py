@@ -41,7 +41,8 @@ class Numbers:
     standard_errors: Mapping[str, float]
     """Scalar to its standard error, from the inputs (`Statistics.with_errors`) and from the pairs, where these are a sample."""
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Scalar to its interval of 95 %, from the same errors, in the middle of which the bias of few inputs is corrected."""
+    """Scalar to its interval of 95 %, from the same errors. Its middle is corrected for the bias of few inputs, so the
+    scalar itself may lie outside."""
 
     @property
     def rank_agreement(self) -> Mapping[str, float]:

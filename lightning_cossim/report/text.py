@@ -8,7 +8,7 @@ from lightning_cossim.report.data import ReportData
 from lightning_cossim.report.pair import Pair, Side
 from lightning_cossim.report.tables import as_markdown_text, markdown_table, shortened, text_table
 
-__all__ = ["absent_in_words", "as_markdown", "as_page", "as_text"]
+__all__ = ["absent_in_words", "as_markdown", "as_page", "as_text", "counted"]
 
 _HEADINGS: Final[dict[Side, str]] = {
     "strangers": "Towards strangers: more overlap than expected of pairs with their cosine",
@@ -45,11 +45,16 @@ def as_page(report: ReportData, top: int) -> str:
         rows = [[name, *(_cell(pair, field) for field in fields)] for name, pair in zip(names, pairs, strict=True)]
         bold = {number for number, pair in enumerate(pairs) if pair.flag}
         shown.append(f"**{title}**\n\n{markdown_table(['pair', *(QUANTITIES[field].short for field in fields)], rows, bold)}")
-    flagged = [f"{line} (bold)." if "Flagged" in line else f"{line}." for line in _flagged(report)]
+    flagged = [f"{line.replace('Flagged:', 'Flagged (bold):')}." for line in _flagged(report)]
     alerts = [f"Alert: {as_markdown_text(alert)}." for alert in report.alerts]
     reached = [f"{as_markdown_text(line)}." for line in _reached(report)]
     cosines = " and ".join(f"*{QUANTITIES[field].short}*" for field in ("raw_cosine", "centered_cosine") if field in fields)
-    legend = f"*gap* = overlap minus *expected*, the overlap of pairs with this cosine; {cosines}: cosine{'s' * (' ' in cosines)}"
+    meanings = [
+        "*gap* = overlap minus *expected*, the overlap of pairs with this cosine",
+        f"*{QUANTITIES['overlap_error'].short}*: standard error of the overlap and of the gap",
+        f"{cosines}: cosine{'s' * (' ' in cosines)}",
+    ]
+    legend = "; ".join(meanings)
     sampled = [f"{line}." for line in (*_sampled(report), absent_in_words(report)) if line]
     seen = " ".join([f"{_seen(report)}.", *flagged])
     return "\n\n".join([_headline(report), seen, *sampled, *alerts, *reached, *shown, f"{legend}."])
@@ -116,7 +121,9 @@ def _flagged(report: ReportData) -> list[str]:
     if why is not None:
         return [f"No pair is flagged: {why}"]
     strangers, lookalikes = (int(report.flags[side].sum()) for side in _HEADINGS)
-    return [f"Flagged: {_counted(strangers, 'stranger')}, {_counted(lookalikes, 'look-alike')}"]
+    above, below = (report.verdict.limits[side] for side in _HEADINGS)
+    beyond = f"gaps above {above:.3f} or below -{below:.3f} by more than their error"
+    return [f"Flagged: {counted(strangers, 'stranger')}, {counted(lookalikes, 'look-alike')} ({beyond})"]
 
 
 def _reached(report: ReportData) -> list[str]:
@@ -128,8 +135,8 @@ def _reached(report: ReportData) -> list[str]:
         return [f"Every label can be the most likely one for some input{undecided}"]
     names = ", ".join(shortened(name) or "''" for name in report.unreachable[:_NAMED])
     more = f" and {len(report.unreachable) - _NAMED} more" if len(report.unreachable) > _NAMED else ""
-    counted = _counted(len(report.unreachable), "label")
-    return [f"{counted} that no input can make the most likely one: {names}{more}{undecided}"]
+    labels = counted(len(report.unreachable), "label")
+    return [f"{labels} that no input can make the most likely one: {names}{more}{undecided}"]
 
 
 def _drifted(report: ReportData) -> list[str]:
@@ -140,7 +147,8 @@ def _drifted(report: ReportData) -> list[str]:
     return [f"Rankings: {what} have changed by {report.ranking_drift:.2g} on average since the last report"]
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, in the plural unless there is one."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

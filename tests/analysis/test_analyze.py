@@ -440,6 +440,20 @@ def test_it_fails_where_it_is_told_to(
     assert said in capsys.readouterr().err
 
 
+def test_one_flagged_pair_is_told_in_the_singular(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The threshold lies between what is left of the two largest gaps without their errors."""
+    folder, *_ = trained
+    checkpoint, embeddings = folder / "last.ckpt", folder / "embeddings.npy"
+    loose = Thresholds(stranger=0, lookalike=1, outlier=0, min_inputs=0, min_reliability=0)
+    strangers = [pair for pair in analyze(checkpoint, embeddings=embeddings, thresholds=loose).pairs() if pair.flag == "stranger"]
+    first, second = sorted((pair.gap - 1.895 * pair.overlap_error for pair in strangers), reverse=True)[:2]
+    path = tmp_path / "thresholds.yaml"
+    fields = f"stranger: {(first + second) / 2}\nlookalike: 1\noutlier: 0\nmin_inputs: 0\nmin_reliability: 0\n"
+    path.write_text(fields, encoding="utf-8")
+    assert main(["analyze", str(checkpoint), "--embeddings", str(embeddings), "--fail-on", str(path)]) == 1
+    assert capsys.readouterr().err == "fails: 1 stranger\n"
+
+
 def test_a_check_speaks_of_the_one_report_that_it_saw(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -334,7 +334,7 @@ def test_the_example_runs_and_what_it_saves_runs_again() -> None:
     """
     printed, logged = run_example("fit", "--config", str(EXAMPLES / "config.yaml"))
     assert "val at step 759: 600 inputs, 45 pairs of labels" in printed
-    assert "Flagged: 1 stranger, 0 look-alikes" in printed
+    assert "Flagged: 1 stranger, 0 look-alikes (" in printed
     assert re.search(r"^one +eight .* stranger$", printed, flags=re.MULTILINE)
     assert "alert of" not in logged
     saved = Path("lightning_logs/cli/version_0/config.yaml")

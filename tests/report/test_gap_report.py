@@ -629,7 +629,7 @@ def test_markdown_says_all_about_a_pair() -> None:
         "label": pair.label,
         "other": pair.other,
         "gap": f"{pair.gap:+.3f}",
-        "error": f"{pair.overlap_error:.3f}",
+        "std error": f"{pair.overlap_error:.3f}",
         "overlap": f"{pair.overlap:.3f}",
         "expected": f"{pair.expected_overlap:.3f}",
         "raw cos": f"{pair.similarities['raw_cosine']:+.2f}",

@@ -299,7 +299,7 @@ def test_a_judged_report_is_printed_with_its_flags() -> None:
     report = report_of().judged(OPEN)
     counts = {side: len(expected_flags(report_of(), OPEN, side)) for side in get_args(Side)}
     text = str(report)
-    assert f"\nFlagged: {counts['strangers']} strangers, {counts['lookalikes']} look-alikes\n" in text
+    assert f"\nFlagged: {counts['strangers']} strangers, {counts['lookalikes']} look-alikes (" in text
     assert re.search(r"^label .* flag$", text, flags=re.MULTILINE)
     assert len(re.findall(r" stranger$", text, flags=re.MULTILINE)) == min(5, counts["strangers"])
     assert report.to_markdown(top=100).count("| stranger ") == counts["strangers"]
@@ -309,7 +309,17 @@ def test_a_judged_report_is_printed_with_its_flags() -> None:
 def test_one_of_a_kind_is_counted_in_the_singular() -> None:
     gaps = sorted((pair.gap - 1.895 * pair.overlap_error for pair in report_of().pairs()), reverse=True)
     report = report_of().judged(replace(OPEN, stranger=(gaps[0] + gaps[1]) / 2, lookalike=1))
-    assert "\nFlagged: 1 stranger, 0 look-alikes\n" in str(report)
+    assert "\nFlagged: 1 stranger, 0 look-alikes (" in str(report)
+
+
+@pytest.mark.parametrize(
+    "outlier", [0, 3], ids=["the thresholds, where they are all", "or residual scales, where these are more"]
+)
+def test_how_large_a_gap_has_to_be_is_printed(outlier: float) -> None:
+    """max(threshold, `outlier` · residual scale) on either side: without it, "within error" cannot be checked by eye."""
+    report = report_of().judged(replace(OPEN, stranger=0.01, lookalike=0.02, outlier=outlier))
+    above, below = (max(threshold, outlier * report.scalars["residual_scale"]) for threshold in (0.01, 0.02))
+    assert f" look-alikes (gaps above {above:.3f} or below -{below:.3f} by more than their error)\n" in str(report)
 
 
 def test_without_flags_there_is_no_column_of_them() -> None:
