@@ -252,8 +252,8 @@ class ReportData:
     def intervals(self) -> Mapping[str, tuple[float, float]]:
         """Scalar to the bounds of its interval of 95 %: of the values that it may have with inputs without end.
 
-        They reach further to where few inputs bias a scalar from: noise makes a rank agreement smaller, so it may lie below its own
-        interval (`report.errors.intervals_of`).
+        They reach further to where few inputs bias a scalar from: noise makes a rank agreement smaller, so it may lie below its
+        own interval (`report.errors.intervals_of`).
         """
         return self.statistics.numbers.intervals
 
