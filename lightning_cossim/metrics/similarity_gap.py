@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -22,7 +23,7 @@ from lightning_cossim.functional.pairs import Pairs, inverse_index
 from lightning_cossim.functional.rankings import rankings_of
 from lightning_cossim.functional.replicates import BlockSums
 from lightning_cossim.functional.symmetries import Symmetry
-from lightning_cossim.metrics.logit_geometry import EmbeddingGeometry
+from lightning_cossim.metrics.logit_geometry import BlockMoments, EmbeddingGeometry
 from lightning_cossim.metrics.snapshot import why_cut
 from lightning_cossim.metrics.state import add_to, writable
 from lightning_cossim.report import GapReport, Statistics
@@ -366,18 +367,7 @@ class SimilarityGap(EmbeddingGeometry):
         if self.num_blocks == 1 or self.overlap.link not in LADDERS:
             return dict
         labels, is_centered = self.labels.to(W_KD.device), LADDERS[self.overlap.link].is_centered
-        moments = self._moments.copied()
-
-        def compute() -> dict[str, Tensor]:
-            C_GLL = moments.logit_covariances_without(W_KD, labels, live_K, centered=is_centered)
-            deviation_GL = C_GLL.diagonal(dim1=1, dim2=2).sqrt()
-            row, column = pairs.row.to(C_GLL.device), pairs.column.to(C_GLL.device)
-            C_GP, one_GP, other_GP = C_GLL[:, row, column], deviation_GL[:, row], deviation_GL[:, column]
-            correlation_GP = C_GP / one_GP / other_GP
-            variance_GP = one_GP.square() + other_GP.square() - 2 * C_GP
-            return {"logit_correlation": correlation_GP.cpu(), "log_odds_variance": variance_GP.cpu()}
-
-        return compute
+        return partial(_logit_geometry_without, self._moments.copied(), W_KD, labels, pairs, live_K, is_centered=is_centered)
 
     def _remarks(self, live_K: Tensor, num_inputs: int, num_skipped: int) -> dict[str, str]:
         if not self.update_count and self.unembedding.isnan().all():  # nothing was ever seen, here or on another process
@@ -392,3 +382,16 @@ class SimilarityGap(EmbeddingGeometry):
             num_skipped=num_skipped,
             num_targets=int(self.num_targets),
         )
+
+
+def _logit_geometry_without(
+    moments: BlockMoments, rows: Tensor, labels: Tensor, pairs: Pairs, live: Tensor, *, is_centered: bool
+) -> dict[str, Tensor]:
+    """The similarities that see the inputs without each block, (8, P). No method, so that a report with it can be pickled."""
+    C_GLL = moments.logit_covariances_without(rows, labels, live, centered=is_centered)
+    deviation_GL = C_GLL.diagonal(dim1=1, dim2=2).sqrt()
+    row, column = pairs.row.to(C_GLL.device), pairs.column.to(C_GLL.device)
+    C_GP, one_GP, other_GP = C_GLL[:, row, column], deviation_GL[:, row], deviation_GL[:, column]
+    correlation_GP = C_GP / one_GP / other_GP
+    variance_GP = one_GP.square() + other_GP.square() - 2 * C_GP
+    return {"logit_correlation": correlation_GP.cpu(), "log_odds_variance": variance_GP.cpu()}
