@@ -26,6 +26,7 @@ __all__ = [
     "Comparison",
     "Statistic",
     "mean_over_pairs",
+    "robust_scale",
     "share_of_pairs",
     "stepped_up_reliability",
 ]
@@ -130,9 +131,11 @@ class Comparison:
         """1.4826 times the median of |overlap - expected|: the standard deviation of gaps that are normally distributed."""
         if self.undefined is not None:
             return self._unknown(self.undefined)
-        middle = _median((self.o_P - self._cross_fit).abs(), self._w_P)
-        error = None if self.pairs.weight is None else self.pairs.sampling_error(_SIGMA * self._influence_on_median(middle))
-        return Statistic((_SIGMA * middle).to(self._like), standard_error=error)
+        scale = robust_scale((self.o_P - self._cross_fit).abs(), self._w_P)
+        error = (
+            None if self.pairs.weight is None else self.pairs.sampling_error(_SIGMA * self._influence_on_median(scale / _SIGMA))
+        )
+        return Statistic(scale.to(self._like), standard_error=error)
 
     @property
     def percentile(self) -> Tensor:
@@ -377,12 +380,12 @@ def _is_constant(overlap_P: Tensor) -> bool:
     return bool(overlap_P.max() - overlap_P.min() <= _SAME_OVERLAP * overlap_P.max())
 
 
-def _median(values: Tensor, w_P: Tensor) -> Tensor:
-    """The median of all that the pairs stand for: the mean of the two in the middle."""
-    ascending, order = values.sort()
-    up_to = w_P[order].cumsum(0)
+def robust_scale(sizes: Tensor, weight: Tensor) -> Tensor:
+    """1.4826 times the median of sizes (P,), of all that the pairs stand for: the mean of the two in the middle."""
+    ascending, order = sizes.sort()
+    up_to = weight[order].cumsum(0)
     middle = torch.stack([torch.searchsorted(up_to, up_to[-1] / 2, right=right) for right in (False, True)])
-    return ascending[middle].mean()
+    return _SIGMA * ascending[middle].mean()
 
 
 def _rho_a(r_P: Tensor, s_P: Tensor, w_P: Tensor) -> Tensor:
