@@ -28,6 +28,8 @@ from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.overlap import OverlapKind
 from lightning_cossim.report import GapReport
 from lightning_cossim.report.alerts import evaluate, in_words
+from lightning_cossim.report.pair import FLAGS
+from lightning_cossim.report.text import counted
 
 __all__ = ["commented_default", "main"]
 
@@ -177,7 +179,7 @@ def _analyze(given: argparse.Namespace) -> int:
         raise ConfigError(f"{given.checkpoint}: expected inputs that allow a verdict, got {why}: nothing was judged.")
     reasons = [in_words(breach) for breach in evaluate(report, thresholds)]
     if not thresholds.alerts:
-        reasons = [f"{int(flags.sum())} {side}" for side, flags in report.flags.items() if flags.any()]
+        reasons = [f"{counted(int(flags.sum()), FLAGS[side])}" for side, flags in report.flags.items() if flags.any()]
     for reason in reasons:
         print(f"fails: {reason}", file=sys.stderr)
     return 1 if reasons else 0

@@ -198,13 +198,13 @@ class SimilarityGap(EmbeddingGeometry):
             log_p_NK = self.overlap.log_probabilities(logits)
             known_N = ~log_p_NK.sum(dim=1).isnan()
             seen_N = known_N if seen_N is None else known_N & seen_N
-        self._take_snapshot(unembedding)
         if seen_N is not None:
-            self.num_skipped = add_to(self.num_skipped, (~seen_N).sum())
+            check_groups(groups, len(seen_N))
+            self._check_targets(targets, len(seen_N))
+        self._take_snapshot(unembedding)
         if seen_N is None:
             return
-        check_groups(groups, len(seen_N))
-        self._check_targets(targets, len(seen_N))
+        self.num_skipped = add_to(self.num_skipped, (~seen_N).sum())
         (rank, world), start = self._rank_and_world(), int(self.num_units)
         block_N, num_units = self._blocks.assign(len(seen_N), start=start, groups=groups, rank=rank, world=world)
         block_N = block_N.to(seen_N.device)

@@ -92,8 +92,8 @@ def intervals_of(
     Noise in the overlaps makes a rank agreement r smaller. Of a similarity that does not see the inputs, the noise is
     independent: by Spearman's correction for attenuation, :math:`r / \sqrt{reliability}` is its value without noise. A quarter of
     this correction counts as one more standard error, since Spearman and Brown's formula holds only nearly for ranks. Of all
-    other scalars the jackknife's value is the middle, and half of its correction counts as one more standard error: of medians and
-    of the steps of a fit it scatters more than the scalar itself. So an interval holds the scalar.
+    other scalars the jackknife's value is the middle, and half of its correction counts as one more standard error, since that of
+    a median, or of the steps of a fit, scatters more than the scalar itself. So an interval holds its scalar.
 
     In simulated worlds the jackknife's value covers .75 to .88 for a rank agreement of 45 pairs and 1 000 inputs, and nothing at
     ten inputs a label, where noise takes off more than a series in 1/n tells; this one covers .92 to 1 (`tests/benchmarks`).

@@ -3,12 +3,12 @@
 import math
 from typing import Final
 
-from lightning_cossim.functional.similarities import QUANTITIES
+from lightning_cossim.functional.similarities import QUANTITIES, SIMILARITIES
 from lightning_cossim.report.data import ReportData
 from lightning_cossim.report.pair import Pair, Side
 from lightning_cossim.report.tables import as_markdown_text, markdown_table, shortened, text_table
 
-__all__ = ["absent_in_words", "as_markdown", "as_page", "as_text"]
+__all__ = ["absent_in_words", "as_markdown", "as_page", "as_text", "counted"]
 
 _HEADINGS: Final[dict[Side, str]] = {
     "strangers": "Towards strangers: more overlap than expected of pairs with their cosine",
@@ -66,6 +66,7 @@ def as_text(report: ReportData, top: int) -> str:
             *(f"Alert: {alert}." for alert in report.alerts),
             *(f"Note: {remark}." for remark in report.remarks.values()),
             _agreements(report),
+            *(f"{line}." for line in _held_fixed(report)),
             *_flagged(report),
             *(f"{line}." for line in (*_reached(report), *_drifted(report))),
             *(f"{title}\n{text_table(list(columns.values()), rows)}" for title, rows in tables),
@@ -100,6 +101,15 @@ def _agreements(report: ReportData) -> str:
     return "\n".join([f"Rank agreement with the overlap ({_SCALE}), and the share explained", *lines])
 
 
+def _held_fixed(report: ReportData) -> list[str]:
+    """A line on errors that are too small, since they take the embeddings for all that there are."""
+    if report.statistics.replicates.similarities is not dict:
+        return []
+    keys = [key for key in report.ladder.similarities if SIMILARITIES[key].needs_embeddings]
+    held = [QUANTITIES[key].title.lower() for key in keys if f"rank_agreement_{key}" in report.standard_errors]
+    return [f"Standard errors of {' and '.join(held)} hold the covariance of the embeddings fixed"] if held else []
+
+
 def absent_in_words(report: ReportData) -> str:
     """What the link makes meaningless, and why; empty where it is nothing."""
     if not report.ladder.absent:
@@ -116,7 +126,7 @@ def _flagged(report: ReportData) -> list[str]:
     if why is not None:
         return [f"No pair is flagged: {why}"]
     strangers, lookalikes = (int(report.flags[side].sum()) for side in _HEADINGS)
-    return [f"Flagged: {_counted(strangers, 'stranger')}, {_counted(lookalikes, 'look-alike')}"]
+    return [f"Flagged: {counted(strangers, 'stranger')}, {counted(lookalikes, 'look-alike')}"]
 
 
 def _reached(report: ReportData) -> list[str]:
@@ -128,8 +138,8 @@ def _reached(report: ReportData) -> list[str]:
         return [f"Every label can be the most likely one for some input{undecided}"]
     names = ", ".join(shortened(name) or "''" for name in report.unreachable[:_NAMED])
     more = f" and {len(report.unreachable) - _NAMED} more" if len(report.unreachable) > _NAMED else ""
-    counted = _counted(len(report.unreachable), "label")
-    return [f"{counted} that no input can make the most likely one: {names}{more}{undecided}"]
+    num_labels = counted(len(report.unreachable), "label")
+    return [f"{num_labels} that no input can make the most likely one: {names}{more}{undecided}"]
 
 
 def _drifted(report: ReportData) -> list[str]:
@@ -140,7 +150,8 @@ def _drifted(report: ReportData) -> list[str]:
     return [f"Rankings: {what} have changed by {report.ranking_drift:.2g} on average since the last report"]
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """A number of things in words."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

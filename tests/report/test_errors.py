@@ -3,6 +3,7 @@
 import math
 import pickle
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from lightning_cossim.functional.blocks import NUM_BLOCKS, BlockAssignment
 from lightning_cossim.functional.ladder import LADDERS
-from lightning_cossim.metrics import SimilarityGap
+from lightning_cossim.metrics import SimilarityGap, similarity_gap
 from lightning_cossim.report.errors import intervals_of
 from tests import reference
 
@@ -234,3 +235,16 @@ def test_of_more_than_200_labels_errors_are_computed_when_asked_for(embedding_di
     assert {"rank_agreement_centered_cosine", "explained_log_odds_variance", "gap_geometry", "residual_scale"} <= {*errors}
     assert errors == seen(f[:300]).report().statistics.with_errors().numbers.standard_errors
     assert errors != metric.report().statistics.with_errors().numbers.standard_errors
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_errors_that_hold_the_covariance_fixed_are_told(holds: bool) -> None:
+    """THEORY §5: of vocabularies and of very large heads no moments are kept for each block."""
+    W, f = world()
+    with mock.patch.object(similarity_gap, "_MAX_BLOCK_SIZE", 1 if holds else 1024):
+        metric = SimilarityGap(K, D, min_probability=0)
+        metric.update(W, f @ W.T, f)
+        report = metric.report()
+    told = "Standard errors of logit correlation and log-odds variance hold the covariance of the embeddings fixed."
+    assert (told in str(report)) == holds
+    assert ("gap_geometry" in report.standard_errors) != holds
