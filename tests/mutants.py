@@ -212,7 +212,7 @@ MUTANTS: Final = (
     ),
     _mutant(
         "takes the error of a number without one block for that of the whole",
-        Plant("functional/blocks.py", "jackknife", ".mean(dim=0).sqrt()", ".sum(dim=0).div(num_blocks - 1).sqrt()"),
+        Plant("functional/blocks.py", "jackknife", ".mean(dim=0).sqrt_()", ".sum(dim=0).div(num_blocks - 1).sqrt()"),
         red=(
             f"{BLOCKS}::test_the_error_of_a_mean_is_that_of_the_textbook",
             f"{BLOCKS}::test_equal_blocks_follow_the_formula_of_the_theory",

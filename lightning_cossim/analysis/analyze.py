@@ -62,7 +62,7 @@ def analyze(
 
     It always has the similarities of the weights. With `embeddings` it has logit correlation and log-odds variance too, with
     `embeddings` or `logits` the overlap and the gaps. Of more than `max_tracked` labels, a sample of the pairs is compared.
-    `reliability` takes every input for one of its own, where the monitor keeps the positions of a sequence together.
+    Errors and `reliability` keep up to 32 consecutive rows together, where the monitor keeps a whole sequence or image together.
 
     Args:
         checkpoint: a Lightning checkpoint, a state dict, safetensors or their index, `.npy` or `.npz`; or the folder of a saved

@@ -132,10 +132,10 @@ def _pairs_of_names(known: Any) -> tuple[tuple[str, str], ...]:
     """Pairs of names as tuples of texts; a number in YAML is the name of a label without one."""
     pairs = []
     for pair in [known] if isinstance(known, str) or not isinstance(known, Iterable) else known:
-        names = [] if isinstance(pair, str) or not isinstance(pair, Iterable) else [*pair]
+        names = [] if isinstance(pair, str | bytes | Mapping) or not isinstance(pair, Iterable) else [*pair]
         texts = [str(name) for name in names if isinstance(name, str | int) and not isinstance(name, bool)]
         if len(names) != 2 or len(texts) != 2 or texts[0] == texts[1]:
-            remedy = "For example [[cat, lynx], [one, seven]]."
+            remedy = 'For example [[cat, lynx], ["no", "off"]]: without quotes YAML reads no and off as false.'
             raise ConfigError(expected("known", "to be a list of pairs of two names", repr(pair), remedy), "known")
         pairs.append((texts[0], texts[1]))
     return tuple(pairs)

@@ -11,7 +11,6 @@ import math
 from functools import cached_property
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from scipy.optimize import isotonic_regression
 from torch import Tensor
@@ -19,9 +18,9 @@ from torch import Tensor
 from lightning_cossim.functional.cross_fit import cross_fitted, folds
 from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.precision import result_dtype
+from lightning_cossim.functional.repeated import CHOSEN_BY_THE_SAME, medians
 
 __all__ = [
-    "CHOSEN_BY_THE_SAME",
     "MIN_PAIRS",
     "MIN_POSITIVES",
     "SIGMA",
@@ -38,11 +37,6 @@ _DECIMALS = 6
 """Similarities that agree to 1e-6 are ties: what lies below is rounding."""
 _DIGITS = {torch.float32: 16, torch.float64: 40}
 """Binary digits of an overlap that are not rounding, by the dtype in which it was summed."""
-CHOSEN_BY_THE_SAME = 1.5
-"""What the variance of a level is multiplied by, since the same pairs choose the levels of a rising fit.
-
-Source: Meyer, Woodroofe, On the degrees of freedom in shape-restricted regression (2000).
-"""
 _LEAST_OTHERS = 0.1
 """Share of a level that is taken to be of other pairs, at least: a pair that is its own level tells nothing of its error."""
 _BANDWIDTH = 0.025
@@ -133,8 +127,9 @@ class Comparison:
         """1.4826 times the median of |overlap - expected|: the standard deviation of gaps that are normally distributed."""
         if self.undefined is not None:
             return self._unknown(self.undefined)
-        middle = _median((self.o_P - self._cross_fit).abs(), self._w_P)
-        error = None if self.pairs.weight is None else self.pairs.sampling_error(SIGMA * self._influence_on_median(middle))
+        size_P, weight = (self.o_P - self._cross_fit).abs(), self.pairs.weight
+        middle = torch.from_numpy(medians(size_P[None].numpy(), None if weight is None else weight.numpy())).squeeze()
+        error = None if weight is None else self.pairs.sampling_error(SIGMA * self._influence_on_median(middle))
         return Statistic((SIGMA * middle).to(self._like), standard_error=error)
 
     @property
@@ -378,16 +373,6 @@ def _rounded(overlap: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _is_constant(overlap_P: Tensor) -> bool:
     return bool(overlap_P.max() - overlap_P.min() <= _SAME_OVERLAP * overlap_P.max())
-
-
-def _median(values: Tensor, w_P: Tensor) -> Tensor:
-    """The median of all that the pairs stand for: the mean of the two in the middle."""
-    if w_P.max() == 1:
-        return torch.tensor(np.median(values.numpy()), dtype=values.dtype)  # without a sort
-    ascending, order = values.sort()
-    up_to = w_P[order].cumsum(0)
-    middle = torch.stack([torch.searchsorted(up_to, up_to[-1] / 2, right=right) for right in (False, True)])
-    return ascending[middle].mean()
 
 
 def _rho_a(r_P: Tensor, s_P: Tensor, w_P: Tensor) -> Tensor:

@@ -64,7 +64,8 @@ def likely_labels(log_probs: Tensor, link: Link) -> Tensor:
     Returns:
         (N, w), int64, w the most likely labels that an input has, at most 8.
     """
-    most_N = log_probs.amax(dim=1)  # NaN where the input has one: no label reaches that
+    lowest = torch.finfo(log_probs.dtype).min  # where all is 0, nothing is likely
+    most_N = log_probs.amax(dim=1).clamp(min=lowest)  # NaN where the input has one: no label reaches that
     bar_N = (most_N if link != "sigmoid" else most_N.where(most_N.isnan(), 0)) + math.log(_SHARE) - _ROUNDING
     input_E, label_E = (log_probs >= bar_N[:, None]).nonzero(as_tuple=True)
     count_N = input_E.bincount(minlength=len(log_probs))

@@ -4,14 +4,18 @@ NumPy, float64. Shapes: R vectors, P pairs; `weight` (P,) is how many pairs each
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from lightning_cossim.functional.comparison import CHOSEN_BY_THE_SAME
+__all__ = ["CHOSEN_BY_THE_SAME", "Floats", "SortedRows", "explained_shares", "medians", "rank_agreements"]
 
-__all__ = ["Floats", "SortedRows", "explained_shares", "medians", "rank_agreements"]
+CHOSEN_BY_THE_SAME: Final = 1.5
+"""What the variance of a level is multiplied by, since the same pairs choose the levels of a rising fit.
+
+Source: Meyer, Woodroofe, On the degrees of freedom in shape-restricted regression (2000).
+"""
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]

@@ -28,8 +28,8 @@ class Replicates:
     """The overlaps (P,) of the first four blocks and of the last four."""
     least_error: Tensor | None = None
     """(P,), below which no error is taken: that of a share of few inputs, which a jackknife may call certain. None: 0."""
-    similarities: Callable[[], Mapping[str, Tensor]] = dict
-    """Computes the similarities that see the inputs, without each block: key to (G, P). Others hold still."""
+    similarities: Callable[[], Mapping[str, Tensor]] | None = None
+    """Computes the similarities that see the inputs, without each block: key to (G, P). None: they are held fixed."""
 
     @property
     def num_blocks(self) -> int:
@@ -78,7 +78,7 @@ class BlockSums:
         """(P,), float32."""
         return self.of.overlap_of_pairs(self.pairs, self.total, _sum(self.own)).float()
 
-    def replicates(self, similarities: Callable[[], Mapping[str, Tensor]] = dict) -> Replicates:
+    def replicates(self, similarities: Callable[[], Mapping[str, Tensor]] | None = None) -> Replicates:
         """The overlaps without each block, beside what computes the similarities without each."""
         first, second = (
             self.of.overlap_of_pairs(self.pairs, _sum(self.joint[half]), _sum(self.own[half])).float() for half in _HALVES

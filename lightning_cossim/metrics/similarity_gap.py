@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -198,13 +198,13 @@ class SimilarityGap(EmbeddingGeometry):
             log_p_NK = self.overlap.log_probabilities(logits)
             known_N = ~log_p_NK.sum(dim=1).isnan()
             seen_N = known_N if seen_N is None else known_N & seen_N
-        self._take_snapshot(unembedding)
         if seen_N is not None:
-            self.num_skipped = add_to(self.num_skipped, (~seen_N).sum())
+            check_groups(groups, len(seen_N))
+            self._check_targets(targets, len(seen_N))
+        self._take_snapshot(unembedding)
         if seen_N is None:
             return
-        check_groups(groups, len(seen_N))
-        self._check_targets(targets, len(seen_N))
+        self.num_skipped = add_to(self.num_skipped, (~seen_N).sum())
         (rank, world), start = self._rank_and_world(), int(self.num_units)
         block_N, num_units = self._blocks.assign(len(seen_N), start=start, groups=groups, rank=rank, world=world)
         block_N = block_N.to(seen_N.device)
@@ -362,12 +362,12 @@ class SimilarityGap(EmbeddingGeometry):
             rankings=rankings_of(W_KD, mean_probs_K, kept_K),
         )
 
-    def _similarities_without(self, W_KD: Tensor, pairs: Pairs, live_K: Tensor) -> Callable[[], Mapping[str, Tensor]]:
+    def _similarities_without(self, W_KD: Tensor, pairs: Pairs, live_K: Tensor) -> Callable[[], Mapping[str, Tensor]] | None:
         """Computes the similarities that see the inputs without each block, as they are now; none without blocks."""
         if self.num_blocks == 1 or self.overlap.link not in LADDERS:
-            return dict
-        is_centered = LADDERS[self.overlap.link].is_centered
-        return _WithoutBlocks(self._moments.copied(), W_KD, self.labels.to(W_KD.device), live_K, pairs, is_centered)
+            return None
+        labels, is_centered = self.labels.to(W_KD.device), LADDERS[self.overlap.link].is_centered
+        return partial(_logit_geometry_without, self._moments.copied(), W_KD, labels, pairs, live_K, is_centered=is_centered)
 
     def _remarks(self, live_K: Tensor, num_inputs: int, num_skipped: int) -> dict[str, str]:
         if not self.update_count and self.unembedding.isnan().all():  # nothing was ever seen, here or on another process
@@ -384,27 +384,14 @@ class SimilarityGap(EmbeddingGeometry):
         )
 
 
-@dataclass(frozen=True, eq=False)
-class _WithoutBlocks:
-    """The similarities that see the inputs, without each block of them."""
-
-    moments: BlockMoments
-    rows: Tensor
-    """(K, D), as the head's link sees them."""
-    labels: Tensor
-    """(L,), those compared."""
-    live: Tensor
-    """Boolean (K,)."""
-    pairs: Pairs
-    """(P,), by their places among the labels compared."""
-    is_centered: bool
-
-    def __call__(self) -> Mapping[str, Tensor]:
-        """Similarity to (G, P)."""
-        C_GLL = self.moments.logit_covariances_without(self.rows, self.labels, self.live, centered=self.is_centered)
-        deviation_GL = C_GLL.diagonal(dim1=1, dim2=2).sqrt()
-        row, column = self.pairs.row.to(C_GLL.device), self.pairs.column.to(C_GLL.device)
-        C_GP, one_GP, other_GP = C_GLL[:, row, column], deviation_GL[:, row], deviation_GL[:, column]
-        correlation_GP = C_GP / one_GP / other_GP
-        variance_GP = one_GP.square() + other_GP.square() - 2 * C_GP
-        return {"logit_correlation": correlation_GP.cpu(), "log_odds_variance": variance_GP.cpu()}
+def _logit_geometry_without(
+    moments: BlockMoments, rows: Tensor, labels: Tensor, pairs: Pairs, live: Tensor, *, is_centered: bool
+) -> dict[str, Tensor]:
+    """The similarities that see the inputs without each block, (8, P). No method, so that a report with it can be pickled."""
+    C_GLL = moments.logit_covariances_without(rows, labels, live, centered=is_centered)
+    deviation_GL = C_GLL.diagonal(dim1=1, dim2=2).sqrt()
+    row, column = pairs.row.to(C_GLL.device), pairs.column.to(C_GLL.device)
+    C_GP, one_GP, other_GP = C_GLL[:, row, column], deviation_GL[:, row], deviation_GL[:, column]
+    correlation_GP = C_GP / one_GP / other_GP
+    variance_GP = one_GP.square() + other_GP.square() - 2 * C_GP
+    return {"logit_correlation": correlation_GP.cpu(), "log_odds_variance": variance_GP.cpu()}

@@ -47,7 +47,10 @@ class Pair:
     flag: Flag | None = None
     """What the report calls it; None: it is not flagged, or nothing was judged."""
     why_unflagged: str | None = None
-    """Why it is not flagged, one of `lightning_cossim.report.verdicts.WHY_UNFLAGGED`; None if it is, or nothing was judged."""
+    """Why it is not flagged, one of `lightning_cossim.report.verdicts.WHY_UNFLAGGED`, or "no verdict" where thresholds give none.
+
+    None if it is flagged, or no thresholds were applied.
+    """
     on_top: OnTop | None = None
     """Whether any input at all can make the two the most likely labels; None where it was not asked for."""
 

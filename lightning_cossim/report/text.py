@@ -3,7 +3,7 @@
 import math
 from typing import Final
 
-from lightning_cossim.functional.similarities import QUANTITIES
+from lightning_cossim.functional.similarities import QUANTITIES, SIMILARITIES
 from lightning_cossim.report.data import ReportData
 from lightning_cossim.report.pair import Pair, Side
 from lightning_cossim.report.tables import as_markdown_text, markdown_table, shortened, text_table
@@ -71,6 +71,7 @@ def as_text(report: ReportData, top: int) -> str:
             *(f"Alert: {alert}." for alert in report.alerts),
             *(f"Note: {remark}." for remark in report.remarks.values()),
             _agreements(report),
+            *(f"{line}." for line in _held_fixed(report)),
             *_flagged(report),
             *(f"{line}." for line in (*_reached(report), *_drifted(report))),
             *(f"{title}\n{text_table(list(columns.values()), rows)}" for title, rows in tables),
@@ -103,6 +104,15 @@ def _agreements(report: ReportData) -> str:
     rows = [["", *columns], *([key, *(cells[key] for cells in columns.values())] for key in similarities)]
     lines = [f"  {first:<18}" + "".join(f"{cell:>16}" for cell in cells) for first, *cells in rows]
     return "\n".join([f"Rank agreement with the overlap ({_SCALE}), and the share explained", *lines])
+
+
+def _held_fixed(report: ReportData) -> list[str]:
+    """A line on errors that are too small, since they take the embeddings for all that there are."""
+    if report.statistics.replicates.similarities:
+        return []
+    keys = [key for key in report.ladder.similarities if SIMILARITIES[key].needs_embeddings]
+    held = [QUANTITIES[key].title.lower() for key in keys if f"rank_agreement_{key}" in report.standard_errors]
+    return [f"Standard errors of {' and '.join(held)} hold the covariance of the embeddings fixed"] if held else []
 
 
 def absent_in_words(report: ReportData) -> str:

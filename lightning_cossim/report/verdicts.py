@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from lightning_cossim.config.thresholds import INPUTS_PER_LABEL, Thresholds
-from lightning_cossim.functional.blocks import NUM_BLOCKS
 from lightning_cossim.functional.comparison import Statistic, share_of_pairs
 from lightning_cossim.report.pair import Side
 from lightning_cossim.report.pair_table import PairTable
@@ -32,6 +31,7 @@ WHY_UNFLAGGED: Final = (
     "no gap",
     "below threshold",
     "within the spread of gaps",
+    "error unknown",
     "within error",
     "overlap may be larger",
     "too few joint inputs",
@@ -151,9 +151,12 @@ def no_verdict(statistics: Statistics, thresholds: Thresholds) -> str | None:
         return f"{table.num_inputs} inputs, verdicts need {wanted}{of_labels}"
     if table.num_pairs < MIN_PAIRS:
         return f"{table.num_pairs} pair{'s' * (table.num_pairs != 1)} of labels, verdicts need {MIN_PAIRS}"
-    if statistics.num_blocks < NUM_BLOCKS:
-        return f"{statistics.num_blocks} groups of inputs, verdicts need {NUM_BLOCKS}"
-    if not statistics.reliability >= thresholds.min_reliability:
+    too_few = statistics.replicates.too_few
+    if too_few is not None:
+        return too_few
+    if math.isnan(statistics.reliability):
+        return f"reliability is unknown: {statistics.numbers.undefined['reliability']}"
+    if statistics.reliability < thresholds.min_reliability:
         return f"reliability {statistics.reliability:.2f}, verdicts need {thresholds.min_reliability:g}"
     return None
 
@@ -169,6 +172,7 @@ def _why_too_small(
         "no gap": gap_P.isnan(),
         "below threshold": ~(size_P > torch.where(is_more_P, thresholds.stranger, thresholds.lookalike)),
         "within the spread of gaps": ~(size_P > limit_P),
+        "error unknown": statistics.overlap_error.isnan(),
         "within error": ~(_sure_size(statistics) > limit_P),
         "overlap may be larger": ~(margin > 0),
     }

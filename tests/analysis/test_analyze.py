@@ -425,6 +425,7 @@ def test_an_option_is_not_guessed_from_its_beginning(trained: Trained, capsys: p
         ("min_inputs: 0\nalerts: [{scalar: overlap_mean, above: 0.0}]\nmin_reliability: 0\n", 1, "fails: overlap_mean"),
         ("min_inputs: 0\nalerts: [{scalar: overlap_mean, above: 0.999}]\nmin_reliability: 0\n", 0, ""),
         ("min_inputs: 0\nstranger: 0.0001\noutlier: 0\nmin_reliability: 0\n", 1, "strangers"),
+        ("min_inputs: 0\nlookalike: 0.0001\noutlier: 0\nmin_reliability: 0\n", 1, "look-alikes"),
         ("min_inputs: 100000\n", 2, "256 inputs, verdicts need 100000: nothing was judged."),
         ("stranger: nine\n", 2, "stranger"),
     ],

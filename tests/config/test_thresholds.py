@@ -72,7 +72,9 @@ def test_numbers_are_the_names_of_labels_without_one() -> None:
     assert Thresholds(known=[[3, 5]]).known == (("3", "5"),)  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize("known", ["cat", [["cat"]], ["ab"], [["a", "a"]], [["a", "b", "c"]], 3, [["a", None]], [[True, "a"]]])
+@pytest.mark.parametrize(
+    "known", ["cat", [["cat"]], ["ab"], [["a", "a"]], [["a", "b", "c"]], 3, [["a", None]], [[True, "a"]], [{"a": 1, "b": 2}]]
+)
 def test_known_pairs_that_are_none(known: Any) -> None:
     with pytest.raises(ConfigError, match=r"Expected `known` to be a list of pairs of two names, got .* For example \[\[cat, "):
         Thresholds(known=known)

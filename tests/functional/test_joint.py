@@ -63,6 +63,10 @@ def test_labels_that_are_not_compared_take_seats() -> None:
     assert total.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
 
 
+def test_nothing_is_likely_where_all_is_0() -> None:
+    assert joint_inputs(torch.zeros(3, 4)).sum() == 0
+
+
 def test_no_inputs_and_no_finite_inputs() -> None:
     assert joint_inputs(torch.empty(0, 4)).sum() == 0
     assert joint_inputs(torch.full((5, 4), torch.nan)).sum() == 0

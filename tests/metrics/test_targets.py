@@ -170,11 +170,12 @@ def test_targets_that_are_not_one_label_an_input_are_told_in_one_line(wrong: Ten
     """And nothing was added."""
     metric = SimilarityGap(K, D)
     with pytest.raises(InputError) as caught:
-        metric.update(head(), logits(), embeddings(), targets=wrong)
+        metric.update(head(), logits(), embeddings() / 0, targets=wrong)
     wanted = "Expected `targets` to be an integer tensor of shape (90,)"
     assert str(caught.value) == f"{wanted}, got {got}. One label an input."
-    assert metric.num_targets == 0
+    assert metric.num_targets == metric.num_skipped == 0
     assert metric.block_inputs.sum() == 0
+    assert metric.unembedding.isnan().all()
 
 
 def test_under_a_sigmoid_there_is_no_single_target() -> None:

@@ -1,7 +1,9 @@
 """Standard errors of a report's scalars: the jackknife over blocks, computed once more from the inputs."""
 
 import math
+import pickle
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from lightning_cossim.functional.blocks import NUM_BLOCKS, BlockAssignment
 from lightning_cossim.functional.ladder import LADDERS
-from lightning_cossim.metrics import SimilarityGap
+from lightning_cossim.metrics import SimilarityGap, similarity_gap
 from lightning_cossim.report.errors import intervals_of
 from tests import reference
 
@@ -24,8 +26,8 @@ def world(seed: int = 0) -> tuple[Tensor, Tensor]:
     return W, f
 
 
-def slow(W: Tensor, f: Tensor, *, sizes: list[int]) -> dict[str, tuple[float, float]]:
-    """Scalar to its standard error and corrected value: everything again without each block, in float64."""
+def slow(W: Tensor, f: Tensor, *, sizes: list[int]) -> dict[str, tuple[float, float, float]]:
+    """Scalar to its value, standard error and corrected value: everything again without each block, in float64."""
     assignment, start, blocks = BlockAssignment(0), 0, []
     for size in sizes:
         block_N, num = assignment.assign(size, start=start)
@@ -49,8 +51,12 @@ def slow(W: Tensor, f: Tensor, *, sizes: list[int]) -> dict[str, tuple[float, fl
         found["gap_behavior"] = 1 - max(0.0, found["rank_agreement_centered_cosine"])
         found["gap_geometry"] = float(np.abs(rungs["centered_cosine"] - rungs["logit_correlation"])[pair].mean())
         found["overlap_mean"] = float(overlap[pair].mean())
+        found["residual_scale"] = 1.4826 * float(np.median(np.abs(overlap - expected)[pair]))
         return found
 
+    w = W.double().numpy()
+    overlap = reference.bhattacharyya(reference.softmax(f.double().numpy() @ w.T))
+    expected = reference.expected_overlap(reference.cosine(w, centered=True), overlap)  # held fixed
     whole = scalars(np.arange(len(f)))
     without = [scalars(block != left) for left in range(NUM_BLOCKS)]
     h = len(f) / np.bincount(block, minlength=NUM_BLOCKS)
@@ -59,8 +65,14 @@ def slow(W: Tensor, f: Tensor, *, sizes: list[int]) -> dict[str, tuple[float, fl
         left_out = np.array([one[name] for one in without])
         corrected = NUM_BLOCKS * value - ((1 - 1 / h) * left_out).sum()
         pseudo = h * value - (h - 1) * left_out
-        found[name] = math.sqrt(((pseudo - corrected) ** 2 / (h - 1)).mean()), corrected
+        found[name] = value, math.sqrt(((pseudo - corrected) ** 2 / (h - 1)).mean()), corrected
     return found
+
+
+def interval(value: float, error: float, corrected: float) -> tuple[float, float]:
+    """Half of the correction counts as one more standard error."""
+    distance = 2.365 * math.hypot(error, (corrected - value) / 2)
+    return corrected - distance, corrected + distance
 
 
 @pytest.mark.parametrize("sizes", [[900], [100] * 9, [32, 868], [300, 5, 595]])
@@ -71,14 +83,12 @@ def test_errors_are_those_of_leaving_out_each_block(sizes: list[int]) -> None:
         metric.update(W, rows @ W.T, rows)
     report = metric.report()
     wanted = slow(W, f, sizes=sizes)
-    for name, (error, corrected) in wanted.items():
+    for name, (value, error, corrected) in wanted.items():
         assert report.standard_errors[name] == pytest.approx(error, rel=2e-3, abs=1e-6), name
         if name == "gap_behavior" or name in {f"rank_agreement_{key}" for key in ("raw_cosine", "centered_cosine")}:
             continue  # corrected for noise instead
-        low, high = sorted((report.scalars[name], corrected))
-        bounds = low - 2.365 * error, high + 2.365 * error
-        assert report.intervals[name] == pytest.approx(bounds, rel=1e-3, abs=2e-4), name
-    assert set(report.standard_errors) - set(wanted) == {"residual_scale"}
+        assert report.intervals[name] == pytest.approx(interval(value, error, corrected), rel=1e-3, abs=2e-4), name
+    assert set(report.standard_errors) == set(wanted)
     assert not {"gap_translation", "common_mode_ratio", "reliability"} & set(report.standard_errors)
 
 
@@ -93,7 +103,9 @@ def test_the_interval_of_a_rank_agreement_by_hand() -> None:
     distance = 2.365 * math.hypot(0.02 / 0.9, 0.01)
     assert found["rank_agreement_centered_cosine"] == pytest.approx((0.4 - distance, 0.4 + distance))
     assert found["gap_behavior"] == pytest.approx((0.6 - distance, 0.6 + distance))
-    assert found["rank_agreement_logit_correlation"] == pytest.approx((0.36 - 0.0473, 0.37 + 0.0473)), "sees the same noise"
+    assert found["rank_agreement_logit_correlation"] == pytest.approx(interval(0.36, 0.02, 0.37)), "sees the same noise"
+    most = intervals_of({**scalars, names[2]: 0.98}, errors, {**corrected, names[2]: 0.99}, softmax)[names[2]]
+    assert most == pytest.approx((interval(0.98, 0.02, 0.99)[0], 1.0))
     full = intervals_of({**scalars, names[0]: 0.8, "reliability": 0.64}, errors, corrected, softmax)[names[0]]
     assert full == pytest.approx((1 - 2.365 * math.hypot(0.025, 0.05), 1.0))
     noise = intervals_of({**scalars, "reliability": 0.0}, errors, corrected, softmax)
@@ -121,10 +133,37 @@ def test_intervals_of_the_rank_agreement_cover_what_many_inputs_say() -> None:
             metric.update(W, f @ W.T, f)
         low, high = metric.report().intervals[name]
         covered += low <= truth <= high
-        error, middle = slow(W, seen, sizes=[100] * (num_inputs // 100))[name]
+        _, error, middle = slow(W, seen, sizes=[100] * (num_inputs // 100))[name]
         by_jackknife += abs(middle - truth) <= 2.365 * error
     assert 0.9 <= covered / repeats <= 1
     assert by_jackknife / repeats < 0.88
+
+
+def test_intervals_hold_their_scalars_where_a_label_is_known_in_one_block_alone() -> None:
+    """Its overlaps are not known without that block: no row of the jackknife is about its pairs, that of all inputs no more."""
+    W, f = world()
+    z = f @ W.T
+    z[:, :2] -= 1e4
+    z[64:96, :2] += 1.0003e4
+    metric = SimilarityGap(K, D, min_probability=0)
+    metric.update(W, z, f)
+    report = metric.report()
+    unknown = report.overlap_error.isnan() & report.rungs["overlap"].isfinite()
+    assert int(unknown.sum()) == 21, "of pairs with one of the two labels"
+    assert {"overlap_mean", "residual_scale", "gap_geometry", "explained_centered_cosine"} <= set(report.intervals)
+    for name, (low, high) in report.intervals.items():
+        assert low <= report.scalars[name] <= high, name
+
+
+def test_a_report_can_be_pickled() -> None:
+    """Before and after its errors are computed."""
+    W, f = world()
+    metric = SimilarityGap(K, D, min_probability=0)
+    metric.update(W, f @ W.T, f)
+    metric.compute()
+    for again in (pickle.loads(pickle.dumps(one)) for one in (metric.report(), metric)):  # noqa: S301 - our own bytes
+        report = again.report() if isinstance(again, SimilarityGap) else again
+        assert report.standard_errors == metric.report().standard_errors
 
 
 def test_few_inputs_have_no_errors() -> None:
@@ -191,7 +230,20 @@ def test_of_more_than_200_labels_errors_are_computed_when_asked_for(embedding_di
     assert before.numbers.standard_errors == {}
     assert not before.has_errors
     metric.update(W, f[300:] @ W.T, f[300:])
-    errors = before.with_errors().numbers.standard_errors
+    errors = pickle.loads(pickle.dumps(before)).with_errors().numbers.standard_errors  # noqa: S301 - our own bytes
     assert {"rank_agreement_centered_cosine", "explained_log_odds_variance", "gap_geometry", "residual_scale"} <= {*errors}
     assert errors == seen(f[:300]).report().statistics.with_errors().numbers.standard_errors
     assert errors != metric.report().statistics.with_errors().numbers.standard_errors
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_errors_that_hold_the_covariance_fixed_are_told(holds: bool) -> None:
+    """THEORY §5: of vocabularies and of very large heads no moments are kept for each block."""
+    W, f = world()
+    with mock.patch.object(similarity_gap, "_MAX_BLOCK_SIZE", 1 if holds else 1024):
+        metric = SimilarityGap(K, D, min_probability=0)
+        metric.update(W, f @ W.T, f)
+        report = metric.report()
+    told = "Standard errors of logit correlation and log-odds variance hold the covariance of the embeddings fixed."
+    assert (told in str(report)) == holds
+    assert ("gap_geometry" in report.standard_errors) != holds

@@ -63,6 +63,7 @@ def slow_reasons(report: GapReport, thresholds: Thresholds) -> dict[tuple[int, i
             ("no gap", math.isnan(gap[place])),
             ("below threshold", abs(gap[place]) <= threshold),
             ("within the spread of gaps", abs(gap[place]) <= limit),
+            ("error unknown", math.isnan(surely)),
             ("within error", not surely > limit),
             ("overlap may be larger", not surely - truncation > limit),
             ("too few joint inputs", is_more and table.joint_inputs[place].item() < thresholds.min_joint_inputs),
@@ -112,7 +113,7 @@ def test_every_reason_is_met_above() -> None:
     """But for those of other kinds of report: a bound on overlaps, few effective inputs, known pairs."""
     settings = [{}, {"outlier": 1.0}, {"min_joint_inputs": 150, "stranger": 0, "lookalike": 0}, {"stranger": 0, "lookalike": 0}]
     met = {reason for one in settings for reason in slow_reasons(report_of(improbable=[2]), replace(OPEN, **one)).values()}  # type: ignore[arg-type]
-    assert {*WHY_UNFLAGGED} - met == {"overlap may be larger", "too few inputs", "known"}
+    assert {*WHY_UNFLAGGED} - met == {"error unknown", "overlap may be larger", "too few inputs", "known"}
 
 
 def planted(rank: int, *, gap: float = 0.0, joint: int = 50, error: float = 0.01, effective: float = 50.0) -> GapReport:
@@ -148,6 +149,14 @@ def planted(rank: int, *, gap: float = 0.0, joint: int = 50, error: float = 0.01
     return GapReport(statistics)
 
 
+def alike() -> GapReport:
+    """Of inputs that are all equal every two labels overlap fully."""
+    metric = SimilarityGap(12, 4)
+    W = torch.randn(12, 4, generator=torch.Generator().manual_seed(0)) / 4
+    metric.update(W, (torch.ones(300, 4) @ W.T), torch.ones(300, 4))
+    return metric.report()
+
+
 def reason_at(report: GapReport, rank: int, **settings: Any) -> str | None:
     verdict = judge(report.statistics, replace(Thresholds(), **settings))
     assert verdict.why_none is None
@@ -179,6 +188,12 @@ def test_a_gap_within_its_error_is_not_flagged() -> None:
     """The gap less 1.895 standard errors has to be beyond the threshold, not the gap alone."""
     assert reason_at(planted(20, gap=0.3, error=0.05), 20) is None
     assert reason_at(planted(20, gap=0.3, error=0.15), 20) == "within error"
+
+
+def test_a_gap_whose_error_is_unknown_is_not_within_it() -> None:
+    report = planted(20, gap=0.3)
+    report.statistics.overlap_error[20] = math.nan
+    assert reason_at(report, 20) == "error unknown"
 
 
 def test_a_stranger_needs_inputs_on_which_both_labels_are_likely() -> None:
@@ -216,9 +231,9 @@ def test_there_are_flags_to_be_seen() -> None:
         (report_of(num_inputs=255), Thresholds(), "255 inputs, verdicts need 256"),
         (report_of(9), Thresholds(), "36 pairs of labels, verdicts need 45"),
         (report_of(num_inputs=59), OPEN, "59 inputs, verdicts need 60, 5 for each of 12 labels"),
-        (report_of(num_inputs=220), OPEN, "7 groups of inputs, verdicts need 8"),
+        (report_of(num_inputs=220), OPEN, "7 groups of inputs, 8 are needed"),
         (report_of(num_inputs=300), Thresholds(min_reliability=1), "reliability 0.98, verdicts need 1"),
-        (with_value(report_of(), math.nan, "reliability"), Thresholds(), "reliability nan, verdicts need 0.5"),
+        (alike(), Thresholds(min_reliability=0), "reliability is unknown: in one half of the inputs all pairs overlap alike"),
     ],
 )
 def test_without_a_verdict_nothing_is_flagged_and_no_alert_is_breached(
