@@ -152,8 +152,10 @@ class Statistics:
             for name in {**found.errors, **numbers.standard_errors}
         }
         intervals = intervals_of(numbers.scalars, errors, found.corrected, self.table.ladder)
-        with_errors = self.with_numbers(replace(numbers, standard_errors=errors, intervals=intervals))
-        return replace(with_errors, replicates=replace(self.replicates, similarities=dict))  # which have served
+        replicates = self.replicates
+        if replicates.similarities:  # what they are computed from has served, and is large
+            replicates = replace(replicates, similarities=dict)
+        return replace(self, replicates=replicates, numbers=replace(numbers, standard_errors=errors, intervals=intervals))
 
     @property
     def has_errors(self) -> bool:
