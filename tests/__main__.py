@@ -8,17 +8,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-CHECKS = [
-    "ruff check .",
-    "ruff format --check .",
-    "mypy",
-    "pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered",
-]
-FULL = [
-    "pytest -m full",
-    "tests.oldest",
-    "tests.mutants",
-]
+STATIC = ["ruff check .", "ruff format --check .", "mypy"]
+TESTS = "pytest -n auto --dist loadfile"
+CHECKS = [*STATIC, TESTS]
+FULL = [*STATIC, f"{TESTS} --cov --cov-report=term:skip-covered", "pytest -m full", "tests.oldest", "tests.mutants"]
 
 
 def main(extra: list[str]) -> int:
@@ -26,7 +19,7 @@ def main(extra: list[str]) -> int:
     if extra not in ([], ["full"]):
         print(f"Expected no argument or `full`, got {' '.join(extra)!r}.", file=sys.stderr)
         return 2
-    for check in CHECKS + (FULL if extra else []):
+    for check in FULL if extra else CHECKS:
         print(f"\n$ python -m {check}", flush=True)
         status = subprocess.run([sys.executable, "-m", *check.split()], cwd=ROOT, check=False).returncode
         if status:
