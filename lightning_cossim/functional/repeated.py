@@ -107,9 +107,9 @@ def explained_shares(similarity: SortedRows, overlap: Floats, weight: Floats | N
     if w is not None:
         left *= w * (1 + CHOSEN_BY_THE_SAME * (w - 1) / np.repeat(np.repeat(fit.weights, np.diff(fit.blocks)), sizes))
         spread *= weight
-    unexplained = left.reshape(num_rows, num_values).sum(axis=1) / spread.sum(axis=1)
     num_levels = np.bincount(starts[fit.blocks[:-1]] // num_values, minlength=num_rows)
-    with np.errstate(divide="ignore", invalid="ignore"):  # as many levels as pairs: all is explained
+    with np.errstate(divide="ignore", invalid="ignore"):  # equal overlaps: NaN; as many levels as pairs: all is explained
+        unexplained = left.reshape(num_rows, num_values).sum(axis=1) / spread.sum(axis=1)
         shares: Floats = np.where(num_levels == num_pairs, 1.0, 1 - unexplained * (num_pairs - 1) / (num_pairs - num_levels))
     return shares
 
