@@ -50,6 +50,7 @@ def few_inputs() -> Iterator[None]:
         mock.patch.object(blocks, "MAX_RUN", 1),
         mock.patch.object(thresholds, "INPUTS_PER_LABEL", 0),
         mock.patch.object(verdicts, "INPUTS_PER_LABEL", 0),
+        mock.patch.object(verdicts, "MIN_EFFECTIVE", 0),
         mock.patch.object(vocabulary_summary, "MIN_TOTAL", 0.0),
     ):
         yield

@@ -18,7 +18,7 @@ else:
     Scalar = Literal[alert_scalars()]
 """What an alert may watch: every tag but the monitor's own cost."""
 INPUTS_PER_LABEL: Final = 5
-"""Inputs that a verdict needs for each kept label, and effective inputs that either label of a look-alike needs."""
+"""Inputs that a verdict needs for each kept label."""
 Stage = Literal["train", "val", "test"]
 Action = Literal["warn", "stop", "raise"]
 

@@ -17,10 +17,13 @@ from lightning_cossim.report.pair import Side
 from lightning_cossim.report.pair_table import PairTable
 from lightning_cossim.report.statistics import Statistics
 
-__all__ = ["MIN_PAIRS", "WHY_UNFLAGGED", "Verdict", "judge", "no_verdict"]
+__all__ = ["MIN_EFFECTIVE", "MIN_PAIRS", "WHY_UNFLAGGED", "Verdict", "judge", "no_verdict"]
 
 MIN_PAIRS: Final = 45
 """Of fewer pairs the shares scatter too widely for a verdict (THEORY §5)."""
+MIN_EFFECTIVE: Final = 10
+"""Effective inputs that either label of a look-alike needs. THEORY §5 says 5; of so few, an overlap and its error may both come
+out far too small: of 100 labels without any gap, every second report of 500 inputs had a look-alike, with 10 one of thirty."""
 _ONE_SIDED: Final = 1.895
 """Standard errors below a gap: Student's t of seven degrees of freedom at 95 %, one-sided."""
 _TOP_COSINES, _UPPER_COSINES = 0.9, 0.5
@@ -181,7 +184,7 @@ def _why_too_small(
 def _why_barred(statistics: Statistics, thresholds: Thresholds, name_of: Callable[[int], str]) -> dict[str, Tensor]:
     """Reason to boolean (P,): the pair is not flagged, however large its gap is."""
     table, rank_P, is_more_P = statistics.table, statistics.cosine_percentile, statistics.gap > 0
-    few_L = ~(table.effective_inputs >= INPUTS_PER_LABEL)
+    few_L = ~(table.effective_inputs >= MIN_EFFECTIVE)
     return {
         "too few joint inputs": is_more_P & (table.joint_inputs < thresholds.min_joint_inputs),
         "cosine too high for a stranger": is_more_P & (rank_P > _TOP_COSINES),

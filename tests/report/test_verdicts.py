@@ -3,9 +3,11 @@
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, get_args
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,10 +20,11 @@ from lightning_cossim.functional.ladder import RUNGS
 from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.replicates import Replicates
 from lightning_cossim.metrics import SimilarityGap
-from lightning_cossim.report import GapReport, Side, Statistics
+from lightning_cossim.report import GapReport, Side, Statistics, verdicts
 from lightning_cossim.report.alerts import evaluate
 from lightning_cossim.report.pair_table import PairTable
-from lightning_cossim.report.verdicts import WHY_UNFLAGGED, judge, no_verdict
+from lightning_cossim.report.verdicts import MIN_EFFECTIVE, WHY_UNFLAGGED, judge, no_verdict
+from tests.benchmarks.worlds import generator, make_world
 from tests.toys import altered
 
 K, D = 12, 5
@@ -69,7 +72,7 @@ def slow_reasons(report: GapReport, thresholds: Thresholds) -> dict[tuple[int, i
             ("too few joint inputs", is_more and table.joint_inputs[place].item() < thresholds.min_joint_inputs),
             ("cosine too high for a stranger", is_more and percentile[place] > 0.9),
             ("cosine too low for a look-alike", not is_more and percentile[place] <= 0.5),
-            ("too few inputs", not is_more and effective < 5),
+            ("too few inputs", not is_more and effective < 10),
         ]
         reasons[i, j] = next((reason for reason, holds in rules if holds), "")
     return reasons
@@ -204,8 +207,8 @@ def test_a_stranger_needs_inputs_on_which_both_labels_are_likely() -> None:
 
 
 def test_a_look_alike_needs_labels_that_are_seen() -> None:
-    assert reason_at(planted(30, gap=-0.3, effective=5), 30) is None
-    assert reason_at(planted(30, gap=-0.3, effective=4.9), 30) == "too few inputs"
+    assert reason_at(planted(30, gap=-0.3, effective=10), 30) is None
+    assert reason_at(planted(30, gap=-0.3, effective=9.9), 30) == "too few inputs"
 
 
 def test_a_known_pair_is_listed_and_never_flagged() -> None:
@@ -362,3 +365,19 @@ def test_alerts_are_printed_and_exported() -> None:
     assert {*flags} == {"stranger", "look-alike", None}
     frame = report.to_pandas()
     assert frame["flag"].isin(["stranger"]).sum() == flags.count("stranger")
+
+
+def test_five_effective_inputs_are_too_few_for_a_look_alike() -> None:
+    """The proof that THEORY §5's 5 does not do: 100 labels, overlaps that follow from cosines alone, five inputs a label."""
+    found = Counter[int]()
+    for seed in range(2):
+        world = make_world("sparse", 100, seed)
+        for repeat in range(6):
+            draw = world.draw(500, generator("effective inputs", seed, repeat))
+            metric = SimilarityGap(100, world.unembedding.shape[1])
+            metric.update(world.unembedding, draw.logits, draw.embedding)
+            for least in (5, MIN_EFFECTIVE):
+                with mock.patch.object(verdicts, "MIN_EFFECTIVE", least):
+                    found[least] += int(metric.report().judged(Thresholds()).flags["lookalikes"].sum())
+    assert found[5] >= 4
+    assert found[MIN_EFFECTIVE] <= 1
