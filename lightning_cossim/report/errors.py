@@ -123,21 +123,28 @@ def intervals_of(
             continue
         middle = min(1.0, max(-1.0, scalars[name] / math.sqrt(reliability)))
         found[name] = _interval(scalars[name], middle, errors[name] / math.sqrt(reliability), _DOUBT)
-    for name in (f"rank_agreement_{key}" for key in ladder.similarities):
-        if name in found:
-            found[name] = max(-1.0, found[name][0]), min(1.0, found[name][1])
     agreement = found.get(f"rank_agreement_{ladder.cosine}")
     if agreement is None:
         found.pop("gap_behavior", None)
     else:
-        found["gap_behavior"] = 1 - max(0.0, agreement[1]), 1 - max(0.0, agreement[0])
-    return found
+        found["gap_behavior"] = 1 - agreement[1], 1 - agreement[0]
+    return {name: _within_range(name, *bounds) for name, bounds in found.items()}
 
 
 def _interval(value: float, middle: float, error: float, doubt: float) -> tuple[float, float]:
     """Around the middle to which a value is corrected, in which so much of the correction is in doubt."""
     distance = _T7 * math.hypot(error, doubt * (middle - value))
     return middle - distance, middle + distance
+
+
+def _within_range(name: str, low: float, high: float) -> tuple[float, float]:
+    """The part of an interval that a scalar can lie in."""
+    least, most = -1.0 if name.startswith("rank_agreement") else 0.0, 1.0
+    if name.startswith("explained"):  # adjusted for the levels of the fit, which may take it below 0
+        least = -math.inf
+    if name in {"gap_geometry", "residual_scale"}:
+        most = math.inf
+    return min(max(least, low), most), max(min(most, high), least)
 
 
 def _with_whole(whole: Tensor, without: Tensor) -> Tensor:

@@ -93,6 +93,7 @@ def numbers_of(summary: VocabularySummary) -> tuple[GapReport, dict[str, float]]
     return report, {**report.scalars, **agreements}
 
 
+@patch("lightning_cossim.report.statistics.MAX_PAIRS", 0)  # errors from the pairs alone, not from the inputs
 @patch("lightning_cossim.capture.vocabulary_summary.sums_of_pairs", new_callable=Remembered)
 def table(summary: VocabularySummary, seeds: int, _: Remembered) -> list[str]:
     with patch.object(VocabularySummary, "_sample", lambda _, labels, *__: (all_of(labels), "")):

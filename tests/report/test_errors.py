@@ -106,6 +106,11 @@ def test_the_interval_of_a_rank_agreement_by_hand() -> None:
     assert found["rank_agreement_logit_correlation"] == pytest.approx(interval(0.36, 0.02, 0.37)), "sees the same noise"
     most = intervals_of({**scalars, names[2]: 0.98}, errors, {**corrected, names[2]: 0.99}, softmax)[names[2]]
     assert most == pytest.approx((interval(0.98, 0.02, 0.99)[0], 1.0))
+    opposite = intervals_of({**scalars, names[1]: -0.9}, errors, {**corrected, names[1]: -0.9}, softmax)
+    assert opposite[names[1]] == pytest.approx((-1.0, -1 + 2.365 * math.hypot(0.02 / 0.9, 0.025)))
+    assert opposite["gap_behavior"] == (1.0, 1.0)
+    scale = intervals_of({**scalars, "residual_scale": 0.01}, {"residual_scale": 0.02}, {"residual_scale": 0.01}, softmax)
+    assert scale["residual_scale"] == pytest.approx((0.0, 0.0573)), "never below 0"
     full = intervals_of({**scalars, names[0]: 0.8, "reliability": 0.64}, errors, corrected, softmax)[names[0]]
     assert full == pytest.approx((1 - 2.365 * math.hypot(0.025, 0.05), 1.0))
     noise = intervals_of({**scalars, "reliability": 0.0}, errors, corrected, softmax)
