@@ -142,7 +142,7 @@ def _shape_in(loaded: Any, name: str) -> Shape:
 def _from_numpy(path: Path, name: str, array: Any) -> Tensor:
     """An array of any byte order as a tensor. Its kind is checked before it is copied."""
     if array.dtype.kind not in "fiub":
-        raise CheckpointError(f"{path}: expected {name or 'its array'} to be floating, got {array.dtype}.")
+        raise CheckpointError(f"{path}: expected {name or 'its array'} to be numbers, got {array.dtype}.")
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))
 
 
