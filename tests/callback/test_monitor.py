@@ -406,6 +406,27 @@ class TestReports:
         assert sorted(logger.curve("cossim_train/overlap_mean")) == [1, 3, 5, 7, 9, 11]
         assert len(logger.curve("cossim_val/overlap_mean")) == 2
 
+    @pytest.mark.parametrize(("num_labels", "at_once"), [(200, True), (201, False)])
+    def test_scalars_of_many_labels_have_errors_in_the_last_report_of_a_run(self, *, num_labels: int, at_once: bool) -> None:
+        """THEORY §5: of up to 200 labels in every report; of more they take a second."""
+        monitor, had_errors = LabelSimilarityMonitor(thresholds=FEW, display=ALWAYS), []
+
+        class Reader(pl.Callback):
+            """Comes after the monitor."""
+
+            @override
+            def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+                had_errors.append(bool(monitor.last_report["val"].standard_errors))
+
+        run = trainer(callbacks=[monitor, Reader()], num_sanity_val_steps=0, max_epochs=1)
+        run.fit(Toy(num_labels), loader(num_labels=num_labels), loader(num_labels=num_labels))
+        assert had_errors == [at_once]
+        report = monitor.last_report["val"]
+        assert {"rank_agreement_centered_cosine", "gap_geometry", "residual_scale"} <= {*report.standard_errors}
+        assert report.intervals["rank_agreement_centered_cosine"]
+        run.validate(Toy(num_labels), loader(num_labels=num_labels), verbose=False)
+        assert monitor.last_report["val"].standard_errors
+
     def test_without_validation_neighbors_are_looked_for_among_what_training_showed(self) -> None:
         monitor = LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5), schedule=Schedule(2, 2), thresholds=FEW)
         run = trainer(callbacks=[monitor], limit_val_batches=0)
