@@ -97,9 +97,9 @@ class Publisher:
             self._offer(report.window, values, watched)
         for logger in loggers:
             self._write(logger, "scalars", partial(log_scalars, [logger], tags, values, report.step, end))
-            if bounds and self._asked(logger, shows_layouts, "bands"):
+            if bounds and self._asked(logger, shows_layouts, "scalars"):
                 where = picture_group(report.stage, "band", self.name)
-                self._write(logger, "bands", partial(log_scalars, [logger], where, bounds, report.step, end))
+                self._write(logger, "scalars", partial(log_scalars, [logger], where, bounds, report.step, end))
             if report.alerts:
                 self._write(logger, "texts", partial(write_alerts, logger, f"{tags}/alerts{end}", report.alerts, report.step))
 

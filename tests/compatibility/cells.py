@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
-from lightning_cossim import GapReport, LabelSimilarityMonitor, Schedule
+from lightning_cossim import GapReport, LabelSelection, LabelSimilarityMonitor, Schedule
 from tests import reference
 from tests.toys import ALWAYS, FEW, trainer
 
@@ -28,6 +28,8 @@ logits; those of the weights; an error.
 """
 NUM_LABELS: Final = 11
 EVERY_BATCH: Final = Schedule(train_every_n_steps=1, train_batches=1)
+EVERY_LABEL: Final = LabelSelection(min_probability=0)
+"""Of toys that have hardly learned a label, too."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,8 @@ class Result:
 
 def watched(cell: Cell, *, watch: bool = True) -> Result:
     """Train in the way of a cell, with the monitor or without."""
-    monitor = LabelSimilarityMonitor(**{"schedule": EVERY_BATCH, "thresholds": FEW, "display": ALWAYS, **cell.settings})
+    settings = {"schedule": EVERY_BATCH, "thresholds": FEW, "display": ALWAYS, "labels": EVERY_LABEL, **cell.settings}
+    monitor = LabelSimilarityMonitor(**settings)
     callbacks = [*cell.callbacks(), *([monitor] if watch else [])]
     run = trainer(**{"max_epochs": 2, "num_sanity_val_steps": 0, "callbacks": callbacks, **cell.run})
     model = (cell.module or Watched)(cell)

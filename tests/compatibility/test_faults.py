@@ -42,7 +42,7 @@ FAULTS: dict[str, tuple[Any, str, str]] = {
     "render: heatmaps": (pages, "heatmaps", "there are no more heatmaps in this run, reports go on in `last_report`, after"),
     "render: scatter": (pages, "scatter", "there are no more scatter in this run, reports go on in `last_report`, after"),
     "render: tables": (pages, "as_page", "there are no more tables in this run, reports go on in `last_report`, after"),
-    "write: scalars": (publisher, "log_scalars", "TensorBoardLogger gets no more {} in this run, reports go on in"),
+    "write: scalars": (publisher, "log_scalars", "TensorBoardLogger gets no more scalars in this run, reports go on in"),
     "write: layout": (publisher, "write_layout", "TensorBoardLogger gets no more layout in this run, reports go on in"),
 }
 """A step of our own work: where it is done, and what the warning says."""
@@ -83,10 +83,9 @@ def test_a_fault_costs_a_view_and_no_more(fault: str, error: Exception, unwatche
     with mock.patch.object(where, name, side_effect=error):
         model, told = trained(tmp_path, LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW, display=ALWAYS))
     assert_same_weights(model, unwatched)
-    views = ("scalars", "bands") if "{}" in says else ("",)  # bounds of a scalar are scalars, too
-    for text, view in zip(told, views, strict=True):
-        assert says.format(view) in text
-        assert type(error).__name__ in text
+    (text,) = told
+    assert says in text
+    assert type(error).__name__ in text
     assert not model.head._forward_hooks
 
 
@@ -147,7 +146,7 @@ def test_a_read_only_folder_costs_what_would_be_written_there(unwatched: Toy, tm
     assert told
     assert all("PermissionError: [Errno 13] Permission denied" in text for text in told)
     lost = {text.split(" in this run")[0].rpartition("no more ")[2] for text in told}
-    assert lost == {"scalars", "bands", "pictures", "steps", "files"}
+    assert lost == {"scalars", "pictures", "steps", "files"}
     assert_same_weights(model, unwatched)
     assert set(monitor.last_report) == {"train", "val"}
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
-from lightning_cossim import LabelSimilarityMonitor
+from lightning_cossim import LabelSelection, LabelSimilarityMonitor
 from tests import reference
 from tests.compatibility.sweep import SAYS, SWEEP, TIMM, WITHOUT_REMEDY
 from tests.compatibility.swept import Swept
@@ -112,7 +112,7 @@ def largest_error(got: reference.Array, wanted: reference.Array) -> float:
 
 def run(model: Swept, settings: Mapping[str, Any], *, calls_itself: bool = True) -> Run:
     """Train a model for an epoch with a monitor."""
-    monitor = LabelSimilarityMonitor(thresholds=FEW, **settings)
+    monitor = LabelSimilarityMonitor(thresholds=FEW, **{"labels": LabelSelection(min_probability=0), **settings})
     module = Module(model, calls_itself=calls_itself)
     torch.manual_seed(1)
     with warnings.catch_warnings(record=True) as record:

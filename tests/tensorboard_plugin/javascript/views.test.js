@@ -218,7 +218,7 @@ test("errors, joint inputs and reasons are in the table and its CSV", () => {
   one.why[0] = one.reasons.indexOf("within error");
   const columns = columnsOf(one).filter(({ key }) => ["flag", "why_unflagged", "overlap", "overlap_error", "joint_inputs"].includes(key));
   assert.equal(csv(columns, [0]), "flag,why_unflagged,overlap,overlap_error,joint_inputs\n,within error,0.4126,0.0213,17\n");
-  assert.deepEqual(columns.map(({ text }) => text), ["flag", "why not flagged", "overlap", "error", "joint"]);
+  assert.deepEqual(columns.map(({ text }) => text), ["flag", "why not flagged", "overlap", "std error", "joint"]);
   assert.deepEqual(columns.flatMap((column) => (column.number ? [number(column.of(0), column)] : [])), ["0.413", "0.021", "17"]);
 });
 
