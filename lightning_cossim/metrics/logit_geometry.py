@@ -106,12 +106,13 @@ class EmbeddingGeometry(SummedMetric):
     def _parts(self, inputs: Tensor, seen_N: Tensor, block_N: Tensor | None) -> Iterator[tuple[int, Tensor, Tensor]]:
         """The inputs of every block, not too many at a time: the block, embeddings (B, D), and which of them count (B,)."""
         size = max(1, _NUMBERS // self.embedding_dim)
-        if block_N is None:
+        place_N = seen_N.long() if block_N is None else block_N.to(inputs.device).masked_fill(~seen_N, -1) + 1
+        counts = place_N.bincount(minlength=self.num_blocks + 1).tolist()
+        if max(counts[1:]) == len(inputs):  # all go to one block: none is copied
             for f_BD, seen_B in zip(torch.split(inputs, size), torch.split(seen_N, size), strict=True):
-                yield 0, f_BD, seen_B
+                yield counts.index(len(inputs), 1) - 1, f_BD, seen_B
             return
-        place_N = block_N.to(inputs.device).masked_fill(~seen_N, -1) + 1
-        order_N, counts = place_N.argsort(stable=True), place_N.bincount(minlength=self.num_blocks + 1).tolist()
+        order_N = place_N.argsort(stable=True)
         for block, of_block in enumerate(torch.split(order_N, counts)[1:]):
             for index_B in torch.split(of_block, size) if len(of_block) else ():
                 yield block, inputs[index_B], seen_N[index_B]
