@@ -66,7 +66,7 @@ def test_commands_pin_what_they_install() -> None:
 def test_tables_name_every_rung_and_every_scalar() -> None:
     numbers = README.split("## What the numbers mean")[1].split("\n## ")[0]
     named = set(re.findall(r"^\| `([^`]+)` \|", numbers, flags=re.MULTILINE))
-    scalars = {"rank_agreement_<rung>", "explained_<rung>", *SCALARS} - {*AGREEMENTS, *EXPLAINED}
+    scalars = {"rank_agreement_<similarity>", "explained_<similarity>", *SCALARS} - {*AGREEMENTS, *EXPLAINED}
     assert named == {*RUNGS, *scalars}
     assert set(AGREEMENTS) == {f"rank_agreement_{rung}" for rung in SIMILARITIES}
     assert set(EXPLAINED) == {f"explained_{rung}" for rung in SIMILARITIES}

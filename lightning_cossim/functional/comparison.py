@@ -273,8 +273,9 @@ class Comparison:
         Where the fit rises, gaps above it shrink and those below it grow; the median follows those that are about as large.
         """
         gap_P, level_P = self.o_P - self._cross_fit, self._fit.level[self._levels]
-        near_P = self._w_P * ((gap_P.abs() - middle).abs() <= _AROUND * middle)
-        own_P = (0.5 - (gap_P.abs() <= middle).double()) * 2 * _AROUND * middle / near_P.sum()
+        reach = (_AROUND * middle).clamp(min=(gap_P.abs() - middle).abs().min())  # some pair is within it
+        near_P = self._w_P * ((gap_P.abs() - middle).abs() <= reach)
+        own_P = (0.5 - (gap_P.abs() <= middle).double()) * 2 * reach / near_P.sum()
         follows_P = -(torch.bincount(level_P, weights=near_P * gap_P.sign()) / near_P.sum())[level_P]
         influence_P: Tensor = own_P + follows_P * (self.o_P - self._fit.expected) / self._level_weight
         return influence_P

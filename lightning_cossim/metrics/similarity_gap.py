@@ -49,8 +49,8 @@ class SimilarityGap(EmbeddingGeometry):
     Five rungs between every two labels (raw cosine, centered cosine, logit correlation, log-odds variance, overlap), and over the
     pairs of *kept* labels, those with mean probability of at least `min_probability` / K_live:
 
-    - `rank_agreement_<rung>`: how far the rung puts pairs in the order of their overlap, in [-1, 1] (rho_a): the headline;
-    - `explained_<rung>`: the adjusted share of the overlap's variance that the rung accounts for, at most 1;
+    - `rank_agreement_<similarity>`: how far it puts pairs in the order of their overlap, in [-1, 1] (rho_a): the headline;
+    - `explained_<similarity>`: the adjusted share of the overlap's variance that the similarity accounts for, at most 1;
     - `gap_translation`: mean \|raw - centered cosine\|, what the arbitrary origin did, in [0, 2];
     - `gap_geometry`: mean \|centered cosine - logit correlation\|, what the anisotropy of the embeddings did, in [0, 2];
     - `gap_behavior`: 1 - max(0, `rank_agreement_centered_cosine`), how far the order of the overlaps is not that of the centered
@@ -364,7 +364,7 @@ class SimilarityGap(EmbeddingGeometry):
 
     def _similarities_without(self, W_KD: Tensor, pairs: Pairs, live_K: Tensor) -> Callable[[], Mapping[str, Tensor]] | None:
         """Computes the similarities that see the inputs without each block, as they are now; none without blocks."""
-        if self.num_blocks == 1 or self.overlap.link not in LADDERS:
+        if self.num_blocks == 1:
             return None
         labels, is_centered = self.labels.to(W_KD.device), LADDERS[self.overlap.link].is_centered
         return partial(_logit_geometry_without, self._moments.copied(), W_KD, labels, pairs, live_K, is_centered=is_centered)

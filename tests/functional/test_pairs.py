@@ -189,3 +189,17 @@ def test_a_sample_with_nothing_left_to_chance_has_no_error() -> None:
     pairs = sample()
     certain = Pairs(pairs.row, pairs.column, torch.ones(60, dtype=torch.float64))
     assert mean_over_pairs(generic(60), certain, "an overlap").standard_error == 0
+
+
+def test_the_residual_scale_of_a_sample_has_an_error_however_far_apart_gaps_are() -> None:
+    """Also where no gap is near the median: the nearest tell how dense they are."""
+    every = Pairs.of_all(7)[slice(16)]
+    pairs = Pairs(every.row, every.column, torch.full((16,), 2.0, dtype=torch.float64))
+    overlap = torch.tensor([0.0] * 8 + [0.9, 0.1] * 4, dtype=torch.float64)
+    comparison = Comparison(torch.arange(16.0, dtype=torch.float64), overlap, pairs)
+    found = comparison.residual_scale
+    sizes = (overlap - comparison.expected).abs()
+    assert not ((sizes - found.value / 1.4826).abs() <= 0.25 * found.value / 1.4826).any()
+    assert found.standard_error is not None
+    assert math.isfinite(found.standard_error)
+    assert found.standard_error > 0

@@ -227,7 +227,9 @@ print(memory("VmHWM") - before)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from Linux's /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="2026-11-30: peaks of memory are read from /proc, which Linux has"
+)
 def test_memory_is_that_of_the_head_and_the_inputs() -> None:
     """A head of 142 labels in 19 560 dimensions: one covariance of its embeddings alone would be 3 GB."""
     ran = subprocess.run([sys.executable, "-c", MEASURED], capture_output=True, text=True, encoding="utf-8", check=True)
