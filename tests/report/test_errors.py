@@ -252,3 +252,11 @@ def test_errors_that_hold_the_covariance_fixed_are_told(holds: bool) -> None:
     told = "Standard errors of logit correlation and log-odds variance hold the covariance of the embeddings fixed."
     assert (told in str(report)) == holds
     assert ("gap_geometry" in report.standard_errors) != holds
+
+
+def test_a_report_with_errors_keeps_nothing_of_what_they_were_computed_from() -> None:
+    """The moments of every block may be the largest thing there is, and reports are kept."""
+    W, f = world()
+    metric = SimilarityGap(K, D, min_probability=0)
+    metric.update(W, f @ W.T, f)
+    assert metric.report().statistics.replicates.similarities is dict
