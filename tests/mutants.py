@@ -220,6 +220,11 @@ MUTANTS: Final = (
         ),
     ),
     _mutant(
+        "takes the jackknife's error of an overlap that is below the expected one",
+        Plant("functional/replicates.py", "Replicates.overlap_error", "if expected is not None:", "if False:"),
+        red=("tests/report/test_errors.py::test_an_overlap_below_the_expected_one_has_the_error_of_the_expected_one",),
+    ),
+    _mutant(
         "calls a label likely from a probability of .1 on, however likely the others are",
         Plant("functional/joint.py", "likely_labels", 'most_N if link != "sigmoid" else ', ""),
         red=("tests/functional/test_joint.py::test_a_share_not_a_probability_is_what_counts",),

@@ -42,9 +42,26 @@ class Replicates:
         num = self.num_blocks
         return None if num == NUM_BLOCKS else f"{num} group{'s' * (num != 1)} of inputs, {NUM_BLOCKS} are needed"
 
-    def overlap_error(self, overlap: Tensor) -> Tensor:
-        """(P,), the standard errors of overlaps (P,); NaN where one cannot be computed."""
+    def overlap_error(self, overlap: Tensor, expected: Tensor | None = None) -> Tensor:
+        r"""Standard error of each overlap.
+
+        The jackknife's error times :math:`\sqrt{\max(e, o) / o}`, for an overlap o and its expected overlap e. In a sparse
+        model few inputs contribute most of an overlap. A sample without them has a small overlap, and a jackknife error that
+        is too small: the variance of a sum of rare contributions is proportional to its mean. An overlap below the expected
+        one therefore gets the error at the expected one. Intervals of 2.365 such errors cover .90 to .97 instead of .83 to
+        .95 (`tests/benchmarks/flags.txt`).
+
+        Args:
+            overlap: (P,), in [0, 1].
+            expected: (P,), the expected overlaps, NaN where unknown; default: the jackknife's error as it is.
+
+        Returns:
+            (P,), at least 0; NaN where it cannot be computed.
+        """
         error = torch.cat([jackknife(overlap[some], self.overlap[:, some], self.sizes)[0] for some in _bits(len(overlap))])
+        if expected is not None:
+            o = overlap.double()
+            error = error * (expected.double().fmax(o) / o).sqrt().where(o > 0, 1.0)
         return error if self.least_error is None else torch.maximum(error, self.least_error).masked_fill(error.isnan(), torch.nan)
 
 

@@ -132,7 +132,7 @@ class Statistics:
             table,
             expected_overlap=cosine.expected,
             expected_curve=cosine.curve,
-            overlap_error=replicates.overlap_error(overlap.double()).to(overlap),
+            overlap_error=replicates.overlap_error(overlap.double(), cosine.expected).to(overlap),
             cosine_percentile=cosine.percentile,
             replicates=replicates,
             numbers=numbers,

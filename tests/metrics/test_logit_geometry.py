@@ -343,7 +343,7 @@ def test_large_batches_are_added_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> 
         with monkeypatch.context() as patch:
             patch.setattr("lightning_cossim.metrics.logit_geometry._NUMBERS", 7 * D)
             for name in wanted_sums._sums:
-                assert_close(getattr(blocked(num_labels, f, block_N), name), getattr(wanted_sums, name), 1e-6)
+                assert_close(getattr(blocked(num_labels, f, block_N), name), getattr(wanted_sums, name))  # float32 sums
             in_bits = gap_of("softmax", [(rows_of(num_labels), f)])
         for rung in RUNGS:
             assert_close(in_bits.report().matrix(rung), whole.report().matrix(rung))

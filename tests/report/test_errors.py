@@ -10,11 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from lightning_cossim import GapReport
 from lightning_cossim.functional.blocks import NUM_BLOCKS, BlockAssignment
 from lightning_cossim.functional.ladder import LADDERS
 from lightning_cossim.metrics import SimilarityGap, similarity_gap
 from lightning_cossim.report.errors import intervals_of
 from tests import reference
+from tests.benchmarks.flags import report_of
+from tests.benchmarks.worlds import generator, make_world, measured
 
 K, D, N = 12, 6, 900
 
@@ -194,9 +197,32 @@ def test_errors_of_overlaps_are_those_of_the_delta_method() -> None:
     square = A / np.outer(M, M) + o**2 / 4 * (np.diag(A)[:, None] / M[:, None] ** 2 + np.diag(A) / M**2)
     square += -o / root * (B / M[:, None] + B.T / M) + o**2 * A / (2 * np.outer(M, M))
     delta = np.sqrt(square[np.triu_indices(K, 1)])
-    ratio = metric.report().overlap_error.numpy() / delta
+    report = metric.report()
+    ratio = report.statistics.replicates.overlap_error(report.rungs["overlap"]).numpy() / delta
     assert 0.85 < np.median(ratio) < 1.15
     assert 0.85 < np.sqrt(np.mean(ratio**2)) < 1.15
+
+
+def test_an_overlap_below_the_expected_one_has_the_error_of_the_expected_one() -> None:
+    """The proof that THEORY §5's error, the jackknife's own, is too small where few inputs bring most of an overlap."""
+    world = make_world("sparse", 100, 0)
+    truth = torch.from_numpy(measured(world, 200_000, 0).overlap)
+    covered, by_jackknife, repeats = 0.0, 0.0, 8
+    for repeat in range(repeats):
+        report = report_of(world, world.draw(1024, generator("errors of overlaps", repeat)))
+        o, e, plain = (one.double() for one in (report.rungs["overlap"], report.expected_overlap, _jackknife_of_overlaps(report)))
+        wanted = plain * (torch.maximum(e, o) / o).sqrt()
+        torch.testing.assert_close(report.overlap_error.double(), wanted, rtol=1e-4, atol=1e-6)
+        covered += ((o - truth).abs() <= 2.365 * report.overlap_error).double().mean().item()
+        by_jackknife += ((o - truth).abs() <= 2.365 * plain).double().mean().item()
+    assert by_jackknife / repeats < 0.86
+    assert 0.88 < covered / repeats < 0.97
+
+
+def _jackknife_of_overlaps(report: GapReport) -> Tensor:
+    """(P,), by THEORY §5 from the overlaps without each block; the blocks have equal sizes."""
+    without_GP = report.statistics.replicates.overlap
+    return ((NUM_BLOCKS - 1) * without_GP.var(dim=0, correction=0)).sqrt()
 
 
 def test_an_overlap_of_counts_is_never_certain() -> None:

@@ -148,7 +148,7 @@ def planted(rank: int, *, gap: float = 0.0, joint: int = 50, error: float = 0.01
     spread = error * (8 / 7) ** 0.5 * torch.linspace(-1, 1, 8)[:, None] / torch.linspace(-1, 1, 8).std(correction=0) / 8**0.5
     replicates = Replicates(torch.full((8,), 125), overlap.double() + spread, (overlap, overlap))
     statistics = Statistics.of(table, replicates, common_mode_ratio=0.0, remarks={})
-    assert statistics.overlap_error[rank].item() == pytest.approx(error, rel=1e-4)
+    assert replicates.overlap_error(overlap)[rank].item() == pytest.approx(error, rel=1e-4)
     return GapReport(statistics)
 
 
@@ -370,14 +370,14 @@ def test_alerts_are_printed_and_exported() -> None:
 def test_five_effective_inputs_are_too_few_for_a_look_alike() -> None:
     """The proof that THEORY §5's 5 does not do: 100 labels, overlaps that follow from cosines alone, five inputs a label."""
     found = Counter[int]()
-    for seed in range(2):
+    for seed in range(3):
         world = make_world("sparse", 100, seed)
-        for repeat in range(6):
+        for repeat in range(12):
             draw = world.draw(500, generator("effective inputs", seed, repeat))
             metric = SimilarityGap(100, world.unembedding.shape[1])
             metric.update(world.unembedding, draw.logits, draw.embedding)
             for least in (5, MIN_EFFECTIVE):
                 with mock.patch.object(verdicts, "MIN_EFFECTIVE", least):
                     found[least] += int(metric.report().judged(Thresholds()).flags["lookalikes"].sum())
-    assert found[5] >= 4
+    assert found[5] >= 5
     assert found[MIN_EFFECTIVE] <= 1
