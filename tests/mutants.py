@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent
-COPIED: Final = ("lightning_cossim", "tests", "examples", "pyproject.toml", "README.md")
+COPIED: Final = ("lightning_cossim", "tests", "examples", "docs", "pyproject.toml", "README.md")
 AT_A_TIME: Final = 2
 
 GEOMETRY: Final = "tests/metrics/test_logit_geometry.py"

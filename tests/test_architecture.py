@@ -1,4 +1,4 @@
-"""The rooms of the package: imports point one way, data too, and no object reaches into another (CONTRIBUTING.md)."""
+"""The rooms of the package: imports point one way, data too, and no object reaches into another (docs/how_it_is_built.md)."""
 
 import ast
 import contextlib

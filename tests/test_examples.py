@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import nbformat
 import pytest
 import torch
+from nbclient import NotebookClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_cossim.loggers.tags import SCALARS
@@ -233,3 +235,19 @@ def test_paper_examples_agree_with_the_paper(tmp_path: Path) -> None:
         assert len(re.findall(re.escape(theirs), text)) >= 2
     pictures = sorted(path.name for path in (tmp_path / "paper_examples").iterdir())
     assert pictures == ["centered.png", "fixed_length.png", "lost_region.png", "other_rankings.png", "translation.png"]
+
+
+def test_the_notebook_shows_the_report_and_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Executed as a reader executes it; what it shows is committed with it."""
+    for folder in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR"):
+        monkeypatch.setenv(folder, str(tmp_path))
+    notebook = nbformat.read(EXAMPLES / "quickstart.ipynb", as_version=4)  # type: ignore[no-untyped-call]
+    committed = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    executed = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    for outputs in (committed, executed):
+        printed = "".join(output.get("text", "") for output in outputs)
+        assert re.search(r"^one +eight .+ stranger$", printed, flags=re.MULTILINE)
+        assert "one vector added to all rows           -1.0000" in printed
+        assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+        assert not [output for output in outputs if output.get("name") == "stderr"], "no warnings, and no paths of a machine"

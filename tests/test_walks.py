@@ -1,4 +1,4 @@
-"""Data has one way through the package: the walks of CONTRIBUTING.md are those that it takes, and it returns to no earlier room.
+"""Data has one way through the package: it takes the walks of docs/how_it_is_built.md, and returns to no earlier folder.
 
 A walk is traced while the package works: which functions are handed the thing that is followed, or what has become of it, as an
 argument, by whom, and in which order.
@@ -127,8 +127,8 @@ def kind(*kinds: type[Any]) -> Follows:
 
 
 def documented(title: str) -> list[str]:
-    """The files of a walk in CONTRIBUTING.md, in order."""
-    section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split(f"### {title}\n")[1].split("\n#")[0]
+    """The files of a walk in docs/how_it_is_built.md, in order."""
+    section = (ROOT / "docs" / "how_it_is_built.md").read_text(encoding="utf-8").split(f"### {title}\n")[1].split("\n#")[0]
     return re.findall(r"^\d+\. `([a-z_/]+\.py)`", section, flags=re.MULTILINE)
 
 

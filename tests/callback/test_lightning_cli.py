@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from lightning_cossim import Alert, Display, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
 from lightning_cossim.config.thresholds import Action, Scalar, Stage
-from tests.test_readme import THRESHOLDS, blocks
+from tests.test_docs import THRESHOLDS, blocks, text
 from tests.toys import Toy, loader
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -234,7 +234,7 @@ def test_a_value_can_be_overridden_on_the_command_line() -> None:
 
 def test_what_the_readme_shows_is_read() -> None:
     """Its configuration beside its thresholds."""
-    block = next(block for block in blocks("yaml") if "class_path" in block)
+    block = next(block for block in blocks(text("thresholds.md"), "yaml") if "class_path" in block)
     Path("conf").mkdir()
     Path("conf/thresholds.yaml").write_text(THRESHOLDS, encoding="utf-8")
     Path("conf/config.yaml").write_text(f"seed_everything: 0\n{block}", encoding="utf-8")
