@@ -22,7 +22,7 @@ __all__ = ["LADDERS", "MEASURES", "RUNGS", "Ladder", "pair_rungs", "weight_rungs
 RUNGS: Final = (*SIMILARITIES, "overlap")
 """The keys of all similarities, and of the overlap."""
 MEASURES: Final = ("rank_agreement", "explained")
-"""Measures of how a similarity agrees with the overlap, as scalars `<measure>_<similarity>`. The first is the headline."""
+"""Measures of agreement with the overlap, as scalars `<measure>_<similarity>`. The first is the headline (THEORY §5)."""
 
 _CHUNK: Final = 4096
 """Pairs per chunk."""

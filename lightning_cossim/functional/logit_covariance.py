@@ -159,7 +159,7 @@ class LogitCovariance:
         known_LL = known_L[:, None] & known_L
         deviation_L = torch.where(known_L, variance_L, 0).sqrt()
         corr_LL = (C_LL / deviation_L[:, None] / deviation_L).clamp(-1, 1)
-        rounding_L = resolution(rows) * deviation_L.max() / deviation_L  # centering adds the rounding of the largest logit
+        rounding_L = resolution(rows) * deviation_L.max() / deviation_L  # a new origin adds the rounding of the largest logit
         if ((corr_LL.abs() >= 1 - rounding_L[:, None] - rounding_L) | ~known_LL).all():
             corr_LL = corr_LL.sign()  # embeddings vary in one direction only, so other values than 1 and -1 are rounding
         return corr_LL.masked_fill(~known_LL, torch.nan).to(rows.device, result_dtype(rows))

@@ -398,7 +398,7 @@ JOINT_INPUTS: Final = Quantity(
     0,
     about=_text(
         "The number of inputs on which both labels are likely: among the eight most likely labels, and with at least a tenth of "
-        "the probability of the most likely label.",
+        "the probability of the most likely label. Under a sigmoid, both have a probability of at least 0.1 instead.",
     ),
 )
 QUANTITIES: Final[Mapping[str, Quantity]] = MappingProxyType(

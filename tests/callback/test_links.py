@@ -219,7 +219,10 @@ def test_a_scale_is_looked_up_in_the_head(build: Any, wanted: float, name: str, 
     ("link", "text"),
     [
         ("softcap", "Expected `link_cap` with link 'softcap' or `final_logit_softcapping` in the model's config, got None."),
-        ("cosine", "Expected `link_scale` with link 'cosine' or a number `scale` or `s` of the head, got None. Pass what"),
+        (
+            "cosine",
+            "Expected `link_scale` with link 'cosine' or a number `scale` or `s` of the head, got None. Pass the factor",
+        ),
     ],
 )
 def test_a_number_that_is_nowhere_is_asked_for_before_any_training(link: Link, text: str) -> None:
