@@ -5,7 +5,7 @@ down what a report lacks as `Reasons`: the text that says why to the scalars tha
 
     {HALF_ALIKE: (RELIABILITY,), NO_PAIR: (GAP_TRANSLATION, GAP_GEOMETRY)}
 
-reads: `reliability` is undefined because "in one half of the inputs all pairs overlap alike", `gap_translation` and
+reads: `reliability` is undefined because "all pairs have the same overlap in one half of the inputs", `gap_translation` and
 `gap_geometry` because "no pair of kept labels has both similarities", and every other scalar has a value. (The shares of
 flagged pairs are not listed: they need 45 pairs.)
 """
@@ -52,8 +52,8 @@ NO_OVERLAP = "no pair of kept labels has an overlap"
 NOT_LIVE = "no label is live"
 EQUAL_ROWS = "all rows of the head are equal"
 SAME_SIMILARITY = "all pairs have the same similarity"
-OVERLAP_ALIKE = "all pairs overlap alike"
-HALF_ALIKE = "in one half of the inputs all pairs overlap alike"
+OVERLAP_ALIKE = "all pairs have the same overlap"
+HALF_ALIKE = "all pairs have the same overlap in one half of the inputs"
 
 
 def too_few(pairs: int) -> str:

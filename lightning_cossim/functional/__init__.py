@@ -1,4 +1,4 @@
-"""Pure tensor mathematics: similarities between labels, overlap of their probabilities, agreement of the two."""
+"""Pure tensor functions: similarities of labels, overlaps of their probabilities, and how far the two agree."""
 
 from lightning_cossim.functional.agreement import (
     expected_overlap,

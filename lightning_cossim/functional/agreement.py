@@ -1,10 +1,10 @@
-"""How far a similarity between labels accounts for the overlap of their probabilities.
+"""How well a similarity of labels agrees with the overlap of their probabilities.
 
-Everything here compares two (K, K) matrices over the same labels, pair by pair over the upper triangle; a pair where either
-is NaN does not count. `Comparison` does the work, in float64 on the CPU.
+Every function compares two (K, K) matrices over the same labels. It uses the pairs of the upper triangle and skips a pair if
+either value is NaN. `Comparison` computes the results, in float64 on the CPU.
 
-A statistic is never computed from rounding noise: with fewer than 10 pairs, or where all pairs are alike in similarity or in
-overlap, the results are NaN and `undefined_reason` says why.
+No statistic is computed from rounding noise. With fewer than 10 pairs, or if all pairs have the same similarity or the same
+overlap, the result is NaN and `undefined_reason` gives the reason.
 """
 
 from torch import Tensor
@@ -27,27 +27,30 @@ __all__ = [
 
 
 def expected_overlap(similarity: Tensor, overlap: Tensor) -> Tensor:
-    r"""What other pairs with this similarity overlap: the isotonic regression of overlap on similarity, fitted without the pair.
+    r"""The overlap of other pairs with the same similarity: the isotonic regression of overlap on similarity without the pair.
 
-    The non-decreasing function :math:`e` that minimizes :math:`\sum (o_{kl} - e(s_{kl}))^2` over other pairs k < l, at
-    :math:`s_{ij}`; pairs whose similarity agrees to 1e-6 share one value. Between two similarities of the fit it is the straight
-    line, beyond them the value at the end. The *gap* of a pair is its overlap minus this. A pair pulls a fit that it
-    is part of towards itself: one that overlaps much at the highest similarity would be the fit there, and have no gap. Hence
+    For the pair (i, j), :math:`e` is the non-decreasing function that minimizes :math:`\sum (o_{kl} - e(s_{kl}))^2` over the
+    other pairs k < l. The result is :math:`e(s_{ij})`. Pairs whose similarities agree to 1e-6 share one value. Between two
+    similarities of the fit, :math:`e` is linear. Beyond the last one on either side, it is constant. The *gap* of a pair is its
+    overlap minus its expected overlap.
 
-    - of up to 200 pairs that count, each is left out alone;
-    - of up to 20 000, a tenth is left out together; a hash of the labels i and j decides which tenth;
-    - of more, none is left out: at either end of the similarities a pair can still be the fit.
+    A pair that takes part in a fit pulls the fit towards itself: a pair with the highest similarity and a large overlap would
+    have no gap. Therefore the function leaves pairs out of their own fit:
+
+    - up to 200 pairs: each pair alone;
+    - up to 20 000 pairs: ten folds, one fold at a time; a hash of the labels i and j chooses the fold;
+    - more pairs: no pair is left out, so a pair with an extreme similarity can still determine the fit.
 
     Args:
-        similarity: (K, K), larger means more alike (pass log-odds variances negated).
-        overlap: (K, K).
+        similarity: (K, K), any range, larger means more alike (pass log-odds variances negated).
+        overlap: (K, K), probability overlaps, in [0, 1].
 
     Returns:
-        (K, K), symmetric, in the units of `overlap`; NaN on the diagonal and for pairs that do not count, all NaN where
-        `undefined_reason` gives a reason.
+        (K, K), symmetric, in the units of `overlap`. NaN on the diagonal and for pairs with a NaN. All NaN if `undefined_reason`
+        gives a reason.
 
     Raises:
-        InputError: not two floating (K, K) matrices of one shape.
+        InputError: the arguments are not two floating-point (K, K) matrices of the same shape.
 
     Source: isotonic regression by pooling adjacent violators, `scipy.optimize.isotonic_regression`.
     """
@@ -56,22 +59,22 @@ def expected_overlap(similarity: Tensor, overlap: Tensor) -> Tensor:
 
 
 def explained_overlap(similarity: Tensor, overlap: Tensor) -> Tensor:
-    r"""The share of the overlap's variance over pairs that a similarity accounts for, adjusted for the fit's freedom.
+    r"""The share of the overlap's variance over pairs that a similarity explains, adjusted for the levels of the fit.
 
-    :math:`R^2 = 1 - \sum (o - e)^2 / \sum (o - \bar o)^2` of the isotonic fit, adjusted to
-    :math:`1 - (1 - R^2) (n - 1) / (n - m)` for n pairs and m levels of the fit. Under independence its mean is within .01 of 0,
-    while the plain value would be .21 at 10 pairs and .08 at 45.
+    For the isotonic fit e, :math:`R^2 = 1 - \sum (o - e)^2 / \sum (o - \bar o)^2`. The result is the adjusted value
+    :math:`1 - (1 - R^2) (n - 1) / (n - m)` for n pairs and m levels of the fit. If similarity and overlap are independent, its
+    mean is within .01 of 0. The mean of the plain :math:`R^2` is then .21 at 10 pairs and .08 at 45.
 
     Args:
-        similarity: (K, K), larger means more alike (pass log-odds variances negated).
-        overlap: (K, K).
+        similarity: (K, K), any range, larger means more alike (pass log-odds variances negated).
+        overlap: (K, K), probability overlaps, in [0, 1].
 
     Returns:
-        A scalar, at most 1; 1 where overlap is an increasing function of similarity; may be negative; NaN where
+        A scalar, at most 1. It is 1 if the overlap is an increasing function of the similarity, and it can be negative. NaN if
         `undefined_reason` gives a reason.
 
     Raises:
-        InputError: not two floating (K, K) matrices of one shape.
+        InputError: the arguments are not two floating-point (K, K) matrices of the same shape.
 
     Example:
         >>> import torch
@@ -83,20 +86,20 @@ def explained_overlap(similarity: Tensor, overlap: Tensor) -> Tensor:
 
 
 def rank_agreement(similarity: Tensor, overlap: Tensor) -> Tensor:
-    r"""Spearman's :math:`\rho_a`: the correlation of ranks expected when ties are broken at random.
+    r"""Spearman's :math:`\rho_a`: the expected rank correlation if ties are broken at random.
 
-    :math:`\frac{12}{n^3 - n} \sum (r - \bar r)(s - \bar s)` over n pairs, with average ranks. Unlike Spearman's rho, ties cost:
-    a similarity that cannot tell pairs apart is not credited for it.
+    :math:`\frac{12}{n^3 - n} \sum (r - \bar r)(s - \bar s)` over n pairs, with average ranks. Unlike Spearman's rho, this value
+    is lower if there are ties: a similarity gets no credit for pairs that it cannot distinguish.
 
     Args:
-        similarity: (K, K), larger means more alike (pass log-odds variances negated).
-        overlap: (K, K).
+        similarity: (K, K), any range, larger means more alike (pass log-odds variances negated).
+        overlap: (K, K), probability overlaps, in [0, 1].
 
     Returns:
-        A scalar in [-1, 1]; NaN where `undefined_reason` gives a reason.
+        A scalar in [-1, 1]. NaN if `undefined_reason` gives a reason.
 
     Raises:
-        InputError: not two floating (K, K) matrices of one shape.
+        InputError: the arguments are not two floating-point (K, K) matrices of the same shape.
 
     Source: Schütt et al., rsatoolbox (rho_a).
     """
@@ -104,22 +107,23 @@ def rank_agreement(similarity: Tensor, overlap: Tensor) -> Tensor:
 
 
 def top_pair_auroc(similarity: Tensor, overlap: Tensor, *, share: float = 0.05) -> Tensor:
-    r"""How well a similarity finds the pairs that overlap most: area under the ROC curve.
+    r"""How well a similarity finds the pairs with the largest overlaps: the area under the ROC curve.
 
-    Positives are the pairs whose overlap is at or above the m-th largest, :math:`m = \lceil share \cdot n \rceil` of n pairs. The
-    chance that a positive has a larger similarity than a negative, ties counting half: .5 is chance, 1 perfect retrieval.
+    The positives are the pairs whose overlap is at least the m-th largest, with :math:`m = \lceil share \cdot n \rceil` of n
+    pairs. The result is the probability that a positive has a larger similarity than a negative; a tie counts as one half. A
+    value of .5 is chance, 1 is perfect retrieval.
 
     Args:
-        similarity: (K, K), larger means more alike (pass log-odds variances negated).
-        overlap: (K, K).
-        share: of the pairs, in (0, 1).
+        similarity: (K, K), any range, larger means more alike (pass log-odds variances negated).
+        overlap: (K, K), probability overlaps, in [0, 1].
+        share: share of the pairs to find, in (0, 1).
 
     Returns:
-        A scalar in [0, 1]; NaN where `undefined_reason` gives a reason, where m is below 20, where ties at the m-th largest
-        make more than 2 m positives, or where there are no negatives.
+        A scalar in [0, 1]. NaN if `undefined_reason` gives a reason, if m is below 20, if ties at the m-th largest overlap give
+        more than 2 m positives, or if there are no negatives.
 
     Raises:
-        InputError: not two floating (K, K) matrices of one shape, or `share` out of range.
+        InputError: the arguments are not two floating-point (K, K) matrices of the same shape, or `share` is out of range.
 
     Example:
         >>> import torch
@@ -133,21 +137,21 @@ def top_pair_auroc(similarity: Tensor, overlap: Tensor, *, share: float = 0.05) 
 
 
 def neighbor_jaccard(similarity: Tensor, overlap: Tensor, *, k: int = 5) -> Tensor:
-    r"""How far a label's k nearest neighbors by similarity are its k nearest by overlap.
+    """How far the k nearest neighbors of a label by similarity are also its k nearest neighbors by overlap.
 
-    Mean over labels of :math:`E / (2k - E)`, E the expected size of the intersection when ties for the last seats are broken at
-    random. By chance it is that of :math:`E = k^2 / (K - 1)` (`neighbor_jaccard_chance`).
+    The mean over labels of the Jaccard index :math:`E / (2k - E)`. E is the expected size of the intersection if ties for the
+    last places are broken at random. `neighbor_jaccard_chance` gives the value at chance level, where :math:`E = k^2 / (K - 1)`.
 
     Args:
-        similarity: (K, K), symmetric, larger means more alike (pass log-odds variances negated).
-        overlap: (K, K), symmetric.
-        k: neighbors of each label, at least 1.
+        similarity: (K, K), symmetric, any range, larger means more alike (pass log-odds variances negated).
+        overlap: (K, K), symmetric, probability overlaps, in [0, 1].
+        k: neighbors per label, at least 1.
 
     Returns:
-        A scalar in [0, 1]; NaN where `undefined_reason` gives a reason, or with fewer than 4 k + 1 labels that have neighbors.
+        A scalar in [0, 1]. NaN if `undefined_reason` gives a reason, or if fewer than 4 k + 1 labels have neighbors.
 
     Raises:
-        InputError: not two floating (K, K) matrices of one shape, or `k` below 1.
+        InputError: the arguments are not two floating-point (K, K) matrices of the same shape, or `k` is below 1.
 
     Example:
         >>> import torch
@@ -161,7 +165,14 @@ def neighbor_jaccard(similarity: Tensor, overlap: Tensor, *, k: int = 5) -> Tens
 
 
 def neighbor_jaccard_chance(num_labels: int, *, k: int = 5) -> float:
-    """The `neighbor_jaccard` of neighbors drawn at random among `num_labels` labels.
+    """The chance level of `neighbor_jaccard`: its value for neighbors that are drawn at random.
+
+    Args:
+        num_labels: K, at least 2.
+        k: neighbors per label, from 1 to K - 1.
+
+    Returns:
+        A number in (0, 1].
 
     Example:
         >>> round(neighbor_jaccard_chance(21), 4)
@@ -172,21 +183,21 @@ def neighbor_jaccard_chance(num_labels: int, *, k: int = 5) -> float:
 
 
 def reliability(overlap_a: Tensor, overlap_b: Tensor) -> Tensor:
-    r"""How far the overlaps of all inputs would come out the same with other inputs, from two halves of them.
+    r"""How well the overlaps of all inputs would agree with the overlaps of as many other inputs, estimated from two halves.
 
-    With :math:`r = \rho_a(A, B)` and :math:`\rho = r / \sqrt{\rho_a(A, A)\, \rho_a(B, B)}`, the Spearman-Brown step-up
-    :math:`2\rho / (1 + \rho)`, 0 where :math:`\rho \le 0`. No similarity can agree with the overlap better than the square root
-    of this; low values call for more inputs.
+    With :math:`r = \rho_a(A, B)` and :math:`\rho = r / \sqrt{\rho_a(A, A)\, \rho_a(B, B)}`, the result is the Spearman-Brown
+    step-up :math:`2\rho / (1 + \rho)`, or 0 if :math:`\rho \le 0`. A similarity that does not use the inputs can agree with the
+    overlap at most as well as the square root of this value. If the value is low, use more inputs.
 
     Args:
-        overlap_a: (K, K), the overlap of one half of the inputs.
-        overlap_b: (K, K), the overlap of the other.
+        overlap_a: (K, K), the overlaps of one half of the inputs, in [0, 1].
+        overlap_b: (K, K), the overlaps of the other half.
 
     Returns:
-        A scalar in [0, 1]; NaN with fewer than 10 pairs, or where all pairs of a half overlap alike.
+        A scalar in [0, 1]. NaN with fewer than 10 pairs, or if all pairs of one half have the same overlap.
 
     Raises:
-        InputError: not two floating (K, K) matrices of one shape.
+        InputError: the arguments are not two floating-point (K, K) matrices of the same shape.
 
     Source: Spearman (1910), Brown (1910); rho_a as in `rank_agreement`.
     """
@@ -196,7 +207,15 @@ def reliability(overlap_a: Tensor, overlap_b: Tensor) -> Tensor:
 
 
 def undefined_reason(similarity: Tensor, overlap: Tensor) -> str | None:
-    """Why the comparisons of these two matrices are NaN, or None where they are defined."""
+    """The reason why the statistics of these two matrices are NaN, or None if they are defined.
+
+    Args:
+        similarity: (K, K), any range.
+        overlap: (K, K), in [0, 1].
+
+    Raises:
+        InputError: the arguments are not two floating-point (K, K) matrices of the same shape.
+    """
     return _compared(similarity, overlap)[0].undefined
 
 

@@ -1,7 +1,7 @@
-"""Blocks of inputs, and the jackknife over them: how far a number would change with other inputs.
+"""Blocks of inputs, and the jackknife over blocks: how much a number would change with other inputs.
 
-Inputs that lie side by side resemble one another (frames, augmented views, positions of a sequence), so whole runs or groups of
-them go to a block. Shapes: N inputs of a batch, G blocks.
+Neighboring inputs resemble one another (frames, augmented views, positions of a sequence). Therefore a whole run or group of
+inputs goes to one block. Shapes: N inputs of a batch, G blocks.
 """
 
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from torch import Tensor
 __all__ = ["MAX_RUN", "NUM_BLOCKS", "BlockAssignment", "jackknife", "rows_of_blocks"]
 
 NUM_BLOCKS: Final = 8
-"""G. Of seven degrees of freedom Student's t is 1.895 (one-sided) and 2.365 (two-sided) at 95 %."""
+"""G. At 95 % and 7 degrees of freedom, Student's t is 1.895 (one-sided) and 2.365 (two-sided)."""
 MAX_RUN: Final = 32
-"""Consecutive inputs of a batch that go to one block, at most."""
+"""The largest number of consecutive inputs of a batch that go to one block together."""
 _NUM_ORDERS: Final = 1024
 
 
@@ -23,10 +23,11 @@ class BlockAssignment:
     """Assigns inputs to blocks.
 
     A *unit* is a run of up to 32 consecutive inputs of a batch, or a whole group. Unit u of process r has the index u·world + r.
-    Every eight units go to the eight blocks in a random order, so blocks are balanced, and no order in the data shows in them.
+    Each eight consecutive units go to the eight blocks in a random order. So blocks are balanced and do not depend on the order
+    of the data.
 
     Args:
-        seed: of the orders; equal on all processes.
+        seed: seed of the random orders, equal on all processes.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -37,17 +38,17 @@ class BlockAssignment:
     def assign(
         self, num_inputs: int, *, start: Tensor | int = 0, groups: Tensor | None = None, rank: int = 0, world: int = 1
     ) -> tuple[Tensor, int]:
-        """The blocks of the inputs of a batch.
+        """Assign the inputs of a batch to blocks.
 
         Args:
             num_inputs: N.
-            start: how many units this process has assigned before.
-            groups: integer (N,), which group each input belongs to; default: runs of inputs are the units.
-            rank: r, of this process.
-            world: how many processes there are.
+            start: number of units that this process has assigned before.
+            groups: integer (N,), the group of each input. By default, runs of inputs are the units.
+            rank: r, the rank of this process.
+            world: number of processes.
 
         Returns:
-            (N,), int64, from 0 to 7, on the CPU; and how many units this batch has.
+            The block of each input, int64 (N,), from 0 to 7, on the CPU; and the number of units of this batch.
 
         Example:
             >>> block, num_units = BlockAssignment(seed=0).assign(80)
@@ -66,10 +67,10 @@ class BlockAssignment:
 
 
 def rows_of_blocks(block: Tensor) -> Iterator[tuple[int, Tensor | None]]:
-    """Each block that has inputs of a batch, and which rows (B,) these are; None: all of them.
+    """Each block that has inputs of a batch, with the indices (B,) of these inputs, or None if it has all inputs of the batch.
 
     Args:
-        block: (N,), from 0 to 7.
+        block: (N,), the block of each input, from 0 to 7.
     """
     sizes = block.bincount(minlength=NUM_BLOCKS).tolist()
     if max(sizes) == len(block) > 0:
@@ -82,21 +83,20 @@ def rows_of_blocks(block: Tensor) -> Iterator[tuple[int, Tensor | None]]:
 
 
 def jackknife(whole: Tensor, without: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Standard error and bias-corrected value of a number, from its values without one block of the inputs at a time.
+    r"""The standard error and the bias-corrected value of a number, from its values without one block of inputs at a time.
 
-    With n inputs in all, m of them in block g and :math:`h = n / m`, the pseudo-values are
-    :math:`h\,o - (h - 1)\,o_{-g}`. Their weighted mean :math:`\bar o` is the corrected value, and
-    :math:`SE^2 = \frac1G \sum_g (h\,o - (h - 1)\,o_{-g} - \bar o)^2 / (h - 1)`. Of equal blocks that is
-    :math:`\frac{G - 1}{G} \sum_g (o_{-g} - \mathrm{mean}\,o_{-g})^2`.
+    For n inputs, m of them in block g, and :math:`h = n / m`, the pseudo-values are :math:`h\,o - (h - 1)\,o_{-g}`. Their
+    weighted mean :math:`\bar o` is the corrected value, and :math:`SE^2 = \frac1G \sum_g (h\,o - (h - 1)\,o_{-g} - \bar o)^2 / (h
+    - 1)`. For equal blocks this is :math:`\frac{G - 1}{G} \sum_g (o_{-g} - \mathrm{mean}\,o_{-g})^2`.
 
     Args:
         whole: (...), the number from all inputs.
         without: (G, ...), the numbers without each block.
-        sizes: (G,), inputs of each block.
+        sizes: (G,), the number of inputs of each block.
 
     Returns:
-        Two tensors (...), float64: the standard error, at least 0, and the corrected value. NaN where a block is empty or a
-        number is NaN.
+        Two tensors (...), float64: the standard error, at least 0, and the corrected value. NaN if a block is empty or a number
+        is NaN.
 
     Example:
         >>> import torch
@@ -113,7 +113,7 @@ def jackknife(whole: Tensor, without: Tensor, sizes: Tensor) -> tuple[Tensor, Te
     n, num_blocks = m_G.sum(), len(without)
     h_G = n / m_G
     corrected = num_blocks * o - ((1 - 1 / h_G) * o_G).sum(dim=0)
-    away_G = (h_G * o - corrected).sub_((h_G - 1) * o_G)  # of the pseudo-values
+    away_G = (h_G * o - corrected).sub_((h_G - 1) * o_G)  # the pseudo-values minus their mean
     error = away_G.square_().div_(h_G - 1).mean(dim=0).sqrt_()
     empty = bool((sizes <= 0).any()) or num_blocks < 2
     return (torch.full_like(error, torch.nan), torch.full_like(error, torch.nan)) if empty else (error, corrected)

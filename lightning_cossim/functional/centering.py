@@ -1,8 +1,8 @@
-"""Centering over labels, and the translations that show why it is needed.
+"""Centering over labels, and the translations that show why centering is needed.
 
-A softmax sees only differences of logits, so one vector added to every row of the unembedding changes no probability. Yet it
-changes every raw cosine. Shapes: `W_KD` unembedding, `mean_D` its mean row over live labels, `v_D` a translation; B rows at a
-time, for a large unembedding is not laid out again in float64.
+A softmax uses only differences of logits. A vector that is added to every row of the unembedding changes no probability, but it
+changes every raw cosine. Shapes: `W_KD` unembedding, `mean_D` its mean row over live labels, `v_D` a translation. Functions
+convert B rows at a time to float64, because a float64 copy of a large unembedding would need too much memory.
 """
 
 from collections.abc import Iterator
@@ -21,21 +21,21 @@ _CHUNK: Final = 4096
 
 
 class Origin(NamedTuple):
-    """Where centered rows have their zero, in the working dtype."""
+    """The zero point of centered rows, in the working dtype."""
 
     mean: Tensor
     """(D,), the mean row over live labels."""
     noise: Tensor
-    """(), the length up to which a centered row is zero: what rounding of the longest row leaves."""
+    """(), a centered row that is not longer than this is zero: rounding of the longest row is as large."""
 
     def center(self, rows: Tensor) -> Tensor:
-        """Rows (..., D) minus the mean row."""
+        """Rows (..., D) minus the mean row. Rows within rounding of zero become zero."""
         centered = rows.detach().to(self.mean) - self.mean
         return centered.masked_fill_(centered.norm(dim=-1, keepdim=True) <= self.noise, 0)
 
 
 def origin_of(unembedding: Tensor, live: Tensor | None) -> Origin:
-    """The origin of an unembedding (K, D); NaN where no label is live."""
+    """The origin of an unembedding (K, D). Its mean is NaN if no label is live."""
     live_K = live_labels(unembedding, live)
     dtype = working_dtype(unembedding)
     total_D = unembedding.new_zeros(unembedding.shape[1], dtype=dtype)
@@ -47,7 +47,7 @@ def origin_of(unembedding: Tensor, live: Tensor | None) -> Origin:
 
 
 def _live_rows(unembedding: Tensor, live_K: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Which of some rows are live (B,), and the rows (B, D) in the working dtype, zero where they are not."""
+    """Parts of the live mask (B,) with their rows (B, D) in the working dtype. Rows that are not live are zero."""
     for live_B, rows_BD in zip(torch.split(live_K, _CHUNK), torch.split(unembedding.detach(), _CHUNK), strict=True):
         if len(live_B):
             yield live_B, torch.where(live_B[:, None], rows_BD, 0).to(working_dtype(unembedding))
@@ -56,18 +56,19 @@ def _live_rows(unembedding: Tensor, live_K: Tensor) -> Iterator[tuple[Tensor, Te
 def center_labels(unembedding: Tensor, *, live: Tensor | None = None) -> Tensor:
     r"""The unembedding minus its mean row over live labels: :math:`\tilde g_i = g_i - \frac1K \sum_k g_k`.
 
-    A translation of all rows leaves the result unchanged, and the result gives the same probabilities as the unembedding.
+    A translation of all rows does not change the result. Under a softmax, the result gives the same probabilities as the
+    unembedding.
 
     Args:
-        unembedding: (K, D), one row a label, any floating dtype.
-        live: boolean (K,), the labels that the mean is taken over; default all. Rows that are not finite never count.
+        unembedding: (K, D), one row per label, any floating-point dtype.
+        live: boolean (K,), the labels to average over; all by default. Rows that are not finite never count.
 
     Returns:
-        (K, D), float32 or, for a float64 unembedding, float64. Every row is translated, live or not. A row whose length after
-        centering is within rounding of zero (16 eps of the longest row) is exactly zero.
+        (K, D), float64 for a float64 unembedding, float32 otherwise. Every row is translated, live or not. A row whose length
+        after centering is within rounding of zero (16 eps of the longest row) is exactly zero.
 
     Raises:
-        InputError: `unembedding` is not a floating (K, D) matrix, or `live` not a boolean (K,).
+        InputError: `unembedding` is not a floating-point (K, D) matrix, or `live` is not a boolean tensor of shape (K,).
 
     Example:
         >>> import torch
@@ -81,24 +82,26 @@ def center_labels(unembedding: Tensor, *, live: Tensor | None = None) -> Tensor:
 
 
 def centered_rows(unembedding: Tensor, live: Tensor | None) -> Tensor:
-    """`center_labels` in the working dtype, for what is computed from it."""
+    """`center_labels` in the working dtype, for further computation."""
     return origin_of(unembedding, live).center(unembedding)
 
 
 def common_mode_ratio(unembedding: Tensor, *, live: Tensor | None = None) -> Tensor:
-    r"""How far the origin lies off the labels: :math:`\|\bar g\| \,/\, \sqrt{\tfrac1K \sum_i \|g_i - \bar g\|^2}`.
+    r"""The length of the mean row, relative to the spread of the rows.
 
-    At 0 the rows are centered already; far above 1 every raw cosine is near 1, whatever the model does.
+    :math:`\|\bar g\| \,/\, \sqrt{\tfrac1K \sum_i \|g_i - \bar g\|^2}` over live labels.
+
+    At 0, the rows are already centered. Far above 1, every raw cosine is near 1, independent of what the model does.
 
     Args:
-        unembedding: (K, D), one row a label, any floating dtype.
-        live: boolean (K,), the labels that count; default all. Rows that are not finite never count.
+        unembedding: (K, D), one row per label, any floating-point dtype.
+        live: boolean (K,), the labels that count; all by default. Rows that are not finite never count.
 
     Returns:
-        A scalar, at least 0; NaN where all rows are equal or none is live.
+        A scalar, at least 0. NaN if all rows are equal or no label is live.
 
     Raises:
-        InputError: as `center_labels`.
+        InputError: `unembedding` is not a floating-point (K, D) matrix, or `live` is not a boolean tensor of shape (K,).
 
     Example:
         >>> import torch
@@ -115,22 +118,23 @@ def common_mode_ratio(unembedding: Tensor, *, live: Tensor | None = None) -> Ten
 
 
 def witness_translation(unembedding: Tensor, i: int, j: int, *, cosine: int) -> Tensor:
-    r"""A vector which, added to every row, makes the raw cosine of labels i and j exactly -1 or +1.
+    r"""A vector that makes the raw cosine of labels i and j exactly -1 or +1 if you add it to every row.
 
-    :math:`v_\mp = -g_i \mp \tfrac12 (g_j - g_i)`: the two rows become :math:`\mp\tfrac12 d` and :math:`d \mp \tfrac12 d`
-    with :math:`d = g_j - g_i`. No probability of a softmax head changes: the witness that its raw cosine is arbitrary.
+    :math:`v_\mp = -g_i \mp \tfrac12 (g_j - g_i)`. With :math:`d = g_j - g_i`, the two rows become :math:`\mp\tfrac12 d` and
+    :math:`d \mp \tfrac12 d`. No probability of a softmax head changes. This proves that its raw cosine is arbitrary.
 
     Args:
-        unembedding: (K, D), one row a label, any floating dtype.
-        i: a label.
-        j: another label, whose row differs from that of i.
-        cosine: 1 or -1, the raw cosine wanted.
+        unembedding: (K, D), one row per label, any floating-point dtype.
+        i: a label, from 0 to K - 1.
+        j: another label, whose row differs from the row of i.
+        cosine: the raw cosine to reach, 1 or -1.
 
     Returns:
-        (D,), float32 or, for a float64 unembedding, float64.
+        (D,), float64 for a float64 unembedding, float32 otherwise.
 
     Raises:
-        InputError: wrong shape, labels out of range or equal, equal rows, or another cosine.
+        InputError: `unembedding` is not a floating-point (K, D) matrix, `i` or `j` is out of range, their rows are equal or not
+            finite, or `cosine` is neither 1 nor -1.
 
     Example:
         >>> import torch
@@ -146,7 +150,7 @@ def witness_translation(unembedding: Tensor, i: int, j: int, *, cosine: int) -> 
         if not 0 <= label < num_labels:
             raise InputError(expected(argument, f"to be a label from 0 to {num_labels - 1}", label))
     if cosine not in (-1, 1):
-        raise InputError(expected("cosine", "to be 1 or -1", cosine, "A translation reaches these two exactly."))
+        raise InputError(expected("cosine", "to be 1 or -1", cosine, "The formula gives these two cosines only."))
     g_i, g_j = unembedding.detach()[[i, j]].to(working_dtype(unembedding))
     for label, row in ((i, g_i), (j, g_j)):
         if not row.isfinite().all():

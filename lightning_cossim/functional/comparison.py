@@ -1,10 +1,10 @@
-"""Comparison: one similarity against the overlap, pair by pair.
+"""Comparison of one similarity with the overlap, pair by pair.
 
-Of a sample of the pairs, estimates are those of Hájek: every sum is weighted by 1 over the probability that a pair is in the
-sample, and divided by the sum of these weights. Their standard errors are by linearization (`Pairs.sampling_error`).
+If the pairs are a sample, the statistics are Hájek estimates: each sum is weighted by 1 over the probability that a pair is in
+the sample, and divided by the sum of these weights. Standard errors come from linearization (`Pairs.sampling_error`).
 
-Float64, on the CPU where SciPy computes. Shapes: L labels, P pairs; `s_P` similarities, `o_P` overlaps, `e_P` the overlaps
-expected from the similarities, `w_P` how many pairs each stands for, `u_P` influences.
+Float64, on the CPU because SciPy computes there. Shapes: L labels, P pairs; `s_P` similarities, `o_P` overlaps, `e_P` overlaps
+expected from the similarities, `w_P` how many pairs each pair represents, `u_P` influences.
 """
 
 import math
@@ -34,30 +34,30 @@ __all__ = [
 MIN_PAIRS = 10
 MIN_POSITIVES = 20
 _DECIMALS = 6
-"""Similarities that agree to 1e-6 are ties: what lies below is rounding."""
+"""Similarities that agree to 1e-6 are ties: smaller differences are rounding."""
 _DIGITS = {torch.float32: 16, torch.float64: 40}
-"""Binary digits of an overlap that are not rounding, by the dtype in which it was summed."""
+"""Binary digits of an overlap that are not rounding, by the dtype of the sums."""
 _LEAST_OTHERS = 0.1
-"""Share of a level that is taken to be of other pairs, at least: a pair that is its own level tells nothing of its error."""
+"""Smallest assumed share of a level's weight in other pairs: a level of a single pair gives no estimate of its error."""
 _BANDWIDTH = 0.025
-"""Gaps that are this near to their limit tell how many pairs are flagged or not if the expected overlap moves."""
+"""Gaps this close to their limit show how many flags change if the expected overlap changes."""
 _AROUND = 0.25
-"""Gaps within this share of their median size tell how dense they are there."""
+"""Gaps within this share of their median size give the density of gaps there."""
 _SAME_OVERLAP = 1e-5
-"""Overlaps whose spread, relative to the largest, is below this are equal: a float32 sum over inputs is no finer."""
+"""Overlaps are equal if their range, relative to the largest, is at most this: the resolution of a float32 sum over inputs."""
 SIGMA = 1.4826
 """The standard deviation of a normal distribution, in units of its median absolute deviation."""
 
 
 class Statistic(NamedTuple):
-    """A number about the pairs of labels, or why there is none."""
+    """A number about the pairs of labels, or the reason why it is undefined."""
 
     value: Tensor
-    """A scalar, NaN where undefined."""
+    """A scalar, NaN if undefined."""
     undefined: str | None = None
-    """Why it is NaN."""
+    """Why the value is NaN."""
     standard_error: float | None = None
-    """What drawing a sample of the pairs leaves; None where all were looked at, or where it is not worked out."""
+    """Standard error from sampling the pairs. None if all pairs were compared, or if the error is not computed."""
 
 
 class _Fit(NamedTuple):
@@ -66,33 +66,34 @@ class _Fit(NamedTuple):
     expected: Tensor
     """(P,), the fitted overlaps."""
     level: Tensor
-    """(M,), which of the different fitted overlaps each of the different similarities has."""
+    """(M,), the index of the distinct fitted overlap of each distinct similarity."""
     num_levels: int
 
 
 class Comparison:
-    """One similarity against the overlap, pair by pair: each statistic is worked out when asked for.
+    """Compares one similarity with the overlap, pair by pair. Each statistic is computed on demand.
 
-    Of a sample, a pair counts as often as there are pairs that it stands for: statistics are then estimates of those of all.
+    If the pairs are a sample, each pair counts as many times as the number of pairs that it represents. The statistics then
+    estimate the statistics of all pairs.
 
     Args:
-        similarity: (P,), larger means more alike; NaN where it is not known.
-        overlap: (P,), NaN where it is not known.
-        pairs: which pairs these are. Their labels decide which pairs are left out of a fit together: pass rows of the head.
-        beside: a comparison of another similarity with the same overlap: what it knows of the overlap is not worked out anew.
+        similarity: (P,), larger means more alike; NaN if unknown.
+        overlap: (P,), NaN if unknown.
+        pairs: the pairs, (P,). Their labels decide which pairs are left out of a fit together, so pass rows of the head.
+        beside: a comparison of another similarity with the same overlap. Its results about the overlap are reused.
     """
 
     def __init__(self, similarity: Tensor, overlap: Tensor, pairs: Pairs, beside: "Comparison | None" = None) -> None:
         self._like = overlap.new_empty((), dtype=result_dtype(overlap))
         self._all, self._s_is_known, self._o_is_known = pairs, similarity.isfinite().cpu(), overlap.isfinite().cpu()
         self.counts_P = self._s_is_known & self._o_is_known
-        """Whether a pair counts."""
+        """Whether a pair counts: similarity and overlap are both known."""
         which = slice(None) if self.counts_P.all() else self.counts_P  # a slice copies nothing
         self.pairs = pairs[which]
-        """Those that count."""
+        """The pairs that count."""
         self._s_P = similarity.detach().cpu()[which].double().round(decimals=_DECIMALS)
         self.o_P = overlap.detach().cpu()[which].double()
-        """Their overlaps."""
+        """The overlaps of the pairs that count."""
         self._w_P = torch.ones_like(self.o_P) if self.pairs.weight is None else self.pairs.weight
         same = beside is not None and torch.equal(beside.counts_P, self.counts_P) and torch.equal(beside.o_P, self.o_P)
         self._seats_by_k: dict[int, Tensor] = {}
@@ -100,7 +101,7 @@ class Comparison:
 
     @cached_property
     def undefined(self) -> str | None:
-        """Why the statistics are NaN, or None where they are defined."""
+        """Why the statistics are NaN, or None if they are defined."""
         s_P, o_P = self._s_P, self.o_P
         if len(o_P) < MIN_PAIRS:
             few_overlaps = self._o_is_known.sum() <= self._s_is_known.sum()
@@ -109,22 +110,25 @@ class Comparison:
         if s_P.max() == s_P.min():
             return "all pairs have the same similarity"
         if _is_constant(o_P):
-            return "all pairs overlap alike"
+            return "all pairs have the same overlap"
         return None
 
     @property
     def expected(self) -> Tensor:
-        """`expected_overlap`, (P,) for all pairs, NaN for those that do not count."""
+        """`expected_overlap` for all pairs, (P,). NaN for pairs that do not count."""
         return self._of_all(self._cross_fit if self.undefined is None else None)
 
     @property
     def curve(self) -> Tensor:
-        """The isotonic fit to all pairs that count, (P,), to draw: it never falls. NaN for those that do not count."""
+        """The isotonic fit to all pairs that count, (P,), for plots. It never decreases. NaN for pairs that do not count."""
         return self._of_all(self._fit.expected if self.undefined is None else None)
 
     @property
     def residual_scale(self) -> Statistic:
-        """1.4826 times the median of |overlap - expected|: the standard deviation of gaps that are normally distributed."""
+        """1.4826 times the median of |overlap - expected overlap|.
+
+        This is the standard deviation of the gaps if they are normally distributed.
+        """
         if self.undefined is not None:
             return self._unknown(self.undefined)
         size_P, weight = (self.o_P - self._cross_fit).abs(), self.pairs.weight
@@ -134,14 +138,14 @@ class Comparison:
 
     @property
     def percentile(self) -> Tensor:
-        """(P,) for all pairs, in (0, 1]: average rank of the similarity over the number of pairs; NaN where it is not known."""
+        """(P,), in (0, 1]: the average rank of the similarity over the number of pairs. NaN for pairs that do not count."""
         percentile_P = self._like.new_full(self.counts_P.shape, torch.nan, device="cpu")
         percentile_P[self.counts_P] = (self._ranks / self._w_P.sum()).to(percentile_P)
         return percentile_P
 
     @property
     def explained(self) -> Statistic:
-        """`explained_overlap`; of a sample, an estimate of what it is for all pairs."""
+        """`explained_overlap`; for a sample of the pairs, an estimate of its value for all pairs."""
         if self.undefined is not None:
             return self._unknown(self.undefined)
         (e_P, _, num_levels), o_P, w_P = self._fit, self.o_P, self._w_P
@@ -153,16 +157,16 @@ class Comparison:
         unexplained, error = (w_P * left_P).sum() / total, None
         if self.pairs.weight is not None:
             weight_P = self._level_weight
-            # By this the squares that are left shrink without the pair: its level is then the mean of the others.
+            # Without the pair, the sum of squared residuals is smaller by this: its level is then the mean of the others.
             without_P = left_P / (1 - w_P / weight_P).clamp(min=_LEAST_OTHERS)
             error = self.pairs.sampling_error(freedom * (without_P - unexplained * spread_P) / total)
-            # A fit to a sample leaves smaller squares than the fit to all, by the variance of its levels, which are means.
+            # A fit to a sample leaves smaller squares than the fit to all pairs, by the variance of its levels, which are means.
             unexplained += CHOSEN_BY_THE_SAME * (w_P * (w_P - 1) * left_P / weight_P).sum() / total
         return Statistic((1 - unexplained * freedom).to(self._like), standard_error=error)
 
     @property
     def rank_agreement(self) -> Statistic:
-        """`rank_agreement`."""
+        """`rank_agreement` of the pairs that count."""
         if self.undefined is not None:
             return self._unknown(self.undefined)
         value = _rho_a(self._ranks, self.overlap_ranks, self._w_P)
@@ -172,31 +176,31 @@ class Comparison:
         return Statistic(value.to(self._like), standard_error=error)
 
     def top_pair_auroc(self, share: float) -> Statistic:
-        """`top_pair_auroc`."""
+        """`top_pair_auroc` of the pairs that count."""
         if self.undefined is not None:
             return self._unknown(self.undefined)
         size = torch.bincount(self.overlap_levels, weights=self._w_P)
         num_pairs = int(size.sum().round())
         wanted = math.ceil(share * num_pairs)
-        more = size.sum() - size.cumsum(0)  # of each level, those that overlap more
+        more = size.sum() - size.cumsum(0)  # number of pairs with a larger overlap, by level
         positive_P = more[self.overlap_levels] < wanted
         num_positives = min(int(positive_P.sum()), wanted)
         if num_positives < MIN_POSITIVES:
             return self._unknown(f"{share:.3g} of {num_pairs} pairs are {num_positives}, at least {MIN_POSITIVES} are needed")
         found = float(self._w_P[positive_P].sum())
         if positive_P.all():
-            return self._unknown("no pair overlaps less than those with most overlap")
+            return self._unknown(f"no pair has a smaller overlap than the {wanted} pairs with the largest overlap")
         if found > 2 * wanted:
-            return self._unknown(f"{found:.0f} pairs tie for the {wanted} with most overlap")
+            return self._unknown(f"{found:.0f} pairs tie for the {wanted} largest overlaps")
         ranks = (self._w_P * self._ranks)[positive_P].sum()
         return Statistic(((ranks - found * (found + 1) / 2) / (found * (num_pairs - found))).to(self._like))
 
     def neighbor_jaccard(self, k: int) -> Statistic:
-        """`neighbor_jaccard`."""
+        """`neighbor_jaccard` of the pairs that count."""
         if self.undefined is not None:
             return self._unknown(self.undefined)
         if self.pairs.weight is not None:
-            return self._unknown("a sample of the pairs does not tell a label's neighbors")
+            return self._unknown("a sample of the pairs does not contain all neighbors of a label")
         labels, row, column = self._labels
         if len(labels) - 1 < 4 * k:
             return self._unknown(f"{len(labels)} labels, at least {4 * k + 1} are needed for {k} neighbors")
@@ -205,7 +209,7 @@ class Comparison:
         return Statistic((shared / (2 * k - shared)).mean().to(self._like))
 
     def overlap_seats(self, k: int) -> Tensor:
-        """The seats by overlap of the labels of all pairs that count."""
+        """The weights of each label's k nearest neighbors by overlap, see `_seats`, over the labels of all pairs that count."""
         if self._beside:
             return self._beside.overlap_seats(k)
         if k not in self._seats_by_k:
@@ -215,7 +219,7 @@ class Comparison:
         return self._seats_by_k[k]
 
     def _of_all(self, values: Tensor | None) -> Tensor:
-        """Values of the pairs that count for all pairs (P,); None: no value is known."""
+        """Values of the pairs that count, extended to all pairs (P,) with NaN. None: all values are NaN."""
         values_P = self._like.new_full(self.counts_P.shape, torch.nan, device="cpu")
         if values is not None:
             values_P[self.counts_P] = values.to(values_P)
@@ -226,7 +230,7 @@ class Comparison:
 
     @cached_property
     def _labels(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The labels of the pairs that count, and where among them the two labels of each pair are."""
+        """The labels of the pairs that count, and the positions of the two labels of each pair among them."""
         labels = self.pairs.labels
         among = self.pairs.among(labels)
         return labels, among.row, among.column
@@ -240,7 +244,7 @@ class Comparison:
 
     @cached_property
     def overlap_levels(self) -> Tensor:
-        """(P,), which of the different overlaps, in ascending order, each is."""
+        """(P,), the index of each overlap among the distinct overlaps, in ascending order."""
         return self._beside.overlap_levels if self._beside else _levels(_rounded(self.o_P, self._like.dtype))
 
     @cached_property
@@ -263,17 +267,18 @@ class Comparison:
 
     @property
     def _level_weight(self) -> Tensor:
-        """(P,), the weight of all pairs in the level of the fit that a pair is in."""
+        """(P,), the weight of all pairs in the same level of the fit."""
         level_P = self._fit.level[self._levels]
         return torch.bincount(level_P, weights=self._w_P)[level_P]
 
     def _influence_on_median(self, middle: Tensor) -> Tensor:
-        """(P,), by how much the median of |gap| changes per unit of weight on a pair: by its own size, and as it moves the fit.
+        """(P,), the change of the median of |gap| per unit of weight on a pair, from its own gap and from its effect on the fit.
 
-        Where the fit rises, gaps above it shrink and those below it grow; the median follows those that are about as large.
+        If the fit rises, gaps above it become smaller and gaps below it become larger. The median follows the gaps of about its
+        size.
         """
         gap_P, level_P = self.o_P - self._cross_fit, self._fit.level[self._levels]
-        reach = (_AROUND * middle).clamp(min=(gap_P.abs() - middle).abs().min())  # some pair is within it
+        reach = (_AROUND * middle).clamp(min=(gap_P.abs() - middle).abs().min())  # at least one pair is within reach
         near_P = self._w_P * ((gap_P.abs() - middle).abs() <= reach)
         own_P = (0.5 - (gap_P.abs() <= middle).double()) * 2 * reach / near_P.sum()
         follows_P = -(torch.bincount(level_P, weights=near_P * gap_P.sign()) / near_P.sum())[level_P]
@@ -282,7 +287,7 @@ class Comparison:
 
     @cached_property
     def _cross_fit(self) -> Tensor:
-        """The overlap that is expected of every pair."""
+        """(P,), the expected overlap of every pair that counts."""
         fold_P = folds(self.pairs)
         if fold_P is None:
             return self._fit.expected
@@ -293,7 +298,7 @@ class Comparison:
 
 
 def stepped_up_reliability(overlap_a: Tensor, overlap_b: Tensor, pairs: Pairs) -> Statistic:
-    """`reliability` of two halves, (P,) each."""
+    """`reliability` of the overlaps of two halves of the inputs, (P,) each."""
     unknown = overlap_a.new_full((), torch.nan, dtype=result_dtype(overlap_a))
     a_is_known, b_is_known = overlap_a.isfinite().cpu(), overlap_b.isfinite().cpu()
     counts_P = a_is_known & b_is_known
@@ -301,7 +306,7 @@ def stepped_up_reliability(overlap_a: Tensor, overlap_b: Tensor, pairs: Pairs) -
     if len(a_P) < MIN_PAIRS:
         return Statistic(unknown, _too_few(pairs, a_is_known, b_is_known, "an overlap in both halves of the inputs"))
     if _is_constant(a_P) or _is_constant(b_P):
-        return Statistic(unknown, "in one half of the inputs all pairs overlap alike")
+        return Statistic(unknown, "all pairs have the same overlap in one half of the inputs")
     w_P = torch.ones_like(a_P) if pairs.weight is None else pairs.weight[counts_P]
     a_levels, b_levels = (_levels(_rounded(half_P, unknown.dtype)) for half_P in (a_P, b_P))
     r_P, s_P = (_average_ranks(levels, w_P) for levels in (a_levels, b_levels))
@@ -319,7 +324,13 @@ def stepped_up_reliability(overlap_a: Tensor, overlap_b: Tensor, pairs: Pairs) -
 
 
 def mean_over_pairs(values: Tensor, pairs: Pairs, lacking: str) -> Statistic:
-    """The mean of values (P,) over the pairs that have one."""
+    """The mean of values (P,) over the pairs with a finite value.
+
+    Args:
+        values: (P,).
+        pairs: (P,).
+        lacking: the name of the value, for the reason why the mean is undefined.
+    """
     known_P = values.isfinite()
     v_P, some = values[known_P].double(), pairs[known_P]
     if not len(v_P):
@@ -331,17 +342,18 @@ def mean_over_pairs(values: Tensor, pairs: Pairs, lacking: str) -> Statistic:
 
 
 def share_of_pairs(flags: Tensor, pairs: Pairs, *, margin: Tensor, expected: Tensor, overlap: Tensor) -> Statistic:
-    r"""The share of the pairs that are flagged.
+    """The share of the pairs that are flagged.
 
-    Its error counts which pairs were drawn, and that the expected overlap was fitted to them. If the fit moves by d at some
-    similarities, as many pairs there cross their limit as lie within d of it: their density is that of pairs within .025.
+    Its standard error accounts for the sampling of the pairs and for the fit of the expected overlap to the sample. If the fit
+    moves by d at some similarities, the pairs there within d of their limit cross it. The density of pairs within .025 of the
+    limit gives their number.
 
     Args:
-        flags: boolean (P,).
+        flags: boolean (P,), whether a pair is flagged.
         pairs: (P,).
-        margin: (P,), by how far a gap is beyond its limit, below 0 if it is not; NaN for pairs that are not flagged in any case.
+        margin: (P,), how far a gap is beyond its limit, negative if it is not. NaN for pairs that are never flagged.
         expected: (P,), the isotonic fit of the overlap, equal within a level.
-        overlap: (P,).
+        overlap: (P,), in [0, 1].
     """
     share = mean_over_pairs(flags.double(), pairs, "a gap")
     if pairs.weight is None:
@@ -357,7 +369,7 @@ def share_of_pairs(flags: Tensor, pairs: Pairs, *, margin: Tensor, expected: Ten
 
 
 def _too_few(pairs: Pairs, one_is_known: Tensor, other_is_known: Tensor, lacking: str) -> str:
-    """Why there are too few pairs: there are no more of them, or many lack something."""
+    """The reason why there are too few pairs: there are no more pairs, or many pairs lack a value."""
     num_pairs = int((one_is_known & other_is_known).sum())
     either = pairs[one_is_known | other_is_known]
     total = len(either) if pairs.weight is not None else math.comb(len(either.labels), 2)
@@ -367,7 +379,7 @@ def _too_few(pairs: Pairs, one_is_known: Tensor, other_is_known: Tensor, lacking
 
 
 def _rounded(overlap: Tensor, dtype: torch.dtype) -> Tensor:
-    """Overlaps without the digits that are rounding of sums in this dtype: what is equal ties, however small it is."""
+    """Overlaps without the digits that are rounding of sums in this dtype. Equal overlaps are then ties, even tiny ones."""
     mantissa, exponent = torch.frexp(overlap)
     return torch.ldexp(torch.ldexp(mantissa, torch.tensor(_DIGITS[dtype])).round(), exponent - _DIGITS[dtype])
 
@@ -383,10 +395,10 @@ def _rho_a(r_P: Tensor, s_P: Tensor, w_P: Tensor) -> Tensor:
 
 
 def _influence_on_rho_a(r_level_P: Tensor, s_level_P: Tensor, w_P: Tensor) -> Tensor:
-    """(P,), by how much `_rho_a` changes per unit of weight on a pair.
+    """(P,), the change of `_rho_a` per unit of weight on a pair.
 
-    With a and b the shares of the pairs that are below, ties counting half, rho_a is 12 E[a b] - 3. A pair adds a b itself, and
-    moves the a and the b of all pairs above it.
+    Let a and b be the shares of the pairs below a pair in the two rankings, with ties counted half. Then rho_a is 12 E[a b] - 3.
+    A pair adds its own a b, and it raises the a and the b of all pairs above it.
     """
     total = w_P.sum()
     a_P, b_P = ((_average_ranks(level_P, w_P) - 0.5) / total for level_P in (r_level_P, s_level_P))
@@ -395,14 +407,14 @@ def _influence_on_rho_a(r_level_P: Tensor, s_level_P: Tensor, w_P: Tensor) -> Te
 
 
 def _sum_above(level_P: Tensor, values: Tensor) -> Tensor:
-    """(P,), the sum of values (P,) over the pairs of higher levels, and half of that over those of the same."""
+    """(P,), the sum of values (P,) over the pairs of higher levels, plus half of the sum over the pairs of the same level."""
     sums = torch.bincount(level_P, weights=values)
     above: Tensor = sums.flip(0).cumsum(0).flip(0) - sums / 2
     return above[level_P]
 
 
 def _seats(similarity: Tensor, k: int) -> Tensor:
-    """Each label's k nearest neighbors, as weights in [0, 1] that sum to k: ties for the last seats share them."""
+    """Weights in [0, 1] of each label's k nearest neighbors, with sum k. Ties for the last places share them equally."""
     others = similarity.nan_to_num(-torch.inf).fill_diagonal_(-torch.inf)
     last = others.topk(k, dim=1).values[:, -1:]
     above, tied = (others > last).double(), (others == last).double()
@@ -410,16 +422,16 @@ def _seats(similarity: Tensor, k: int) -> Tensor:
 
 
 def _average_ranks(level_P: Tensor, w_P: Tensor) -> Tensor:
-    """Ranks from 1 among all that the pairs stand for, ties sharing the mean of the ranks they take up."""
+    """Ranks from 1 among all represented pairs. Ties share the mean of their ranks."""
     size = torch.bincount(level_P, weights=w_P)
     rank: Tensor = size.cumsum(0) - (size - 1) / 2
     return rank[level_P]
 
 
 def _levels(values: Tensor) -> Tensor:
-    """Which distinct value, in ascending order, each entry has.
+    """The index of each value among the distinct values, in ascending order.
 
-    What `torch.unique` finds, by NumPy's sort, which is several times as fast.
+    The result equals that of `torch.unique`. NumPy's sort makes it several times as fast.
     """
     order = torch.from_numpy(values.numpy().argsort())
     ascending = values[order]

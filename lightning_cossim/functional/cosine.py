@@ -1,4 +1,4 @@
-"""Cosine similarities between label representations: functions of the weights alone.
+"""Cosine similarities of label representations, computed from the weights alone.
 
 Shapes: K labels, D embedding dimensions; `W_KD` unembedding, `U_KR` its left singular vectors, `i_P` and `j_P` pairs of labels.
 """
@@ -19,24 +19,26 @@ __all__ = ["causal_cosine_similarity", "difference_cosine_similarity", "label_co
 def label_cosine_similarity(unembedding: Tensor, *, centered: bool = True, live: Tensor | None = None) -> Tensor:
     r"""Cosines between the rows of an unembedding, label-centered or raw.
 
-    :math:`\cos(i, j) = \tilde g_i^\top \tilde g_j / (\|\tilde g_i\| \|\tilde g_j\|)`, with :math:`\tilde g_i` the row minus the
-    mean row over live labels (`centered=True`) or the row itself.
+    :math:`\cos(i, j) = \tilde g_i^\top \tilde g_j / (\|\tilde g_i\| \|\tilde g_j\|)`. With `centered=True`, :math:`\tilde g_i` is
+    the row minus the mean row over live labels. Otherwise it is the row itself.
 
-    The centered cosine is unchanged by a translation of all rows, by one scale for all rows and by rotations: not by row
-    lengths before centering, nor by a general linear map, which a softmax model cannot see either. The raw cosine changes
-    under translation, although no probability does: it is an arbitrary number (`witness_translation`).
+    The label-centered cosine does not change under a translation of all rows, one scale for all rows, or a rotation. It does
+    change if rows get other lengths before centering. It also changes under a general linear map, although such a map, with its
+    inverse on the embeddings, changes no logit. The raw cosine changes under translation, although no probability of a softmax
+    changes. So it is arbitrary (`witness_translation`).
 
     Args:
-        unembedding: (K, D), one row a label, any floating dtype.
+        unembedding: (K, D), one row per label, any floating-point dtype.
         centered: whether to subtract the mean row first.
-        live: boolean (K,), the labels that count; default all. Rows that are not finite never count.
+        live: boolean (K,), the labels that count; all by default. Rows that are not finite never count.
 
     Returns:
-        (K, K) in [-1, 1], float32 or, for a float64 unembedding, float64. NaN where a label is not live or its row is zero
-        (after centering: zero within rounding). With two live labels the centered cosine is always -1.
+        (K, K) in [-1, 1], float64 for a float64 unembedding, float32 otherwise. NaN if a label is not live or its row is zero
+        (after
+        centering: zero within rounding). For two live labels, the label-centered cosine is always -1.
 
     Raises:
-        InputError: `unembedding` is not a floating (K, D) matrix, or `live` not a boolean (K,).
+        InputError: `unembedding` is not a floating-point (K, D) matrix, or `live` is not a boolean tensor of shape (K,).
 
     Example:
         >>> import torch
@@ -57,28 +59,29 @@ def causal_cosine_similarity(unembedding: Tensor, *, live: Tensor | None = None)
     r"""Cosines under the causal inner product: centered rows, whitened by their own covariance.
 
     With :math:`C = \frac1K \tilde W^\top \tilde W` and its pseudo-inverse, the cosine of :math:`C^{-1/2} \tilde g_i` and
-    :math:`C^{-1/2} \tilde g_j`. Unchanged by a translation of all rows and by every invertible linear map. Few labels leave it
-    nothing to say: if the centered rows have rank K - 1, every pair gets the constant -1/(K - 1).
+    :math:`C^{-1/2} \tilde g_j`. It does not change under a translation of all rows or under any invertible linear map. It needs
+    many labels: if the centered rows have rank K - 1, every pair gets the constant -1/(K - 1).
 
     Args:
-        unembedding: (K, D), one row a label, any floating dtype.
-        live: boolean (K,), the labels that count; default all. Rows that are not finite never count.
+        unembedding: (K, D), one row per label, any floating-point dtype.
+        live: boolean (K,), the labels that count; all by default. Rows that are not finite never count.
 
     Returns:
-        (K, K) in [-1, 1], float32 or, for a float64 unembedding, float64. NaN where a label is not live or its row is zero after
-        centering.
+        (K, K) in [-1, 1], float64 for a float64 unembedding, float32 otherwise. NaN if a label is not live or its row is zero
+        after centering.
 
     Raises:
-        InputError: `unembedding` is not a floating (K, D) matrix, `live` not a boolean (K,), or the rank is K_live - 1.
+        InputError: `unembedding` is not a floating-point (K, D) matrix, `live` is not a boolean tensor of shape (K,), or the rank
+            of the centered rows is K_live - 1.
 
     Warns:
-        UserWarning: fewer than four labels for each dimension of the centered rows: most of the result is then noise.
+        UserWarning: there are fewer than four live labels per dimension of the centered rows, so the result is mostly noise.
 
     Source: Park, Choe, Veitch, arXiv 2311.03658.
     """
     live_K = live_labels(unembedding, live)
     W_KD = torch.where(live_K[:, None], centered_rows(unembedding, live), 0)
-    # W = U S Vᵀ, so the whitened rows are those of U, up to a factor and a rotation.
+    # W = U S Vᵀ, so the whitened rows are the rows of U, up to a factor and a rotation.
     U_KR, S_R, _ = torch.linalg.svd(W_KD, full_matrices=False)
     U_KR = U_KR[:, resolution(unembedding) * S_R[:1] < S_R]
     num_live, rank = int(live_K.sum()), U_KR.shape[1]
@@ -93,19 +96,22 @@ def causal_cosine_similarity(unembedding: Tensor, *, live: Tensor | None = None)
 
 
 def difference_cosine_similarity(unembedding: Tensor, *, pairs: Tensor) -> Tensor:
-    r"""Cosines between differences of rows, :math:`g_i - g_j` and :math:`g_k - g_l`: they decide which rankings can occur.
+    """Cosines between differences of rows, :math:`g_i - g_j` and :math:`g_k - g_l`.
 
-    Unchanged by a translation of all rows, which no difference sees.
+    They decide which rankings of labels a softmax head can produce. A translation of all rows changes no difference, so it does
+    not change the result.
 
     Args:
-        unembedding: (K, D), one row a label, any floating dtype.
-        pairs: (P, 2), integer: the labels i and j of each difference.
+        unembedding: (K, D), one row per label, any floating-point dtype.
+        pairs: integer (P, 2), the labels i and j of each difference, from 0 to K - 1.
 
     Returns:
-        (P, P) in [-1, 1], float32 or, for a float64 unembedding, float64. NaN where the two rows are equal or not finite.
+        (P, P) in [-1, 1], float64 for a float64 unembedding, float32 otherwise. NaN if the two rows of a pair are equal or not
+        finite.
 
     Raises:
-        InputError: wrong shapes or dtypes, or labels out of range.
+        InputError: `unembedding` is not a floating-point (K, D) matrix, or `pairs` is not an integer tensor of shape (P, 2) with
+            labels in range.
 
     Example:
         >>> import torch
@@ -126,7 +132,7 @@ def difference_cosine_similarity(unembedding: Tensor, *, pairs: Tensor) -> Tenso
 
 
 def _cosines(rows: Tensor, known: Tensor) -> Tensor:
-    """Inner products of rows at length 1, NaN for those that are not known."""
+    """Inner products of the rows after normalization to length 1. NaN for rows that are not `known`."""
     unit = torch.where(known[:, None], rows / rows.norm(dim=1, keepdim=True), 0)
     with full_precision(unit):
         cosines = (unit @ unit.T).clamp_(-1, 1)

@@ -1,4 +1,4 @@
-"""Invariances: which changes of a head leave a similarity, an overlap or a whole report unchanged (THEORY §2-3)."""
+"""Invariances: the changes of a head under which a similarity, an overlap or a whole report does not change (THEORY §2-3)."""
 
 from typing import Final
 
@@ -11,19 +11,19 @@ from lightning_cossim.functional.symmetries import Symmetry
 __all__ = ["symmetries_of_ladder", "symmetries_of_overlap", "symmetries_of_weights"]
 
 _OF_PROBABILITIES: Final[frozenset[Symmetry]] = frozenset({"rotation", "embedding_shift", "label_permutation"})
-"""What no probability of any link but "cosine" shows."""
+"""The changes under which no probability changes, for every link except "cosine"."""
 _OF_COSINES: Final[frozenset[Symmetry]] = frozenset(
     {"rotation", "label_permutation", "bias_shift", "row_scale", "global_scale", "temperature", "embedding_scale"}
 )
-"""What a cosine head, which has no bias, does not show: lengths, and no more."""
+"""The changes under which a cosine head does not change. It has no bias and ignores the lengths of rows and embeddings."""
 
 
 def symmetries_of_weights(similarity: str, *, centered: bool = True) -> frozenset[Symmetry]:
-    """What leaves a similarity of the rows unchanged.
+    """The changes of a head under which a similarity of its rows does not change.
 
     Args:
         similarity: its key.
-        centered: whether the logit correlation is taken after subtracting the mean row.
+        centered: whether the logit correlation uses centered rows.
 
     Example:
         >>> sorted(symmetries_of_weights("raw_cosine") - symmetries_of_weights("centered_cosine"))
@@ -36,7 +36,9 @@ def symmetries_of_weights(similarity: str, *, centered: bool = True) -> frozense
 
 
 def symmetries_of_overlap(kind: OverlapKind, link: Link) -> frozenset[Symmetry]:
-    """What leaves an overlap unchanged: all that no probability of the link shows. Ranks are blind to more.
+    """The changes of a head under which an overlap does not change.
+
+    They are the changes that change no probability of the link. An overlap of kind "topk" uses ranks only and has more of them.
 
     Example:
         >>> sorted(symmetries_of_overlap("bhattacharyya", "softmax") - symmetries_of_overlap("bhattacharyya", "sigmoid"))
@@ -53,7 +55,10 @@ def symmetries_of_overlap(kind: OverlapKind, link: Link) -> frozenset[Symmetry]:
 
 
 def symmetries_of_ladder(kind: OverlapKind, link: Link) -> frozenset[Symmetry]:
-    """What leaves every statistic about the similarities of a link unchanged: their values stay, or at least their order."""
+    """The changes of a head under which no statistic of a link's similarities changes.
+
+    Under these changes, each similarity keeps its values or at least their order.
+    """
     if link == "cosine":
         return _OF_COSINES
     centered = LADDERS[link].is_centered

@@ -1,4 +1,4 @@
-"""Joint inputs: on how many inputs two labels are both likely. Shapes: N inputs, K labels, L of them compared."""
+"""Joint inputs: the number of inputs on which two labels are both likely. Shapes: N inputs, K labels, L of them compared."""
 
 import math
 from typing import Final
@@ -14,29 +14,29 @@ from lightning_cossim.functional.precision import result_dtype
 __all__ = ["NUM_LIKELY", "add_joint_inputs", "joint_inputs", "joint_inputs_of_pairs", "likely_labels", "pairs_of_likely"]
 
 NUM_LIKELY: Final = 8
-"""The most likely labels of an input that can be joint on it: 28 pairs at most."""
+"""The largest number of likely labels per input: 28 pairs at most."""
 _SHARE: Final = 0.1
-"""A likely label has at least this share of the probability of the most likely one; under a sigmoid, this probability."""
+"""A likely label has at least this share of the largest probability of the input. For a sigmoid: at least this probability."""
 _ROUNDING: Final = 1e-5
-"""So much below the bar a log-probability still counts: float32 does not tell .1 from .099999."""
+"""Tolerance of the limit, in log-probability: float32 cannot separate .1 from .099999."""
 
 
 def joint_inputs(probs: Tensor, *, link: Link = "softmax") -> Tensor:
-    r"""On how many inputs two labels are both likely.
+    """The number of inputs on which two labels are both likely.
 
-    A label is *likely* on an input if it is among the eight most likely ones and has at least a tenth of the probability of the
-    most likely one; under a sigmoid, at least the probability .1. A pair without joint inputs may still overlap, by small
-    probabilities on many inputs: then nobody can say that the model takes one label for the other.
+    A label is *likely* on an input if it is among the eight most likely labels and has at least a tenth of the probability of the
+    most likely label. For a sigmoid, it needs a probability of at least .1 instead. A pair without joint inputs can still
+    overlap, through small probabilities on many inputs. Then you cannot say that the model confuses the two labels.
 
     Args:
-        probs: (N, K) in [0, 1], any floating dtype. Rows with a NaN are left out.
-        link: "sigmoid" for labels that do not exclude one another; all others count as "softmax".
+        probs: (N, K) in [0, 1], any floating-point dtype. Rows with a NaN are skipped.
+        link: "softmax", "softcap" or "cosine" (same result), or "sigmoid" for labels that do not exclude one another.
 
     Returns:
-        (K, K), int64, symmetric, at least 0; on the diagonal the inputs on which a label is likely.
+        (K, K), int64, symmetric, at least 0. On the diagonal: the number of inputs on which a label is likely.
 
     Raises:
-        InputError: `probs` is not a floating (N, K) matrix with entries in [0, 1], or `link` is unknown.
+        InputError: `probs` is not a floating-point (N, K) matrix with entries in [0, 1], or `link` is unknown.
 
     Example:
         >>> import torch
@@ -55,17 +55,17 @@ def joint_inputs(probs: Tensor, *, link: Link = "softmax") -> Tensor:
 
 
 def likely_labels(log_probs: Tensor, link: Link) -> Tensor:
-    """The likely labels of every input, in rows filled up with -1.
+    """The likely labels of every input, padded with -1.
 
     Args:
-        log_probs: (N, K), at most 0; rows with a NaN have no likely label.
-        link: from logits to probabilities.
+        log_probs: (N, K), at most 0. An input with a NaN has no likely label.
+        link: the link from logits to probabilities.
 
     Returns:
-        (N, w), int64, w the most likely labels that an input has, at most 8.
+        (N, w), int64. w is the largest number of likely labels of an input, at most 8.
     """
-    lowest = torch.finfo(log_probs.dtype).min  # where all is 0, nothing is likely
-    most_N = log_probs.amax(dim=1).clamp(min=lowest)  # NaN where the input has one: no label reaches that
+    lowest = torch.finfo(log_probs.dtype).min  # if all probabilities are 0, no label is likely
+    most_N = log_probs.amax(dim=1).clamp(min=lowest)  # NaN if the input has a NaN: no label reaches it
     bar_N = (most_N if link != "sigmoid" else most_N.where(most_N.isnan(), 0)) + math.log(_SHARE) - _ROUNDING
     input_E, label_E = (log_probs >= bar_N[:, None]).nonzero(as_tuple=True)
     count_N = input_E.bincount(minlength=len(log_probs))
@@ -75,13 +75,13 @@ def likely_labels(log_probs: Tensor, link: Link) -> Tensor:
     position_E = torch.arange(len(input_E), device=input_E.device) - (count_N.cumsum(0) - count_N)[input_E]
     fits_E = position_E < width
     found_Nw[input_E[fits_E], position_E[fits_E]] = label_E[fits_E]
-    if many_N.any():  # at the start of a training nearly all labels of all inputs
+    if many_N.any():  # at the start of training, nearly all labels are likely
         found_Nw[many_N] = log_probs[many_N].topk(NUM_LIKELY, dim=1).indices
     return found_Nw
 
 
 def pairs_of_likely(likely: Tensor) -> tuple[Tensor, Tensor]:
-    """The pairs of likely labels of every input, a label with itself among them: two tensors (Q,), the smaller label first."""
+    """The pairs of likely labels of all inputs, including a label with itself: two tensors (Q,), the smaller label first."""
     one, other = torch.triu_indices(likely.shape[1], likely.shape[1], device=likely.device)
     one_Q, other_Q = likely[:, one].flatten(), likely[:, other].flatten()
     there_Q = (one_Q >= 0) & (other_Q >= 0)
@@ -90,10 +90,10 @@ def pairs_of_likely(likely: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def joint_inputs_of_pairs(likely: Tensor, pairs: Pairs, num_labels: int) -> Tensor:
-    """The joint inputs of chosen pairs, int64 (P,), without a count for every two labels.
+    """The joint inputs of chosen pairs, int64 (P,), without a (K, K) matrix.
 
     Args:
-        likely: (N, w), of `likely_labels`.
+        likely: (N, w), from `likely_labels`.
         pairs: (P,), by their rows in the head.
         num_labels: K.
     """
@@ -107,12 +107,13 @@ def joint_inputs_of_pairs(likely: Tensor, pairs: Pairs, num_labels: int) -> Tens
 
 
 def add_joint_inputs(total: Tensor, likely: Tensor, place: Tensor | None = None) -> None:
-    """Count the joint inputs of a batch, on and above the diagonal of a total (L, L), in place.
+    """Add the joint inputs of a batch to a total (L, L), in place, on and above the diagonal.
 
     Args:
         total: int64 (L, L).
-        likely: (N, w), of `likely_labels`.
-        place: (K,), the place of every label among the L compared, -1: it is not; default: all are, in order.
+        likely: (N, w), from `likely_labels`.
+        place: (K,), the position of every label among the L compared labels, -1 if it is not compared. By default, all labels are
+            compared, in order.
     """
     if place is not None:
         likely = torch.where(likely >= 0, place[likely.clamp(min=0)], -1)

@@ -1,4 +1,4 @@
-"""The ladder: the similarities that mean something under a link, each removing one ambiguity of the one before (THEORY §3).
+"""The ladder: the similarities that are meaningful under a link. Each removes one ambiguity of the one before (THEORY §3).
 
 Shapes: K labels of the head, L of them compared, D embedding dimensions, P pairs.
 """
@@ -22,27 +22,27 @@ __all__ = ["LADDERS", "MEASURES", "RUNGS", "Ladder", "pair_rungs", "weight_rungs
 RUNGS: Final = (*SIMILARITIES, "overlap")
 """The keys of all similarities, and of the overlap."""
 MEASURES: Final = ("rank_agreement", "explained")
-"""How far a similarity goes with the overlap, as scalars `<measure>_<similarity>`: the first is the headline (THEORY §5)."""
+"""Measures of agreement with the overlap, as scalars `<measure>_<similarity>`. The first is the headline (THEORY §5)."""
 
 _CHUNK: Final = 4096
-"""Pairs that are worked on at a time."""
+"""Pairs per chunk."""
 _UNCENTERED_COSINE, _CENTERED_COSINE, _CORRELATION = "raw_cosine", "centered_cosine", "logit_correlation"
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """The similarities that mean something under a link, and the gaps between them."""
+    """The similarities that are meaningful under a link, and the gaps between them."""
 
     similarities: tuple[str, ...]
     """Their keys, in order."""
     cosine: str
-    """The cosine that the overlap is held against, label by label and as a whole."""
+    """The cosine that the overlap is compared with: pair gaps and the behavior gap use it."""
     gaps: Mapping[str, tuple[str, str]]
-    """Gap to the two similarities whose mean difference it is."""
+    """Each gap with the two similarities whose mean absolute difference it is."""
     why_uncentered: str = ""
-    """Why rows are not centered, if so: their origin is not arbitrary, and centering would throw something away."""
+    """Why rows are not centered; empty if they are. Their origin is then not arbitrary, and centering would lose information."""
     note: str = ""
-    """What else a reader should know of its similarities, as a sentence."""
+    """A further sentence about the similarities, without a final period."""
 
     @property
     def is_centered(self) -> bool:
@@ -51,7 +51,7 @@ class Ladder:
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """The similarities and scalars that mean nothing under the link, for the reason that `why_uncentered` gives."""
+        """The similarities and scalars that are not meaningful under the link. `why_uncentered` gives the reason."""
         if self.is_centered:
             return ()
         absent = [key for key in SIMILARITIES if key not in self.similarities]
@@ -74,12 +74,12 @@ def _ladder(link: Link, why_uncentered: str = "", note: str = "") -> Ladder:
 
 _WHY_UNCENTERED: Final[Mapping[Link, tuple[str, str]]] = {
     "softmax": ("", ""),
-    "sigmoid": ("a sigmoid sees every logit by itself, so one vector added to all rows changes probabilities", ""),
+    "sigmoid": ("a sigmoid uses each logit alone, so adding one vector to all rows changes probabilities", ""),
     "softcap": (
-        "a soft cap bends every logit by itself, so one vector added to all rows changes probabilities",
-        "Logit correlation and log-odds variance are those before the cap",
+        "a soft cap bounds each logit alone, so adding one vector to all rows changes probabilities",
+        "Logit correlation and log-odds variance use the logits before the cap",
     ),
-    "cosine": ("a cosine head sees rows at length 1 from zero, so one vector added to all rows changes probabilities", ""),
+    "cosine": ("a cosine head uses the directions of the rows, so adding one vector to all rows changes probabilities", ""),
 }
 LADDERS: Final[Mapping[Link, Ladder]] = MappingProxyType({link: _ladder(link, *_WHY_UNCENTERED[link]) for link in get_args(Link)})
 
@@ -90,15 +90,16 @@ def weight_rungs(
     """The similarities that need no probabilities, between chosen labels.
 
     Args:
-        unembedding: (K, D), one row a label.
-        label_subset: (L,), the rows to compare; the mean row is still taken over all live labels.
-        covariance: (D, D), of the embeddings, or that of the logits of all labels; NaN where no embeddings are known:
-            similarities that need them are then NaN.
-        live: boolean (K,).
-        link: under all but "softmax" rows are not centered; of a cosine head, pass the rows at the length of its scale.
+        unembedding: (K, D), one row per label.
+        label_subset: (L,), the rows to compare. The mean row is still that of all live labels.
+        covariance: (D, D), the covariance of the embeddings, or the `LogitCovariance` of all labels. NaN if no embeddings are
+            known: similarities that need them are then NaN.
+        live: boolean (K,), the labels that count.
+        link: under "softmax", rows are centered; under all other links, they are not. For a cosine head, pass rows whose length
+            is its scale.
 
     Returns:
-        The link's similarities to (L, L), NaN where a label is not live.
+        Each similarity of the link, by key, as (L, L). NaN if a label is not live.
     """
     ladder = LADDERS[link]
     head = HeadRows(unembedding, label_subset, covariance, live, ladder.is_centered)
@@ -108,23 +109,25 @@ def weight_rungs(
 def pair_rungs(
     unembedding: Tensor, *, pairs: Pairs, embedding_covariance: Tensor, live: Tensor, link: Link = "softmax"
 ) -> dict[str, Tensor]:
-    """The same of some pairs of labels: what `weight_rungs` holds for them, without its matrices.
+    """The similarities that need no probabilities, for some pairs: the entries of `weight_rungs`, without its matrices.
 
     Args:
-        unembedding: (K, D), one row a label.
+        unembedding: (K, D), one row per label.
         pairs: (P,), by their rows in the unembedding.
-        embedding_covariance: (D, D), NaN where no embeddings are known: similarities that need them are then NaN.
-        live: boolean (K,).
-        link: under all but "softmax" rows are not centered; of a cosine head, pass the rows at the length of its scale.
+        embedding_covariance: (D, D). NaN if no embeddings are known: similarities that need them are then NaN.
+        live: boolean (K,), the labels that count.
+        link: under "softmax", rows are centered; under all other links, they are not. For a cosine head, pass rows whose length
+            is its scale.
 
     Returns:
-        The link's similarities to (P,), float32 or, for a float64 unembedding, float64; NaN where a label is not live.
+        Each similarity of the link, by key, as (P,), float64 for a float64 unembedding, float32 otherwise. NaN if a label is not
+        live.
     """
     ladder = LADDERS[link]
     head = HeadRows(unembedding, torch.arange(0, device=live.device), embedding_covariance, live, ladder.is_centered)
     labels = pairs.labels.to(unembedding.device)
     W_LD = unembedding.detach()[labels].to(head.origin.mean)
-    with full_precision(W_LD):  # once for every label, which is in many pairs
+    with full_precision(W_LD):  # once per label, because a label is in many pairs
         along_LD = (head.origin.center(W_LD) if ladder.is_centered else W_LD) @ embedding_covariance.to(W_LD)
     chunks = zip(torch.split(pairs.row, _CHUNK), torch.split(pairs.column, _CHUNK), strict=True)
     parts = [_rungs_of(head, Pairs(row, column), ladder, labels, along_LD, embedding_covariance) for row, column in chunks]
@@ -134,7 +137,7 @@ def pair_rungs(
 def _rungs_of(
     head: HeadRows, pairs: Pairs, ladder: Ladder, labels: Tensor, along_LD: Tensor, embedding_covariance: Tensor
 ) -> dict[str, Tensor]:
-    """Of some pairs of the labels (L,), whose rows times the covariance are `along_LD`."""
+    """The similarities of some pairs of the labels (L,). `along_LD` holds the rows of these labels times the covariance."""
     W_KD, origin, among = head.unembedding, head.origin, pairs.among(labels.cpu())
     row, column = pairs.row.to(W_KD.device), pairs.column.to(W_KD.device)
     g_PD, h_PD = (W_KD.detach()[one].to(origin.mean) for one in (row, column))

@@ -1,4 +1,4 @@
-"""Links: what lies between a head's weights and the probabilities of its labels (THEORY §2).
+"""Links: the functions between the weights of a head and the probabilities of its labels (THEORY §2).
 
 Shapes: K labels, D embedding dimensions, N inputs; `W_KD` unembedding, `b_K` bias, `f_ND` embeddings, `z_NK` logits.
 """
@@ -21,12 +21,12 @@ Link = Literal["softmax", "sigmoid", "softcap", "cosine"]
 
 @dataclass(frozen=True)
 class Response:
-    r"""From inputs to the logits of a model, of which the softmax (under "sigmoid": the sigmoid) gives probabilities.
+    r"""Computes the logits of a head. Their softmax gives the probabilities; under "sigmoid", their sigmoid does.
 
     - "softmax", "sigmoid": :math:`z = f W^\top + b`;
-    - "softcap": :math:`c \tanh((f W^\top + b) / c)`, with c the `link_cap`;
-    - "cosine": :math:`s \cos(f, g_k)`, with s the `link_scale`: both at length 1, no bias. ArcFace, CosFace and the like train it
-      with margins, which are no part of it.
+    - "softcap": :math:`c \tanh((f W^\top + b) / c)`, where c is `link_cap`;
+    - "cosine": :math:`s \cos(f, g_k)`, where s is `link_scale`, without a bias. Losses such as ArcFace and CosFace add margins in
+      training. These margins are not part of the response.
     """
 
     link: Link = "softmax"
@@ -35,10 +35,15 @@ class Response:
 
     @classmethod
     def of(cls, link: Link, *, link_cap: float | None = None, link_scale: float | None = None) -> "Response":
-        """The response of a link; without its cap or its scale, no logits can be worked out (`lacks`).
+        """The response of a link. A missing cap or scale is allowed, but then no logits can be computed (`lacks`).
+
+        Args:
+            link: "softmax", "sigmoid", "softcap" or "cosine".
+            link_cap: the largest absolute value of a logit, above 0 and finite; only with "softcap".
+            link_scale: the factor of the cosines, above 0 and finite; only with "cosine".
 
         Raises:
-            InputError: an unknown link, or a number that is not positive or not its own.
+            InputError: the link is unknown, or a number is not positive and finite or belongs to another link.
         """
         check_one_of(link, "link", get_args(Link))
         for argument, value, its_link in (("link_cap", link_cap, "softcap"), ("link_scale", link_scale, "cosine")):
@@ -50,72 +55,79 @@ class Response:
 
     @property
     def lacks(self) -> str | None:
-        """The argument without which logits cannot be worked out; None if there is none."""
+        """The argument that is missing to compute logits; None if none is missing."""
         if self.link == "softcap" and self.link_cap is None:
             return "link_cap"
         return "link_scale" if self.link == "cosine" and self.link_scale is None else None
 
     def check_complete(self, wanted: str) -> None:
-        """Raise `InputError` if a number is lacking.
+        """Raise `InputError` if a number is missing.
 
         Args:
-            wanted: what cannot be done without it, in words.
+            wanted: what needs the number, in words.
         """
         if self.lacks is not None:
             meaning = {
-                "link_cap": "the number that no logit gets beyond, 30.0",
-                "link_scale": "what cosines are multiplied with, 64.0",
+                "link_cap": "the largest absolute value of a logit, for example 30.0",
+                "link_scale": "the factor of the cosines, for example 64.0",
             }
-            remedy = f"Pass {meaning[self.lacks]} for example."
+            remedy = f"Pass {meaning[self.lacks]}."
             raise InputError(expected(self.lacks, f"with link {self.link!r} {wanted}", None, remedy))
 
     @property
     def formula(self) -> str:
-        """How logits come about, in code."""
+        """The formula of the logits, as code."""
         if self.link == "cosine":
             return f"{self.link_scale:g} * cosine(embedding, weight)"
         linear = "embedding @ weight.T + bias"
         return f"{self.link_cap:g} * tanh(({linear}) / {self.link_cap:g})" if self.link == "softcap" else linear
 
     def rows(self, unembedding: Tensor) -> Tensor:
-        """The rows (K, D) as the link sees them: to a cosine, all are as long as its scale (1, if that is not known)."""
+        """The rows (K, D) that the link uses. Under "cosine", the length of every row is the scale (1 if it is unknown)."""
         if self.link != "cosine":
             return unembedding
-        scale = abs(self.link_scale or 1.0)  # one that is learned may be anything
+        scale = abs(self.link_scale or 1.0)  # a learned scale can be negative or not finite
         return unit_rows(unembedding).mul_(scale if math.isfinite(scale) else 1.0)
 
     def inputs(self, embedding: Tensor) -> Tensor:
-        """The embeddings (N, D) as the link sees them."""
+        """The embeddings (N, D) that the link uses. Under "cosine", they have length 1."""
         return unit_rows(embedding) if self.link == "cosine" else embedding
 
     def of_output(self, output: Tensor) -> Tensor:
-        """The logits (N, K) from what a linear layer gives out."""
+        """The logits (N, K) from the output of a linear layer."""
         if self.link_cap is None:
             return output
         return (output.to(result_dtype(output)) / self.link_cap).tanh_().mul_(self.link_cap)
 
     def logits(self, embedding: Tensor, unembedding: Tensor, bias: Tensor | None) -> Tensor:
-        """The logits (N, K) of embeddings (N, D), in float32 or better."""
-        self.check_complete("to work out logits")
+        """The logits (N, K) of embeddings (N, D), in float32 or better.
+
+        Raises:
+            InputError: the cap or the scale is missing.
+        """
+        self.check_complete("to compute logits")
         f_ND, W_KD = self.inputs(embedding.to(result_dtype(embedding))), unembedding.to(result_dtype(embedding))
         b_K = None if bias is None or self.link == "cosine" else bias.to(f_ND)
         with full_precision(f_ND):
             z_NK = nn.functional.linear(f_ND, W_KD, b_K)
         if self.link_scale is None:
             return self.of_output(z_NK)
-        # Rows at length 1 would be a copy of the largest thing here.
+        # Scale the logits, not the rows: a copy of the rows would be the largest tensor here.
         length_K = torch.linalg.vector_norm(W_KD, dim=1, dtype=working_dtype(W_KD))
         return z_NK.mul_((self.link_scale / length_K).masked_fill_(length_K < _SHORTEST, 0).to(z_NK))
 
 
 _SHORTEST: Final = 1e-30
-"""A row that is shorter has no direction that float32 could tell."""
+"""A shorter row has no direction that float32 can represent."""
 PLAIN: Final = Response()
-"""Of an ordinary linear layer."""
+"""The response of an ordinary linear layer."""
 
 
 def unit_rows(rows: Tensor) -> Tensor:
-    """Rows at length 1, zero where they are zero, in float32 or better: however large or small, they do not overflow."""
+    """Rows at length 1, in float32 or better. Zero rows remain zero.
+
+    Very large or small rows do not overflow.
+    """
     rows = rows.detach().to(result_dtype(rows))
     size = rows.abs().amax(dim=1, keepdim=True) if rows.shape[1] else rows
     return nn.functional.normalize(rows / size.clamp(min=_SHORTEST), dim=1)

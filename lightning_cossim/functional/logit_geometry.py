@@ -1,7 +1,7 @@
-"""Similarities of labels in the space of logits: the weights seen through the covariance of the embeddings.
+"""Similarities of labels in the space of logits: the weights, combined with the covariance of the embeddings.
 
-Embeddings have a shape of their own: a direction in which no input varies adds to a cosine and to no probability. With the
-covariance of the embeddings between them, the rows say how the *logits* of two labels move together over the inputs.
+If no input varies in a direction of the embedding space, this direction contributes to a cosine but to no probability. The
+covariance of the embeddings removes it: the rows and the covariance together give the covariance of the *logits* of two labels.
 Shapes: `f_ND` embeddings, `S_DD` their covariance, `W_KD` unembedding, `C_KK` covariance of the logits.
 """
 
@@ -28,14 +28,14 @@ __all__ = [
 ]
 
 SAME_EMBEDDING: Final = 1e-12
-"""Share of its mean square below which the variance of a coordinate is what cancellation in float64 leaves."""
+"""A coordinate is constant if its variance is at most this share of its mean square: float64 cancellation leaves as much."""
 
 
 class EmbeddingMoments(NamedTuple):
-    """Three sums over inputs, float64, from which a covariance follows: they add over batches and processes."""
+    """Three sums over inputs, float64, that determine a covariance. They add over batches and processes."""
 
     num_inputs: Tensor
-    """(), how many inputs."""
+    """(), the number of inputs."""
     total: Tensor
     """(D,), the sum of the embeddings."""
     outer: Tensor
@@ -45,17 +45,17 @@ class EmbeddingMoments(NamedTuple):
 def embedding_moments(embedding: Tensor, *, seen: Tensor | None = None) -> EmbeddingMoments:
     r"""The sums :math:`n`, :math:`\sum_x f(x)` and :math:`\sum_x f(x) f(x)^\top` of one batch.
 
-    The batch is centered by its own mean, so that the product may run in float32; :math:`n\, m m^\top` is added in float64.
+    The batch is centered by its own mean, so that the product can run in float32. :math:`n\, m m^\top` is added in float64.
 
     Args:
-        embedding: (N, D), any floating dtype.
-        seen: boolean (N,), the inputs that count; default those that are finite.
+        embedding: (N, D), any floating-point dtype.
+        seen: boolean (N,), the inputs that count; by default, the finite ones.
 
     Returns:
         `EmbeddingMoments`, on the embedding's device.
 
     Raises:
-        InputError: `embedding` is not a floating (N, D) matrix.
+        InputError: `embedding` is not a floating-point (N, D) matrix.
     """
     spread = spread_of(embedding, seen)
     with full_precision(embedding):
@@ -65,22 +65,27 @@ def embedding_moments(embedding: Tensor, *, seen: Tensor | None = None) -> Embed
 
 
 class Spread(NamedTuple):
-    """A batch of inputs, centered by its own mean."""
+    """A batch of embeddings, centered by its own mean."""
 
     num_inputs: Tensor
-    """(), how many inputs count, in the working dtype."""
+    """(), the number of inputs that count, in the working dtype."""
     mean: Tensor
     """(D,), the mean of the embeddings, in the working dtype."""
     unit: Tensor
-    """(N, D), the embeddings minus their mean, divided by `size`, for products; zero where an input does not count."""
+    """(N, D), the embeddings minus their mean, divided by `size`, for products. Zero if an input does not count."""
     size: Tensor
-    """(), the largest number of the centered embeddings: at a size of 1 no square is too large or too small for float32. In the
-    working dtype."""
+    """(), the largest absolute value of the centered embeddings, in the working dtype.
+
+    Division by it keeps all squares in the range of float32.
+    """
 
 
 def spread_of(embedding: Tensor, seen: Tensor | None) -> Spread:
-    """Embeddings (N, D) around their mean; those that count are `seen` (N,), by default those that are finite."""
-    check_matrix(embedding, "embedding", "(N, D)", "Pass what goes into the head, one row an input.")
+    """The mean of embeddings (N, D), and their deviations from it.
+
+    `seen` (N,) marks the inputs that count; by default, the finite ones.
+    """
+    check_matrix(embedding, "embedding", "(N, D)", "Pass the embeddings that enter the head, one row per input.")
     seen_N = embedding.isfinite().all(dim=1) if seen is None else seen
     count = seen_N.sum(dtype=working_dtype(embedding))
     f_ND = torch.where(seen_N[:, None], embedding.detach(), 0).to(count.dtype)
@@ -92,14 +97,14 @@ def spread_of(embedding: Tensor, seen: Tensor | None) -> Spread:
 
 
 def largest(numbers: Tensor) -> Tensor:
-    """The largest absolute value in the last dimension; NaN or infinite where a number is. Nothing is laid out for it."""
+    """The largest absolute value in the last dimension, without a temporary copy. NaN or infinite if a number is."""
     return torch.maximum(numbers.amax(dim=-1), -numbers.amin(dim=-1))
 
 
 def embedding_covariance(moments: EmbeddingMoments) -> Tensor:
-    r"""The population covariance :math:`\frac1n \sum_x f f^\top - \bar f \bar f^\top` (D, D), NaN without inputs.
+    r"""The population covariance :math:`\frac1n \sum_x f f^\top - \bar f \bar f^\top` (D, D). NaN without inputs.
 
-    A coordinate whose variance is within rounding of zero (1e-12 of its mean square) is constant: its row and column are 0.
+    A coordinate whose variance is within rounding of zero (1e-12 of its mean square) is constant. Its row and column are 0.
     """
     mean_D = moments.total / moments.num_inputs
     covariance_DD = moments.outer / moments.num_inputs
@@ -115,22 +120,23 @@ def logit_correlation(
     r"""Correlation over inputs of the centered logits of labels i and j.
 
     :math:`\tilde g_i^\top \Sigma \tilde g_j / \sqrt{\tilde g_i^\top \Sigma \tilde g_i \cdot \tilde g_j^\top \Sigma \tilde g_j}`
-    with :math:`\Sigma` the covariance of the embeddings. Unchanged by a translation of all rows and by every invertible linear
-    map of the embeddings (with its inverse on the rows): what the model computes, not how it is written down. Equal to the
-    centered cosine where :math:`\Sigma` is isotropic on the span of the centered rows.
+    where :math:`\Sigma` is the covariance of the embeddings. It does not change under a translation of all rows, or under any
+    invertible linear map of the embeddings with its inverse on the rows. It equals the label-centered cosine if :math:`\Sigma` is
+    isotropic on the span of the centered rows.
 
     Args:
-        unembedding: (K, D), one row a label, any floating dtype.
+        unembedding: (K, D), one row per label, any floating-point dtype.
         embedding_covariance: (D, D), symmetric, population covariance of the embeddings.
-        centered: whether to subtract the mean row first (sigmoid heads: False).
-        live: boolean (K,), the labels that count; default all. Rows that are not finite never count.
+        centered: whether to subtract the mean row first. Pass False for a sigmoid head.
+        live: boolean (K,), the labels that count; all by default. Rows that are not finite never count.
 
     Returns:
-        (K, K) in [-1, 1], float32 or, for a float64 unembedding, float64; NaN where a label is not live or its centered logit
+        (K, K) in [-1, 1], float64 for a float64 unembedding, float32 otherwise. NaN if a label is not live or its centered logit
         is constant (within rounding).
 
     Raises:
-        InputError: wrong shapes or dtypes.
+        InputError: `unembedding` is not a floating-point (K, D) matrix, `embedding_covariance` is not a floating-point (D, D)
+            matrix, or `live` is not a boolean tensor of shape (K,).
 
     Example:
         >>> import torch
@@ -148,26 +154,28 @@ def logit_correlation(
     known_K = live_K & (deviation_K.square() > noise_K)
     corr_KK = (C_KK / deviation_K[:, None] / deviation_K).clamp(-1, 1)
     if S_DD.square().sum() >= (1 - resolution(unembedding)) * S_DD.diagonal().sum().square():
-        corr_KK = corr_KK.sign()  # embeddings differ in one direction: what is left beside 1 and -1 is rounding
+        corr_KK = corr_KK.sign()  # embeddings vary in one direction only, so other values than 1 and -1 are rounding
     return corr_KK.masked_fill(~(known_K[:, None] & known_K), torch.nan).to(result_dtype(unembedding))
 
 
 def log_odds_variance(unembedding: Tensor, *, embedding_covariance: Tensor) -> Tensor:
     r"""Variance over inputs of the log-odds between labels i and j, :math:`(g_i - g_j)^\top \Sigma\, (g_i - g_j)`.
 
-    Under a softmax, :math:`z_i - z_j = \log p_i / p_j`. Small means alike: in comparisons with the overlap it enters negated.
-    Unchanged by translation and every invertible linear map, and independent of which other labels exist.
+    Under a softmax, :math:`z_i - z_j = \log p_i / p_j`. A small value means alike, so comparisons with the overlap use it
+    negated. It does not change under a translation or any invertible linear map, and it does not depend on which other labels
+    exist.
 
     Args:
-        unembedding: (K, D), one row a label, any floating dtype.
+        unembedding: (K, D), one row per label, any floating-point dtype.
         embedding_covariance: (D, D), symmetric, population covariance of the embeddings.
 
     Returns:
-        (K, K), at least 0, in squared nats; diagonal 0. Float32 or, for a float64 unembedding, float64; NaN where a row is not
+        (K, K), at least 0, in squared nats; diagonal 0. Float64 for a float64 unembedding, float32 otherwise. NaN if a row is not
         finite.
 
     Raises:
-        InputError: wrong shapes or dtypes.
+        InputError: `unembedding` is not a floating-point (K, D) matrix, or `embedding_covariance` is not a floating-point (D, D)
+            matrix.
 
     Example:
         >>> import torch
@@ -190,8 +198,8 @@ def logit_geometry_of(
     """`logit_correlation` and `log_odds_variance` of pairs, (P,) each.
 
     Args:
-        rows: (P, D), of the first labels, in the working dtype; they are not centered here.
-        others: (P, D), of the second labels.
+        rows: (P, D), the rows of the first labels, in the working dtype. They are not centered here.
+        others: (P, D), the rows of the second labels.
         along: (P, D), the rows times the covariance.
         across: (P, D), the others times the covariance.
         embedding_covariance: (D, D).
@@ -202,7 +210,7 @@ def logit_geometry_of(
     correlation_P = ((along_PD * others).sum(dim=1) / variance_P.clamp(min=0).sqrt() / other_P.clamp(min=0).sqrt()).clamp(-1, 1)
     spread = S_DD.diagonal().sum()
     if S_DD.square().sum() >= (1 - resolution) * spread.square():
-        correlation_P = correlation_P.sign()  # embeddings differ in one direction: what is left beside 1 and -1 is rounding
+        correlation_P = correlation_P.sign()  # embeddings vary in one direction only, so other values than 1 and -1 are rounding
     for variance, part in ((variance_P, rows), (other_P, others)):
         noise_P = resolution * part.square().sum(dim=1) * spread
         correlation_P = correlation_P.masked_fill(~(variance > noise_P), torch.nan)

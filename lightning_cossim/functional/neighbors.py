@@ -1,9 +1,9 @@
-"""Nearest neighbors of every label by cosine: exact, and without a (K, K) matrix.
+"""Exact nearest neighbors of every label by cosine, without a (K, K) matrix.
 
-Cosines are computed in square chunks of the matrix, and only above the diagonal: what a chunk says of its rows its transpose says
-of its columns. Within a chunk, only what beats the last of the neighbors found so far is looked at any further.
+Cosines are computed in square chunks of the matrix, on and above its diagonal only: a chunk serves its rows, and its transpose
+serves its columns. Within a chunk, only a cosine that exceeds the last neighbor found so far is a candidate.
 
-Shapes: K labels, D embedding dimensions, k neighbors; `u_KD` rows at length 1; a chunk is (B, B), C of its entries candidates.
+Shapes: K labels, D embedding dimensions, k neighbors; `u_KD` rows at length 1; a chunk is (B, B), with C candidates.
 """
 
 from collections.abc import Callable
@@ -22,16 +22,16 @@ __all__ = ["Neighbors", "nearest_neighbors", "seconds_of_search"]
 
 _CHUNK: Final = 2048
 _TOLD_FROM: Final = 4
-"""Chunks of rows."""
+"""Smallest number of row chunks for which `seconds_of_search` gives an estimate."""
 
 
 class Neighbors(NamedTuple):
-    """Of every label those that are most alike, the nearest first."""
+    """The nearest neighbors of every label, the nearest first."""
 
     labels: Tensor
-    """(K, k), int64; -1 where there is none."""
+    """(K, k), int64; -1 if there is no neighbor."""
     cosines: Tensor
-    """(K, k), NaN where there is none."""
+    """(K, k), in [-1, 1]; NaN if there is no neighbor."""
 
 
 def nearest_neighbors(
@@ -42,24 +42,26 @@ def nearest_neighbors(
     live: Tensor | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Neighbors:
-    r"""The `k` nearest neighbors of every label by the cosine between rows, label-centered or raw.
+    """The `k` nearest neighbors of every label by the cosine between rows, label-centered or raw.
 
-    Exact: what the rows of `label_cosine_similarity` hold, without that (K, K) matrix: a copy of the rows and a few chunks of
-    2 048 x 2 048 are all that is kept. Takes about half of the multiplications of the full product, K² D.
+    The result is exact: it equals the largest entries of each row of `label_cosine_similarity`. It needs no (K, K) matrix, but
+    only a copy of the rows and a few chunks of 2 048 x 2 048. It takes about half of the K² D multiplications of the full
+    product.
 
     Args:
-        unembedding: (K, D), one row a label, any floating dtype.
-        k: neighbors of each label, at least 1.
+        unembedding: (K, D), one row per label, any floating-point dtype.
+        k: neighbors per label, at least 1.
         centered: whether to subtract the mean row over live labels first.
-        live: boolean (K,), the labels that count; default all. Rows that are not finite never count.
-        progress: is told the share that is done, from 0 to 1, after each chunk.
+        live: boolean (K,), the labels that count; all by default. Rows that are not finite never count.
+        progress: called after each row of chunks with the share that is done, from 0 to 1.
 
     Returns:
-        `Neighbors`, on the unembedding's device, in float32 or, for a float64 unembedding, float64. A label that is not live or
-        whose row is zero (after centering: within rounding) has none and is nobody's.
+        `Neighbors`, on the unembedding's device, with float64 cosines for a float64 unembedding, float32 otherwise. A label has
+        no neighbors and is no neighbor if it is not live or its row is zero (after centering: within rounding).
 
     Raises:
-        InputError: `unembedding` is not a floating (K, D) matrix, `live` not a boolean (K,), or `k` below 1.
+        InputError: `unembedding` is not a floating-point (K, D) matrix, `live` is not a boolean tensor of shape (K,), or `k` is
+            below 1.
 
     Example:
         >>> import torch
@@ -86,13 +88,16 @@ def nearest_neighbors(
 
 
 def seconds_of_search(unembedding: Tensor, device: torch.device | str = "cpu") -> float:
-    """About how long `nearest_neighbors` takes on a device, going by one chunk; 0 where it is done before that could be told."""
+    """Estimated time of `nearest_neighbors` on a device, in seconds, from the time of one chunk.
+
+    0 with fewer than 4 chunks of rows, because such a search takes less time than the estimate.
+    """
     num_chunks = len(unembedding) / _CHUNK
     if num_chunks < _TOLD_FROM:
         return 0.0
     chunk = unembedding[:_CHUNK].to(device, result_dtype(unembedding))
     times = []
-    for _ in range(2):  # the first may have to load something
+    for _ in range(2):  # the first run may include loading
         began = perf_counter()
         float((chunk @ chunk.T).sum())
         times.append(perf_counter() - began)
@@ -100,7 +105,7 @@ def seconds_of_search(unembedding: Tensor, device: torch.device | str = "cpu") -
 
 
 class _Nearest:
-    """The nearest of all rows found so far, each row's best first."""
+    """The nearest neighbors of all rows found so far, the best first."""
 
     def __init__(self, rows: Tensor, k: int) -> None:
         self.rows, self.k = rows, k
@@ -108,9 +113,9 @@ class _Nearest:
         self.cosines = rows.new_full((len(rows), k), -torch.inf)
 
     def search(self, progress: Callable[[float], None]) -> None:
-        """Look at every chunk on and above the diagonal."""
+        """Search every chunk on and above the diagonal."""
         chunks = [slice(first, first + _CHUNK) for first in range(0, len(self.rows), _CHUNK)]
-        for chunk in chunks:  # at first: then every row has neighbors to beat
+        for chunk in chunks:  # first, so that every row already has neighbors
             self._take_own(chunk)
         done, total = len(chunks), len(chunks) * (len(chunks) + 1) // 2
         for number, chunk in enumerate(chunks):
@@ -135,7 +140,7 @@ class _Nearest:
         self._offer(column_C + other.start, row_C + chunk.start, cosine_C)
 
     def _offer(self, row_C: Tensor, label_C: Tensor, cosine_C: Tensor) -> None:
-        """Let those candidates of rows in that come before the last of their row."""
+        """Insert the candidates that exceed the last neighbor of their row."""
         better_C = cosine_C > self.cosines[row_C, -1]
         row_C, order_C = row_C[better_C].sort(stable=True)
         rows_R, of_C, counts_R = torch.unique_consecutive(row_C, return_inverse=True, return_counts=True)
@@ -151,7 +156,7 @@ class _Nearest:
 
 
 def _unit_rows(unembedding: Tensor, origin: Origin | None) -> Tensor:
-    """The rows at length 1, zero where they are zero; from an origin or their own."""
+    """The rows at length 1, after centering if an origin is given. Zero rows remain zero."""
     units_KD = torch.empty_like(unembedding, dtype=result_dtype(unembedding))
     for first in range(0, len(unembedding), _CHUNK):
         rows_BD = unembedding.detach()[first : first + _CHUNK]
@@ -161,4 +166,4 @@ def _unit_rows(unembedding: Tensor, origin: Origin | None) -> Tensor:
 
 
 def _nobody(share: float) -> None:
-    """Is told how far a search is."""
+    """Ignore the progress of a search."""

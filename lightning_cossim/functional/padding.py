@@ -1,6 +1,6 @@
-"""Rows of a head that stand for no label: padding shows as rows that are zero or equal to one another.
+"""Padding: rows of a head that belong to no label. They are zero or equal to one another.
 
-It moves the mean row, and with it every centered cosine. Shapes: K labels, D embedding dimensions, L labels looked at.
+Padding moves the mean row, and with it every label-centered cosine. Shapes: K labels, D embedding dimensions, L labels compared.
 """
 
 import math
@@ -16,22 +16,22 @@ from lightning_cossim.functional.precision import working_dtype
 __all__ = ["equal_rows", "median_shift"]
 
 _EQUAL = 1e-6
-"""Relative to their length, rows that differ by less are equal."""
+"""Rows are equal if they differ by at most this, relative to their length."""
 _CHUNK = 4096
 
 
 def equal_rows(unembedding: Tensor, *, live: Tensor | None = None) -> list[Tensor]:
-    """Groups of live rows that are equal to one another to 1e-6 of their length, the largest group first.
+    """Groups of live rows that are equal to 1e-6 of their length, the largest group first.
 
     Args:
-        unembedding: (K, D), one row a label, any floating dtype.
-        live: boolean (K,), the labels that count; default all. Rows that are not finite never count.
+        unembedding: (K, D), one row per label, any floating-point dtype.
+        live: boolean (K,), the labels that count; all by default. Rows that are not finite never count.
 
     Returns:
-        For each group of at least two, its rows in ascending order.
+        One index tensor for each group of at least two rows, ascending.
 
     Raises:
-        InputError: `unembedding` is not a floating (K, D) matrix, or `live` not a boolean (K,).
+        InputError: `unembedding` is not a floating-point (K, D) matrix, or `live` is not a boolean tensor of shape (K,).
 
     Example:
         >>> equal_rows(torch.tensor([[1.0, 2.0], [0.0, 0.0], [1.0, 2.0], [0.0, 0.0], [3.0, 4.0], [1.0, 2.0]]))
@@ -39,7 +39,7 @@ def equal_rows(unembedding: Tensor, *, live: Tensor | None = None) -> list[Tenso
     """
     index = live_labels(unembedding, live).nonzero().flatten()
     W_KD = unembedding.detach()
-    # Equal rows have equal projections on any direction, so that they come to stand side by side when sorted by one.
+    # Equal rows have equal projections on any direction, so sorting by one projection makes them neighbors.
     direction_D = torch.arange(1, W_KD.shape[1] + 1, device=W_KD.device, dtype=working_dtype(W_KD)).square().sin()
     along_K = torch.cat([rows.to(direction_D) @ direction_D for rows in torch.split(W_KD, _CHUNK)])
     length_K = torch.cat([rows.to(direction_D).norm(dim=1) for rows in torch.split(W_KD, _CHUNK)])
@@ -48,7 +48,7 @@ def equal_rows(unembedding: Tensor, *, live: Tensor | None = None) -> list[Tenso
     tolerance_K = _EQUAL * length_K[index]
     near = (along_K.diff() <= tolerance_K[1:] * direction_D.norm()).nonzero().flatten()
     apart = torch.cat([_distance(W_KD, index[some], index[some + 1]) for some in torch.split(near, _CHUNK)])
-    last = torch.ones_like(index, dtype=torch.bool)  # of its group
+    last = torch.ones_like(index, dtype=torch.bool)  # whether a row is the last of its group
     last[near] = apart > tolerance_K[near + 1]
     ends = last.nonzero().flatten() + 1
     sizes = ends.diff(prepend=ends.new_zeros(1))
@@ -65,16 +65,16 @@ def _distance(W_KD: Tensor, rows: Tensor, others: Tensor) -> Tensor:
 
 
 def median_shift(unembedding: Tensor, rows: Tensor, *, labels: Tensor, live: Tensor) -> float:
-    """By how much the median centered cosine between the other labels moves if some rows are left out.
+    """The change of the median label-centered cosine between the other labels if some rows are left out.
 
     Args:
-        unembedding: (K, D), one row a label, any floating dtype.
+        unembedding: (K, D), one row per label, any floating-point dtype.
         rows: (R,), the rows to leave out.
-        labels: (L,), the labels whose pairs are looked at; those among `rows` do not count.
-        live: boolean (K,), the labels that the mean row is taken over.
+        labels: (L,), the labels whose pairs are compared. Labels among `rows` do not count.
+        live: boolean (K,), the labels of the mean row.
 
     Returns:
-        At least 0, at most 2; 0 where no pair is left.
+        A number in [0, 2]; 0 if no pair is left.
     """
     others = live.clone()
     others[rows] = False

@@ -1,4 +1,4 @@
-"""Pairs of labels: all there are, or a sample of them. Shapes: L labels, P pairs."""
+"""Pairs of labels: all pairs, or a sample of them. Shapes: L labels, P pairs."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ __all__ = ["Pairs", "inverse_index"]
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Pairs of different labels, no two of them the same."""
+    """Pairs of different labels, without duplicates."""
 
     row: Tensor
-    """(P,), the first label of each."""
+    """(P,), the first label of each pair."""
     column: Tensor
-    """(P,), the second one."""
+    """(P,), the second label of each pair."""
     weight: Tensor | None = None
-    """(P,), float64, at least 1: of a sample, 1 over the probability that the pair is in it; None where they are all."""
+    """(P,), float64, at least 1: 1 over the probability that the pair is in the sample. None if these are all pairs."""
 
     @classmethod
     def of_all(cls, num_labels: int) -> "Pairs":
@@ -29,28 +29,31 @@ class Pairs:
         return len(self.row)
 
     def __getitem__(self, index: Tensor | slice) -> "Pairs":
-        """Some of them."""
+        """The selected pairs."""
         return Pairs(self.row[index], self.column[index], None if self.weight is None else self.weight[index])
 
     @property
     def labels(self) -> Tensor:
-        """The labels that are in a pair, ascending."""
+        """The labels of the pairs, ascending."""
         return torch.cat([self.row, self.column]).bincount().nonzero().flatten()
 
     def among(self, labels: Tensor) -> "Pairs":
-        """The same pairs by the places that their labels have in `labels` (L,)."""
+        """The same pairs, by the positions of their labels in `labels` (L,)."""
         place = inverse_index(labels, int(labels.max()) + 1 if len(labels) else 0)
         return Pairs(place[self.row], place[self.column], self.weight)
 
     def sampling_error(self, influence: Tensor) -> float | None:
-        r"""The standard error that drawing these pairs leaves in an estimate; None where they are all.
+        r"""The standard error of an estimate that comes from sampling these pairs. None if these are all pairs.
 
-        :math:`SE^2 = \sum_i w_i (w_i - 1)\, u_i^2`, for pairs that are drawn independently of one another. It is the part of the
-        error that comes from the pairs alone: inputs, and the overlaps that they give, are held fixed.
+        :math:`SE^2 = \sum_i w_i (w_i - 1)\, u_i^2`, for pairs that are drawn independently of one another. This is only the part
+        of the error that comes from the pairs: the inputs and the overlaps of the drawn pairs are fixed.
 
         Args:
-            influence: (P,), u: by how much the estimate would change per unit of weight on the pair. Of a mean
-                :math:`\sum w y / \sum w`, it is :math:`(y_i - mean) / \sum w`.
+            influence: (P,), u: the change of the estimate per unit of weight on the pair. For a mean :math:`\sum w y / \sum w`,
+                it is :math:`(y_i - mean) / \sum w`.
+
+        Returns:
+            The standard error, at least 0, or None.
 
         Source: Särndal, Swensson, Wretman, Model Assisted Survey Sampling (1992), 3.5 (Poisson sampling), 5.5 (linearization).
         """
@@ -59,11 +62,11 @@ class Pairs:
         return float((self.weight * (self.weight - 1) * influence.double().square()).sum().sqrt())
 
     def values(self, matrix: Tensor) -> Tensor:
-        """Their entries (P,) in a matrix (L, L), in the upper triangle if rows come before columns."""
+        """Their entries (P,) in a matrix (L, L). They are in the upper triangle if every row index is below its column index."""
         return matrix[self.row.to(matrix.device), self.column.to(matrix.device)]
 
     def matrix(self, values: Tensor, num_labels: int) -> Tensor:
-        """Values (P,) as a symmetric matrix (L, L), NaN (for booleans: False) where there is no pair."""
+        """Values (P,) as a symmetric matrix (L, L). Entries without a pair are NaN (for booleans: False)."""
         nothing = False if values.dtype == torch.bool else torch.nan
         matrix_LL = values.new_full((num_labels, num_labels), nothing)
         matrix_LL[self.row, self.column] = values
@@ -72,7 +75,7 @@ class Pairs:
 
 
 def inverse_index(labels: Tensor, num_labels: int) -> Tensor:
-    """The place (K,) that each of K labels has in `labels` (L,), -1 for a label that is not there.
+    """The position (K,) of each of K labels in `labels` (L,), -1 if it is not in there.
 
     Example:
         >>> inverse_index(torch.tensor([2, 0]), 4)

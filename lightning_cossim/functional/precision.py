@@ -1,7 +1,7 @@
-"""Arithmetic that the user's speed settings cannot blur.
+"""Arithmetic at full precision, independent of the user's speed settings.
 
-Similarities are small differences of large numbers: autocast, TF32 or bf16 kernels would turn rounding into findings
-(THEORY §7). Here the working dtype is chosen, and those settings are held off for the length of one `with`.
+Similarities are small differences of large numbers. With autocast, TF32 or bf16 kernels, rounding would look like a finding
+(THEORY §7). This module chooses the working dtype, and `full_precision` turns these settings off inside a `with` block.
 """
 
 from collections.abc import Iterator
@@ -15,28 +15,28 @@ __all__ = ["full_precision", "has_float64", "resolution", "result_dtype", "worki
 
 
 def has_float64(device: torch.device) -> bool:
-    """Whether a device computes in float64."""
+    """Whether a device supports float64."""
     return device.type != "mps"
 
 
 def working_dtype(tensor: Tensor) -> torch.dtype:
-    """float64, or float32 on a device that has no float64."""
+    """float64, or float32 on a device without float64."""
     return torch.float64 if has_float64(tensor.device) else torch.float32
 
 
 def result_dtype(tensor: Tensor) -> torch.dtype:
-    """The dtype of what is computed from `tensor`: float32, unless `tensor` has float64."""
+    """The dtype of results computed from `tensor`: float64 for a float64 tensor, float32 otherwise."""
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
 def resolution(tensor: Tensor) -> float:
-    """Sixteen units of rounding, of float32 at the coarsest: a smaller relative size is noise."""
+    """The relative size below which a number is rounding: 16 times the machine epsilon of `result_dtype`."""
     return 16 * torch.finfo(result_dtype(tensor)).eps
 
 
 @contextmanager
 def full_precision(tensor: Tensor) -> Iterator[None]:
-    """Inside, matrix products on the tensor's device run in their own dtype: no autocast, no TF32, no bf16 kernels."""
+    """Run matrix products on the tensor's device in their own dtype inside the block: no autocast, no TF32, no bf16 kernels."""
     matmuls: list[Any] = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]  # type: ignore[attr-defined]
     before = [backend.fp32_precision for backend in matmuls]
     try:
@@ -47,5 +47,5 @@ def full_precision(tensor: Tensor) -> Iterator[None]:
     finally:
         general = torch.backends.fp32_precision  # type: ignore[attr-defined]
         for backend, precision in zip(matmuls, before, strict=True):
-            # A setting that came from the general one goes on coming from there: "none" is to have none of its own.
+            # "none" makes a backend follow the general setting, as it did before.
             backend.fp32_precision = "none" if precision == general else precision

@@ -1,6 +1,6 @@
-"""Rankings: the cosines between differences of rows, which decide what orders of labels a head can give, and how they drift.
+"""Rankings: the cosines between differences of rows, and how they drift. They decide which orders of labels a head can produce.
 
-Shapes: K labels, D embedding dimensions, L labels looked at, P = L (L - 1) / 2 differences between them.
+Shapes: K labels, D embedding dimensions, L labels compared, P = L (L - 1) / 2 differences between them.
 """
 
 import math
@@ -20,7 +20,7 @@ MOST_LABELS: Final = 16
 
 @dataclass(frozen=True, eq=False)
 class Rankings:
-    """The differences between some labels of a head, seen from one another."""
+    """The cosines between the differences of rows of some labels."""
 
     labels: tuple[int, ...]
     """(L,), rows of the head, ascending."""
@@ -29,11 +29,11 @@ class Rankings:
 
 
 def rankings_of(unembedding: Tensor, mean_probs: Tensor, kept: Tensor) -> Rankings:
-    """Those of the most probable labels, at most 16.
+    """The rankings of the kept labels with the largest mean probabilities, at most 16 labels.
 
     Args:
         unembedding: (K, D).
-        mean_probs: (K,), NaN where no inputs were seen.
+        mean_probs: (K,), in [0, 1], NaN without inputs.
         kept: boolean (K,), the labels that count.
     """
     probable = mean_probs.nan_to_num(0).where(kept, -1).argsort(descending=True, stable=True)[: min(MOST_LABELS, int(kept.sum()))]
@@ -43,15 +43,16 @@ def rankings_of(unembedding: Tensor, mean_probs: Tensor, kept: Tensor) -> Rankin
 
 
 def ranking_drift(before: Rankings, after: Rankings) -> float:
-    r"""How far the differences have turned against one another: mean :math:`|\cos' - \cos|` over pairs of them, in [0, 2].
+    r"""How far the differences have rotated relative to one another, in [0, 2].
 
-    Of the labels that both have; NaN where these are fewer than three. Unchanged by a translation of all rows, by one scale for
-    all, and by a rotation, of either.
+    The mean :math:`|\cos' - \cos|` over pairs of differences. It uses the labels that both rankings contain, and is NaN if these
+    are fewer than three. It does not change under a
+    translation of all rows, one scale for all rows, or a rotation, on either side.
 
     Example:
         >>> mean_probs, kept = torch.full((3,), 1 / 3), torch.ones(3, dtype=torch.bool)
         >>> one = rankings_of(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]), mean_probs, kept)
-        >>> moved = rankings_of(torch.tensor([[7.0, 6.0], [5.0, 4.0], [7.0, 4.0]]), mean_probs, kept)  # turned and scaled too
+        >>> moved = rankings_of(torch.tensor([[7.0, 6.0], [5.0, 4.0], [7.0, 4.0]]), mean_probs, kept)  # rotated and scaled too
         >>> swapped = rankings_of(torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]), mean_probs, kept)
         >>> round(ranking_drift(one, moved), 4), round(ranking_drift(one, swapped), 4)
         (0.0, 0.4714)
@@ -67,7 +68,7 @@ def ranking_drift(before: Rankings, after: Rankings) -> float:
 
 
 def _among(rankings: Rankings, labels: list[int]) -> Tensor:
-    """The cosines of the differences between some of the labels."""
+    """The cosines of the differences between the given labels only."""
     wanted = {*labels}
     places = [at for at, pair in enumerate(combinations(rankings.labels, 2)) if wanted.issuperset(pair)]
     return rankings.cosines[places][:, places]

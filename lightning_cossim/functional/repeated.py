@@ -1,6 +1,6 @@
-"""Statistics of several vectors over the same pairs at once, as a jackknife wants them: each sort serves all of them.
+"""Statistics of several vectors over the same pairs at once, for the jackknife. One sort serves all statistics.
 
-NumPy, float64. Shapes: R vectors, P pairs; `weight` (P,) is how many pairs each stands for, None: itself.
+NumPy, float64. Shapes: R vectors, P pairs; `weight` (P,) is the number of pairs that each pair represents, None for 1.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from scipy.optimize import isotonic_regression
 __all__ = ["CHOSEN_BY_THE_SAME", "Floats", "SortedRows", "explained_shares", "medians", "rank_agreements"]
 
 CHOSEN_BY_THE_SAME: Final = 1.5
-"""What the variance of a level is multiplied by, since the same pairs choose the levels of a rising fit.
+"""Factor of the variance of a level, because the same pairs also choose the levels of an isotonic fit.
 
 Source: Meyer, Woodroofe, On the degrees of freedom in shape-restricted regression (2000).
 """
@@ -23,17 +23,17 @@ Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 @dataclass(frozen=True, eq=False)
 class SortedRows:
-    """The order of every row of values (R, P)."""
+    """The sort order of every row of values (R, P)."""
 
     num_rows: int
     places: Integers
-    """(R·P,), row after row the places of its values from the smallest to the largest, in the flattened matrix."""
+    """(R·P,), row by row, the indices of the values in the flattened matrix, from the smallest to the largest value."""
     starts: Integers
-    """(E,), where in that order, row after row, a value is larger than the one before; equal values are one level."""
+    """(E,), the positions in that order where a new, larger value begins. Equal values form one level."""
 
     @classmethod
     def of(cls, values: Floats) -> "SortedRows":
-        """The order of values (R, P)."""
+        """The sort order of values (R, P)."""
         num_rows, num_values = values.shape
         places = (values.argsort(axis=1) + num_values * np.arange(num_rows)[:, None]).ravel()
         ascending = values.ravel().take(places)
@@ -43,7 +43,7 @@ class SortedRows:
         return cls(num_rows, places, np.flatnonzero(is_new))
 
     def repeated(self, num_rows: int) -> "SortedRows":
-        """One row as so many equal ones."""
+        """The order of one row, repeated for `num_rows` equal rows."""
         offsets = len(self.places) * np.arange(num_rows)[:, None]
         return SortedRows(num_rows, (self.places + offsets).ravel(), (self.starts + offsets).ravel())
 
@@ -54,7 +54,7 @@ class SortedRows:
 
     @property
     def sizes(self) -> Integers:
-        """(E,), how many values are equal."""
+        """(E,), the number of equal values in each level."""
         return np.diff(self.starts, append=len(self.places))
 
     def weights(self, weight: Floats) -> Floats:
@@ -62,7 +62,7 @@ class SortedRows:
         return weight.take(self.places % self.num_values)
 
     def ranks(self, weight: Floats | None) -> Floats:
-        """Ranks from 1 among all that the pairs stand for (R, P); ties share the mean of their ranks."""
+        """Ranks (R, P) from 1 among all represented pairs. Ties share the mean of their ranks."""
         if weight is None:
             level_E = self.starts % self.num_values + (self.sizes + 1) / 2
         else:
@@ -75,7 +75,7 @@ class SortedRows:
 
 
 def rank_agreements(ranks: Floats, others: Floats, weight: Floats | None) -> Floats:
-    """`rank_agreement` (R,) of ranks (R, P) or (1, P) and others (R, P)."""
+    """`rank_agreement` (R,) of ranks (R, P) or (1, P) and other ranks (R, P)."""
     num_pairs = float(others.shape[1] if weight is None else weight.sum())
     middle = (num_pairs + 1) / 2
     one, other = ranks - middle, others - middle
@@ -85,9 +85,10 @@ def rank_agreements(ranks: Floats, others: Floats, weight: Floats | None) -> Flo
 
 
 def explained_shares(similarity: SortedRows, overlap: Floats, weight: Floats | None) -> Floats:
-    """`explained_overlap` (R,) of similarities and overlaps (R, P); of a sample of the pairs, the estimate for all pairs.
+    """`explained_overlap` (R,) of similarities and overlaps (R, P).
 
-    One fit for all of them: rows lie one behind the other, each raised above the one before, and no fit reaches over a border.
+    For a sample of the pairs, it estimates the value for all pairs. One fit serves all rows: the rows are concatenated, and each
+    is raised above the one before, so no level spans two rows.
     """
     num_rows, num_values = overlap.shape
     num_pairs = float(num_values if weight is None else weight.sum())
@@ -108,14 +109,14 @@ def explained_shares(similarity: SortedRows, overlap: Floats, weight: Floats | N
         left *= w * (1 + CHOSEN_BY_THE_SAME * (w - 1) / np.repeat(np.repeat(fit.weights, np.diff(fit.blocks)), sizes))
         spread *= weight
     num_levels = np.bincount(starts[fit.blocks[:-1]] // num_values, minlength=num_rows)
-    with np.errstate(divide="ignore", invalid="ignore"):  # equal overlaps: NaN; as many levels as pairs: all is explained
+    with np.errstate(divide="ignore", invalid="ignore"):  # equal overlaps give NaN; as many levels as pairs explain everything
         unexplained = left.reshape(num_rows, num_values).sum(axis=1) / spread.sum(axis=1)
         shares: Floats = np.where(num_levels == num_pairs, 1.0, 1 - unexplained * (num_pairs - 1) / (num_pairs - num_levels))
     return shares
 
 
 def medians(values: Floats, weight: Floats | None) -> Floats:
-    """(R,), the median of all that the pairs of each row (R, P) stand for: the mean of the two in the middle."""
+    """(R,), the median of all represented values of each row (R, P): the mean of the two middle values."""
     if weight is None:
         middle: Floats = np.median(values, axis=1)
         return middle

@@ -1,4 +1,4 @@
-"""Replicates: the overlaps of pairs without one block of the inputs at a time, from which their errors come.
+"""Replicates: the overlaps of pairs without one block of inputs at a time. Their standard errors come from these.
 
 Float64, on the CPU. Shapes: G blocks, L labels compared, P pairs.
 """
@@ -18,27 +18,27 @@ __all__ = ["BlockSums", "Replicates"]
 
 @dataclass(frozen=True, eq=False)
 class Replicates:
-    """What the inputs say without one of their blocks."""
+    """Overlaps and similarities of pairs, computed without one block of inputs at a time."""
 
     sizes: Tensor
-    """(G,), inputs of each block."""
+    """(G,), the number of inputs of each block."""
     overlap: Tensor
-    """(G, P), without each block."""
+    """(G, P), the overlaps without each block."""
     halves: tuple[Tensor, Tensor]
     """The overlaps (P,) of the first four blocks and of the last four."""
     least_error: Tensor | None = None
-    """(P,), below which no error is taken: that of a share of few inputs, which a jackknife may call certain. None: 0."""
+    """(P,), lower bound of the standard errors: for a share of few inputs, the jackknife can give 0. None: no bound."""
     similarities: Callable[[], Mapping[str, Tensor]] | None = None
-    """Computes the similarities that see the inputs, without each block: key to (G, P). None: they are held fixed."""
+    """Computes the similarities that use the inputs, without each block: key to (G, P). None: they are fixed."""
 
     @property
     def num_blocks(self) -> int:
-        """Blocks that have inputs."""
+        """The number of blocks with inputs."""
         return int((self.sizes > 0).sum())
 
     @property
     def too_few(self) -> str | None:
-        """Why there are no errors, or None."""
+        """Why there are no standard errors, or None if there are."""
         num = self.num_blocks
         return None if num == NUM_BLOCKS else f"{num} group{'s' * (num != 1)} of inputs, {NUM_BLOCKS} are needed"
 
@@ -71,17 +71,17 @@ class BlockSums:
 
     of: Overlap
     pairs: Pairs
-    """(P,), by the places of their labels among the L."""
+    """(P,), by the positions of their labels among the L."""
     joint: Tensor
-    """(G, P), of the products of the profiles of two labels."""
+    """(G, P), the products of the profiles of two labels."""
     own: Tensor
-    """(G, L), of every label's profile with itself."""
+    """(G, L), the squares of the profile of every label."""
     sizes: Tensor
-    """(G,), inputs."""
+    """(G,), the number of inputs."""
 
     @classmethod
     def of_all(cls, overlap: Overlap, pairs: Pairs, joint: Tensor, sizes: Tensor) -> "BlockSums":
-        """The sums of pairs from those of all labels (G, L, L), of which those above the diagonal count."""
+        """The sums of pairs from the sums of all labels (G, L, L). It uses the entries on and above the diagonal."""
         row, column = pairs.row.to(joint.device), pairs.column.to(joint.device)
         return cls(overlap, pairs, joint[:, row, column].cpu(), joint.diagonal(dim1=1, dim2=2).cpu(), sizes.cpu())
 
@@ -92,11 +92,11 @@ class BlockSums:
 
     @property
     def overlap(self) -> Tensor:
-        """(P,), float32."""
+        """(P,), the overlaps from all inputs, float32."""
         return self.of.overlap_of_pairs(self.pairs, self.total, _sum(self.own)).float()
 
     def replicates(self, similarities: Callable[[], Mapping[str, Tensor]] | None = None) -> Replicates:
-        """The overlaps without each block, beside what computes the similarities without each."""
+        """The overlaps without each block. `similarities` computes the similarities without each block."""
         first, second = (
             self.of.overlap_of_pairs(self.pairs, _sum(self.joint[half]), _sum(self.own[half])).float() for half in _HALVES
         )
@@ -109,7 +109,7 @@ class BlockSums:
         return Replicates(self.sizes, without_GP, (first, second), self._least_error(), similarities)
 
     def _least_error(self) -> Tensor | None:
-        """The error of a share o of n inputs, sqrt(o (1 - o) / n), with o = (count + 1/2) / (n + 1)."""
+        """The standard error of a share o of n inputs, sqrt(o (1 - o) / n), with o = (count + 1/2) / (n + 1)."""
         if not self.of.counts_inputs:
             return None
         count, own_L = self.total.double(), _sum(self.own).double()
@@ -119,22 +119,25 @@ class BlockSums:
 
 
 _AT_A_TIME = 4096
-"""Pairs whose numbers stay in the processor's cache."""
+"""Pairs per chunk; their numbers fit in the processor's cache."""
 _HALVES = (slice(0, NUM_BLOCKS // 2), slice(NUM_BLOCKS // 2, NUM_BLOCKS))
 
 
 def _bits(num_pairs: int) -> list[slice]:
-    """All pairs, a few at a time; at least once."""
+    """Slices that cover all pairs, a few at a time; at least one slice."""
     return [slice(first, first + _AT_A_TIME) for first in range(0, max(num_pairs, 1), _AT_A_TIME)]
 
 
 def _exact(sums: Tensor) -> Tensor:
-    """In a dtype in which blocks can be added and taken away: counts as they are, float32 sums in float64."""
+    """The sums in a dtype in which blocks can be added and removed: counts unchanged, float32 sums as float64."""
     return sums.double() if sums.is_floating_point() else sums
 
 
 def _without_each(sums: Tensor) -> Tensor:
-    """The sums (G, P) without each block: added up from both sides, for a small rest would be lost in a difference."""
+    """The sums (G, P) without each block.
+
+    They are added from both sides, because a difference would lose the digits of a small rest.
+    """
     exact = _exact(sums)
     nothing = torch.zeros_like(exact[:1])
     before = torch.cat([nothing, exact[:-1].cumsum(dim=0)])

@@ -1,4 +1,4 @@
-"""The names of a report's scalars: they follow from the similarities that mean something under a link."""
+"""The names of a report's scalars. They follow from the similarities that are meaningful under a link."""
 
 from typing import Final
 
@@ -8,12 +8,12 @@ from lightning_cossim.functional.links import Link
 __all__ = ["SHARES", "alert_scalars", "scalars"]
 
 SHARES: Final = ("share_lookalikes", "share_strangers")
-"""Flagged pairs as a share of the eligible ones."""
+"""Flagged pairs as a share of the eligible pairs."""
 _OVERHEAD: Final = "overhead_fraction"
 
 
 def scalars(link: Link) -> tuple[str, ...]:
-    """The tags of a link, without their group. Where rows are not centered, what centering would tell is absent.
+    """The tags of a link's scalars, without their group. If rows are not centered, the scalars that need centering are absent.
 
     Example:
         >>> set(scalars("softmax")) - set(scalars("sigmoid")) == {
@@ -29,5 +29,5 @@ def scalars(link: Link) -> tuple[str, ...]:
 
 
 def alert_scalars() -> tuple[str, ...]:
-    """What an alert may watch: every scalar but the monitor's own cost."""
+    """The scalars that an alert can watch: all except the overhead of the monitor."""
     return tuple(name for name in scalars("softmax") if name != _OVERHEAD)

@@ -1,7 +1,7 @@
-"""The table of similarities: everything the package knows of each similarity, in one row.
+"""The table of similarities: one row holds everything that the package knows about a similarity.
 
-Metrics, scalars, alerts, tables, pages, figures and, through the header on the wire, the tab read this table. To add a
-similarity, write a pure function and a row here; CONTRIBUTING.md shows how.
+Metrics, scalars, alerts, tables, pages and figures read this table. The TensorBoard tab gets it through the header of the wire
+format. To add a similarity, write a pure function and a row here; CONTRIBUTING.md shows how.
 
 Shapes: K labels of the head, L of them compared, D embedding dimensions, P pairs; `W_KD` unembedding, `S_DD` covariance of the
 embeddings, `g_PD` and `h_PD` the rows of the first and the second label of each pair.
@@ -41,25 +41,25 @@ __all__ = [
 
 _ALL_LINKS: Final[frozenset[Link]] = frozenset({"softmax", "sigmoid", "softcap", "cosine"})
 _CHUNK: Final = 4096
-"""Pairs compared at a time."""
+"""Pairs per chunk."""
 _CHUNK_OF_MATRIX: Final = 256
-"""The same for a similarity that is written for matrices only: a chunk has at most twice as many labels."""
+"""Pairs per chunk of a similarity that has only a matrix function. A chunk has at most twice as many labels."""
 
 
 @dataclass(frozen=True)
 class HeadRows:
-    """The rows of some labels of a head, and what similarities need to know of the whole head."""
+    """The rows of some labels of a head, and the data of the whole head that similarities need."""
 
     unembedding: Tensor
     """(K, D)."""
     label_subset: Tensor
     """(L,), the rows to compare."""
     covariance: Tensor | LogitCovariance
-    """(D, D), of the embeddings, or that of the logits of all labels; NaN where no embeddings are known."""
+    """(D, D), the covariance of the embeddings, or the `LogitCovariance` of all labels. NaN if no embeddings are known."""
     live: Tensor
-    """Boolean (K,)."""
+    """Boolean (K,), whether a label is live."""
     is_centered: bool
-    """Whether the link makes the origin of the rows arbitrary, so that rows are centered over the live labels."""
+    """Whether the origin of the rows is arbitrary under the link. If so, rows are centered over the live labels."""
     origin: Origin = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,7 +67,7 @@ class HeadRows:
 
     @cached_property
     def rows(self) -> Tensor:
-        """(L, D), as they are."""
+        """(L, D), uncentered."""
         return self.unembedding[self.label_subset]
 
     @cached_property
@@ -77,25 +77,25 @@ class HeadRows:
 
     @property
     def aligned(self) -> Tensor:
-        """(L, D), centered where the link's origin is arbitrary."""
+        """(L, D), centered if the origin is arbitrary under the link."""
         return self.centered if self.is_centered else self.rows
 
     @cached_property
     def live_subset(self) -> Tensor:
-        """Boolean (L,)."""
+        """Boolean (L,), whether a compared label is live."""
         return self.live[self.label_subset]
 
 
 @dataclass(frozen=True)
 class PairRows:
-    """The two rows of each of some pairs of labels, in the working dtype."""
+    """The two rows of each pair of labels, in the working dtype."""
 
     first: Tensor
     """(P, D)."""
     second: Tensor
     """(P, D)."""
     along: tuple[Tensor, Tensor]
-    """Both rows, centered where the link's origin is arbitrary, times the covariance of the embeddings, (P, D) each."""
+    """Both rows times the covariance of the embeddings, (P, D) each. Rows are centered if `is_centered` is true."""
     origin: Origin
     embedding_covariance: Tensor
     """(D, D)."""
@@ -121,32 +121,32 @@ class PairRows:
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number about a pair of labels, as tables, pictures and the tab show it."""
+    """A number about a pair of labels, and how tables, figures and the tab show it."""
 
     key: str
     """Its name in tags, columns and dictionaries."""
     title: str
-    """Its name in sentences and over pictures."""
+    """Its name in sentences and titles."""
     column: str
-    """Heading of its column in a table."""
+    """Its column heading in a table."""
     short: str
-    """The same where room is little."""
+    """Its column heading if there is little space."""
     form: str
-    """How a table formats it, as a format specification; empty: three decimals, or a power of ten where all would be zero."""
+    """Its format specification in tables. Empty: three decimals, or scientific notation if all three would be zero."""
     low: float = -math.inf
     high: float = math.inf
-    """Its range; infinite where there is no bound."""
+    """Its range is from `low` to `high`; infinite if there is no bound."""
     direction: int = 1
-    """1 if larger means more alike, -1 if smaller does."""
+    """1 if larger means more alike, -1 if smaller means more alike."""
     about: tuple[str, ...] = ()
-    """What it is, in sentences, one paragraph each."""
+    """Its explanation, one paragraph per item."""
     about_uncentered: tuple[str, ...] = ()
-    """The same under links that leave rows uncentered; empty: `about` holds there too."""
+    """Its explanation under links without centering. Empty: `about` applies there too."""
     about_link: Mapping[Link, str] = field(default_factory=dict)
-    """One more paragraph under a link that leaves rows uncentered."""
+    """An additional paragraph under a link without centering."""
 
     def explained(self, link: Link) -> tuple[str, ...]:
-        """What it is under a link, one paragraph each."""
+        """Its explanation under a link, one paragraph per item."""
         if link == "softmax" or not self.about_uncentered:
             return self.about
         return (*self.about_uncentered, *([self.about_link[link]] if link in self.about_link else []))
@@ -154,27 +154,27 @@ class Quantity:
 
 @dataclass(frozen=True, kw_only=True)
 class Similarity(Quantity):
-    """A similarity that is held against the probability overlap."""
+    """A similarity that is compared with the probability overlap."""
 
     links: frozenset[Link]
-    """The links under which it means something."""
+    """The links under which it is meaningful."""
     of_itself: float
     """Its value between a label and itself."""
     unchanged_by: frozenset[Symmetry]
-    """The changes of a softmax head that leave it unchanged."""
+    """The changes of a softmax head that do not change it."""
     unchanged_where_centered: frozenset[Symmetry] = frozenset()
-    """More of them, that leave it unchanged only under links that center rows."""
+    """Additional changes that do not change it under links with centering."""
     keeps_order_under: frozenset[Symmetry] = frozenset()
-    """Changes that move its values and not their order, as a factor does."""
+    """Changes that change its values but not their order, such as a factor."""
     needs_embeddings: bool = False
-    """Whether it is computed through the covariance of the embeddings."""
+    """Whether it needs the covariance of the embeddings."""
     matrix: Callable[[HeadRows], Tensor]
-    """Its values between all labels compared, (L, L), NaN where a label is not live."""
+    """Computes its values between all compared labels, (L, L). NaN if a label is not live."""
     pairwise: Callable[[PairRows], Tensor] | None = None
-    """Its values of pairs, (P,), without a matrix; None: read off matrices of a few labels at a time."""
+    """Computes its values for pairs, (P,), without a matrix. None: `matrix` is called for a few labels at a time."""
 
     def of_pairs(self, rows: PairRows, head: HeadRows, pairs: Pairs) -> Tensor:
-        """Its values of some pairs (P,), by their rows in the head."""
+        """Its values (P,) for pairs, by their rows in the head."""
         if self.pairwise is not None:
             return self.pairwise(rows)
         chunks = zip(torch.split(pairs.row, _CHUNK_OF_MATRIX), torch.split(pairs.column, _CHUNK_OF_MATRIX), strict=True)
@@ -191,7 +191,7 @@ def _text(*paragraphs: str) -> tuple[str, ...]:
 
 
 def _cosine(g_PD: Tensor, h_PD: Tensor) -> Tensor:
-    """(P,), NaN where a row is zero."""
+    """(P,), NaN if a row is zero."""
     lengths_P = g_PD.norm(dim=1) * h_PD.norm(dim=1)
     cosine_P: Tensor = (g_PD * h_PD).sum(dim=1) / lengths_P
     return cosine_P.clamp(-1, 1)
@@ -226,21 +226,21 @@ SIMILARITIES: Final[Mapping[str, Similarity]] = MappingProxyType(
                 1,
                 about=_text(
                     "The cosine of the angle between two labels' rows in the final linear layer, from -1 to 1.",
-                    "A softmax gives the same probabilities for every input when one vector is added to all rows. That vector "
-                    "can be chosen so that the raw cosine of any pair becomes 1, or -1. It says nothing about what the model "
-                    "does.",
+                    "If you add one vector to all rows, a softmax gives the same probabilities for every input. You can choose "
+                    "this vector so that the raw cosine of a pair becomes 1 or -1. So the raw cosine says nothing about what "
+                    "the model does.",
                 ),
                 about_uncentered=_text(
                     "The cosine of the angle between two labels' rows in the final linear layer, from -1 to 1.",
-                    "Rows are not centered here, since their origin is not arbitrary. The expected overlap, and with it every "
-                    "gap, refers to this similarity.",
+                    "Rows are not centered here, because their origin is not arbitrary. The expected overlap and every gap are "
+                    "computed from this similarity.",
                 ),
                 about_link={
-                    "sigmoid": "A sigmoid sees every logit by itself: one vector added to all rows changes probabilities.",
-                    "softcap": "A soft cap bends every logit by itself before the softmax: one vector added to all rows changes "
+                    "sigmoid": "A sigmoid uses each logit alone, so adding one vector to all rows changes probabilities.",
+                    "softcap": "A soft cap bounds each logit alone before the softmax, so adding one vector to all rows changes "
                     "probabilities.",
-                    "cosine": "This head gives cosines times a scale. It sees directions from zero and no lengths, so one vector "
-                    "added to all rows changes probabilities.",
+                    "cosine": "This head multiplies cosines by a scale. It uses the directions of the rows, so adding one vector "
+                    "to all rows changes probabilities.",
                 },
                 links=_ALL_LINKS,
                 of_itself=1.0,
@@ -257,10 +257,10 @@ SIMILARITIES: Final[Mapping[str, Similarity]] = MappingProxyType(
                 -1,
                 1,
                 about=_text(
-                    "The cosine of two rows after the mean row of all live labels has been subtracted: adding one vector to "
-                    "all rows no longer changes it.",
-                    "It still takes every direction of the embeddings as equally common. The expected overlap, and with it every "
-                    "gap, refers to this similarity.",
+                    "The cosine of two rows minus the mean row of all live labels, from -1 to 1. Adding one vector to all rows "
+                    "does not change it.",
+                    "It still treats all directions of the embeddings as equally common. The expected overlap and every gap are "
+                    "computed from this similarity.",
                 ),
                 links=frozenset({"softmax"}),
                 of_itself=1.0,
@@ -277,17 +277,17 @@ SIMILARITIES: Final[Mapping[str, Similarity]] = MappingProxyType(
                 -1,
                 1,
                 about=_text(
-                    "The correlation of the two centered logits over the inputs seen, from -1 to 1. It counts the directions "
-                    "that the embeddings really take.",
-                    "No invertible linear map between embeddings and rows can change it.",
+                    "The correlation of the two centered logits over the inputs seen, from -1 to 1. It weights each direction "
+                    "by how much the embeddings vary in it.",
+                    "An invertible linear map of the embeddings, with its inverse on the rows, does not change it.",
                 ),
                 about_uncentered=_text(
-                    "The correlation of the two logits over the inputs seen, taken from zero, from -1 to 1. It counts the "
-                    "directions that the embeddings really take.",
+                    "The correlation of the two uncentered logits over the inputs seen, from -1 to 1. It weights each direction "
+                    "by how much the embeddings vary in it.",
                 ),
                 about_link={
-                    "softcap": "The logits are those before the cap.",
-                    "cosine": "Rows and embeddings are taken at length 1, as the head does.",
+                    "softcap": "It uses the logits before the cap.",
+                    "cosine": "Rows and embeddings have length 1, as in the head.",
                 },
                 links=_ALL_LINKS,
                 of_itself=1.0,
@@ -306,15 +306,17 @@ SIMILARITIES: Final[Mapping[str, Similarity]] = MappingProxyType(
                 0,
                 direction=-1,
                 about=_text(
-                    "The variance over the inputs of log p(one)/p(other). Small means alike: whatever the input, the odds "
-                    "stay the same.",
+                    "The variance of log p(one)/p(other) over the inputs. A small value means alike: the odds of the two "
+                    "labels are similar on every input.",
                     "It does not depend on which other labels exist.",
                 ),
-                about_uncentered=_text("The variance over the inputs of the difference of the two logits. Small means alike."),
+                about_uncentered=_text(
+                    "The variance of the difference of the two logits over the inputs. A small value means alike."
+                ),
                 about_link={
-                    "softcap": "The logits are those before the cap, so that it says less where the cap bends them.",
-                    "cosine": "For a cosine head that is the variance of log p(one)/p(other): whatever the input, the odds "
-                    "stay the same.",
+                    "softcap": "It uses the logits before the cap, so it is less informative for logits near the cap.",
+                    "cosine": "For a cosine head, it is the variance of log p(one)/p(other): if it is small, the odds of the "
+                    "two labels are similar on every input.",
                 },
                 links=_ALL_LINKS,
                 of_itself=0.0,
@@ -327,7 +329,7 @@ SIMILARITIES: Final[Mapping[str, Similarity]] = MappingProxyType(
         )
     }
 )
-"""Key to row, in the order in which they are shown: each removes one ambiguity of the one before (THEORY §3)."""
+"""Key to row, in display order. Each similarity removes one ambiguity of the one before (THEORY §3)."""
 
 OVERLAP: Final = Quantity(
     "overlap",
@@ -338,9 +340,9 @@ OVERLAP: Final = Quantity(
     0,
     1,
     about=_text(
-        "How far the two labels are probable for the same inputs, from 0 to 1: the Bhattacharyya coefficient of their "
-        "probabilities over the inputs, unless the monitor was given another kind.",
-        "This is what the model does. The similarities are held against it.",
+        "How far the two labels are probable on the same inputs, from 0 to 1. By default, it is the Bhattacharyya coefficient "
+        "of their probabilities over the inputs.",
+        "It describes what the model does. The similarities are compared with it.",
     ),
 )
 OVERLAP_ERROR: Final = Quantity(
@@ -351,8 +353,9 @@ OVERLAP_ERROR: Final = Quantity(
     "",
     0,
     about=_text(
-        "How far the overlap, and with it the gap, would differ with other inputs: its standard deviation, from eight blocks of "
-        "the inputs of which one is left out at a time. About 95 % of such overlaps lie within 2.4 of them.",
+        "How much the overlap and the gap would vary with other inputs: the standard deviation of the overlap, from eight "
+        "blocks of inputs that are left out one at a time. A range of 2.4 standard errors on each side of the overlap is an "
+        "interval of about 95 %.",
     ),
 )
 EXPECTED_OVERLAP: Final = Quantity(
@@ -364,9 +367,9 @@ EXPECTED_OVERLAP: Final = Quantity(
     0,
     1,
     about=_text(
-        "The overlap that other pairs with this cosine have: the best curve that never falls, fitted without this pair. Of more "
-        "than 20,000 pairs, none is left out.",
-        "Pictures draw the curve that is fitted to all pairs.",
+        "The overlap of other pairs with this cosine: the best curve that never decreases, fitted without this pair. With more "
+        "than 20,000 pairs, the fit uses all pairs.",
+        "Figures show the curve that is fitted to all pairs.",
     ),
 )
 GAP: Final = Quantity(
@@ -378,8 +381,9 @@ GAP: Final = Quantity(
     -1,
     1,
     about=_text(
-        "Overlap minus expected overlap. Far above zero the pair is a stranger: the model takes one for the other although "
-        "their rows differ. Far below, a look-alike: their rows agree, and the model keeps them apart.",
+        "Overlap minus expected overlap. A pair with a gap far above 0 can be a stranger: the model confuses the labels although "
+        "their rows differ. A pair with a gap far below 0 can be a look-alike: the rows are similar, but the model separates the "
+        "labels.",
     ),
 )
 MASS: Final = Quantity(
@@ -393,11 +397,11 @@ JOINT_INPUTS: Final = Quantity(
     "d",
     0,
     about=_text(
-        "On how many inputs both labels are likely: among the eight most likely ones, and with at least a tenth of the "
-        "probability of the most likely one.",
+        "The number of inputs on which both labels are likely: among the eight most likely labels, and with at least a tenth of "
+        "the probability of the most likely label. Under a sigmoid, both have a probability of at least 0.1 instead.",
     ),
 )
 QUANTITIES: Final[Mapping[str, Quantity]] = MappingProxyType(
     {**SIMILARITIES, **{row.key: row for row in (OVERLAP, OVERLAP_ERROR, EXPECTED_OVERLAP, GAP, MASS, JOINT_INPUTS)}}
 )
-"""Everything a table may show of a pair, key to row."""
+"""Every quantity of a pair that a table can show, key to row."""

@@ -41,10 +41,10 @@ LINKS: dict[Link, tuple[type[Toy], dict[str, Any]]] = {
     "cosine": (Faces, {"link_scale": 8.0}),
 }
 WHY = {
-    "softcap": "a soft cap bends every logit by itself, so one vector added to all rows changes probabilities",
-    "cosine": "a cosine head sees rows at length 1 from zero, so one vector added to all rows changes probabilities",
+    "softcap": "a soft cap bounds each logit alone, so adding one vector to all rows changes probabilities",
+    "cosine": "a cosine head uses the directions of the rows, so adding one vector to all rows changes probabilities",
 }
-NOTE = {"softcap": ". Logit correlation and log-odds variance are those before the cap", "cosine": ""}
+NOTE = {"softcap": ". Logit correlation and log-odds variance use the logits before the cap", "cosine": ""}
 CENTERED = {
     *("centered_cosine", "rank_agreement_centered_cosine", "explained_centered_cosine"),
     *("gap_translation", "common_mode_ratio"),
@@ -219,7 +219,10 @@ def test_a_scale_is_looked_up_in_the_head(build: Any, wanted: float, name: str, 
     ("link", "text"),
     [
         ("softcap", "Expected `link_cap` with link 'softcap' or `final_logit_softcapping` in the model's config, got None."),
-        ("cosine", "Expected `link_scale` with link 'cosine' or a number `scale` or `s` of the head, got None. Pass what"),
+        (
+            "cosine",
+            "Expected `link_scale` with link 'cosine' or a number `scale` or `s` of the head, got None. Pass the factor",
+        ),
     ],
 )
 def test_a_number_that_is_nowhere_is_asked_for_before_any_training(link: Link, text: str) -> None:

@@ -246,7 +246,7 @@ def with_unknown(values: Tensor, num_known: int) -> Tensor:
 
 
 SAME_SIMILARITY = "all pairs have the same similarity"
-SAME_OVERLAP = "all pairs overlap alike"
+SAME_OVERLAP = "all pairs have the same overlap"
 UNDEFINED = {
     "four labels": (rising(6), rising(6), "6 pairs of labels, at least 10 are needed"),
     "no labels": (torch.zeros(0, 0), torch.zeros(0, 0), "0 pairs of labels, at least 10 are needed"),

@@ -60,7 +60,7 @@ OF_MATRICES: dict[str, Callable[[Tensor, Tensor], object]] = {
 
 HEAD_REMEDY = "Pass the head's weight, for example `model.head.weight`."
 DTYPE_REMEDY = "Convert it with `.float()`."
-COVARIANCE_REMEDY = "Pass the (D, D) covariance of what goes into the head."
+COVARIANCE_REMEDY = "Pass the (D, D) covariance of the embeddings that enter the head."
 
 
 def assert_refused(call: Callable[[], object], text: str) -> None:
@@ -99,7 +99,7 @@ def test_an_unembedding_is_floating(function: str, dtype: torch.dtype) -> None:
     ],
 )
 def test_live_is_a_boolean_mask_over_labels(function: str, live: Tensor, got: str) -> None:
-    text = f"Expected `live` to be a boolean mask of shape (5,), got {got}. One entry a label."
+    text = f"Expected `live` to be a boolean mask of shape (5,), got {got}. Pass one entry per label."
     assert_refused(lambda: WITH_LIVE[function](W, live), text)
 
 
@@ -133,7 +133,7 @@ def test_a_covariance_fits_the_unembedding(function: str, covariance: Tensor, te
     [
         (
             torch.ones(2, 3, 4),
-            "Expected `embedding` of shape (N, D), got (2, 3, 4). Pass what goes into the head, one row an input.",
+            "Expected `embedding` of shape (N, D), got (2, 3, 4). Pass the embeddings that enter the head, one row per input.",
         ),
         (
             torch.ones(2, 3, dtype=torch.int32),
@@ -151,7 +151,7 @@ RANGE_REMEDY = "Pass probabilities, for example `logits.softmax(-1)`."
 @pytest.mark.parametrize(
     ("probs", "text"),
     [
-        (torch.ones(3), "Expected `probs` of shape (N, K), got (3,). Pass probabilities, one row an input."),
+        (torch.ones(3), "Expected `probs` of shape (N, K), got (3,). Pass probabilities, one row per input."),
         (
             torch.ones(2, 3, dtype=torch.int64),
             f"Expected `probs` with a floating-point dtype, got torch.int64. {DTYPE_REMEDY}",
@@ -185,8 +185,16 @@ def test_unknown_words_are_refused_with_those_known() -> None:
             torch.ones(5, 5, dtype=torch.bool),
             f"Expected `overlap` with a floating-point dtype, got torch.bool. {DTYPE_REMEDY}",
         ),
-        (torch.ones(5, 4), torch.ones(5, 5), "Expected `similarity` of shape (K, K), got (5, 4). One row and column a label."),
-        (torch.ones(5, 5), torch.ones(4, 5), "Expected `overlap` of shape (K, K), got (4, 5). One row and column a label."),
+        (
+            torch.ones(5, 4),
+            torch.ones(5, 5),
+            "Expected `similarity` of shape (K, K), got (5, 4). Pass one row and one column per label.",
+        ),
+        (
+            torch.ones(5, 5),
+            torch.ones(4, 5),
+            "Expected `overlap` of shape (K, K), got (4, 5). Pass one row and one column per label.",
+        ),
         (
             torch.ones(5, 5),
             torch.ones(4, 4),
@@ -205,7 +213,7 @@ def test_compared_matrices_are_over_the_same_labels(function: str, similarity: T
         (5, 1, 1, "Expected `i` to be a label from 0 to 4, got 5."),
         (0, -1, 1, "Expected `j` to be a label from 0 to 4, got -1."),
         (0, 5, -1, "Expected `j` to be a label from 0 to 4, got 5."),
-        (0, 1, 0, "Expected `cosine` to be 1 or -1, got 0. A translation reaches these two exactly."),
+        (0, 1, 0, "Expected `cosine` to be 1 or -1, got 0. The formula gives these two cosines only."),
         (2, 2, 1, "Expected `j` to be a label whose row differs from that of label 2, got 2 with an equal row."),
     ],
 )

@@ -126,7 +126,7 @@ def test_without_its_number_no_logits_are_worked_out(link: Link, number: str) ->
     """What needs none can be had: rows at length 1."""
     response, W = Response.of(link), torch.randn(4, 3)
     assert response.lacks == number
-    with pytest.raises(InputError, match=f"Expected `{number}` with link '{link}' to work out logits, got None. Pass "):
+    with pytest.raises(InputError, match=f"Expected `{number}` with link '{link}' to compute logits, got None. Pass "):
         response.logits(W, W, None)
     torch.testing.assert_close(response.rows(W), unit_rows(W) if link == "cosine" else W)
     assert [Response.of(link, **numbers).lacks for link, numbers in NUMBERS.items()] == [None] * 4

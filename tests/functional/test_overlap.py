@@ -358,8 +358,8 @@ class TestKinds:
             ({"kind": "coactivation", "threshold": float("nan")}, "Expected `threshold` to be above 0 and below 0.5, got nan."),
             ({"threshold": 0.1}, "Expected `threshold` only with kind 'coactivation', got 0.1 with 'bhattacharyya'."),
             ({"k": 3}, "Expected `k` only with kind 'topk', got 3 with 'bhattacharyya'."),
-            ({"kind": "topk", "k": 1}, "Expected `k` to be from 2 to 7, got 1. Fewer than all labels, more than one."),
-            ({"kind": "topk", "k": 8}, "Expected `k` to be from 2 to 7, got 8. Fewer than all labels, more than one."),
+            ({"kind": "topk", "k": 1}, "Expected `k` to be from 2 to 7, got 1. It counts the most likely labels of an input."),
+            ({"kind": "topk", "k": 8}, "Expected `k` to be from 2 to 7, got 8. It counts the most likely labels of an input."),
         ],
     )
     def test_bad_arguments_are_told(self, arguments: dict[str, Any], text: str) -> None:

@@ -150,7 +150,7 @@ def test_the_error_of_a_share_counts_that_the_expected_overlap_was_fitted() -> N
 def test_a_sample_does_not_tell_neighbors() -> None:
     value, why, _ = Comparison(generic(60), generic(60, seed=1), sample()).neighbor_jaccard(1)
     assert value.isnan()
-    assert why == "a sample of the pairs does not tell a label's neighbors"
+    assert why == "a sample of the pairs does not contain all neighbors of a label"
 
 
 def test_standard_errors_are_the_spread_over_samples() -> None:

@@ -427,7 +427,7 @@ CASES = [
         inputs_of(60),
         logits=TOP_TIES,
         settings={"min_probability": 0.01},
-        undefined_rankings={"top_pair_auroc_centered_cosine": "66 pairs tie for the 22 with most overlap"},
+        undefined_rankings={"top_pair_auroc_centered_cosine": "66 pairs tie for the 22 largest overlaps"},
     ),
     case(
         "all but twenty-one pairs do not overlap at all",
@@ -435,7 +435,9 @@ CASES = [
         inputs_of(60),
         logits=changed(torch.eye(30).repeat(2, 1).log(), ((slice(2), slice(7)), 0.0)),
         undefined={HALF_ALIKE: (RELIABILITY,)},
-        undefined_rankings={"top_pair_auroc_centered_cosine": "no pair overlaps less than those with most overlap"},
+        undefined_rankings={
+            "top_pair_auroc_centered_cosine": "no pair has a smaller overlap than the 22 pairs with the largest overlap"
+        },
     ),
 ]
 
@@ -689,7 +691,7 @@ def test_the_other_metrics_leave_out_the_same(compute: Callable[[], Tensor], wan
 
 SIZES = "The metric was built for these sizes."
 FLOAT = "Convert it with `.float()`."
-ROWS = "One row an input: `logits.flatten(0, -2)`."
+ROWS = "Pass one row per input: `logits.flatten(0, -2)`."
 
 
 @pytest.mark.parametrize(
@@ -724,7 +726,8 @@ ROWS = "One row an input: `logits.flatten(0, -2)`."
         pytest.param((W, None, F[0]), f"Expected `embedding` of shape (N, D), got (4,). {SIZES}", id="one embedding"),
         pytest.param(
             (W, Z, F, torch.zeros(N)),
-            "Expected `groups` to be an integer tensor of shape (120,), got torch.float32 of shape (120,). One id an input.",
+            "Expected `groups` to be an integer tensor of shape (120,), got torch.float32 of shape (120,). "
+            "Pass one id per input.",
             id="groups that are not whole",
         ),
     ],

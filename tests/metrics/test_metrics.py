@@ -316,11 +316,11 @@ def test_without_embeddings_the_rungs_that_need_them_are_nan() -> None:
         ),
         (
             lambda: SimilarityGap(K, D).update(torch.zeros(K, D), torch.zeros(3, K), groups=torch.zeros(2, dtype=torch.int64)),
-            "Expected `groups` to be an integer tensor of shape (3,), got torch.int64 of shape (2,). One id an input.",
+            "Expected `groups` to be an integer tensor of shape (3,), got torch.int64 of shape (2,). Pass one id per input.",
         ),
         (
             lambda: SimilarityGap(2, D, overlap="topk"),
-            "Expected `overlap` to be another than 'topk' for fewer than 3 labels, got 2 labels.",
+            "Expected `overlap` to be a kind other than 'topk' for fewer than 3 labels, got 2 labels.",
         ),
         (
             lambda: SimilarityGap(K, D, min_probability=-1),

@@ -143,7 +143,7 @@ def test_what_centering_would_tell_is_absent_from_all_that_is_written() -> None:
     assert all("centered_cosine" not in pair for pair in written["pairs"])
     assert "centered_cosine" not in report.to_pandas().columns
     assert "raw_cosine" in report.to_pandas().columns
-    reason = "a sigmoid sees every logit by itself, so one vector added to all rows changes probabilities"
+    reason = "a sigmoid uses each logit alone, so adding one vector to all rows changes probabilities"
     assert f"No centered cosine, translation gap and common mode: {reason}.\n" in str(report)
     assert str(report).count("centered") == 1
     assert written["absent"] == dict.fromkeys([*sorted(CENTERED), "centered_cosine"], reason) == report.why_absent

@@ -172,7 +172,7 @@ def test_targets_that_are_not_one_label_an_input_are_told_in_one_line(wrong: Ten
     with pytest.raises(InputError) as caught:
         metric.update(head(), logits(), embeddings() / 0, targets=wrong)
     wanted = "Expected `targets` to be an integer tensor of shape (90,)"
-    assert str(caught.value) == f"{wanted}, got {got}. One label an input."
+    assert str(caught.value) == f"{wanted}, got {got}. Pass one label per input."
     assert metric.num_targets == metric.num_skipped == 0
     assert metric.block_inputs.sum() == 0
     assert metric.unembedding.isnan().all()

@@ -236,7 +236,11 @@ def test_there_are_flags_to_be_seen() -> None:
         (report_of(num_inputs=59), OPEN, "59 inputs, verdicts need 60, 5 for each of 12 labels"),
         (report_of(num_inputs=220), OPEN, "7 groups of inputs, 8 are needed"),
         (report_of(num_inputs=300), Thresholds(min_reliability=1), "reliability 0.98, verdicts need 1"),
-        (alike(), Thresholds(min_reliability=0), "reliability is unknown: in one half of the inputs all pairs overlap alike"),
+        (
+            alike(),
+            Thresholds(min_reliability=0),
+            "reliability is unknown: all pairs have the same overlap in one half of the inputs",
+        ),
     ],
 )
 def test_without_a_verdict_nothing_is_flagged_and_no_alert_is_breached(
