@@ -49,8 +49,8 @@ def find_head(model: nn.Module, path: str | None = None, *, is_called: bool = Tr
 
     Raises:
         HeadError: the path does not exist, there is no linear layer, several candidates are equally good, the final layer has no
-            single row per label, or the weight cannot be read (it is quantized, or its labels are split over processes). Where
-            there are candidates, the message lists them.
+            single row per label, or the weight cannot be read (for example, it is quantized, not initialized, or split over
+            processes by its labels). If there are candidates, the message lists them.
     """
     kinds = Kinds(has_cosines=has_cosines)
     head = _named(model, path, kinds, is_called=is_called) if path is not None else _found(model, "", kinds)
