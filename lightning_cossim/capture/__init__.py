@@ -1,1 +1,1 @@
-"""From a model to numbers: find its head, observe it, collect a window of inputs."""
+"""Find the head of a model, observe it, and collect windows of inputs."""

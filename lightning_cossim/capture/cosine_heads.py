@@ -1,6 +1,7 @@
-"""Cosine heads as they come: modules of the user's own that hold a row or a column for every label, and often their scale.
+"""Recognize cosine heads: custom modules that store one vector per label, and possibly a scale.
 
-Shapes: K labels, D embedding dimensions. Known by what they have: `weight`, as a rule (K, D), `W` or `kernel`, as a rule (D, K).
+They are recognized by their attributes: `weight`, by default of shape (K, D), or `W` or `kernel`, by default of shape (D, K).
+Shapes: K labels, D embedding dimensions. In this file, "rows" means the K vectors, even if they are columns of the parameter.
 """
 
 from collections.abc import Mapping
@@ -26,32 +27,36 @@ __all__ = [
 _NAMES: Final = ("weight", "W", "kernel")
 _SCALES: Final = ("scale", "s")
 _WITHOUT_ROWS: Final = {"torch.nn.modules.loss", "torch.nn.modules.container"}
-"""Kinds of torch's own that hold nothing of the like themselves."""
+"""Files of torch whose classes store no vectors per label. A custom subclass of such a class may be a cosine head."""
 
 
 def holds_rows(module: nn.Module) -> bool:
-    """Whether a module that is no kind of torch's own layers holds what a label has, for all of them."""
+    """Whether a custom module stores one vector per label. Adapters, torch's layers and their subclasses do not count."""
     homes = {kind.__module__ for kind in type(module).__mro__ if kind is not nn.Module}
     is_known = any(home.startswith("torch.nn.modules.") and home not in _WITHOUT_ROWS for home in homes)
     return not is_known and not hasattr(module, "get_delta_weight") and name_of_rows(module) is not None and _fits(module)
 
 
 def name_of_rows(module: nn.Module) -> str | None:
-    """The parameter that holds them."""
+    """The name of the parameter that stores the rows; None if there is none."""
     return next((name for name in _NAMES if (stored := _stored(module, name)) is not None and stored.ndim == 2), None)
 
 
 def shape_of_rows(module: nn.Module) -> tuple[int, int]:
-    """(K, D)."""
+    """The number of labels and of embedding dimensions: (K, D). The module must satisfy `holds_rows`."""
     name = name_of_rows(module)
     stored = None if name is None else _stored(module, name)
-    assert stored is not None, "`holds_rows`"
+    assert stored is not None, "expected a module for which `holds_rows` is true"
     shape: tuple[int, int] = (stored.shape[0], stored.shape[1])
     return (shape[1], shape[0]) if lies_in_columns(module) else shape
 
 
 def lies_in_columns(module: nn.Module) -> bool:
-    """Whether a label has a column: going by the sizes that the module tells, or else by the name, so in `W` and `kernel`."""
+    """Whether the vectors of labels are columns of the parameter.
+
+    The sizes in the module's attributes (`num_classes`, `in_features`, ...) decide. If they do not, vectors are rows in `weight`,
+    and columns in `W` and `kernel`.
+    """
     name = name_of_rows(module)
     stored = None if name is None else _stored(module, name)
     if stored is None:
@@ -64,33 +69,34 @@ def lies_in_columns(module: nn.Module) -> bool:
 
 
 def why_several(module: nn.Module) -> str | None:
-    """Why a head cannot be compared that holds several rows for each label, in words; None if it holds one."""
+    """Why a head with several rows per label cannot be compared, in words; None if it has one row per label."""
     num_rows, _ = shape_of_rows(module)
     for num_labels in _labels(module):
         if 0 < num_labels < num_rows and num_rows % num_labels == 0:
-            return f"it has {num_rows // num_labels} rows for each of {num_labels} labels (sub-centers), which have to have one"
+            rows = f"{num_rows // num_labels} rows for each of {num_labels} labels (sub-centers)"
+            return f"it has {rows}, but the monitor needs one row per label"
     return None
 
 
 def why_turned(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
-    """What to say where a call has an embedding as large as there are labels: rows were taken for columns, or the reverse."""
+    """A warning that rows and columns seem to be swapped: a call has an embedding of size K and none of size D. Else None."""
     num_labels, dim = shape_of_rows(module)
     if embedding_in(args, kwargs, dim) is not None or embedding_in(args, kwargs, num_labels) is None:
         return None
     what = "rows" if lies_in_columns(module) else "columns"
     return (
-        f"its `{name_of_rows(module)}` for {num_labels} labels of {dim} dimensions was called with embeddings of {num_labels}, "
-        f"so it seems to hold labels in {what}: give the module its `num_classes`"
+        f"its `{name_of_rows(module)}` was read as {num_labels} labels of {dim} dimensions, but its embeddings have {num_labels} "
+        f"dimensions, so its {what} seem to be the labels: set the attribute `num_classes` of the module"
     )
 
 
 def name_of_scale(module: nn.Module) -> str | None:
-    """The attribute that cosines are multiplied with, a number or one that is learned; None if there is none."""
+    """The attribute with the scale of the cosines (`scale` or `s`, a number or a learned parameter); None if there is none."""
     return next((name for name in _SCALES if _is_number(getattr(module, name, None))), None)
 
 
 def embedding_in(args: tuple[Any, ...], kwargs: Mapping[str, Any], dim: int) -> Any:
-    """What of a call is the embedding: the first floating tensor of its size; None if there is none."""
+    """The embedding in the arguments of a call: the first floating-point tensor with a last dimension of size `dim`, or None."""
     for value in (*args, *kwargs.values()):
         if isinstance(value, Tensor) and value.is_floating_point() and value.ndim and value.shape[-1] == dim:
             return value
@@ -98,7 +104,7 @@ def embedding_in(args: tuple[Any, ...], kwargs: Mapping[str, Any], dim: int) -> 
 
 
 def _stored(module: Any, name: str) -> Tensor | None:
-    """A parameter of a module's own, floating; under a parametrization what it is made of, in the same shape."""
+    """A floating-point parameter of the module itself, or None. If it is parametrized: the original tensor, of the same shape."""
     if parametrize.is_parametrized(module, name):
         parts = module.parametrizations[name]
         found: Any = getattr(parts, "original", getattr(parts, "original1", None))
@@ -108,7 +114,7 @@ def _stored(module: Any, name: str) -> Tensor | None:
 
 
 def _fits(module: Any) -> bool:
-    """Whether what looks like rows is as large as the module says: else it is something else of its."""
+    """Whether the shape of the rows matches `in_features` and `out_features`; True if the module has no such attributes."""
     num_in, num_out = getattr(module, "in_features", None), getattr(module, "out_features", None)
     if not isinstance(num_in, int) or not isinstance(num_out, int) or num_out < 1:
         return True
@@ -117,12 +123,12 @@ def _fits(module: Any) -> bool:
 
 
 def _labels(module: Any) -> set[int]:
-    """What a module says of how many labels it has."""
+    """The numbers of labels in the module's attributes."""
     return _sizes(module, "num_classes", "out_features", "num_labels", "n_classes", "classnum")
 
 
 def _dims(module: Any) -> set[int]:
-    """What it says of the size of embeddings."""
+    """The embedding sizes in the module's attributes."""
     return _sizes(module, "in_features", "embedding_size", "embedding_dim", "in_feats", "feat_dim")
 
 

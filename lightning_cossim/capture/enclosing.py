@@ -1,7 +1,7 @@
-"""Enclosing: what the modules that contain a head give, seen for one batch.
+"""Enclosing: record the outputs of the modules that contain a head, for one batch.
 
-Hooks on these modules exist only while armed, so that other batches run as without them. Modules inside a compiled graph have
-none: its outermost module stands for all of them.
+Hooks on these modules exist only while armed, so other batches run without hooks. Modules inside a compiled graph get no hooks:
+only the outermost module of the graph is recorded.
 """
 
 import contextlib
@@ -21,11 +21,11 @@ __all__ = ["EnclosingOutputs"]
 
 
 class EnclosingOutputs:
-    """Outputs of the modules around a module, each of a forward pass in which that one was called.
+    """Records the outputs of the modules that contain an inner module, for forward passes that call the inner module.
 
     Args:
         model: the outermost module.
-        tap: sees the calls of the inner module.
+        tap: the tap that records the calls of the inner module.
         module: the inner module.
     """
 
@@ -39,16 +39,17 @@ class EnclosingOutputs:
         self._tap = tap
         self._passages: dict[str, _Passage] = {}
         self._taps: dict[str, Tap] = {}
-        """Of a LightningModule that is compiled: its steps are graphs, which take in only hooks that were there before."""
+        """Permanent taps, used only for a compiled LightningModule. Its steps are graphs, which include only hooks that exist at
+        compilation."""
         if getattr(model, "_compiler_ctx", None) is not None:
             self._modules, self._taps = {}, {name: Tap(outer) for name, outer in around.items()}
 
     def arm(self, *, is_first: bool) -> None:
-        """See the outputs that come next, until `disarm`.
+        """Record the next outputs, until `disarm`.
 
         Args:
-            is_first: whether the observation is the first of its window. Later ones arm only the hooks within a graph, which go
-                together with the head's, so that there are two graphs and not three.
+            is_first: whether the observation is the first of its window. Later observations arm only the hooks inside a compiled
+                graph. These hooks are armed together with the hook of the head, so there are two graphs instead of three.
         """
         for tap in self._taps.values():
             tap.arm()
@@ -56,13 +57,16 @@ class EnclosingOutputs:
             self._passages = {name: _Passage(module, self._tap) for name, module in self._modules.items()}
 
     def outputs(self) -> dict[str, dict[str, Tensor]]:
-        """Path to the tensors in its output, the outermost module first; without those that were written into since."""
+        """The output tensors of each module by its path, the outermost module first.
+
+        Tensors that were written in place since the call are left out.
+        """
         outputs = {plain_name(name): passage.outputs() for name, passage in self._passages.items()}
         outputs |= {plain_name(name): tensors_in(tap.call[2]) for name, tap in self._taps.items() if tap.call is not None}
         return {name: tensors for name, tensors in outputs.items() if tensors}
 
     def disarm(self) -> None:
-        """Remove the hooks, and forget what was seen; a second call does nothing."""
+        """Remove the temporary hooks and discard the recorded outputs. A second call does nothing."""
         for passage in self._passages.values():
             passage.detach()
         self._passages = {}
@@ -70,24 +74,24 @@ class EnclosingOutputs:
             tap.disarm()
 
     def detach(self) -> None:
-        """Remove all hooks; a second call does nothing."""
+        """Remove all hooks. A second call does nothing."""
         self.disarm()
         for tap in self._taps.values():
             tap.detach()
 
 
 class _Passage:
-    """The last forward pass of a module in which another one was called."""
+    """Records the last forward pass of a module during which an inner module was called."""
 
     def __init__(self, module: nn.Module, inner: Tap) -> None:
         self._inner: Tap | None = inner
         self._before: list[Call | None] = []
-        """The last call of the other one before each pass of this module that has not ended."""
+        """For each unfinished pass of this module: the last call of the inner module before the pass."""
         self._recorded: Call | None = None
-        """The call of the other one to which the output belongs."""
+        """The call of the inner module that belongs to the recorded output."""
         self._seen: dict[str, tuple[Tensor, int]] = {}
-        """Tensors in its output, and how often each had been written into."""
-        # Hooks of a module that is compiled in place run beside its graph, and what they call would be compiled too.
+        """The tensors in the output, each with the number of its in-place writes at that time."""
+        # Hooks of a module that is compiled in place run outside its graph. Without `disable`, the hooks would be compiled too.
         plain: Any = torch.compiler.disable if _is_compiled_in_place(module) else lambda hook: hook
         self._handles: list[RemovableHandle] = [
             module.register_forward_pre_hook(plain(self._enter)),
@@ -96,11 +100,11 @@ class _Passage:
 
     @override
     def __getstate__(self) -> dict[str, Any]:
-        """A copy of the model takes its hooks along: those of a copy see nothing, and hold nothing."""
+        """The state of a copy. A copy of the model includes its hooks, so the copied hooks record nothing and hold nothing."""
         return {"_inner": None, "_before": [], "_recorded": None, "_seen": {}, "_handles": []}
 
     def outputs(self) -> dict[str, Tensor]:
-        """The tensors in its output that are still what they were."""
+        """The tensors in the output that were not written in place since the call."""
         return {name: tensor for name, (tensor, writes) in self._seen.items() if num_writes(tensor) == writes}
 
     def detach(self) -> None:
@@ -116,13 +120,13 @@ class _Passage:
         if torch.compiler.is_compiling() or self._inner is None or not self._before:
             return
         call, before = self._inner.call, self._before.pop()
-        # A pass around one that was seen is a step, which a strategy runs in the place of `forward`.
+        # A pass that contains a recorded pass of the same module is a training step: a strategy runs it in place of `forward`.
         if call is before or call is self._recorded:
             return
         self._recorded = call
-        with contextlib.suppress(Exception):  # somebody else's class may do anything when asked, and memory may be short
+        with contextlib.suppress(Exception):  # attributes of a third-party class may raise, and memory may run out
             tensors = tensors_in(output)
-            # One made under inference mode keeps no count of what is written into it later.
+            # Inference tensors do not count in-place writes, so they are copied.
             kept = {name: tensor.clone() if tensor.is_inference() else tensor for name, tensor in tensors.items()}
             self._seen = {name: (tensor, num_writes(tensor)) for name, tensor in kept.items()}
 

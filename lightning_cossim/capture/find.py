@@ -1,4 +1,4 @@
-"""Find the final linear layer of a model, or refuse with a list of what could be passed.
+"""Find the final linear layer of a model, the head. If the choice is not clear, raise an error that lists the candidates.
 
 Shapes: K labels, D embedding dimensions.
 """
@@ -19,35 +19,38 @@ __all__ = ["GETTERS", "USUAL_NAMES", "find_head", "why_untrained"]
 
 USUAL_NAMES: Final = frozenset({"classifier", "decoder", "fc", "head", "lm_head", "logits", "out", "output", "score", "unembed"})
 GETTERS: Final = ("get_output_embeddings", "get_classifier")
-"""Methods with which models of transformers and of timm name their own head."""
+"""Methods with which models of transformers and timm return their own head."""
 _ONE_ROW_EACH: Final = "a final linear layer with a row for each label"
 _LISTED: Final = 4
-"""Other layers that are named beside the head."""
+"""The largest number of other candidates that a message lists."""
 
 
 def find_head(model: nn.Module, path: str | None = None, *, is_called: bool = True, has_cosines: bool = False) -> Head:
     """The final linear layer of a model.
 
-    An explicit path wins; it may lead to a container, whose own final layer is then meant. Without one:
+    If you pass `path`, that layer is the head. If `path` leads to a container, the final layer of the container is the head.
+    Without `path`, the search has four rules:
 
-    1. Candidates are linear layers whose output size matches no later layer's input size, and convolutions with a kernel of 1
-       behind the last `nn.Linear`. Layers inside a `torchmetrics.Metric` are none.
-    2. Frozen candidates are left out if another one is trained: they belong to a teacher or a backbone. The frozen head of a
-       model whose other layers are trained, by adapters for example, stays.
-    3. A layer that the model or a part of it names itself (`get_output_embeddings`, `get_classifier`) wins, unless a trained
-       candidate follows outside that part.
-    4. Of several candidates, the one with a usual name wins.
+    1. Candidates are linear layers and convolutions with kernel size 1 after the last `nn.Linear`. The output size of a candidate
+       matches no later layer's input size. Layers inside a `torchmetrics.Metric` are not candidates.
+    2. If another candidate is trained, frozen candidates are left out, because they belong to a teacher or a backbone. If only
+       other layers are trained, for example adapters, the frozen head remains a candidate.
+    3. If the model or a submodule returns its own head (`get_output_embeddings`, `get_classifier`), that layer wins, unless a
+       trained candidate outside that submodule follows it.
+    4. If several candidates remain, the only one with a conventional name (`USUAL_NAMES`) wins.
 
     Args:
         model: the LightningModule.
         path: dotted path of the layer, for example "model.fc".
-        is_called: whether the layer gives the logits itself; else its weight alone is meant, which an `nn.Embedding` has too.
-        has_cosines: whether the head may be a module of the user's own that holds a row for every label (`weight`, or `W` or
-            `kernel`, in columns), as those of ArcFace and the like do: of the last layers, one with a scale is meant.
+        is_called: whether the layer computes the logits when it is called. If False, only its weight is needed, so an
+            `nn.Embedding` is allowed.
+        has_cosines: whether the head may be a custom module that stores one vector per label, as in ArcFace: in the rows of
+            `weight`, or in the columns of `W` or `kernel`. Modules with a scale are preferred.
 
     Raises:
-        HeadError: no such path, no linear layer, several that are equally good, a final layer that has no row for each label, or
-            a weight that cannot be read: quantized, or split over processes by its labels. The text lists what could be passed.
+        HeadError: the path does not exist, there is no linear layer, several candidates are equally good, the final layer has no
+            single row per label, or the weight cannot be read (for example, it is quantized, not initialized, or split over
+            processes by its labels). If there are candidates, the message lists them.
     """
     kinds = Kinds(has_cosines=has_cosines)
     head = _named(model, path, kinds, is_called=is_called) if path is not None else _found(model, "", kinds)
@@ -58,19 +61,20 @@ def find_head(model: nn.Module, path: str | None = None, *, is_called: bool = Tr
 
 
 def why_untrained(model: nn.Module, head: Head, trained: Collection[int]) -> str | None:
-    """What to say of a head that was found and that no optimizer trains, where one trains another layer in question; else None.
+    """A warning that no optimizer trains the head although one trains another candidate; None if there is no such problem.
 
     Args:
         model: the LightningModule.
-        head: its head.
-        trained: the ids of all parameters that an optimizer has.
+        head: the head that `find_head` found.
+        trained: the ids of all parameters that the optimizers hold.
     """
     modules = {layers.plain_name(name): module for name, module in model.named_modules()}
     rivals = [name for name in head.others if name in modules and _has_any(modules[name], trained)]
     if not rivals or _has_any(head.module, trained):
         return None
     choices = " or ".join(f"head={name!r}" for name in rivals)
-    return f"watching {head.path}: no optimizer trains it, as of a teacher. If another layer is the head, pass {choices}."
+    remedy = f"If another layer is the head, pass {choices}."
+    return f"watching {head.path}: no optimizer trains it, so it may belong to a teacher. {remedy}"
 
 
 def _has_any(module: nn.Module, parameters: Collection[int]) -> bool:
@@ -78,7 +82,7 @@ def _has_any(module: nn.Module, parameters: Collection[int]) -> bool:
 
 
 def _named(model: nn.Module, path: str, kinds: Kinds, *, is_called: bool) -> Head:
-    # A layer may be reached by several paths (`self.head = self.model.fc`): any of them will do.
+    # A layer may have several paths (`self.head = self.model.fc`). Each of them is valid.
     modules = {layers.plain_name(name): module for name, module in model.named_modules(remove_duplicate=False)}
     path = layers.plain_name(path)
     module = layers.unwrapped(modules[path]) if path in modules else None
@@ -86,7 +90,7 @@ def _named(model: nn.Module, path: str, kinds: Kinds, *, is_called: bool) -> Hea
         return Head(path, module, "its path")
     if isinstance(module, nn.Embedding):
         if is_called:
-            remedy = "Pass `embeddings_from=`, the path of the module whose output is multiplied with its weight."
+            remedy = "Pass `embeddings_from=`, the path of the module whose output is multiplied by its weight."
             raise HeadError(f"Expected `head` to be a linear layer, got {path!r}, an Embedding. {remedy}")
         return Head(path, module, "its path")
     why = None if module is None else why_no_head(module)
@@ -107,7 +111,7 @@ def _found(model: nn.Module, prefix: str, kinds: Kinds) -> Head:
     last = _last_layers(model, kinds)
     _refuse_no_head(model, prefix, kinds, list(last))
     if not found:
-        remedy = "Build it before the fit starts (`__init__` or `configure_model`)."
+        remedy = "Build the layer before the fit starts (in `__init__` or `configure_model`)."
         raise HeadError(
             f"Expected a model with a linear layer that gives the logits, got {type(model).__name__} with none. {remedy}"
         )
@@ -124,13 +128,18 @@ def _found(model: nn.Module, prefix: str, kinds: Kinds) -> Head:
 
 
 def _best(pool: Mapping[str, nn.Module], prefix: str, kinds: Kinds, doubtful: set[int]) -> Head:
-    """Of the last layers, the only one, or the only one with a usual name, unless that is doubtful."""
-    # Of rows of somebody's own, those with a scale are those of a cosine head.
+    """The only layer of the pool, or the only one with a conventional name, unless its id is in `doubtful`.
+
+    Raises:
+        HeadError: several layers are equally good.
+    """
+    # A custom module with one vector per label and a scale is a cosine head.
     scaled = [name for name, module in pool.items() if kinds.holds_rows(module) and name_of_scale(module) is not None]
     names = scaled or list(pool)
     usual = [name for name in names if (prefix + name).rpartition(".")[2] in USUAL_NAMES]
     if len(names) == 1:
-        why = "holding rows of its own" if kinds.holds_rows(pool[names[0]]) else "being the only last linear layer"
+        has_rows = kinds.holds_rows(pool[names[0]])
+        why = "its rows, one vector per label" if has_rows else "its position as the only final linear layer"
         return Head(prefix + names[0], pool[names[0]], why)
     if len(usual) == 1 and id(pool[usual[0]]) not in doubtful:
         return Head(prefix + usual[0], pool[usual[0]], "its name")
@@ -140,7 +149,10 @@ def _best(pool: Mapping[str, nn.Module], prefix: str, kinds: Kinds, doubtful: se
 
 
 def _without_frozen(model: nn.Module, last: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """Those of the last layers that the training is about; all if none of them is."""
+    """The last layers without the frozen ones of a teacher or a backbone; all of them if no other layer remains.
+
+    Layers with one output are left out if another layer has more.
+    """
     several = {name: module for name, module in last.items() if layers.gives(module) != 1} or dict(last)
     has_trained = any(not is_frozen(module) and not layers.is_adapted(module) for module in several.values())
     teachers = {
@@ -158,16 +170,16 @@ def _without_frozen(model: nn.Module, last: Mapping[str, nn.Module]) -> dict[str
 
 
 def _reconstructions(model: nn.Module, pool: Mapping[str, nn.Module], kinds: Kinds) -> set[int]:
-    """The ids of last layers that give as many numbers as the first layer takes, as an autoencoder's decoder does."""
+    """The ids of last layers whose output size is the input size of the first layer, as in the decoder of an autoencoder."""
     first = next((module for _, module in own_modules(model) if kinds.takes(module)), None)
     sizes = kinds.takes(first) if isinstance(first, nn.Linear) else set[int]()
     return {id(module) for module in pool.values() if kinds.gives(module) in sizes}
 
 
 def _own(model: nn.Module, prefix: str, pool: Mapping[str, nn.Module]) -> tuple[Head | None, set[int]]:
-    """The head that the model, or a part of it, names itself; None where none does or several name different ones.
+    """The head that the model or a submodule returns itself, and the ids of such layers that a trained candidate follows.
 
-    Also the ids of the layers that are named so, though a trained candidate follows.
+    The head is None if no module returns one, or if they return different layers.
     """
     paths = {id(module): layers.plain_name(name) for name, module in model.named_modules()}
     order = [id(module) for _, module in own_modules(model)]
@@ -192,16 +204,16 @@ def _own(model: nn.Module, prefix: str, pool: Mapping[str, nn.Module]) -> tuple[
 
 
 def _asked(part: nn.Module, getter: str) -> nn.Module | None:
-    """What a model says of itself, if it has anything to say."""
+    """The module that a getter of a model returns; None if there is no such getter, it fails, or it returns no module."""
     try:
         answer = getattr(part, getter)()
-    except Exception:  # noqa: BLE001 - somebody else's method, and but a hint
+    except Exception:  # noqa: BLE001 - the method is third-party code and gives only a hint
         return None
     return answer if isinstance(answer, nn.Module) else None
 
 
 def _candidates(model: nn.Module, kinds: Kinds) -> dict[str, nn.Module]:
-    """The layers that come into question: all but the convolutions before the last that is none."""
+    """All layers that may be heads, without the convolutions before the last layer that is not a convolution."""
     linear = {name: module for name, module in own_modules(model) if layers.is_linear(module) or (name and kinds.allows(module))}
     names = list(linear)
     last = max((index for index, name in enumerate(names) if not _is_convolution(linear[name])), default=-1)
@@ -219,7 +231,10 @@ def _last_layers(model: nn.Module, kinds: Kinds) -> dict[str, nn.Module]:
 
 
 def _is_taken(model: nn.Module, module: nn.Module, kinds: Kinds) -> bool:
-    """Whether a later layer could take what a module gives. A frozen model beside one that is trained does not."""
+    """Whether the output size of a module matches a later layer's input size.
+
+    For a trained module, layers in a frozen submodule with several layers do not count, because that submodule is another model.
+    """
     parts = [part for _, part in own_modules(model)]
     later = parts[next(place for place, part in enumerate(parts) if part is module) + 1 :]
     takers = [part for part in later if kinds.gives(module) in kinds.takes(part)]
@@ -230,7 +245,11 @@ def _is_taken(model: nn.Module, module: nn.Module, kinds: Kinds) -> bool:
 
 
 def _refuse_no_head(model: nn.Module, prefix: str, kinds: Kinds, last: list[str]) -> None:
-    """Name a layer that gives the logits and cannot be a head, instead of offering another one."""
+    """Raise an error for a final layer that cannot be a head, instead of choosing another layer.
+
+    Raises:
+        HeadError: the layer that computes the logits has no single row per label.
+    """
     names = [name for name, _ in own_modules(model)]
     behind = max((names.index(name) for name in last), default=-1)
     has_usual = any((prefix + name).rpartition(".")[2] in USUAL_NAMES for name in last)
@@ -239,16 +258,18 @@ def _refuse_no_head(model: nn.Module, prefix: str, kinds: Kinds, last: list[str]
         if why is None or is_frozen(module) or has_usual or names.index(name) < behind:
             continue
         if isinstance(module, nn.AdaptiveLogSoftmaxWithLoss) or not _is_taken(model, module, kinds):
-            remedy = "The monitor cannot watch it. If another layer gives the logits, pass that as `head=`."
+            remedy = "The monitor cannot watch it. If another layer gives the logits, pass its path as `head=`."
             raise HeadError(f"Expected {_ONE_ROW_EACH}, got {_in_words(prefix + name, module, why)}. {remedy}")
 
 
 def _no_such_layer(modules: Mapping[str, nn.Module], path: str, kinds: Kinds) -> str:
     possible = [name for name, module in modules.items() if name and kinds.allows(module)]
     what, layer = (
-        ("Such modules", "a linear layer or of rows of its own") if kinds.has_cosines else ("Linear layers", "a linear layer")
+        ("Candidates", "a linear layer or of a module with one vector per label")
+        if kinds.has_cosines
+        else ("Linear layers", "a linear layer")
     )
-    got = f"{path!r}, a {type(modules[path]).__name__}" if path in modules else f"{path!r}, which is not there"
+    got = f"{path!r}, a {type(modules[path]).__name__}" if path in modules else f"{path!r}, which does not exist"
     near = near_names(path, possible) or possible[-3:]
     remedy = f"{what}: {', '.join(map(repr, near))}." if near else "The model has no linear layer."
     return f"Expected `head` to be the dotted path of {layer}, got {got}. {remedy}"

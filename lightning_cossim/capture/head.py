@@ -1,7 +1,7 @@
-"""The final linear layer, its weights at one moment, and what one call of it showed.
+"""The head (the final linear layer), its weights at one moment, and the observation of one call.
 
-Shapes: K labels, D embedding dimensions, N inputs; `W_KD` its weight, `f_ND` what goes in, `z_NK` what comes out. A 1x1
-convolution is a linear layer too, whose labels stand in the second dimension of its output.
+Shapes: K labels, D embedding dimensions, N inputs; `W_KD` weight, `f_ND` input, `z_NK` output. A 1x1 convolution is a linear
+layer too. Its labels are in the second dimension of its output.
 """
 
 from dataclasses import dataclass, replace
@@ -18,63 +18,70 @@ __all__ = ["Head", "HeadSpec", "Observation", "Weights", "num_writes", "shape_in
 
 
 def num_writes(value: Any) -> int:
-    """How often a tensor was written in place; one made under inference mode keeps no count."""
+    """The number of in-place writes to a tensor; 0 for other values and for inference tensors, which keep no count."""
     return value._version if isinstance(value, Tensor) and not value.is_inference() else 0  # noqa: SLF001 - torch has no other way
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What a head computes with at one moment; it may share memory with the model."""
+    """The weights of a head at one moment. They may share memory with the model."""
 
     unembedding: Tensor
     """(K, D), detached."""
     bias: Tensor | None
-    """(K,), detached."""
+    """(K,), detached, or None."""
     response: Response = PLAIN
-    """From these to logits."""
+    """How the logits follow from the weights."""
 
     @property
     def spec(self) -> "HeadSpec":
-        """The sizes that they have."""
+        """The sizes, dtype and device of these weights."""
         weight = self.unembedding
         num_labels, embedding_dim = weight.shape
         return HeadSpec(num_labels, embedding_dim, weight.dtype, weight.device, self.response)
 
     def logits(self, embedding: Tensor) -> Tensor:
-        """The model's logits (N, K) of embeddings (N, D), in float32 or better."""
+        """The model's logits (N, K) of embeddings (N, D), in float32 or better.
+
+        Raises:
+            InputError: the response has no cap or no scale, but its link needs one.
+        """
         return self.response.logits(embedding, self.unembedding, self.bias)
 
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """The sizes of a head, and where its weight lies: what a window is built from."""
+    """The sizes, dtype and device of a head. A window is built from them."""
 
     num_labels: int
     """K."""
     embedding_dim: int
     """D."""
     dtype: torch.dtype
+    """The dtype of the weight."""
     device: torch.device
+    """The device of the weight."""
     response: Response = PLAIN
-    """From its weights to the model's logits."""
+    """How the model's logits follow from the weights."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """A linear layer that gives the logits of K labels, or what holds the rows of a cosine head."""
+    """The layer that computes the logits of K labels, or the module that stores the rows of a cosine head."""
 
     path: str
     """Dotted path in the LightningModule."""
     module: Any
-    """A linear layer, a convolution whose kernel is 1, the embedding a functional head shares, or what has rows of its own."""
+    """A linear layer, a convolution with kernel size 1, an `nn.Embedding` whose weight is the unembedding, or a custom module
+    with one vector per label."""
     found_by: str
-    """How it was found, in words."""
+    """How the head was found, in words."""
     response: Response = PLAIN
-    """From its weights to the model's logits."""
+    """How the model's logits follow from the weights."""
     scale_name: str | None = None
-    """The attribute of a cosine head from which the scale of the moment is read."""
+    """The attribute of a cosine head that holds its current scale; None: the scale is the one in `response`."""
     others: tuple[str, ...] = ()
-    """Paths of the layers that were in question too."""
+    """Paths of the other candidates; the last entry may be a count ("3 more")."""
 
     @property
     def num_labels(self) -> int:
@@ -88,19 +95,22 @@ class Head:
 
     @property
     def weights(self) -> Weights:
-        """Those of now. Of a sharded head, every process has to ask at the same time."""
+        """The current weights. If the head is sharded, all processes must read them at the same time."""
         bias, response = None if self.response.link == "cosine" else layers.bias_of(self.module), self.response
         if self.scale_name is not None:
             response = replace(response, link_scale=layers.number_in(self.module, self.scale_name))
         return Weights(layers.weight_of(self.module).flatten(1), bias, response)
 
     def gathered(self) -> Weights | None:
-        """The weights of a sharded head, for which its processes wait for one another; None: each reads its own when needed."""
+        """The current weights of a sharded head, read by a collective of all processes; None if the head is not sharded.
+
+        If the head is not sharded, each process reads the weights when it needs them.
+        """
         return self.weights if self.is_sharded else None
 
     @property
     def unembedding(self) -> Tensor:
-        """The weight (K, D) that is in effect, detached."""
+        """The effective weight (K, D), detached. Adapters and parametrizations are included."""
         return self.weights.unembedding
 
     @property
@@ -110,17 +120,17 @@ class Head:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weight."""
+        """The dtype of the weight."""
         return self._parameter.dtype
 
     @property
     def device(self) -> torch.device:
-        """Of the weight."""
+        """The device of the weight."""
         return self._parameter.device
 
     @property
     def spec(self) -> HeadSpec:
-        """Its sizes, without a look at the weights."""
+        """The sizes, dtype and device. The weights are not read."""
         return HeadSpec(self.num_labels, self.embedding_dim, self.dtype, self.device, self.response)
 
     @property
@@ -129,7 +139,7 @@ class Head:
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
-        """Of the parameter that holds the weight: another one, where the layer was given a larger weight."""
+        """The shape of the parameter that stores the weight. It changes if the layer gets a larger weight."""
         return tuple(self._parameter.shape)
 
     def is_in(self, model: nn.Module) -> bool:
@@ -139,22 +149,26 @@ class Head:
 
     @property
     def is_sharded(self) -> bool:
-        """Whether each process holds a part of the weight only."""
+        """Whether each process holds only a part of the weight."""
         return any(map(layers.is_sharded, self.module.parameters()))
 
     @property
     def num_writes(self) -> int:
-        """How often the parameters have been written in place; of a sharded head nobody knows, since they come and go."""
+        """The number of in-place writes to the parameters; 0 for a sharded head, whose parameters are replaced in each pass."""
         return 0 if self.is_sharded else sum(map(num_writes, self.module.parameters()))
 
     @property
     def axis(self) -> int:
-        """The dimension, counted from the back, in which embeddings stand in an input and logits in an output."""
+        """The dimension of embeddings in an input and of labels in an output, counted from the back (negative)."""
         kernel = getattr(self.module, "kernel_size", ())
         return -1 - len(kernel) if isinstance(self.module, layers.CONVOLUTIONS) else -1
 
     def logits(self, embedding: Tensor) -> Tensor:
-        """The model's logits (N, K) of embeddings (N, D), in float32 or better."""
+        """The model's logits (N, K) of embeddings (N, D), in float32 or better.
+
+        Raises:
+            InputError: the response has no cap or no scale, but its link needs one.
+        """
         return self.weights.logits(embedding)
 
     @override
@@ -164,7 +178,7 @@ class Head:
 
 
 def shape_in_words(module: nn.Module) -> str:
-    """Kind and sizes of a layer: `Linear 512→10`."""
+    """The type and the sizes (D→K) of a layer, for example `Linear 512→10`."""
     name = type(module).__name__.removeprefix("FSDP").removeprefix("Parametrized")
     num_labels, embedding_dim = layers.shape_of(module)
     return f"{name} {embedding_dim}→{num_labels}"
@@ -172,23 +186,23 @@ def shape_in_words(module: nn.Module) -> str:
 
 @dataclass(frozen=True)
 class Observation:
-    """What one call of the head showed, and the weights of the same moment."""
+    """The inputs and logits of one call of the head, and its weights at the same moment."""
 
     unembedding: Tensor
-    """(K, D), detached: it shares memory with the model."""
+    """(K, D), detached. It may share memory with the model."""
     logits: Tensor | None = None
-    """(N, K), the model's final ones, or None where they could not be read."""
+    """(N, K), the model's final logits; None if they cannot be read."""
     embedding: Tensor | None = None
-    """(N, D), or None where it could not be read or does not explain the logits."""
+    """(N, D); None if it cannot be read or does not explain the logits."""
     groups: Tensor | None = None
-    """(N,), which sequence or image an input is of; None where each stands for itself."""
+    """(N,), the index of the sequence or image of each input; None if each input is its own group."""
     targets: Tensor | None = None
-    """int64 (N,), the label that each input really has, negative or at least K where none is known; None: not known of any."""
+    """int64 (N,), the true label of each input, negative or at least K if it is unknown; None: all are unknown."""
     bias: Tensor | None = None
     """(K,), detached, or None."""
     response: Response | None = None
-    """From these to logits; None: the head's own."""
+    """How the logits follow from the weights; None: the response of the head."""
     problem: str | None = None
-    """Why it shows less than it could."""
+    """Why a part of the observation is missing, in words; None: nothing is missing."""
     notes: tuple[str, ...] = ()
-    """Why the logits may not be the model's."""
+    """Reasons why the logits may not be the model's final logits."""

@@ -1,4 +1,4 @@
-"""HeadSettings: what a user says about a head, and how that becomes a head under observation."""
+"""HeadSettings: the user's settings for the head, and how a collector is made from them."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -19,17 +19,26 @@ __all__ = ["HeadSettings"]
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """Where the head is, what lies between it and the probabilities, and which overlap is computed from them."""
+    """The path of the head, the link from its logits to the probabilities, and the kind of overlap."""
 
     head: str | None = None
+    """Dotted path of the head; None: `find_head` searches for it."""
     link: Link = "softmax"
+    """How probabilities follow from the head."""
     link_cap: float | None = None
+    """The cap of link "softcap", above 0; None: the cap in the model's config."""
     link_scale: float | None = None
+    """The scale of link "cosine", above 0; None: the scale of the head."""
     overlap: OverlapKind = "bhattacharyya"
+    """Which probability overlap is computed."""
     overlap_threshold: float | None = None
+    """The threshold of the "coactivation" overlap; None: its default."""
     overlap_k: int | None = None
+    """The k of the "topk" overlap; None: its default."""
     embeddings_from: Source | None = None
+    """The source of the embeddings, if the head is not called."""
     logits_from: Source | None = None
+    """The source of the final logits, if the model changes them after the head."""
 
     def collector(
         self,
@@ -41,20 +50,20 @@ class HeadSettings:
         warn: Callable[[str], None],
         inform: Callable[[str], None],
     ) -> Collector:
-        """Find the head of a model and observe it.
+        """Find the head of a model and return a collector that observes it.
 
         Args:
-            model: that has the head.
-            labels: which labels are compared and what they are called.
-            max_inputs: inputs of a batch that are looked at.
-            summarize: stages of whose vocabularies a summary is kept.
+            model: the model that contains the head.
+            labels: which labels are compared, and their names.
+            max_inputs: the largest number of inputs that are sampled from a batch.
+            summarize: stages for which a summary of the vocabulary is kept.
             warn: warns the user.
-            inform: logs a line, at most once a run.
+            inform: logs a line, at most once per run.
 
         Raises:
-            HeadError: there is no such head, or a source is not there.
-            ConfigError: labels or names that do not fit the head.
-            InputError: a cap, a scale, a threshold or k that is missing or out of range.
+            HeadError: no head is found, or the module of a source does not exist.
+            ConfigError: the labels or names do not match the head.
+            InputError: a cap, a scale, a threshold or k is missing or out of range.
         """
         head = find_head(model, self.head, is_called=self.embeddings_from is None, has_cosines=self.link == "cosine")
         head = with_response(model, head, self.link, link_cap=self.link_cap, link_scale=self.link_scale)
@@ -82,10 +91,10 @@ class HeadSettings:
         )
 
     def describe(self, head: Head) -> str:
-        """What is observed, and what probabilities are made of, in words."""
+        """The head and how its probabilities are computed, in words."""
         output = "its own output"
         if self.logits_from is not None:
             output = f"the output of {in_words(self.logits_from)}"
         elif self.embeddings_from is not None:
             output = f"its logits, computed from {in_words(self.embeddings_from)}"
-        return f"{head}; {probabilities_in_words(head, output, is_final=self.logits_from is not None)}"
+        return f"{head}; probabilities: {probabilities_in_words(head, output, is_final=self.logits_from is not None)}"

@@ -1,4 +1,4 @@
-"""Kinds: which modules may be heads, which cannot and why, and which vectors a module takes."""
+"""Kinds: which modules can be heads, which cannot and why, and the input and output sizes of a module."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,24 +17,25 @@ _TRANSPOSED: Final = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
 
 @dataclass(frozen=True)
 class Kinds:
-    """Which modules may be heads, with or without the user's own cosine heads."""
+    """Which modules can be heads, with or without custom cosine heads."""
 
     has_cosines: bool
+    """Whether custom modules with one vector per label (cosine heads) can be heads."""
 
     def holds_rows(self, module: nn.Module) -> bool:
-        """Whether a module is a cosine head of the user's own, where such are looked for."""
+        """Whether `has_cosines` is true and a custom module stores one vector per label."""
         return self.has_cosines and holds_rows(module)
 
     def allows(self, module: nn.Module) -> bool:
-        """Whether a module may be a head."""
+        """Whether a module can be a head."""
         return layers.is_linear(module) or self.holds_rows(module)
 
     def gives(self, module: nn.Module) -> int:
-        """The size of the vectors that come out of a module, 0 if it has none."""
+        """The output size of a module, 0 if it has none."""
         return layers.shape_of(module)[0] if self.holds_rows(module) else layers.gives(module)
 
     def takes(self, module: nn.Module) -> set[int]:
-        """The sizes of the vectors that go into a module; empty if it has none."""
+        """The input sizes of a module; empty if it has none."""
         if isinstance(module, nn.Embedding):
             return set()
         if self.holds_rows(module):
@@ -46,7 +47,10 @@ class Kinds:
 
 
 def own_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Path and module of all modules that are the model's own: none within a metric, nor within a layer that is no head."""
+    """The path and the module of each module of the model.
+
+    Metrics and the modules inside them are left out, and so are the modules inside `nn.AdaptiveLogSoftmaxWithLoss`.
+    """
     apart = {
         id(part)
         for module in model.modules()
@@ -65,7 +69,7 @@ def is_frozen(module: nn.Module) -> bool:
 
 
 def why_no_head(module: nn.Module) -> str | None:
-    """Why a layer of torch's that gives a vector for each label cannot be a head; None for other modules."""
+    """Why a torch layer with an output per label cannot be a head, in words; None for other modules."""
     if isinstance(module, nn.Bilinear):
         return "it has a matrix for each label, not a row"
     if isinstance(module, nn.AdaptiveLogSoftmaxWithLoss):
@@ -73,5 +77,5 @@ def why_no_head(module: nn.Module) -> str | None:
     if not isinstance(module, (*layers.CONVOLUTIONS, *_TRANSPOSED)) or layers.is_linear(module):
         return None
     if module.groups > 1:
-        return "its labels see different parts of the embedding"
-    return "its kernel covers several places, so a label has no single row"
+        return "it has several groups, so each label uses only a part of the embedding"
+    return "only an ordinary convolution with kernel size 1, stride 1 and no padding has one row for each label"

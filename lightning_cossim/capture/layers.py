@@ -1,7 +1,7 @@
-"""Linear layers as they come: plain, convolutions of one pixel, tied, parametrized, adapted, quantized. Which they are, and what
-weight they compute with.
+"""Recognize linear layers and read their effective weight and bias.
 
-Shapes: K labels, D embedding dimensions. Adapters are those of peft, known by what they have: nothing of it is imported.
+The layers may be plain, 1x1 convolutions, tied, parametrized, adapted or quantized. Adapters are those of peft. They are
+recognized by their attributes, and peft is not imported. Shapes: K labels, D embedding dimensions.
 """
 
 from collections.abc import Iterator
@@ -39,13 +39,13 @@ __all__ = [
 CONVOLUTIONS: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _GIVEN: Final = ("out_features", "out_channels", "num_embeddings")
 _TAKEN: Final = ("in_features", "in_channels", "embedding_dim")
-"""Attributes in which layers tell their sizes."""
+"""Attributes in which layers store their sizes: output sizes (`_GIVEN`) and input sizes (`_TAKEN`)."""
 _PLAIN: Final = (nn.Linear.forward, *(kind.forward for kind in CONVOLUTIONS))
-"""Forward passes that add the bias to the product."""
+"""Forward methods that add the bias to the product."""
 
 
 def is_linear(module: nn.Module) -> bool:
-    """Whether a layer is a matrix product, plus a bias, of one vector at a time."""
+    """Whether a layer multiplies each vector by a matrix and adds a bias, as `nn.Linear` and a 1x1 convolution do."""
     if isinstance(module, CONVOLUTIONS):
         told = own_shape(module)
         kernel = module.kernel_size if told is None else told[2:]
@@ -58,7 +58,7 @@ def is_linear(module: nn.Module) -> bool:
 
 
 def walk(module: nn.Module, path: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, nn.Module]]:
-    """Path and module of all modules, each once, in the order of the model; without the parts of adapters."""
+    """The path and the module of each module, once, in the order of the model. The parts of adapters are left out."""
     seen = set() if seen is None else seen
     module = unwrapped(module)
     if id(module) in seen:
@@ -71,21 +71,22 @@ def walk(module: nn.Module, path: str = "", seen: set[int] | None = None) -> Ite
 
 
 def takes(module: nn.Module) -> int | None:
-    """The size of the vectors that go into a layer, if it has any; of an embedding, as a head that shares its weight has it."""
+    """The input size of a layer, None if it has none. For an `nn.Embedding`, the input size of a head that shares its weight."""
     own = own_shape(module)
     return _size(module, *_TAKEN) if own is None else own[1] * getattr(module, "groups", 1)
 
 
 def gives(module: nn.Module) -> int:
-    """The size of the vectors that come out of a layer that has one."""
+    """The output size of a layer, 0 if it has none. For an `nn.Embedding`, the output size of a head that shares its weight."""
     own = own_shape(module)
     return (_size(module, *_GIVEN) or 0) if own is None else own[0]
 
 
 def own_shape(module: nn.Module) -> tuple[int, ...] | None:
-    """The shape of the weight of one of torch's plain layers, which counts: attributes stay as they were if it was replaced.
+    """The shape of the weight of a plain torch layer; None if the shape is unknown.
 
-    None where the weight does not tell: it is quantized, parametrized, not there yet, or split over processes.
+    The shape of the weight is used, because attributes such as `out_features` do not change if the weight is replaced. The shape
+    is unknown if the weight is quantized, parametrized, not initialized yet, or split over processes.
     """
     inner: Any = module
     while is_adapted(inner):
@@ -100,24 +101,27 @@ def own_shape(module: nn.Module) -> tuple[int, ...] | None:
 
 
 def shape_of(module: nn.Module) -> tuple[int, int]:
-    """How many labels a head has, and how many dimensions."""
+    """The number of labels and of embedding dimensions of a head: (K, D)."""
     return shape_of_rows(module) if _has_rows(module) else (gives(module), takes(module) or 0)
 
 
 def parameter_of(module: nn.Module) -> Tensor:
-    """A parameter that has the dtype and the device of the weight."""
+    """A parameter with the dtype and the device of the weight."""
     weight: Tensor = _stored(module) if _has_rows(module) else next(module.parameters())
     return weight
 
 
 def number_in(module: nn.Module, name: str) -> float:
-    """An attribute that is a number or a tensor of one. Of a sharded one, every process has to ask."""
+    """The value of an attribute that is a number or a tensor with one entry.
+
+    If the tensor is sharded, all processes must call this function.
+    """
     value: Any = getattr(module, name)
     return float(_whole(value.detach()) if isinstance(value, Tensor) else value)
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """The copy that is trained in place of a layer (peft's `modules_to_save`), or the layer itself."""
+    """The copy that is active in place of a layer (peft's `modules_to_save`), or the layer itself."""
     copies = getattr(module, "modules_to_save", None)
     if not isinstance(copies, nn.ModuleDict) or not hasattr(module, "original_module"):
         return module
@@ -129,16 +133,16 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 
 def is_adapted(module: nn.Module) -> bool:
-    """Whether a layer is wrapped by an adapter whose contribution to the weight can be asked for (peft's LoRA and its like)."""
+    """Whether an adapter wraps the layer and its change of the weight can be computed (LoRA and other adapters of peft)."""
     return isinstance(getattr(module, "base_layer", None), nn.Module) and hasattr(module, "get_delta_weight")
 
 
 def weight_of(module: nn.Module) -> Tensor:
-    """The weight that a layer computes with, detached, without a trace of having looked.
+    """The effective weight of a layer, detached: (K, D), or (K, D, 1, ...) for a convolution. Reading changes no state.
 
-    Under `torch.nn.utils.parametrize` it is worked out anew at every look; past the cache, which would otherwise keep a weight
-    without gradients, and in evaluation, where spectral norm does not count the look as a step of its iteration. An adapter's
-    part is added, unless it has been merged already.
+    With `torch.nn.utils.parametrize`, the weight is computed at each read. The read bypasses the cache of `parametrize`, which
+    would otherwise keep a weight without gradients. The read runs in evaluation mode, so that spectral norm does not count it as
+    a step of its iteration. The change of an active adapter is added, unless it is merged already.
     """
     layer: Any = module
     if is_adapted(module):
@@ -157,7 +161,7 @@ def weight_of(module: nn.Module) -> Tensor:
 
 
 def bias_of(module: nn.Module) -> Tensor | None:
-    """The bias (K,) that a layer computes with, detached, or None."""
+    """The effective bias (K,) of a layer, detached, or None."""
     if is_adapted(module):
         layer: Any = module
         base, parts = bias_of(layer.base_layer), getattr(layer, "lora_B", {})
@@ -185,14 +189,14 @@ def why_unreadable(module: nn.Module) -> str | None:
             "its size is known only after its first call. Call the model once before the fit, or give the layer its `in_features`"
         )
     if parametrize.is_parametrized(inner, "weight"):
-        return None  # what is stored has a shape of its own
+        return None  # the stored tensors may have another shape than the weight
     if not isinstance(weight, Tensor) or not weight.is_floating_point() or type(weight).dequantize is not Tensor.dequantize:
         kind = weight.dtype if isinstance(weight, Tensor) and not weight.is_floating_point() else type(inner).__name__
-        return f"its weight is quantized ({kind}). Leave the head out of the quantization, as most recipes do"
+        return f"its weight is quantized ({kind}). Leave the head out of the quantization"
     if own_shape(inner) is None and weight.shape[:2] != (gives(inner), takes(inner)):
         return (
-            f"its weight has the shape {tuple(weight.shape)}: a part of it that this process holds (FSDP1, DeepSpeed). Shard "
-            "with `ModelParallelStrategy` and `fully_shard`, or not at all"
+            f"its weight has the shape {tuple(weight.shape)}: this process holds only a part of the weight (FSDP1, DeepSpeed). "
+            "Shard the model with `ModelParallelStrategy` and `fully_shard`, or do not shard it"
         )
     return _why_unfit(inner, weight)
 
@@ -202,18 +206,18 @@ def _why_unfit(module: Any, weight: Tensor) -> str | None:
     bias = None if parametrize.is_parametrized(module, "bias") else getattr(module, "bias", None)
     if not isinstance(bias, Tensor) or type(module).forward not in _PLAIN or tuple(bias.shape) in {(len(weight),), (1,), ()}:
         return None
-    return f"its bias has the shape {tuple(bias.shape)}, and its weight {len(weight)} rows. Give the bias one entry a row"
+    return f"its bias has the shape {tuple(bias.shape)}, but its weight has {len(weight)} rows. Give the bias one entry per row"
 
 
 def is_sharded(tensor: Tensor) -> bool:
-    """Whether a tensor is the part of a larger one that this process holds."""
-    return hasattr(tensor, "full_tensor")  # a DTensor; torch may have been built without
+    """Whether this process holds only a part of the tensor (a `DTensor`)."""
+    return hasattr(tensor, "full_tensor")  # some builds of torch have no `DTensor` to import
 
 
 def why_split(module: nn.Module, model: nn.Module) -> str | None:
-    """Why no process sees all logits of a layer, in words; None if each does.
+    """Why no process sees all logits of a layer, in words; None if each process does.
 
-    A weight that `fully_shard` has split comes together for the forward pass. One that is split by labels for good does not.
+    `fully_shard` gathers its weight for the forward pass. Tensor parallelism keeps the labels split.
     """
     weight = _stored(module)
     if weight is None or not is_sharded(weight):
@@ -223,13 +227,13 @@ def why_split(module: nn.Module, model: nn.Module) -> str | None:
     if sum(placement.is_shard(0) for placement in weight.placements) <= fully_sharded:
         return None
     return (
-        "tensor parallelism has split it by its labels, so that no process sees all of them. Leave the head out of the plan, or "
-        "replicate its weight"
+        "tensor parallelism splits its labels over processes, so no process sees all labels. Leave the head out of the plan, "
+        "or replicate its weight"
     )
 
 
 def is_compiled(model: nn.Module, module: nn.Module) -> bool:
-    """Whether a part of a model that holds a layer has been compiled."""
+    """Whether the layer or a module that contains it is compiled."""
     return any(
         (
             hasattr(part, "_orig_mod")
@@ -241,7 +245,7 @@ def is_compiled(model: nn.Module, module: nn.Module) -> bool:
 
 
 def plain_name(path: str) -> str:
-    """A dotted path without what compilers and wrappers add to it."""
+    """A dotted path without the parts that compilers and wrappers add."""
     return ".".join(part for part in path.split(".") if part not in {"_orig_mod", "_checkpoint_wrapped_module"})
 
 
@@ -250,7 +254,7 @@ def _size(module: nn.Module, *names: str) -> int | None:
 
 
 def _may_be_part(module: nn.Module, weight: Tensor) -> bool:
-    """Whether a weight is smaller than its layer says, in one of several processes."""
+    """Whether several processes train and the weight is smaller than the sizes in the attributes of its layer."""
     told = _size(module, *_GIVEN), _size(module, *_TAKEN)
     is_smaller = any(size is not None and own < size for own, size in zip(weight.shape, told, strict=False))
     group = torch.distributed
@@ -258,13 +262,13 @@ def _may_be_part(module: nn.Module, weight: Tensor) -> bool:
 
 
 def _is_packed(module: nn.Module) -> bool:
-    """Whether a layer is linear, and hides its weight behind a method, as torch's quantized layers do."""
+    """Whether a layer has sizes and a method `weight()`, as the quantized linear layers of torch do."""
     return isinstance(takes(module), int) and gives(module) > 0 and callable(getattr(type(module), "weight", None))
 
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Inside, a module is in evaluation, and draws no random numbers."""
+    """A context in which a module is in evaluation mode, so that it draws no random numbers."""
     training = [part for part in module.modules() if part.training]
     try:
         for part in training:
@@ -276,7 +280,7 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def _stored(module: Any) -> Any:
-    """What a layer keeps its weight in: to ask for `weight` under a parametrization would work it out, and leave a trace."""
+    """The parameter that stores the weight. With a parametrization, reading `weight` would compute it and change its state."""
     name = _name_of_weight(module)
     if parametrize.is_parametrized(module, name):
         parts = module.parametrizations[name]
@@ -293,7 +297,7 @@ def _has_rows(module: nn.Module) -> bool:
 
 
 def _active_adapters(module: Any) -> list[str]:
-    """Adapters that the layer adds to its base, and that are not yet part of it."""
+    """The names of the active adapters that are not merged into the base weight."""
     if getattr(module, "disable_adapters", False):
         return []
     merged, active = getattr(module, "merged_adapters", []), getattr(module, "active_adapters", [])
@@ -301,7 +305,7 @@ def _active_adapters(module: Any) -> list[str]:
 
 
 def _added_by(layer: Any, name: str, base: Tensor) -> Tensor:
-    """What an adapter adds to a weight (K, D); one that has magnitudes of its own (DoRA) gives each row its length."""
+    """The change (K, D) that an adapter adds to a weight. With magnitudes (DoRA), it also sets the length of each row."""
     delta: Tensor = layer.get_delta_weight(name)
     magnitudes = getattr(layer, "lora_magnitude_vector", {})
     if name not in magnitudes:
@@ -312,6 +316,6 @@ def _added_by(layer: Any, name: str, base: Tensor) -> Tensor:
 
 
 def _whole(tensor: Any) -> Tensor:
-    """All of a tensor that several processes share: each has to ask."""
+    """The full tensor. If it is sharded, this is a collective: all processes must call it."""
     whole: Tensor = tensor.full_tensor() if is_sharded(tensor) else tensor
     return whole

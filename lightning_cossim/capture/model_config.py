@@ -1,4 +1,4 @@
-"""How a model's logits come about: what the user says of it, and what the model's own settings say."""
+"""The response of a head (from weights to logits), from the user's settings and from the model's config."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,42 +15,51 @@ __all__ = ["probabilities_in_words", "settings_around", "with_response"]
 
 
 def with_response(model: nn.Module, head: Head, link: Link, *, link_cap: float | None, link_scale: float | None) -> Head:
-    """The head with its response: a cap or a scale that was not given is looked up in the model's settings, or in the head.
+    """The head with its response. A missing cap is read from the model's config, a missing scale from the head.
+
+    Args:
+        model: the LightningModule.
+        head: the head that `find_head` found.
+        link: how probabilities follow from the head.
+        link_cap: the cap of link "softcap", above 0; None: `final_logit_softcapping`, `logits_soft_cap` or
+            `output_logit_soft_cap` in the config of a module that contains the head, else of any module.
+        link_scale: the scale of link "cosine", above 0; None: the attribute `scale` or `s` of the head.
 
     Raises:
-        InputError: it is not there either.
+        InputError: the link is unknown, the cap or the scale is not a positive number or does not belong to the link, or it is
+            missing and the model does not have it either.
     """
     scale_name = name_of_scale(head.module) if link == "cosine" and link_scale is None else None
-    if scale_name is not None:  # one that is learned may begin anywhere
+    if scale_name is not None:  # not checked to be positive: a learned scale may start at any value
         Response.of(link, link_cap=link_cap)
         return replace(head, response=Response(link, None, number_in(head.module, scale_name)), scale_name=scale_name)
     if link == "softcap" and link_cap is None:
         link_cap = settings_around(model, head.module).cap or _settings_anywhere(model).cap
     response = Response.of(link, link_cap=link_cap, link_scale=link_scale)
-    where = {"link_cap": f"or `{CAPS[0]}` in the model's config", "link_scale": "or a number `scale` or `s` of the head"}
+    where = {"link_cap": f"or `{CAPS[0]}` in the model's config", "link_scale": "or a number as `scale` or `s` of the head"}
     response.check_complete(where.get(response.lacks or "", ""))
     return replace(head, response=response)
 
 
 def probabilities_in_words(head: Head, output: str, *, is_final: bool) -> str:
-    """What probabilities are made of.
+    """How the probabilities are computed, in words.
 
     Args:
-        head: with its response.
-        output: what is seen, in words.
-        is_final: whether that is the model's final logits.
+        head: the head with its response.
+        output: the name of the output that is read, in words.
+        is_final: whether this output is the model's final logits.
     """
     response = head.response
     if is_final or response.link in {"softmax", "sigmoid"}:
         return f"{'sigmoid' if response.link == 'sigmoid' else 'softmax'} of {output}"
     if response.link == "cosine":
-        origin = "" if head.scale_name is None else f", its `{head.scale_name}`"
+        origin = "" if head.scale_name is None else f" (from its `{head.scale_name}`)"
         return f"softmax of its cosines times {response.link_scale:g}{origin}"
     return f"softmax of {output}, capped at {response.link_cap:g}"
 
 
 def settings_around(model: nn.Module, module: nn.Module) -> LogitSettings:
-    """What the configurations of a layer and of the modules that contain it say of the logits, the innermost first."""
+    """The logit settings in the config of a layer or of a module that contains it. The innermost config with settings counts."""
     around = [part for part in model.modules() if any(inner is module for inner in part.modules())]
     return _first_of(reversed(around))
 

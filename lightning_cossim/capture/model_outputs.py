@@ -1,4 +1,4 @@
-"""Model outputs: the tensors in what a module gives, whatever it packs them into."""
+"""Model outputs: find the tensors in the output of a module, in mappings, sequences and dataclasses too."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -9,17 +9,19 @@ from torch import Tensor
 __all__ = ["LOGITS", "is_nested", "tensor_in", "tensors_in"]
 
 LOGITS: Final = "logits"
-"""The name that models give to their final logits."""
+"""The conventional name of final logits in a model's output."""
 _DEEPEST: Final = 3
-"""Containers within containers that are looked into."""
+"""The largest depth of nested containers that are searched."""
 _MOST: Final = 32
-"""Tensors of an output that are looked at: caches and hidden states may be many."""
+"""The largest number of tensors per output. An output may contain many caches and hidden states."""
 
 
 def tensors_in(output: Any) -> dict[str, Tensor]:
-    """Floating tensors in an output, by name, those called logits first. An output that is a tensor has no name.
+    """The floating-point tensors in an output, detached, by name. Tensors whose name ends in "logits" come first.
 
-    Of containers in an output that has no `logits`, the tensors are named `container.name`, and come last.
+    If the output is a tensor, its name is empty. If the output has no `logits`, nested containers (up to 3 levels) are searched
+    too. Their tensors have names such as `container.name` and come last. At most 32 tensors are returned, and none without
+    dimensions.
     """
     if isinstance(output, Tensor):
         named: dict[str, Any] = {"": output}
@@ -31,14 +33,21 @@ def tensors_in(output: Any) -> dict[str, Tensor]:
 
 
 def is_nested(name: str) -> bool:
-    """Whether a tensor that `tensors_in` names lies in a container within the output."""
+    """Whether a name from `tensors_in` belongs to a tensor in a nested container."""
     return "." in name
 
 
 def tensor_in(output: Any, *names: str, size: int | None = None) -> Any:
-    """The tensor meant in what a module gives: itself, an entry of one of these names, or the first with an axis of a size.
+    """The tensor in an output: the output itself, the entry with one of the names, or the first tensor with a matching dimension.
 
-    Containers within the output are looked into last. What has no such tensor is given back as it is.
+    Args:
+        output: the output of a module.
+        names: names of entries, the preferred one first.
+        size: if no entry matches, a tensor needs a dimension of this size; None: any tensor matches. Nested containers are
+            searched last.
+
+    Returns:
+        The tensor; the output itself, unchanged, if it contains no such tensor.
     """
     if isinstance(output, Tensor):
         return output
@@ -65,13 +74,13 @@ def _walk(output: Any, prefix: str, depth: int) -> Iterator[tuple[str, Tensor]]:
 
 
 def _parts(output: Any) -> dict[Any, Any]:
-    """What an output holds, by key, name or place."""
+    """The entries of an output by key, name or position."""
     if isinstance(output, Mapping):
         return dict(output)
     if isinstance(output, tuple) and hasattr(output, "_asdict"):
         return dict(output._asdict())
     if isinstance(output, tuple | list):
         return dict(enumerate(output))
-    if dataclasses.is_dataclass(output):  # with slots, it has no `__dict__`
+    if dataclasses.is_dataclass(output):  # a dataclass with slots has no `__dict__`
         return {field.name: getattr(output, field.name, None) for field in dataclasses.fields(output)}
     return dict(getattr(output, "__dict__", {}))

@@ -1,9 +1,9 @@
-"""Readable: whether what a head was called with, and what it gave, can be read as embeddings and logits, or why not.
+"""Readable: check whether the input and output of a head can be read as embeddings and logits, and why not.
 
-`f` embeddings and `z` logits as they come, `axis` the dimension of labels in the logits, counted from the back.
+Names: `f` embeddings and `z` logits before any conversion, `axis` the label dimension of the logits, counted from the back.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor
 
@@ -11,52 +11,61 @@ from lightning_cossim.capture.head import Head
 
 __all__ = ["is_paired", "odd_embeddings", "odd_logits"]
 
+_ONLY_TENSORS: Final = "but the monitor reads only tensors"
+
 
 def odd_logits(head: Head, f: Any, z: Any, axis: int, *, is_own: bool) -> str | None:
     """Why logits cannot be read, in words; None if they can.
 
     Args:
-        head: the final layer.
-        f: what went into it.
-        z: the logits.
-        axis: their dimension of labels; 0 where nobody knows.
-        is_own: whether the head's own call gave both.
+        head: the head.
+        f: the embeddings; None if there are none.
+        z: the logits; None if there are none.
+        axis: the label dimension of the logits, counted from the back (negative); 0 if it is unknown.
+        is_own: whether both come from the call of the head, not from `embeddings_from` or `logits_from`.
     """
     if z is None:
         return None
     if not isinstance(z, Tensor):
-        return _no_tensors(f, z) if is_own else f"the logits given are a {type(z).__name__}; only tensors are read"
+        return _no_tensors(f, z) if is_own else f"the final logits have type {type(z).__name__}, {_ONLY_TENSORS}"
     if axis == 0:
-        sizes = f"of the shape {tuple(z.shape)}, and the head has {head.num_labels} labels"
-        return f"the logits that `logits_from` gives are {sizes}: expected exactly one dimension of that size"
+        wanted = f"exactly one dimension of size {head.num_labels} (one entry per label)"
+        return f"expected logits from `logits_from` with {wanted}, got shape {tuple(z.shape)}"
     num = z.shape[axis] if z.ndim >= -axis else 0
     if num != head.num_labels:
-        return f"its output has {num} labels and its weight {head.num_labels}: they do not belong together"
+        return f"its output has {num} labels, but its weight has {head.num_labels}"
     return None
 
 
 def odd_embeddings(head: Head, f: Any, z: Any, axis: int, *, is_own: bool) -> str | None:
-    """Why embeddings cannot be read or do not pair with the logits, in words; None if they can. Arguments as above."""
+    """Why embeddings cannot be read or do not match the logits, in words; None if they do.
+
+    Args:
+        head: the head.
+        f: the embeddings; None if there are none.
+        z: the logits; None if there are none.
+        axis: the label dimension of the logits, counted from the back (negative).
+        is_own: whether both come from the call of the head, not from `embeddings_from` or `logits_from`.
+    """
     if f is None:
         return None
     if not isinstance(f, Tensor):
-        return _no_tensors(f, z) if is_own else f"the embeddings given are a {type(f).__name__}; only tensors are read"
+        return _no_tensors(f, z) if is_own else f"the embeddings have type {type(f).__name__}, {_ONLY_TENSORS}"
     if z is not None and not is_paired(head, f, z, axis):
         if is_own:
-            return f"it was called from {tuple(f.shape)} to {tuple(z.shape)}: nobody knows which output belongs to which input"
-        sizes = f"embeddings of the shape {tuple(f.shape)} and final logits of the shape {tuple(z.shape)}"
-        return f"{sizes} do not pair (pass those that do as `embeddings_from=`)"
+            return f"its input has shape {tuple(f.shape)} and its output {tuple(z.shape)}, so outputs cannot be matched to inputs"
+        sizes = f"embeddings of shape {tuple(f.shape)} and final logits of shape {tuple(z.shape)}"
+        return f"{sizes} do not match (pass `embeddings_from=` with one embedding per final logit vector)"
     if f.ndim < -head.axis or f.shape[head.axis] != head.embedding_dim:
-        sizes = f"of the shape {tuple(f.shape)}, and the head takes {head.embedding_dim} dimensions"
-        return f"its embeddings are {sizes}: they do not belong together"
+        return f"its embeddings have shape {tuple(f.shape)}, but the head takes {head.embedding_dim} dimensions"
     return None
 
 
 def is_paired(head: Head, f: Tensor, z: Tensor, axis: int) -> bool:
-    """Whether there is one output for each input."""
+    """Whether the logits have exactly one output for each embedding."""
     places = f.ndim >= -head.axis and z.ndim >= -axis
     return places and f.movedim(head.axis, -1).shape[:-1] == z.movedim(axis, -1).shape[:-1]
 
 
 def _no_tensors(f: Any, z: Any) -> str:
-    return f"it was called from {type(f).__name__} to {type(z).__name__}; only tensors are read"
+    return f"its input has type {type(f).__name__} and its output has type {type(z).__name__}, {_ONLY_TENSORS}"

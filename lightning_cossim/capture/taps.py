@@ -1,4 +1,4 @@
-"""Where logits and embeddings come from: the calls of a module, or a function of the user's."""
+"""Taps: record the calls of a module, or call a user's function, to get logits and embeddings."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -15,16 +15,16 @@ from lightning_cossim.errors import HeadError, InputError, did_you_mean, expecte
 __all__ = ["OWN_FORWARD", "Call", "FunctionTap", "Source", "Tap", "first_input", "in_words", "taps_of"]
 
 Call = tuple[tuple[Any, ...], dict[str, Any], Any]
-"""Arguments, arguments by name, and output."""
+"""Positional arguments, keyword arguments, and output of a call."""
 Source = str | Callable[[Any], Any]
-"""Dotted path of a module whose output is meant, `OWN_FORWARD`, or a function of the LightningModule, asked after its
-forward pass."""
+"""The dotted path of a module whose output is used, `OWN_FORWARD`, or a function that takes the LightningModule and returns a
+tensor. The function is called after the forward pass."""
 OWN_FORWARD: Final = "forward"
-"""The path that means the LightningModule itself."""
+"""The path that means the output of the LightningModule's own `forward`."""
 
 
 class NoRoomForACopy:
-    """What a tap keeps of an output that it could not copy."""
+    """Replaces an output that a tap cannot copy."""
 
 
 def _nothing() -> int:
@@ -32,20 +32,20 @@ def _nothing() -> int:
 
 
 def first_input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """What goes into a layer of torch's."""
+    """The input of a torch layer: the first positional argument, else the keyword argument `input`, else None."""
     return args[0] if args else kwargs.get("input")
 
 
 class Tap:
-    """Sees the last call of a module while armed; never touches it.
+    """Records the last call of a module while armed. It never changes the call.
 
-    The hook tests one flag and writes one slot, so that it stays cheap and `torch.compile` takes it in. It returns None: anything
-    else would replace the module's output.
+    The hook is cheap: it tests a flag and assigns attributes, so `torch.compile` can include it in a graph. The hook returns
+    None, because any other value would replace the output of the module.
 
     Args:
-        module: which module.
-        count: how often what is watched beside input and output has been written in place.
-        pick: what of a call is the input.
+        module: the module.
+        count: returns the number of in-place writes to other tensors, for example to the weights.
+        pick: returns the input from the positional and keyword arguments of a call.
     """
 
     def __init__(
@@ -58,34 +58,34 @@ class Tap:
         self.armed = False
         self.call: Call | None = None
         self.writes: tuple[int, int] | None = None
-        """How often input and the rest had been written at the call; None where a compiled graph does not tell."""
+        """The numbers of in-place writes to the input and to the other tensors at the call; None inside a compiled graph."""
         self.in_half = False
-        """Whether the call was rounded to half precision, whatever comes out; False where a compiled graph does not tell."""
+        """Whether autocast rounded the call to half precision, for any output dtype; False inside a compiled graph."""
         self.num_calls = 0
-        """Calls since it was armed; 0 where a compiled graph does not tell."""
+        """The number of calls since the tap was armed; 0 inside a compiled graph."""
         self.call_before: Call | None = None
-        """The call before the last one since it was armed."""
+        """The second-to-last call since the tap was armed."""
         self._handle: RemovableHandle = module.register_forward_hook(self._hook, with_kwargs=True)
 
     @override
     def __getstate__(self) -> dict[str, Any]:
-        """A copy of the model, a saved one too, takes its hooks along: those of a copy see nothing, and hold nothing."""
+        """The state of a copy. A copied or pickled model includes its hooks, so the copy records nothing and holds nothing."""
         return {**self.__dict__, "armed": False, "call": None, "call_before": None, "_count": _nothing}
 
     def arm(self) -> None:
-        """The calls from now on count."""
+        """Record the calls from now on."""
         self.armed, self.num_calls = True, 0
 
     def disarm(self) -> None:
-        """See nothing until armed again, and forget what was seen."""
+        """Record nothing until armed again, and discard the recorded calls."""
         self.armed, self.call, self.call_before = False, None, None
 
     def detach(self) -> None:
-        """Remove the hook; a second call does nothing."""
+        """Remove the hook. A second call does nothing."""
         self._handle.remove()
         self.disarm()
 
-    # torch passes the module, too
+    # torch passes the module to the hook, which does not need it.
     def _hook(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:  # noqa: ARG002
         if self.armed:
             self.writes, self.in_half = None, False
@@ -93,27 +93,27 @@ class Tap:
                 given = self.pick(args, kwargs)
                 self.writes = num_writes(given), self._count()
                 self.in_half = isinstance(given, Tensor) and _is_rounding(given.device.type)
-                if isinstance(output, Tensor) and output.is_inference():  # it keeps no count of what is written into it later
+                if isinstance(output, Tensor) and output.is_inference():  # inference tensors do not count in-place writes
                     output = _copied(output)
                 self.num_calls, self.call_before = self.num_calls + 1, self.call
             self.call = (args, kwargs, output)
 
 
 def _is_rounding(device_type: str) -> bool:
-    """Whether products on a kind of device are in half precision now; not every kind knows of that."""
+    """Whether autocast now rounds products to half precision on a device type. Some device types have no autocast."""
     return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
 
 
 def _copied(output: Tensor) -> Any:
-    """A copy; this runs within the user's forward pass, which must not fail for want of memory."""
+    """A copy of the output; `NoRoomForACopy` if copying fails, because an error here would stop the user's forward pass."""
     try:
         return output.clone()
-    except Exception:  # noqa: BLE001 - whatever it is, it must not get out
+    except Exception:  # noqa: BLE001 - no exception may reach the user's forward pass
         return NoRoomForACopy()
 
 
 class ForwardTap(Tap):
-    """Sees the LightningModule's own `forward`, and not the step that a strategy runs in its place (DDP)."""
+    """Records the LightningModule's own `forward`, not the training step that a strategy (DDP) runs in place of `forward`."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__(module)
@@ -145,7 +145,13 @@ class ForwardTap(Tap):
 
 
 class FunctionTap:
-    """The answers of a user's function, in the form of a tap."""
+    """Calls a user's function and has the interface of a `Tap`.
+
+    Args:
+        argument: the argument of the monitor that holds the function, for errors.
+        ask: the function. It takes the LightningModule and returns a tensor, or None.
+        model: the LightningModule.
+    """
 
     def __init__(self, argument: str, ask: Callable[[Any], Any], model: nn.Module) -> None:
         self._argument, self._ask, self._model = argument, ask, model
@@ -155,7 +161,7 @@ class FunctionTap:
 
     @property
     def call(self) -> Call | None:
-        """The answer of now, in the place of an output.
+        """A call whose output is the current result of the function; None if the tap is not armed or the function returns None.
 
         Raises:
             InputError: the function fails.
@@ -163,44 +169,55 @@ class FunctionTap:
         try:
             answer = self._ask(self._model) if self.armed else None
         except Exception as error:
-            wanted = "to be a function that gives a tensor of the LightningModule"
-            remedy = "It is called after the forward pass."
+            wanted = "to be a function that takes the LightningModule and returns a tensor"
+            remedy = "The monitor calls it after the forward pass."
             raise InputError(expected(self._argument, wanted, in_one_line(error), remedy)) from error
         return None if answer is None else ((), {}, answer)
 
     def arm(self) -> None:
-        """The next call counts."""
+        """Allow calls of the function."""
         self.armed = True
 
     def disarm(self) -> None:
-        """Not to be asked until armed again."""
+        """Do not call the function until armed again."""
         self.armed = False
 
     def detach(self) -> None:
-        """The same; there is no hook."""
+        """Disarm. There is no hook to remove."""
         self.armed = False
 
 
 def module_of(model: nn.Module, path: str, argument: str) -> nn.Module:
-    """The module that an argument of the monitor means.
+    """The module at a dotted path; the model itself for `OWN_FORWARD`.
+
+    Args:
+        model: the LightningModule.
+        path: the dotted path, or `OWN_FORWARD`.
+        argument: the argument of the monitor that holds the path, for errors.
 
     Raises:
-        HeadError: none has this path.
+        HeadError: no module has this path.
     """
     if path == OWN_FORWARD:
         return model
     modules: dict[str, nn.Module] = {plain_name(name): module for name, module in model.named_modules(remove_duplicate=False)}
     if plain_name(path) not in modules:
-        got = f"{path!r}, which is not there"
+        got = f"{path!r}, which does not exist"
         raise HeadError(expected(argument, "to be the dotted path of a module", got, did_you_mean(path, modules)))
     return modules[plain_name(path)]
 
 
 def taps_of(model: nn.Module, **sources: Source | None) -> "list[Tap | FunctionTap | None]":
-    """What tells of each source, by the name of its argument; None where there is none. Hooks are there only if all are.
+    """A tap for each source, in the order of the arguments; None for a source that is None.
+
+    All paths are checked before the first hook is registered.
+
+    Args:
+        model: the LightningModule.
+        **sources: each source, by the name of its argument.
 
     Raises:
-        HeadError: no module has the path that one says.
+        HeadError: a path does not exist.
     """
     modules = {name: module_of(model, source, name) for name, source in sources.items() if isinstance(source, str)}
     return [
@@ -214,5 +231,5 @@ def taps_of(model: nn.Module, **sources: Source | None) -> "list[Tap | FunctionT
 
 
 def in_words(source: Source) -> str:
-    """How a source is called."""
+    """The name of a source in messages: its path, or the function's name with parentheses."""
     return source if isinstance(source, str) else f"{getattr(source, '__name__', type(source).__name__)}()"

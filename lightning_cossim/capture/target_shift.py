@@ -1,6 +1,6 @@
-"""Whose target a position of a sequence learns: its own, or the next one's, as in a causal language model.
+"""Find out whether a position of a sequence learns its own target or, as in a causal language model, the next position's target.
 
-The class of the model tells, or the targets, held against the input ids. Shapes: B sequences of T positions.
+The class of the model decides this, or a comparison of the targets with the input ids. Shapes: B sequences of T positions.
 """
 
 from collections.abc import Callable, Hashable
@@ -16,9 +16,9 @@ from lightning_cossim.config.settings import LabelSelection
 __all__ = ["TargetReader", "shift_of"]
 
 _CAUSAL: Final = ("ForCausalLM", "LMHeadModel", "DoubleHeadsModel", "ModelWithLMHead", "ForConditionalGeneration")
-"""Ends of the names of models whose loss takes the next position's target, as transformers names them."""
+"""Suffixes of class names in transformers. The loss of these classes uses the next position's target."""
 _ALIGNED: Final = ("ForMaskedLM", "ForTokenClassification", "WithLMHeadModel", "XLNetLMHeadModel")
-"""Ends of the names of those whose loss takes a position's own."""
+"""Suffixes of class names in transformers. The loss of these classes uses the position's own target."""
 _ALIGNED_DECODERS: Final = frozenset(
     f"{family}ForCausalLM"
     for family in (
@@ -26,16 +26,16 @@ _ALIGNED_DECODERS: Final = frozenset(
         *("Mvp", "PLBart", "Pegasus", "ProphetNet", "TrOCR", "Whisper"),
     )
 )
-"""Decoders of transformers (5.24) whose loss takes a position's own, whatever their names say."""
+"""Decoders in transformers (5.24) whose loss uses the position's own target, although their names end in `ForCausalLM`."""
 _ENOUGH: Final = 4
-"""Positions that tell for good whether targets are the input ids."""
+"""The number of compared positions that is enough to decide whether targets are the input ids."""
 
 
 def shift_of(model: nn.Module, head: nn.Module) -> tuple[bool, str] | None:
-    """Whether the loss of a model that holds a head takes the next position's target, and the name of that model's class.
+    """Whether the loss of the model that contains a head uses the next position's target, and the name of the model's class.
 
-    None where no class that holds the head is known. An encoder-decoder learns a position's own target: it is the input that is
-    shifted there.
+    None if no class that contains the head is known. An encoder-decoder uses the position's own target, because it shifts its
+    inputs instead.
     """
     holders = [part for part in model.modules() if part is not head and any(one is head for one in part.modules())]
     for part in holders:
@@ -51,18 +51,21 @@ def shift_of(model: nn.Module, head: nn.Module) -> tuple[bool, str] | None:
 
 
 class TargetReader:
-    """Reads the targets of batches, and finds out whether a position's target is the next one's.
+    """Reads the targets of batches, and finds out whether a position learns its own target or the next position's target.
 
-    `shift_targets` of the user decides. Else, in this order: the class of an encoder-decoder or a masked language model that
-    holds the head (its own); targets that equal the input ids (the next one's), or the input ids of the next position (its own:
-    they are shifted already); the class of a causal language model that holds the head (the next one's). If nothing tells, its
-    own.
+    If the user sets `shift_targets`, it decides. Otherwise the first of these rules that applies decides:
+
+    1. The head is in an encoder-decoder or a masked language model: own target.
+    2. The targets equal the input ids: next position's target.
+    3. The targets equal the input ids of the next position: own target, because the targets are shifted already.
+    4. The head is in a causal language model: next position's target.
+    5. No rule applies: own target.
 
     Args:
-        labels: where targets are, and what they mean.
+        labels: the key of the targets, and what they mean.
         model: the LightningModule.
-        head: the layer watched.
-        inform: logs a line, at most once a run; None: nothing is logged.
+        head: the layer that is watched.
+        inform: logs a line, at most once per run; None: nothing is logged.
     """
 
     def __init__(
@@ -72,27 +75,31 @@ class TargetReader:
         reads = labels.targets_key is not None and labels.shift_targets is None
         self._of_model = shift_of(model, head) if reads else None
         self._equal: dict[Hashable, dict[Hashable, Comparison]] = {}
-        """What was found in each stage's batches, by the key of what targets were compared with."""
+        """The comparisons of each stage, by the key of the batch entry that the targets were compared with."""
 
     @property
     def in_words(self) -> str | None:
-        """How inputs count, as far as the model's class tells; None where it does not."""
+        """Which inputs count according to the class of the model, in words; None if the class does not decide it."""
         if self._of_model is None:
             return None
         is_shifted, name = self._of_model
         return f"{self._rule(is_shifted=is_shifted)}, as in the loss of {name}"
 
     def read(self, batch: Any, stage: Hashable = None) -> CountedTargets | None:
-        """Which inputs of a batch count; None for all.
+        """Which inputs of a batch count; None if all count because no `targets_key` is set.
+
+        Args:
+            batch: the batch that Lightning passes to a step.
+            stage: the stage of the batch. Each stage has its own comparisons with the input ids.
 
         Raises:
-            InputError: the targets are not there.
+            InputError: the batch has no targets at `targets_key`, or they are no tensor of integers.
         """
         if self.labels.targets_key is None:
             return None
         targets = targets_in(batch, self.labels.targets_key)
         own, setting = targets != self.labels.ignore_index, self.labels.shift_targets
-        labels = targets.long().where(own, -1)  # a copy: the step may write into its batch
+        labels = targets.long().where(own, -1)  # a copy, because the step may write to its batch
         if setting is not None or targets.ndim != 2:
             return CountedTargets(own, bool(setting), bool(setting), labels=labels)
         found = self._found(batch, self.labels.targets_key, targets, own, stage)
@@ -106,15 +113,16 @@ class TargetReader:
         )
 
     def _decide(self, found: bool | None, *, settled: bool) -> bool:
-        """Whether to shift, by what this stage's batches and the model's class tell; says so, where the class alone did not."""
+        """Whether to shift, by this stage's batches and the class of the model. Logs the rule if the class does not imply it."""
         of_model = None if self._of_model is None else self._of_model[0]
         if of_model is False or (found is None and of_model is not None):
             return of_model
         if found is not None and found is not of_model:
-            why = "are the input ids" if found else "are the input ids of the next position already"
-            self._inform(f"{self._rule(is_shifted=found)}: targets {why}")
+            why = "equal the input ids" if found else "equal the input ids of the next position already"
+            self._inform(f"{self._rule(is_shifted=found)}, because the targets {why}")
         elif found is None and settled:
-            self._inform(f"{self._rule(is_shifted=False)}; if it learns the next one's, pass `shift_targets=True`")
+            remedy = "if a position learns the target of the next position, pass `shift_targets=True`"
+            self._inform(f"{self._rule(is_shifted=False)}; {remedy}")
         return bool(found)
 
     def _inform(self, text: str) -> None:
@@ -126,7 +134,7 @@ class TargetReader:
         return f"a position counts if {whose} in {self.labels.targets_key!r} is not {self.labels.ignore_index}"
 
     def _found(self, batch: Any, key: str | int, targets: Tensor, own: Tensor, stage: Hashable) -> bool | None:
-        """Whether targets are the input ids (True), those of the next position (False), or neither (None)."""
+        """Whether the targets equal the input ids (True), the input ids of the next position (False), or neither (None)."""
         known = self._equal.setdefault(stage, {})
         for name, ids in _ids_in(batch, key, targets).items():
             so_far = known.setdefault(name, Comparison())
@@ -138,26 +146,34 @@ class TargetReader:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Targets that count against the ids at the same position and at the next one: how many were compared, and were equal."""
+    """Counts from a comparison of the targets that count with the ids at the same position and at the next position."""
 
     same: tuple[int, int] = 0, 0
+    """Same position: how many targets were compared, and how many were equal."""
     next: tuple[int, int] = 0, 0
+    """Next position: how many targets were compared, and how many were equal."""
 
     @property
     def verdict(self) -> bool | None:
-        """Whether targets are the ids (True), the next ids (False), or neither, or both (None)."""
+        """Whether all targets equal the ids (True), all equal the next ids (False), or neither or both (None)."""
         (num, equal), (num_next, equal_next) = self.same, self.next
         is_same, is_next = 0 < num == equal, 0 < num_next == equal_next
         return None if is_same == is_next else is_same
 
     @property
     def is_settled(self) -> bool:
-        """Whether further batches need not be compared."""
+        """Whether enough is compared, so that later batches are not compared."""
         (num, equal), (num_next, equal_next) = self.same, self.next
         return max(num, num_next) >= _ENOUGH and (equal < num or equal_next < num_next)
 
     def with_batch(self, ids: Tensor, targets: Tensor, own: Tensor) -> "Comparison":
-        """The same with (B, T) targets, of which some count, and ids of as many positions, one more or one fewer."""
+        """The comparison after adding a batch.
+
+        Args:
+            ids: integers (B, T), (B, T + 1) or (B, T - 1).
+            targets: integers (B, T).
+            own: boolean (B, T), whether a target counts.
+        """
         more = ids.shape[1] - targets.shape[1]
         same = _equal(ids, targets, own) if more <= 0 else (0, 0)
         following = _equal(ids[:, 1:], targets, own) if more >= 0 else (0, 0)
@@ -165,7 +181,7 @@ class Comparison:
 
 
 def _equal(ids: Tensor, targets: Tensor, own: Tensor) -> tuple[int, int]:
-    """How many targets count among those that ids stand against, and how many of them are equal."""
+    """How many targets at the positions of the ids count, and how many of these equal the ids."""
     num = min(ids.shape[1], targets.shape[1])
     counts = own[:, :num]
     equal = (ids[:, :num].to(targets.device) == targets[:, :num]) & counts
@@ -177,7 +193,7 @@ def _sum(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
 
 
 def _ids_in(batch: Any, targets_key: str | int, targets: Tensor) -> dict[Hashable, Tensor]:
-    """What may be the input ids of (B, T) targets, by key: `input_ids`, else whole numbers whose name is not that of targets."""
+    """The possible input ids of (B, T) targets, by key: `input_ids`, else integer tensors whose key does not name targets."""
     entries = {key: value for key, value in _entries(batch).items() if _is_like(value, targets)}
     for key, value in entries.items():
         if str(key).rpartition(".")[2] == "input_ids":
@@ -190,7 +206,7 @@ def _ids_in(batch: Any, targets_key: str | int, targets: Tensor) -> dict[Hashabl
 
 
 def _entries(batch: Any) -> dict[Hashable, Any]:
-    """What a batch holds, by key or place; the entries of a dict in it under `place.key`."""
+    """The entries of a batch by key or position. The entries of a nested dict have keys such as `position.key`."""
     if isinstance(batch, tuple | list):
         found: dict[Hashable, Any] = dict(enumerate(batch))
     else:
@@ -200,6 +216,6 @@ def _entries(batch: Any) -> dict[Hashable, Any]:
 
 
 def _is_like(value: Any, targets: Tensor) -> bool:
-    """Whether these are whole numbers for the same sequences, at most one position more or fewer."""
+    """Whether a value is an integer tensor for the same sequences, with at most one position more or fewer."""
     is_whole = isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
     return is_whole and value.ndim == 2 and len(value) == len(targets) and abs(value.shape[1] - targets.shape[1]) <= 1

@@ -357,8 +357,8 @@ PADDING_MOVES = median_move(toy(pad, num_labels=19)().head.weight, range(7, 19))
 STAGES = ("train", "val")
 NO_TARGETS = "all inputs count. Expected `targets_key` to be the key of the targets in a batch"
 TOO_FEW_TARGETS = message(
-    "watching head: it was called for 20 inputs and there are 16 targets at `targets_key`: all inputs count; "
-    "if a position learns the next one's target, pass `shift_targets=True`."
+    "watching head: it was called for 20 inputs, but the batch has 16 targets at `targets_key`, so all inputs count; "
+    "if a position learns the target of the next position, pass `shift_targets=True`."
 )
 
 
@@ -475,7 +475,9 @@ RUNS = [
         model=toy(kind=Pooled),
         data=lambda: (sequences(6, vary=True), sequences(4, vary=True)),
         says=(
-            message("watching head: it was called from (4, 5, 5) to (4, 8): nobody knows which output belongs to which input."),
+            message(
+                "watching head: its input has shape (4, 5, 5) and its output (4, 8), so outputs cannot be matched to inputs."
+            ),
             undefined_message("train", NOTHING_SEEN),
         ),
         reports={"train": 0, "val": 0},
@@ -520,24 +522,24 @@ RUNS = [
         model=toy(kind=OfDicts),
         monitor={"labels": LabelSelection(targets_key="labels")},
         data=dicts,
-        says=(message(f"{NO_TARGETS}, got 'labels', where a batch has 'x', 'y'."),),
+        says=(message(f"{NO_TARGETS}, got 'labels', but the batch has the keys 'x', 'y'."),),
     ),
     Run(
         "a key of the targets that is not there, in batches of other keys each time",
         model=toy(kind=OfDicts),
         monitor={"labels": LabelSelection(targets_key="labels")},
         data=lambda: dicts(vary=True),
-        says=(message(f"{NO_TARGETS}, got 'labels', where a batch has 'x', 'y', 'more 0'."),),
+        says=(message(f"{NO_TARGETS}, got 'labels', but the batch has the keys 'x', 'y', 'more 0'."),),
     ),
     Run(
         "a place of the targets that is not there",
         monitor={"labels": LabelSelection(targets_key=2)},
-        says=(message(f"{NO_TARGETS}, got 2, where a batch has places 0 to 1."),),
+        says=(message(f"{NO_TARGETS}, got 2, but the batch has the keys 0 to 1."),),
     ),
     Run(
         "targets that are no whole numbers",
         monitor={"labels": LabelSelection(targets_key=0)},
-        says=(message(f"{NO_TARGETS}, a tensor of whole numbers, got 0, where a batch has torch.float32."),),
+        says=(message(f"{NO_TARGETS}, a tensor of integers, got 0, which holds a tensor of torch.float32."),),
     ),
     Run(
         "a target too few in each sequence",

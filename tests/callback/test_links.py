@@ -160,8 +160,8 @@ def test_scalars_and_keys_are_those_of_the_link(link: Link, caplog: pytest.LogCa
     }
     assert not {tag for _, metrics in logger.entries for tag in metrics if tag.partition("/")[2] in CENTERED}
     said = {
-        "softcap": "found by being the only last linear layer; softmax of its own output, capped at 2; next report",
-        "cosine": "ArcFace 5→8, found by holding rows of its own; softmax of its cosines times 8; next report",
+        "softcap": "as the only final linear layer; probabilities: softmax of its own output, capped at 2; next report",
+        "cosine": "found by its rows, one vector per label; probabilities: softmax of its cosines times 8; next report",
     }
     assert any(said[link] in record.getMessage() for record in caplog.records)
 
@@ -212,7 +212,8 @@ def test_a_scale_is_looked_up_in_the_head(build: Any, wanted: float, name: str, 
         trainer(callbacks=[monitor]).validate(model, loader(64), verbose=False)
     assert monitor._observed is not None
     assert monitor._observed.weights.response == Response("cosine", None, wanted)
-    assert any(f"; softmax of its cosines times {wanted:g}, its `{name}`; report" in one.getMessage() for one in caplog.records)
+    text = f"; probabilities: softmax of its cosines times {wanted:g} (from its `{name}`); report"
+    assert any(text in one.getMessage() for one in caplog.records)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +222,7 @@ def test_a_scale_is_looked_up_in_the_head(build: Any, wanted: float, name: str, 
         ("softcap", "Expected `link_cap` with link 'softcap' or `final_logit_softcapping` in the model's config, got None."),
         (
             "cosine",
-            "Expected `link_scale` with link 'cosine' or a number `scale` or `s` of the head, got None. Pass the factor",
+            "Expected `link_scale` with link 'cosine' or a number as `scale` or `s` of the head, got None. Pass the factor",
         ),
     ],
 )

@@ -721,8 +721,9 @@ class TestSetup:
         lines = [record.message for record in caplog.records if record.message.startswith("LabelSimilarityMonitor")]
         assert len(lines) >= 1
         assert lines[0] == (
-            "LabelSimilarityMonitor: watching head, Linear 5→8, found by being the only last linear layer; softmax of its own "
-            "output; next report at step 11, later if 8 batches have fewer than 256 inputs; tags cossim_*"
+            "LabelSimilarityMonitor: watching head, Linear 5→8, found by its position as the only final linear layer; "
+            "probabilities: softmax of its own output; next report at step 11, later if 8 batches have fewer than 256 inputs; "
+            "tags cossim_*"
         )
         assert {name: logging.getLogger(name).level for name in levels} == levels
 
@@ -742,7 +743,7 @@ class TestSetup:
         model.body.register_forward_hook(lambda module, args, given: setattr(model, "seen", given))
         monitor = LabelSimilarityMonitor(**sources)
         fit(model, monitor)
-        assert f"; softmax of {output}; next report at step 11" in told[0]
+        assert f"; probabilities: softmax of {output}; next report at step 11" in told[0]
         assert monitor.last_report["val"].matrix("overlap").isfinite().any()
 
     @pytest.mark.parametrize(
@@ -839,7 +840,7 @@ class TestSetup:
 
     def test_a_wrong_head_is_told_before_any_training(self) -> None:
         model = Toy()
-        with pytest.raises(HeadError, match=re.escape("got 'model.fc', which is not there")):
+        with pytest.raises(HeadError, match=re.escape("got 'model.fc', which does not exist")):
             fit(model, LabelSimilarityMonitor(head="model.fc"))
         assert model.batches_seen == 0
 
@@ -1058,8 +1059,8 @@ def test_a_head_that_no_optimizer_trains_is_told_where_another_one_is_trained(re
             return torch.optim.SGD(self.student.parameters(), lr=0.1)
 
     told = (
-        "LabelSimilarityMonitor: watching head: no optimizer trains it, as of a teacher. If another layer is the head, pass "
-        "head='student'."
+        "LabelSimilarityMonitor: watching head: no optimizer trains it, so it may belong to a teacher. If another layer is "
+        "the head, pass head='student'."
     )
     for settings, expected in (({}, [told]), ({"head": "head"}, [])):
         recwarn.clear()

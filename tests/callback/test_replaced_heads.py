@@ -161,7 +161,7 @@ def test_the_new_head_is_watched_from_the_next_window_on(change: Callable[[Growi
     (said,) = [text for text in told if "replaced" in text]
     assert said == (
         "LabelSimilarityMonitor: the head `fc` was replaced at step 6; the monitor now watches "
-        f"{path}, Linear 12→{num_labels}, found by being the only last linear layer (before: 6 labels)."
+        f"{path}, Linear 12→{num_labels}, found by its position as the only final linear layer (before: 6 labels)."
     )
 
 
@@ -187,8 +187,8 @@ def test_a_head_that_has_gone_is_let_go_and_the_training_goes_on() -> None:
     (said,) = [text for text in told if "replaced" in text]
     assert said == (
         "LabelSimilarityMonitor: switched off, training goes on without it, after HeadError: fc was replaced in the run and is "
-        "not watched any more. Expected `head` to be the dotted path of a linear layer, got 'fc', which is not there. Linear "
-        "layers: 'body', 'new'."
+        "not watched any more. Expected `head` to be the dotted path of a linear layer, got 'fc', which does not exist. "
+        "Linear layers: 'body', 'new'."
     )
 
 

@@ -225,7 +225,9 @@ def test_a_targets_key_that_leads_nowhere_is_told_once_and_all_inputs_count() ->
     with pytest.warns(UserWarning) as record:
         trainer(callbacks=[monitor]).fit(LanguageToy(), sentences(), sentences())
     texts = [str(warning.message) for warning in record if "LabelSimilarityMonitor" in str(warning.message)]
-    wanted = "Expected `targets_key` to be the key of the targets in a batch, got 'y', where a batch has 'words', 'labels'."
+    wanted = (
+        "Expected `targets_key` to be the key of the targets in a batch, got 'y', but the batch has the keys 'words', 'labels'."
+    )
     assert texts == [f"LabelSimilarityMonitor: all inputs count. {wanted}"]
     assert monitor.last_report["train"].num_inputs == 8 * 12
 
@@ -244,8 +246,8 @@ def test_targets_of_another_number_are_told_once() -> None:
     with pytest.warns(UserWarning) as record:
         trainer(callbacks=[monitor]).fit(OneShorter(), data, data)
     texts = [str(warning.message) for warning in record if "LabelSimilarityMonitor" in str(warning.message)]
-    problem = "it was called for 40 inputs and there are 32 targets at `targets_key`: all inputs count"
-    remedy = "if a position learns the next one's target, pass `shift_targets=True`"
+    problem = "it was called for 40 inputs, but the batch has 32 targets at `targets_key`, so all inputs count"
+    remedy = "if a position learns the target of the next position, pass `shift_targets=True`"
     assert texts == [f"LabelSimilarityMonitor: watching lm_head: {problem}; {remedy}."]
 
 

@@ -477,7 +477,7 @@ AT_START: list[tuple[str, type[Toy], dict[str, Any], str]] = [
         "a path that leads nowhere",
         Toy,
         {"head": "model.fc"},
-        "Expected `head` to be the dotted path of a linear layer, got 'model.fc', which is not there. Linear layers: 'body.0'.",
+        "Expected `head` to be the dotted path of a linear layer, got 'model.fc', which does not exist. Linear layers: 'body.0'.",
     ),
     (
         "two heads that are equally good",

@@ -166,7 +166,7 @@ def test_an_output_of_another_size_is_told() -> None:
     module = attributed(ArcFace(7, 5, s=8.0), forward=lambda embedding: embedding)
     seen = observed(module, FACES)
     assert seen.logits is None
-    assert seen.problem == "its output has 5 labels and its weight 7: they do not belong together"
+    assert seen.problem == "its output has 5 labels, but its weight has 7"
 
 
 @pytest.mark.parametrize("scale", [0.0, -3.0, math.nan])
@@ -313,7 +313,7 @@ def test_the_only_module_with_rows_of_its_own_is_the_head() -> None:
     model = Faces()
     head = find_head(model, has_cosines=True)
     assert (head.path, head.num_labels, head.embedding_dim) == ("head", 8, 5)
-    assert str(head) == "head, ArcFace 5→8, found by holding rows of its own"
+    assert str(head) == "head, ArcFace 5→8, found by its rows, one vector per label"
     named = find_head(model, "head", has_cosines=True)
     assert str(named) == "head, ArcFace 5→8, found by its path"
 
@@ -355,9 +355,10 @@ def test_paths_lead_to_rows_as_they_lead_to_layers() -> None:
     for path in ("inner.margin", "alias", "inner"):
         assert find_head(model, path, has_cosines=True).num_labels == 12
     near = (
-        "Expected `head` to be the dotted path of a linear layer or of rows of its own, got 'inner.margn', which is not there. "
+        "Expected `head` to be the dotted path of a linear layer or of a module with one vector per label, got "
+        "'inner.margn', which does not exist. "
     )
-    with pytest.raises(HeadError, match=re.escape(f"{near}Such modules: 'inner.margin'")):
+    with pytest.raises(HeadError, match=re.escape(f"{near}Candidates: 'inner.margin'")):
         find_head(model, "inner.margn", has_cosines=True)
     blocks = modules(body=nn.Linear(6, 5), attention=Extra(5, 7), last=nn.Linear(5, 8))
     with pytest.raises(HeadError, match=r"equally good. Pass one of head='attention' \(Extra 5→7\), head='last' \(Linear 5→8\)."):
@@ -420,12 +421,15 @@ def test_where_nothing_is_said_the_name_decides_and_a_call_tells_if_that_was_wro
     assert observed(usual, FACES).problem is None
     turned = observed(other, FACES, TARGETS).problem
     what = "columns" if name == "weight" else "rows"
-    text = f"its `{name}` for 5 labels of 8 dimensions was called with embeddings of 5, so it seems to hold labels in {what}: "
+    text = (
+        f"its `{name}` was read as 5 labels of 8 dimensions, but its embeddings have 5 dimensions, so its {what} seem to be the "
+        "labels: "
+    )
     assert (turned or "").startswith(text)
 
 
 def test_several_rows_a_label_are_refused() -> None:
-    text = r"got loss, Columns 5→24: it has 3 rows for each of 8 labels \(sub-centers\), which have to have one"
+    text = r"got loss, Columns 5→24: it has 3 rows for each of 8 labels \(sub-centers\), but the monitor needs one row per label"
     with pytest.raises(HeadError, match=text):
         find_head(modules(loss=Columns(8, 5, "W", rows_a_label=3)), has_cosines=True)
     rows = attributed(ArcFace(24, 5, s=8.0), out_features=8)

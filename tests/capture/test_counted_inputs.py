@@ -73,37 +73,37 @@ def test_inputs_count_unless_their_target_is_the_one_to_ignore(batch: Any, key: 
         (
             {"text": TARGETS, "y": TARGETS},
             "labels",
-            f"{WANTS}, got 'labels', where a batch has 'text', 'y'.",
+            f"{WANTS}, got 'labels', but the batch has the keys 'text', 'y'.",
         ),
         (
             (TARGETS, TARGETS),
             2,
-            f"{WANTS}, got 2, where a batch has places 0 to 1.",
+            f"{WANTS}, got 2, but the batch has the keys 0 to 1.",
         ),
         (
             (TARGETS, TARGETS),
             "labels",
-            f"{WANTS}, got 'labels', where a batch has places 0 to 1.",
+            f"{WANTS}, got 'labels', but the batch has the keys 0 to 1.",
         ),
         (
             None,
             "labels",
-            f"{WANTS}, got 'labels', where a batch has no keys: it is a NoneType.",
+            f"{WANTS}, got 'labels', but the batch has no keys: it is a NoneType.",
         ),
         (
             TARGETS,
             "labels",
-            f"{WANTS}, got 'labels', where a batch has no keys: it is a Tensor.",
+            f"{WANTS}, got 'labels', but the batch has no keys: it is a Tensor.",
         ),
         (
             {"labels": TARGETS.float()},
             "labels",
-            f"{WANTS}, a tensor of whole numbers, got 'labels', where a batch has torch.float32.",
+            f"{WANTS}, a tensor of integers, got 'labels', which holds a tensor of torch.float32.",
         ),
         (
             {"labels": [1, 2]},
             "labels",
-            f"{WANTS}, a tensor of whole numbers, got 'labels', where a batch has list.",
+            f"{WANTS}, a tensor of integers, got 'labels', which holds an object of type list.",
         ),
     ],
 )
@@ -167,12 +167,20 @@ def test_whose_target_it_is_is_found_out_and_said(
 ) -> None:
     texts = {
         "": [],
-        "next, ids": ["a position counts if the next position's target in 'labels' is not -100: targets are the input ids"],
+        "next, ids": [
+            "a position counts if the next position's target in 'labels' is not -100, because the targets equal the input ids"
+        ],
         "own, next ids": [
-            "a position counts if its own target in 'labels' is not -100: targets are the input ids of the next position already"
+            (
+                "a position counts if its own target in 'labels' is not -100, because the targets equal the input ids of the "
+                "next position already"
+            )
         ],
         "own, ask": [
-            "a position counts if its own target in 'labels' is not -100; if it learns the next one's, pass `shift_targets=True`"
+            (
+                "a position counts if its own target in 'labels' is not -100; if a position learns the target of the next "
+                "position, pass `shift_targets=True`"
+            )
         ],
     }
     reading = Reading(model)
@@ -262,8 +270,8 @@ def test_positions_that_are_fewer_or_more_than_targets_are_told_apart(
 @pytest.mark.parametrize(
     ("labels", "shape", "remedy"),
     [
-        ({}, (2, 4), "; if a position learns the next one's target, pass `shift_targets=True`"),
-        ({}, (2, 6), "; if a position learns the next one's target, pass `shift_targets=True`"),
+        ({}, (2, 4), "; if a position learns the target of the next position, pass `shift_targets=True`"),
+        ({}, (2, 6), "; if a position learns the target of the next position, pass `shift_targets=True`"),
         ({}, (2, 3), ""),
         ({}, (7,), ""),
         ({"shift_targets": False}, (2, 4), ""),
@@ -280,7 +288,8 @@ def test_positions_that_nobody_can_tell_apart_all_count_and_that_is_told(
     found, problem = targets.among(shape, HIDDEN[:, :4] if shape == (2, 4) and not labels else None)
     num = math.prod(shape)
     assert found is None
-    assert problem == f"it was called for {num} inputs and there are 10 targets at `targets_key`: all inputs count{remedy}"
+    wanted = f"it was called for {num} inputs, but the batch has 10 targets at `targets_key`, so all inputs count"
+    assert problem == wanted + remedy
 
 
 # What the targets are

@@ -563,8 +563,8 @@ def test_final_logits_are_read_where_they_do_not_pair_with_embeddings(finish: Ca
     assert torch.equal(seen.logits, final.reshape(-1, K))
     assert seen.embedding is None
     assert seen.problem == (
-        f"embeddings of the shape ({N}, {T}, {D}) and final logits of the shape {tuple(final.shape)} do not pair "
-        "(pass those that do as `embeddings_from=`); "
+        f"embeddings of shape ({N}, {T}, {D}) and final logits of shape {tuple(final.shape)} do not match "
+        "(pass `embeddings_from=` with one embedding per final logit vector); "
         "logit_correlation and log_odds_variance would be false and are left out"
     )
 

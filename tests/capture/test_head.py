@@ -58,13 +58,13 @@ def test_an_explicit_path_wins() -> None:
 
 def test_a_wrong_path_names_the_paths_that_are_near() -> None:
     model = model_of(classifier=nn.Linear(8, 3), gate=nn.Linear(8, 3))
-    text = "Expected `head` to be the dotted path of a linear layer, got 'clasifier', which is not there. "
+    text = "Expected `head` to be the dotted path of a linear layer, got 'clasifier', which does not exist. "
     assert refusal(model, "clasifier") == text + "Linear layers: 'classifier'."
 
 
 def test_a_path_like_no_other_names_the_last_layers() -> None:
     model = model_of(a=nn.Linear(2, 2), b=nn.Linear(2, 2), c=nn.Linear(2, 2), d=nn.Linear(2, 2))
-    text = "Expected `head` to be the dotted path of a linear layer, got 'quux', which is not there. "
+    text = "Expected `head` to be the dotted path of a linear layer, got 'quux', which does not exist. "
     assert refusal(model, "quux") == text + "Linear layers: 'b', 'c', 'd'."
 
 
@@ -75,13 +75,14 @@ def test_a_path_to_something_else_says_what_it_is() -> None:
 
 
 def test_a_path_in_a_model_without_linear_layers() -> None:
-    text = "Expected `head` to be the dotted path of a linear layer, got 'fc', which is not there. "
+    text = "Expected `head` to be the dotted path of a linear layer, got 'fc', which does not exist. "
     assert refusal(model_of(conv=nn.Conv2d(3, 8, 3)), "fc") == text + "The model has no linear layer."
 
 
 def test_a_model_without_linear_layers() -> None:
     text = "Expected a model with a linear layer that gives the logits, got Sequential with none. "
-    assert refusal(nn.Sequential(nn.BatchNorm1d(3))) == text + "Build it before the fit starts (`__init__` or `configure_model`)."
+    text += "Build the layer before the fit starts (in `__init__` or `configure_model`)."
+    assert refusal(nn.Sequential(nn.BatchNorm1d(3))) == text
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_a_model_without_linear_layers() -> None:
 def test_the_only_last_layer_is_found(model: nn.Module, path: str) -> None:
     head = find_head(model)
     assert head.module is model.get_submodule(path)
-    assert (head.path, head.found_by) == (path, "being the only last linear layer")
+    assert (head.path, head.found_by) == (path, "its position as the only final linear layer")
 
 
 @pytest.mark.parametrize("prefix", ["", "model."])
@@ -309,6 +310,7 @@ def test_the_frozen_head_of_a_model_whose_layers_are_adapted_is_its_head(names_i
     assert find_head(model_of(model=model)).path == ("model.fc" if names_its_head else "model.lm_head")
 
 
+ONLY_POINTWISE = "only an ordinary convolution with kernel size 1, stride 1 and no padding has one row for each label"
 NO_HEADS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "bilinear": (
         lambda: model_of(body=nn.Linear(6, 8), last=nn.Bilinear(8, 8, 3)),
@@ -320,15 +322,15 @@ NO_HEADS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     ),
     "convolution": (
         lambda: model_of(gate=nn.Linear(8, 5), body=nn.Conv2d(3, 8, 3), last=nn.Conv2d(8, 3, 3)),
-        "'last', a Conv2d: its kernel covers several places, so a label has no single row",
+        f"'last', a Conv2d: {ONLY_POINTWISE}",
     ),
     "transposed convolution": (
         lambda: model_of(body=nn.Conv2d(3, 8, 3), last=nn.ConvTranspose2d(8, 3, 2)),
-        "'last', a ConvTranspose2d: its kernel covers several places, so a label has no single row",
+        f"'last', a ConvTranspose2d: {ONLY_POINTWISE}",
     ),
     "grouped convolution": (
         lambda: model_of(body=nn.Conv2d(3, 8, 3), last=nn.Conv2d(8, 4, 1, groups=2)),
-        "'last', a Conv2d: its labels see different parts of the embedding",
+        "'last', a Conv2d: it has several groups, so each label uses only a part of the embedding",
     ),
 }
 
@@ -338,7 +340,7 @@ def test_a_last_layer_that_cannot_be_a_head_is_named_with_the_reason(build: Call
     """No other layer is offered in its place."""
     model = build()
     wanted = f"Expected a final linear layer with a row for each label, got {text}."
-    assert refusal(model) == f"{wanted} The monitor cannot watch it. If another layer gives the logits, pass that as `head=`."
+    assert refusal(model) == f"{wanted} The monitor cannot watch it. If another layer gives the logits, pass its path as `head=`."
     path = text.split("'")[1]
     assert refusal(model, path) == f"Expected `head` to be the dotted path of a linear layer, got {text}."
 
@@ -379,7 +381,7 @@ def test_a_head_is_read_without_a_graph_and_without_a_copy(*, bias: bool) -> Non
     assert not head.unembedding.requires_grad
     assert (head.bias is not None) == bias
     assert head.bias is None or (torch.equal(head.bias, layer.bias) and not head.bias.requires_grad)
-    assert str(head) == "fc, Linear 4→5, found by being the only last linear layer"
+    assert str(head) == "fc, Linear 4→5, found by its position as the only final linear layer"
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -410,7 +412,7 @@ def test_a_convolution_of_kernel_1_is_found_behind_the_last_linear_layer() -> No
     )
     head = find_head(model)
     assert (head.path, head.num_labels, head.embedding_dim) == ("classify", 5, 8)
-    assert str(head) == "classify, Conv2d 8→5, found by being the only last linear layer"
+    assert str(head) == "classify, Conv2d 8→5, found by its position as the only final linear layer"
 
 
 def test_convolutions_before_a_linear_layer_are_its_body() -> None:
@@ -422,7 +424,7 @@ def test_convolutions_before_a_linear_layer_are_its_body() -> None:
 @pytest.mark.parametrize("options", [{"stride": 2}, {"padding": 1}, {"groups": 2}, {"padding": "same", "kernel_size": 3}])
 def test_a_convolution_that_is_no_matrix_product_is_not_a_head(options: dict[str, Any]) -> None:
     model = model_of(classify=nn.Conv2d(4, 6, **{"kernel_size": 1, **options}))
-    why = "its labels see different parts" if "groups" in options else "its kernel covers several places"
+    why = "it has several groups" if "groups" in options else ONLY_POINTWISE
     assert f"got 'classify', a Conv2d: {why}" in refusal(model, "classify")
     assert f"Expected a final linear layer with a row for each label, got 'classify', a Conv2d: {why}" in refusal(model)
 
@@ -552,7 +554,7 @@ def test_a_question_that_fails_is_no_answer() -> None:
         def get_classifier(self) -> nn.Module:
             raise NotImplementedError
 
-    assert find_head(Fails()).found_by == "being the only last linear layer"
+    assert find_head(Fails()).found_by == "its position as the only final linear layer"
 
 
 class Adapted(nn.Module):
@@ -620,7 +622,10 @@ def test_an_embedding_is_a_head_only_where_it_is_not_called() -> None:
     head = find_head(model, "embed", is_called=False)
     assert (head.num_labels, head.embedding_dim, str(head)) == (7, 4, "embed, Embedding 4→7, found by its path")
     text = "Expected `head` to be a linear layer, got 'embed', an Embedding. Pass `embeddings_from=`, the path of the module "
-    assert refusal(model, "embed") == text + "whose output is multiplied with its weight."
+    assert refusal(model, "embed") == text + "whose output is multiplied by its weight."
+
+
+ONLY_A_PART = "this process holds only a part of the weight"
 
 
 def test_a_part_of_a_weight_is_refused() -> None:
@@ -628,7 +633,7 @@ def test_a_part_of_a_weight_is_refused() -> None:
     layer = nn.Linear(4, 3)
     layer.weight = nn.Parameter(torch.zeros(6))
     text = refusal(model_of(fc=layer))
-    assert "got fc, Linear 4→3: its weight has the shape (6,): a part of it that this process holds (FSDP1, DeepSpeed)." in text
+    assert f"got fc, Linear 4→3: its weight has the shape (6,): {ONLY_A_PART} (FSDP1, DeepSpeed)." in text
 
 
 # Attributes that no longer tell what the weight is: somebody has replaced it
@@ -682,7 +687,7 @@ def test_a_later_layer_that_takes_the_output_goes_by_its_weight_too() -> None:
 
 def test_a_kernel_that_grew_is_no_matrix_product() -> None:
     layer = replaced(nn.Conv2d(8, 10, 1), 10, 8, 3, 3)
-    assert "got 'fc', a Conv2d: its kernel covers several places" in refusal(model_of(fc=layer))
+    assert f"got 'fc', a Conv2d: {ONLY_POINTWISE}" in refusal(model_of(fc=layer))
 
 
 def test_a_layer_that_is_not_built_yet_keeps_what_it_says() -> None:
@@ -694,8 +699,8 @@ def test_a_layer_that_is_not_built_yet_keeps_what_it_says() -> None:
 def test_a_bias_that_does_not_fit_is_told(bias: int) -> None:
     text = refusal(model_of(fc=replaced(nn.Linear(8, 10, bias=True), 12, 8, bias=bias)))
     assert text == (
-        f"Expected a head whose weight can be read, got fc, Linear 8→12: its bias has the shape ({bias},), and its weight 12 "
-        "rows. Give the bias one entry a row."
+        f"Expected a head whose weight can be read, got fc, Linear 8→12: its bias has the shape ({bias},), but its weight "
+        "has 12 rows. Give the bias one entry per row."
     )
 
 
@@ -704,11 +709,11 @@ def test_what_is_flat_or_empty_is_a_part(shape: tuple[int, ...]) -> None:
     """Of a weight that FSDP1 or DeepSpeed has split."""
     layer = nn.Linear(8, 10)
     layer.weight = nn.Parameter(torch.zeros(*shape))
-    assert f"got fc, Linear 8→10: its weight has the shape {shape}: a part of it" in refusal(model_of(fc=layer))
+    assert f"got fc, Linear 8→10: its weight has the shape {shape}: {ONLY_A_PART}" in refusal(model_of(fc=layer))
 
 
 def test_of_several_processes_a_smaller_weight_may_be_a_part_and_a_larger_one_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("is_initialized", True), ("get_world_size", 2)):
         monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
-    assert "its weight has the shape (5, 8): a part of it" in refusal(model_of(fc=replaced(nn.Linear(8, 10), 5, 8)))
+    assert f"its weight has the shape (5, 8): {ONLY_A_PART}" in refusal(model_of(fc=replaced(nn.Linear(8, 10), 5, 8)))
     assert find_head(model_of(fc=replaced(nn.Linear(8, 10), 12, 8, bias=12))).num_labels == 12

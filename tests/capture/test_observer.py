@@ -443,7 +443,7 @@ def test_an_output_without_all_labels_is_not_read() -> None:
     layer.register_forward_hook(lambda module, args, output: output[:, :3])
     observer = observer_of(layer)
     layer(random_inputs())
-    assert take(observer).problem == "its output has 3 labels and its weight 5: they do not belong together"
+    assert take(observer).problem == "its output has 3 labels, but its weight has 5"
 
 
 def test_an_output_that_is_not_one_row_an_input_is_not_read() -> None:
@@ -475,7 +475,7 @@ def test_an_output_that_is_no_tensor_is_told() -> None:
     layer.register_forward_hook(lambda module, args, output: (output, "more"))
     observer = observer_of(layer)
     assert layer(random_inputs())[1] == "more"
-    assert take(observer).problem == "it was called from Tensor to tuple; only tensors are read"
+    assert take(observer).problem == "its input has type Tensor and its output has type tuple, but the monitor reads only tensors"
 
 
 # Leaving
@@ -589,7 +589,7 @@ def test_targets_of_another_number_are_told_and_all_inputs_count() -> None:
     assert seen is not None
     assert seen.embedding is not None
     assert len(seen.embedding) == 6
-    assert seen.problem == "it was called for 6 inputs and there are 5 targets at `targets_key`: all inputs count"
+    assert seen.problem == "it was called for 6 inputs, but the batch has 5 targets at `targets_key`, so all inputs count"
 
 
 @pytest.mark.parametrize("max_inputs", [3, 1000])

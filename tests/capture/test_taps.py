@@ -93,8 +93,8 @@ def test_two_dimensions_of_that_size_are_told_unless_an_earlier_call_was_plain()
     model = Model()
     found = seen(model, inputs(2, 3), logits_from="cap")
     assert found is not None
-    why = "of the shape (2, 3, 3), and the head has 3 labels: expected exactly one dimension of that size"
-    assert found.problem == f"the logits that `logits_from` gives are {why}"
+    wanted = "exactly one dimension of size 3 (one entry per label)"
+    assert found.problem == f"expected logits from `logits_from` with {wanted}, got shape (2, 3, 3)"
     observer = HeadObserver(Head("head", model.head, "its path"), model, logits_from="cap")
     for number, problem in ((5, None), (3, None)):
         observer.arm()
@@ -116,8 +116,8 @@ def test_in_a_matrix_of_as_many_inputs_as_labels_inputs_come_first() -> None:
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ("text", "the logits given are a str; only tensors are read"),
-        (torch.zeros(5, 7), "of the shape (5, 7), and the head has 3 labels: expected exactly one dimension"),
+        ("text", "the final logits have type str, but the monitor reads only tensors"),
+        (torch.zeros(5, 7), "with exactly one dimension of size 3 (one entry per label), got shape (5, 7)"),
     ],
 )
 def test_logits_of_another_kind_are_told(given: Any, problem: str) -> None:
@@ -130,7 +130,7 @@ def test_logits_of_another_kind_are_told(given: Any, problem: str) -> None:
 def test_embeddings_of_another_size_are_told() -> None:
     found = seen(Model(), inputs(5), embeddings_from="cap")
     assert found is not None
-    assert found.problem == "its embeddings are of the shape (5, 3), and the head takes 4 dimensions: they do not belong together"
+    assert found.problem == "its embeddings have shape (5, 3), but the head takes 4 dimensions"
 
 
 def test_a_path_that_leads_nowhere_is_told_at_once() -> None:
@@ -139,7 +139,7 @@ def test_a_path_that_leads_nowhere_is_told_at_once() -> None:
         taps_of(model, logits_from="cap", embeddings_from="nrom")
     assert not model.cap._forward_hooks
     assert str(caught.value) == (
-        "Expected `embeddings_from` to be the dotted path of a module, got 'nrom', which is not there. Did you mean `norm`?"
+        "Expected `embeddings_from` to be the dotted path of a module, got 'nrom', which does not exist. Did you mean `norm`?"
     )
 
 
@@ -173,7 +173,9 @@ def test_an_output_that_cannot_be_copied_is_told_and_fails_nowhere() -> None:
     found = observer.take(100, torch.Generator())
     observer.detach()
     assert found is not None
-    assert found.problem == "it was called from Tensor to NoRoomForACopy; only tensors are read"
+    assert found.problem == (
+        "its input has type Tensor and its output has type NoRoomForACopy, but the monitor reads only tensors"
+    )
 
 
 def test_a_function_of_the_user_that_fails_is_named() -> None:
@@ -181,6 +183,6 @@ def test_a_function_of_the_user_that_fails_is_named() -> None:
     with pytest.raises(InputError) as caught:
         seen(Model(), inputs(5), logits_from=lambda module: module.nothing)
     assert str(caught.value) == (
-        "Expected `logits_from` to be a function that gives a tensor of the LightningModule, got AttributeError: 'Model' object "
-        "has no attribute 'nothing'. It is called after the forward pass."
+        "Expected `logits_from` to be a function that takes the LightningModule and returns a tensor, got AttributeError: "
+        "'Model' object has no attribute 'nothing'. The monitor calls it after the forward pass."
     )

@@ -138,7 +138,7 @@ def test_a_fault_in_one_process_keeps_no_other_waiting(processes: list[dict[str,
 
 
 def test_a_head_that_is_split_by_labels_is_refused(processes: list[dict[str, Any]]) -> None:
-    why = "tensor parallelism has split it by its labels, so that no process sees all of them"
+    why = "tensor parallelism splits its labels over processes, so no process sees all labels"
     text = f"Expected a head whose weight can be read, got head, Linear 5→8: {why}. "
     for found in processes:
         assert found["refused"] == text + "Leave the head out of the plan, or replicate its weight."
