@@ -275,7 +275,7 @@ def test_another_cap_is_told() -> None:
     layer.weight.data.mul_(10)
     head = Head("head", layer, "its path", Response.of("softcap", link_cap=3.0))
     for source, text in (
-        ("head", "another cap or a scale after it"),
+        ("head", "likely causes: another cap, a scale after the cap"),
         (None, "are left out; the overlaps are computed from the capped output"),
     ):
         observer = HeadObserver(head, nn.ModuleDict({"head": layer}), logits_from=source)
