@@ -1,4 +1,4 @@
-"""Collector: one head under observation, window by window, without Lightning."""
+"""Collector: observes one head and fills windows with the observations. It works without Lightning."""
 
 import re
 from collections.abc import Callable, Collection
@@ -25,11 +25,11 @@ from lightning_cossim.report import Extras, Statistics, WindowKey
 __all__ = ["Collector", "ObservedHead", "agreed", "open_window"]
 
 _SHOWN = 256
-"""Embeddings of a batch that are kept."""
+"""The number of embeddings of a batch that are kept."""
 
 
 def _kind(text: str) -> str:
-    """A text without its numbers: what differs in these alone is told once."""
+    """The text with every number replaced by `#`. Texts that differ only in numbers count as one warning."""
     return re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "#", text)
 
 
@@ -40,47 +40,53 @@ def open_window(
     seed: int = 0,
     processes: Processes = ALONE,
 ) -> Window:
-    """A window over all pairs of labels or, where there are too many labels for that, over a vocabulary.
+    """A new window: `VocabularyWindow` if the head has more than `max_tracked` labels, else `AllPairsWindow`.
 
     Args:
         spec: sizes of the head.
-        selection: which labels are compared; all their pairs, up to `max_tracked` labels.
+        selection: which labels are compared, and `max_tracked`.
         overlap: which probability overlap.
-        seed: of whatever is drawn at random.
-        processes: those that train together.
+        seed: seed of all random draws of the window.
+        processes: the processes that train together.
     """
     kind = VocabularyWindow if spec.num_labels > selection.max_tracked else AllPairsWindow
     return kind(spec, selection, overlap, seed, processes)
 
 
 def agreed(processes: Processes, compute: Callable[[], Statistics]) -> Statistics:
-    """Statistics that every process computes, with the numbers of the first: others act on them, to the last digit.
+    """The statistics that every process computes, with the numbers of the first process.
+
+    Decisions that depend on these numbers are then the same on all processes. Every process must call this function.
+
+    Args:
+        processes: the processes that train together.
+        compute: computes the statistics of this process; it must not wait for other processes.
 
     Raises:
-        DistributedError: one of several processes could not compute them.
+        DistributedError: one of several processes could not compute its statistics.
     """
     statistics = processes.together(compute)
     return statistics.with_numbers(processes.from_first(statistics.numbers))
 
 
 class ObservedHead(NamedTuple):
-    """A head that is or was observed, and some of the inputs that it saw last."""
+    """A head that is or was observed, and some of its last inputs."""
 
     head: Head
     names: tuple[str, ...]
     """(K,)."""
     embedding: Tensor | None
-    """(N, D), on the CPU, N at most 256; None: it saw none."""
+    """(N, D), on the CPU, N at most 256; None if no input was observed."""
     explains: bool
-    """Whether its weights give the model's logits, as far as is known."""
+    """Whether the head's weights give the model's logits, as far as is known."""
 
     @property
     def weights(self) -> Weights:
-        """Those of now. Of a sharded head, every process has to ask at the same time."""
+        """The current weights. If the head is sharded, all processes must read them at the same time."""
         return self.head.weights
 
     def copied(self) -> "CopiedHead | None":
-        """A copy that needs no model, for another process; None of a sharded head, which no process has alone."""
+        """A copy that another process can use without the model; None if the head is sharded, since no process has all rows."""
         if self.head.is_sharded:
             return None
         now = self.weights
@@ -90,39 +96,39 @@ class ObservedHead(NamedTuple):
 
 
 class CopiedHead(NamedTuple):
-    """What an `ObservedHead` was, without the model."""
+    """A copy of an `ObservedHead` that does not need the model."""
 
     weights: Weights
     """On the CPU."""
     names: tuple[str, ...]
     """(K,)."""
     embedding: Tensor | None
-    """(N, D), on the CPU, N at most 256; None: it saw none."""
+    """(N, D), on the CPU, N at most 256; None if no input was observed."""
     explains: bool
-    """Whether its weights give the model's logits, as far as is known."""
+    """Whether the head's weights give the model's logits, as far as is known."""
 
 
 class Collector:
-    """Holds the observer of a head and its open windows.
+    """Owns the observer of a head and its open windows.
 
-    A window goes from `open` to `close`; in between, every batch that counts goes from `begin_batch` before the forward pass to
-    `look` as soon after it as may be, at the latest `end_batch`.
+    A window lasts from `open` to `close`. For every batch of the window, call `begin_batch` before the forward pass and `look` as
+    soon as possible after it. At the end of the batch, call `end_batch`.
 
     Args:
         head: the head.
-        labels: which labels are compared and what they are called.
+        labels: which labels are compared, and their names.
         overlap: which probability overlap.
-        max_inputs: inputs of a batch that are looked at.
-        model: the LightningModule; by default the head alone.
-        embeddings_from: what gives the embeddings where the head is not called.
-        logits_from: what gives the logits where they change after the head.
-        summarize: stages of whose windows over a vocabulary a summary is kept, for a search of nearest neighbors.
-        warn: warns the user; repeats a text at most once a run.
-        inform: logs a line, at most once a run; default: nothing is logged.
+        max_inputs: maximum number of inputs that are observed per batch; of a larger batch, a random sample.
+        model: the LightningModule; default: the head alone.
+        embeddings_from: the source of the embeddings, if the head is never called.
+        logits_from: the source of the final logits, if the model changes the logits after the head.
+        summarize: stages whose vocabulary windows leave a summary; the search for nearest neighbors needs it.
+        warn: warns the user, at most once per run for each text.
+        inform: logs a line, at most once per run; default: nothing is logged.
 
     Raises:
-        ConfigError: labels or names that do not fit the head.
-        HeadError: a source that is not there.
+        ConfigError: the labels or names do not fit the head.
+        HeadError: `embeddings_from` or `logits_from` is a path that no module has.
     """
 
     def __init__(
@@ -144,27 +150,27 @@ class Collector:
         self.names = labels.read_names(head.num_labels)
         self.summarize = summarize
         self.num_looked_at: dict[WindowKey, int] = {}
-        """Inputs that each open window has been shown by this process."""
+        """The number of inputs that this process has added to each window."""
         self.summaries: dict[WindowKey, VocabularySummary] = {}
-        """What the last window of a stage saw, where only a sample of the pairs was compared."""
+        """The summary of the last window with each key, if only a sample of its pairs was compared."""
         self._shown: Tensor | None = None
-        """The first embeddings of the last batch looked at."""
+        """The first embeddings of the last batch observed."""
         self._windows: dict[WindowKey, Window] = {}
         self._rankings: dict[WindowKey, Rankings] = {}
-        """Those of the last report."""
+        """The rankings of the last report."""
         self._called: set[WindowKey] = set()
         self._notes: dict[WindowKey, str] = {}
-        """Why the logits of an open window may not be the model's."""
+        """Why the logits of an open window may differ from the model's final logits."""
         self._warned: set[tuple[WindowKey | None, str]] = set()
         self._counted: CountedTargets | None = None
-        """Which inputs of the batch that runs count; None: all."""
+        """Which inputs of the current batch count; None means all."""
         self._model = head.module if model is None else model
         self._stored_shape = head.stored_shape
         self.targets = TargetReader(labels, self._model, head.module, inform)
         self._observer = HeadObserver(head, self._model, embeddings_from=embeddings_from, logits_from=logits_from)
 
     def open(self, key: WindowKey, step: int = 0, processes: Processes = ALONE) -> None:
-        """Begin a window at a step, which alone decides what is drawn at random in it."""
+        """Begin a window at a step. The step is the seed of all random draws of the window."""
         self._called.discard(key)
         self._notes.pop(key, None)
         self._observer.check_again()
@@ -173,15 +179,15 @@ class Collector:
 
     @property
     def is_current(self) -> bool:
-        """Whether the model still has this head, with as many labels."""
+        """Whether the model still contains this head, with a weight of the same shape."""
         return self.head.stored_shape == self._stored_shape and self.head.is_in(self._model)
 
     def is_open(self, key: WindowKey) -> bool:
-        """Whether there is such a window."""
+        """Whether this window is open."""
         return key in self._windows
 
     def begin_batch(self, key: WindowKey, batch: Any = None) -> None:
-        """Count the next call of the head, where the window is open."""
+        """Observe the next call of the head, if the window is open and includes this batch."""
         if self.is_open(key) and self._windows[key].wants_batch():
             self._counted = self._counted_inputs(key, batch)
             self._observer.arm()
@@ -190,11 +196,19 @@ class Collector:
         try:
             return self.targets.read(batch, key)
         except InputError as error:
-            self._warn_once(None, "targets", f"all inputs count. {error}")
+            self._warn_once(None, "targets", f"the targets cannot be read, so all inputs count. {error}")
             return None
 
     def look(self, key: WindowKey, weights: Weights | None = None) -> None:
-        """Add what the head showed since the batch began, if anything, under the weights of that moment; default those of now."""
+        """Add the last call of the head since the batch began, if there was one.
+
+        Args:
+            key: the window.
+            weights: the head's weights at the time of the call; default: its current weights.
+
+        Raises:
+            InputError: a function passed as `embeddings_from=` or `logits_from=` fails.
+        """
         if not self.is_open(key):
             return
         seen = self._observer.take(self.max_inputs, self._windows[key].generator, self._counted, weights)
@@ -203,7 +217,7 @@ class Collector:
         for text in (*seen.notes, seen.problem):
             if text is not None:
                 self._notes.setdefault(key, text)
-                # However many numbers come: what every batch has anew is told once.
+                # The numbers in a text may change with every batch; one warning is enough.
                 self._warn_once(None, _kind(text), f"watching {self.head.path}: {text.rstrip('.')}.")
         self._called.add(key)
         self._shown = self._shown if seen.embedding is None else seen.embedding[:_SHOWN].clone()
@@ -211,19 +225,22 @@ class Collector:
         self._windows[key].add(seen)
 
     def end_batch(self, key: WindowKey, weights: Weights | None = None) -> None:
-        """Add what was not looked at yet; no call of the head counts until the next batch."""
+        """Call `look`, then ignore calls of the head until the next batch."""
         self.look(key, weights)
         self.disarm()
 
     def disarm(self) -> None:
-        """No call of the head counts until the next batch."""
+        """Ignore calls of the head until the next batch."""
         self._observer.disarm()
 
     def close(self, key: WindowKey, processes: Processes) -> tuple[Statistics, Extras]:
-        """End a window: what it says, the same on all processes. Every process has to call it, at the same time.
+        """End a window. Every process must call this at the same time.
+
+        Returns:
+            The statistics, equal on all processes, and the extras of the report.
 
         Raises:
-            DistributedError: one of several processes could not do its part.
+            DistributedError: the work of one of several processes failed.
         """
         gathered = self.head.gathered()
         collected = self._windows.pop(key).close(processes, lambda: gathered or self.head.weights)
@@ -244,24 +261,24 @@ class Collector:
         return statistics, Extras(self._drift(key, statistics.rankings))
 
     def _drift(self, key: WindowKey, now: Rankings | None) -> float:
-        """How far rankings have moved since the last report of the window; NaN at the first."""
+        """How far the rankings moved since the last report with this key; NaN for the first report."""
         before = self._rankings.get(key)
         if now is not None:
             self._rankings[key] = now
         return Extras().ranking_drift if before is None or now is None else ranking_drift(before, now)
 
     def _why_not_called(self) -> str:
-        so = "it was not called in a whole window, so only its weights are compared"
+        so = "the head was not called during a whole window, so only its weights are compared"
         if is_compiled(self._model, self.head.module):
             return (
-                f"{so}. It lies in a compiled module that was called before the fit, and whose graph has no place for a hook: "
-                "call `torch.compiler.reset()` before the fit, or compile in `configure_model`."
+                f"{so}. The head is part of a compiled module that was called before the fit, and its graph ignores new hooks. "
+                "Call `torch.compiler.reset()` before the fit, or compile in `configure_model`."
             )
         others = ", ".join(self.head.others)
-        remedy = f" If another layer is the head, pass it as `head=`; also in question were {others}." if others else ""
+        remedy = f" If another layer is the head, pass it as `head=`; other candidates: {others}." if others else ""
         return (
-            f"{so}. A fused loss or a functional call (`F.linear(x, head.weight)`) goes around it: pass `embeddings_from=`, the "
-            f"path of the module whose output goes into it, or call the layer itself.{remedy}"
+            f"{so}. A fused loss or a functional call (`F.linear(x, head.weight)`) bypasses the head. Pass as `embeddings_from=` "
+            f"the path of the module whose output is the head's input, or call the head itself.{remedy}"
         )
 
     def drop(self, key: WindowKey) -> None:
@@ -274,9 +291,9 @@ class Collector:
             self.warn(text)
 
     def observed(self) -> ObservedHead:
-        """The head, its names, and some of the inputs that it saw last."""
+        """The head, the names of its labels, and some of its last inputs."""
         return ObservedHead(self.head, self.names, None if self._shown is None else self._shown.cpu(), self._observer.explains)
 
     def detach(self) -> None:
-        """Remove the hook; a second call does nothing."""
+        """Remove all hooks. A second call does nothing."""
         self._observer.detach()

@@ -1,7 +1,7 @@
-"""Processes: what several of them add up and decide together, and how they fail together.
+"""Processes: sums and decisions that several processes make together.
 
-Whatever is called here has to be called by all of them, in the same order. While some wait for others, nothing is done that needs
-more than a few bytes: memory for what they add up is found before, where it can be missing on all of them together.
+All processes must make the same calls in the same order. If one process fails, all fail. Buffers are allocated before a
+collective, so that running out of memory fails on all processes together; the collective itself allocates only a few bytes.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,63 +18,70 @@ T = TypeVar("T")
 
 
 class Processes:
-    """The processes that train together, by default this one alone.
+    """The processes that train together; default: this process alone.
 
     Args:
-        strategy: reduces and broadcasts, as a Lightning `Strategy` does; not asked where there is but one process.
-        num: how many there are.
-        rank: which of them this one is, from 0.
+        strategy: has `reduce`, `broadcast` and `root_device` like a Lightning `Strategy`; not used with one process.
+        num: the number of processes, at least 1.
+        rank: the rank of this process, from 0 to `num` - 1.
     """
 
     def __init__(self, strategy: Any = None, num: int = 1, rank: int = 0) -> None:
         self.strategy, self.num, self.rank = strategy, num, rank
 
     def each(self, number: int) -> list[int]:
-        """A whole number of every process, by rank."""
+        """The whole number that each process passes, in the order of ranks."""
         numbers = torch.zeros(self.num, dtype=torch.int64)
         numbers[self.rank] = number
         found: list[int] = (numbers if self.num == 1 else self._add(numbers)).tolist()
         return found
 
     def where(self, *, holds: bool) -> list[int]:
-        """The ranks of the processes where something holds, ascending."""
+        """The ranks of the processes that pass True, in ascending order."""
         return [rank for rank, number in enumerate(self.each(int(holds))) if number]
 
     def sums(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The sums of tensors that every process has, of the same shapes and dtypes, on the device where they are added up.
+        """The sum of each tensor over all processes.
+
+        Args:
+            tensors: of the same number, shapes and dtypes on every process.
+
+        Returns:
+            New tensors on the strategy's root device; with one process, the tensors themselves.
 
         Raises:
-            DistributedError: a process has no memory for them.
+            DistributedError: a process could not copy its tensors, for example for lack of memory.
         """
         if self.num == 1:
             return list(tensors)
         return [self._add(copy) for copy in self.together(lambda: self._copies(tensors))]
 
     def from_first(self, value: T) -> T:
-        """What the first process has."""
+        """The value of the first process (rank 0)."""
         return value if self.num == 1 else self._from(0, value)
 
     def on_first(self, work: Callable[[], T]) -> T:
-        """What the first process's work gives, on all of them: for work that takes long. The others wait.
+        """The result of work that only the first process does; the others wait for it. Use it for slow work.
 
         Raises:
-            DistributedError: the work failed.
+            DistributedError: the work failed, with several processes. With one process, its own error is raised.
         """
         result = self.together(lambda: work() if self.rank == 0 else None)
-        return self.from_first(result)  # type: ignore[return-value]  # the first has it
+        return self.from_first(result)  # type: ignore[return-value]  # the first process has it
 
     def together(self, work: Callable[[], T]) -> T:
-        """What this process's work gives, once all have done theirs. The work itself must not wait for other processes.
+        """The result of this process's work, once all processes have done theirs. The work must not wait for other processes.
 
         Raises:
-            DistributedError: the work of one failed; on all of them, with the text of the first that did.
+            DistributedError: the work of one of several processes failed. All processes raise it, with the text of the first one
+                that failed. With one process, its own error is raised.
         """
         if self.num == 1:
             return work()
         failure: Exception | None = None
         try:
             result = work()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the others have to hear of it
+        except Exception as error:  # noqa: BLE001 - the other processes need to know of any failure
             failure = error
         ranks = self.where(holds=failure is not None)
         if ranks:
@@ -83,11 +90,11 @@ class Processes:
         return result
 
     def _copies(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Ours to write into: a state made under inference mode may not be."""
+        """Copies that can be written in place; a state that was made under inference mode cannot."""
         return [tensor.to(self.strategy.root_device, copy=True) for tensor in tensors]
 
     def _add(self, tensor: Tensor) -> Tensor:
-        """The sum, written into the tensor itself where it lies on the right device."""
+        """The sum over all processes. It overwrites a tensor that is on the root device."""
         total: Tensor = self.strategy.reduce(tensor.to(self.strategy.root_device), reduce_op="sum")
         return total
 
@@ -97,4 +104,4 @@ class Processes:
 
 
 ALONE = Processes()
-"""One process, which waits for nobody."""
+"""A single process, which never waits for others."""

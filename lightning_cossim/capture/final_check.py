@@ -1,4 +1,4 @@
-"""FinalCheck: whether the logits taken from a head are what its model finally gives, at the first observation of each window."""
+"""FinalCheck: checks whether a head's logits are the model's final logits, at the first observation of each window."""
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,13 @@ __all__ = ["FinalCheck"]
 
 
 class FinalCheck:
-    """Compares logits with the output of the modules around the head.
+    """Compares the head's logits with the outputs of the modules that contain the head.
 
     Args:
         model: the LightningModule.
-        head: its final layer.
-        tap: sees the calls of the head, or of the module that stands in for it.
-        final: gives the final logits, where the user has named their module.
+        head: the module of its head.
+        tap: sees the calls of the head, or is the source that the user passed as `embeddings_from=`.
+        final: the source that the user passed as `logits_from=`, or None.
     """
 
     def __init__(self, model: nn.Module, head: nn.Module, tap: Tap | FunctionTap, final: Tap | FunctionTap | None) -> None:
@@ -32,30 +32,30 @@ class FinalCheck:
         self._was_compared = False
 
     def again(self) -> None:
-        """The next observation is the first of a window."""
+        """Check again: the next observation is the first of a window."""
         self._is_due = True
 
     def arm(self) -> None:
-        """See what the modules around the head give in the batch that begins."""
+        """Record the outputs of the modules that contain the head during the next batch."""
         if self._around is not None:
             self._around.arm(is_first=self._is_due)
 
     def disarm(self) -> None:
-        """See nothing until armed again."""
+        """Record nothing until armed again."""
         if self._around is not None:
             self._around.disarm()
 
     def detach(self) -> None:
-        """Remove all hooks; a second call does nothing."""
+        """Remove all hooks. A second call does nothing."""
         if self._around is not None:
             self._around.detach()
 
     def outputs(self) -> dict[str, dict[str, Tensor]]:
-        """Tensors that the modules around the head gave, the outermost first."""
+        """Module path to the tensors in its output, for the modules that contain the head, the outermost first."""
         return {} if self._around is None else self._around.outputs()
 
     def calls_in_words(self) -> str | None:
-        """How many calls there were, where several differ; None if the last one tells all."""
+        """A warning if the last two calls in the step gave different outputs; None if the last call is enough."""
         tap = self._final or self._tap
         if not self._is_due or not isinstance(tap, Tap) or tap.call is None or tap.call_before is None:
             return None
@@ -69,17 +69,17 @@ class FinalCheck:
             return None
         what = "the head" if self._final is None else "the module at `logits_from`"
         return (
-            f"{what} was called {tap.num_calls} times in one step; only the inputs of its last call are counted. To count all, "
-            "pass `logits_from=`: a module that is called once, or a function"
+            f"{what} was called {tap.num_calls} times in one step; only the inputs of its last call are counted. To count all "
+            "inputs, pass as `logits_from=` a module that is called once per step, or a function"
         )
 
     def notes(self, outputs: dict[str, dict[str, Tensor]], seen: HeadOutput | None, calls: str | None) -> tuple[str, ...]:
-        """Why logits may not be the model's.
+        """Warnings that the logits may not be the model's final logits.
 
         Args:
-            outputs: of the modules around the head.
-            seen: the logits, and what the head gave; None where there are no logits.
-            calls: how many calls there were, if that matters.
+            outputs: the result of `outputs`.
+            seen: the logits and the head's output; None if there are no logits.
+            calls: the result of `calls_in_words`.
         """
         text = None
         if self._is_due and seen is not None:
@@ -91,7 +91,7 @@ class FinalCheck:
         return tuple(note for note in (text, calls) if note is not None)
 
     def _cap_in(self, seen: HeadOutput) -> str | None:
-        """That the final logits are capped, which makes centering wrong wherever they are seen."""
+        """A warning if the final logits are capped: centering is wrong then, even with `logits_from=`."""
         if seen.output is None or seen.output.numel() != seen.num_inputs * seen.num_labels:
             return None
         rows = seen.output.reshape(-1, seen.num_labels)
@@ -99,18 +99,18 @@ class FinalCheck:
         some = seen.some().to(rows.device)
         y_NK, z_NK = seen.logits[some.to(seen.logits.device)], rows[some]
         change = cap_in_settings(y_NK, z_NK.to(y_NK), seen.link, self._settings)
-        return None if change is None else f"the model takes the head's output and {change.what}. {change.remedy}"
+        return None if change is None else f"the model {change.what}. {change.remedy}"
 
     def unchecked_in_words(self, response: Response) -> str | None:
-        """What the configuration says of the logits, where no output was there to compare with; None if nothing.
+        """A warning if the configuration changes the logits and no output could be compared; else None.
 
         Args:
-            response: from weights to logits, as the user says.
+            response: maps weights to logits, as the user set it.
         """
         is_said = self._settings.scale == 1 and response.link_cap == self._settings.cap
         if self._was_compared or self._around is None or is_said or not self._settings.in_words:
             return None
         return (
-            f"the model's config says {self._settings.in_words}, which changes its logits after the head, and no module's output "
-            "shows the final ones: overlaps may be those of other logits. Pass `logits_from=`."
+            f"the model's config has {self._settings.in_words}, which changes the logits after the head, but no module's output "
+            "has the final logits, so the overlaps may be wrong. Pass `logits_from=`."
         )

@@ -1,9 +1,9 @@
-"""Final output: does the model give what its head gives? Compares a head's logits with the output of the modules around it.
+"""Final output: compares a head's logits with the outputs of the modules that contain the head.
 
-A model may pool, average, scale, cap or mask the head's output. Then the head's logits are not the model's, and the user is told
-which module has the final ones.
+A model may pool, average, scale, cap or mask the head's output. Then the head's logits are not the model's final logits, and a
+warning names the module that has the final ones.
 
-Shapes: K labels, N inputs; `z_NK` logits taken from the head, `y_NK` logits that a module around it gives.
+Shapes: K labels, N inputs; `z_NK` logits of the head, `y_NK` logits in the output of a module that contains it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,28 +22,28 @@ from lightning_cossim.functional.links import Link
 __all__ = ["HeadOutput", "difference", "keeps_first"]
 
 _COMPARED: Final = 64
-"""Inputs of a call that are compared."""
+"""Maximum number of inputs that are compared per call."""
 _ENTRIES: Final = 500_000
-"""Numbers that are compared at most: fewer inputs of a large vocabulary."""
+"""Maximum number of logits that are compared; with a large vocabulary, this means fewer inputs."""
 _COLUMNS: Final = 64
-"""Labels by which an input is found again among others."""
+"""The number of labels by which an input is recognized among others."""
 
 
 @dataclass(frozen=True)
 class HeadOutput:
-    """What a head gave in its last call, and the logits that were taken from it."""
+    """The output of a head's last call, and the logits of the counted inputs."""
 
     logits: Tensor
-    """(N, K), those that are counted, after the link."""
+    """(N, K), the logits of the counted inputs, with the cap or scale of the link applied."""
     index: Tensor | None
-    """(N,), their places in the call; None: all, in order."""
+    """(N,), the positions of these inputs in the call; None: all inputs, in order."""
     shape: Sequence[int]
-    """Sizes of the call without that of the labels."""
+    """The shape of the head's output without the dimension of labels."""
     link: Link
     output: Tensor | None = None
-    """What the head gave, labels last; None where something wrote into it later or the head gave no logits."""
+    """The head's output, labels last; None if another operation wrote into it later or it has no logits."""
     has_targets: bool = False
-    """Whether the user's targets decide which inputs count."""
+    """Whether the user's targets select the inputs that count."""
 
     @property
     def num_labels(self) -> int:
@@ -52,11 +52,11 @@ class HeadOutput:
 
     @property
     def num_inputs(self) -> int:
-        """Of the call, counted or not."""
+        """The number of inputs of the call, counted or not."""
         return torch.Size(self.shape).numel()
 
     def some(self) -> Tensor:
-        """Rows of `logits` to compare, evenly spread: their numbers."""
+        """Indices of the rows of `logits` to compare, evenly spread."""
         most = max(1, min(_COMPARED, _ENTRIES // self.num_labels))
         return spread(len(self.logits), most)
 
@@ -64,12 +64,15 @@ class HeadOutput:
 def difference(
     outputs: Mapping[str, Mapping[str, Tensor]], seen: HeadOutput, settings: LogitSettings = NO_SETTINGS
 ) -> tuple[bool, str | None]:
-    """Whether any module's output tells, and how the outermost that does differs from the head's logits; None if it does not.
+    """Compare the head's logits with the outputs of the modules that contain the head.
 
     Args:
         outputs: path to tensors (`tensors_in`) of the modules whose forward pass contained the head's call, the outermost first.
-        seen: what the head gave.
-        settings: what the model's configuration says of changes after the head.
+        seen: the head's output and logits.
+        settings: changes after the head, from the model's configuration.
+
+    Returns:
+        Whether any output could be compared, and a warning that describes the change; None if the logits are the final ones.
     """
     if not len(seen.logits) or not outputs:
         return False, None
@@ -82,26 +85,26 @@ def difference(
     found = telling[path]
     if found.change is None:
         return True, None
-    # Modules further in that give the same, in any arrangement, are called by steps that go around those further out.
+    # If an inner module gives the same values in any layout, name it: a step may call it without the outer module.
     same = [other for other, its in telling.items() if _has_same_values(its.tensor, found.tensor, seen.num_labels)]
     return True, _in_words(same[-1], telling[same[-1]].change or found.change)
 
 
 @dataclass(frozen=True)
 class _Finding:
-    """What one module's output says of the head's logits."""
+    """The comparison of one module's output with the head's logits."""
 
     tensor: Tensor
     change: Change | None
-    """None: they are the same."""
+    """How the output differs; None if it has the same logits."""
     has_labels: bool = True
-    """Whether the output has a dimension of K, or the first labels of K."""
+    """Whether the output has a dimension of size K, or the first labels of K."""
 
 
 def _in_words(path: str, change: Change) -> str:
     module = f"`{path}`" if path else "the LightningModule's `forward`"
     remedy = change.remedy or f"Pass `logits_from={path or OWN_FORWARD!r}`."
-    return f"overlaps are those of the head's output, and the model's final logits differ: {module} {change.what}. {remedy}"
+    return f"the overlaps are those of the head's output, but the model's final logits differ: {module} {change.what}. {remedy}"
 
 
 def _finding(named: Mapping[str, Tensor], seen: HeadOutput, settings: LogitSettings) -> _Finding | None:
@@ -112,7 +115,7 @@ def _finding(named: Mapping[str, Tensor], seen: HeadOutput, settings: LogitSetti
         same = [finding for finding in found.values() if finding.change is None]
         made = _made_of_the_head(found) if same else None
         return made or (same[0] if same else _likeliest(found))
-    # Of several tensors, only those that are called logits are known to be such.
+    # A tensor without K labels counts as logits only if its name says so or if it has none.
     other = [
         tensor
         for name, tensor in named.items()
@@ -125,13 +128,14 @@ def _finding(named: Mapping[str, Tensor], seen: HeadOutput, settings: LogitSetti
 
 
 def _made_of_the_head(found: Mapping[str, _Finding]) -> _Finding | None:
-    """The finding on logits in an output that come from the head, whose own output stands beside them.
+    """The finding for final logits that come from the head, in an output that also has the head's own logits.
 
-    They are those called `logits`, or, where none is, those of another name. Logits of another head have nothing to do with it.
+    Final logits have the name `logits`. If no tensor has this name, one with another name may be final. Logits of another head do
+    not count.
     """
     final = found.get(LOGITS)
     if final is None:
-        where = "in {!r}, and gives it unchanged beside that"
+        where = "in {!r} and also returns the unchanged logits"
         made = {name: other for name, other in found.items() if _is_made_of_it(name, other)}
         return next((_Finding(other.tensor, _named(name, other, where.format(name))) for name, other in made.items()), None)
     if final.change is None:
@@ -145,7 +149,7 @@ def _made_of_the_head(found: Mapping[str, _Finding]) -> _Finding | None:
 
 
 def _likeliest(found: Mapping[str, _Finding]) -> _Finding:
-    """Of tensors that all differ from the head's logits the one that comes from them, else the first."""
+    """If all tensors differ from the head's logits: the one that is computed from them, else the first."""
     first = next(iter(found))
     for name, finding in found.items():
         if name != first and LOGITS not in found and _is_made_of_it(name, finding) and not _is_made_of_it(first, found[first]):
@@ -154,20 +158,20 @@ def _likeliest(found: Mapping[str, _Finding]) -> _Finding:
 
 
 def _is_made_of_it(name: str, finding: _Finding) -> bool:
-    """Whether a tensor with a name is a known function of the head's logits, and none of their probabilities."""
+    """Whether a named tensor is a known function of the head's logits, and is not probabilities."""
     is_probability = bool(((finding.tensor >= 0) & (finding.tensor <= 1)).all())
     return finding.change is not None and finding.change.is_known and not name.isdecimal() and not is_probability
 
 
 def _named(name: str, finding: _Finding, where: str) -> Change:
-    """A change in one of several tensors, which `logits_from=` finds by the name `logits` alone."""
+    """The change in one of several tensors. `logits_from=` only finds a tensor with the name `logits`."""
     what = "" if finding.change is None else finding.change.what
-    remedy = f"If {name!r} is final, call it `logits` in the output, and pass `logits_from=` the path of that module."
+    remedy = f"If {name!r} has the final logits, rename it to `logits` and pass the path of that module as `logits_from=`."
     return Change(f"{what} {where}", remedy)
 
 
 def _change(tensor: Tensor, seen: HeadOutput, settings: LogitSettings) -> Change | None:
-    """How logits in an output differ from the head's; None if they do not."""
+    """How the logits in an output differ from the head's; None if they are the same."""
     some = seen.some()
     z_NK = seen.logits[some.to(seen.logits.device)]
     places = some if seen.index is None else seen.index[some.to(seen.index.device)]
@@ -178,7 +182,7 @@ def _change(tensor: Tensor, seen: HeadOutput, settings: LogitSettings) -> Change
     changes = [change_of(y_NK, z_NK, seen.link, settings) for y_NK in paired]
     if None in changes:
         return None
-    if seen.output is not None and seen.link in {"cosine", "softcap"}:  # the user says what becomes of it
+    if seen.output is not None and seen.link in {"cosine", "softcap"}:  # the user set a response
         raw_NK = seen.output.reshape(-1, seen.num_labels)[places.to(seen.output.device)].to(z_NK)
         changes = [change_of(y_NK, raw_NK, "softmax", settings) for y_NK in paired]
     if None in changes or any(_is_in_another_order(y_NK, seen) for y_NK in candidates):
@@ -187,9 +191,9 @@ def _change(tensor: Tensor, seen: HeadOutput, settings: LogitSettings) -> Change
 
 
 def _is_in_another_order(y_NK: Tensor, seen: HeadOutput) -> bool:
-    """Whether an output has the head's inputs in another order, as where they were sorted by length and are put back.
+    """Whether an output has the head's inputs in another order, for example because the model sorted them by length.
 
-    Where targets say which inputs count, the order matters.
+    Always False if targets select the inputs, because the order matters then.
     """
     if seen.output is None or seen.has_targets:
         return False
@@ -198,7 +202,7 @@ def _is_in_another_order(y_NK: Tensor, seen: HeadOutput) -> bool:
 
 
 def _has_same_values(one: Tensor, other: Tensor, num_labels: int) -> bool:
-    """Whether two outputs hold the same numbers, in any arrangement of their dimensions."""
+    """Whether two outputs hold the same numbers, in any order of their dimensions."""
     if one.numel() != other.numel():
         return False
     rows = next(_rows_in(other, num_labels), other.flatten())
@@ -207,7 +211,7 @@ def _has_same_values(one: Tensor, other: Tensor, num_labels: int) -> bool:
 
 
 def _rows_in(tensor: Tensor, num_labels: int) -> Iterator[Tensor]:
-    """An output as rows of K logits, in each order that its inputs may have."""
+    """The output as rows of K logits, once for each order that its inputs may have."""
     axes = [axis for axis, size in enumerate(tensor.shape) if size == num_labels]
     for axis in sorted(axes, key=lambda axis: axis != tensor.ndim - 1):
         moved = tensor.movedim(axis, -1)
@@ -217,34 +221,34 @@ def _rows_in(tensor: Tensor, num_labels: int) -> Iterator[Tensor]:
 
 
 def _other_inputs(tensor: Tensor, seen: HeadOutput) -> Change | None:
-    """What became of inputs, where an output has another number of them."""
+    """The change of an output that has another number of inputs than the head."""
     y_MK = next(_rows_in(tensor, seen.num_labels))
     num, of = len(y_MK), seen.num_inputs
     logits_NK = seen.logits[seen.some().to(seen.logits.device)]
     if seen.has_targets and _all_among(logits_NK, y_MK):
-        return None  # the model leaves out what does not count
+        return None  # the model leaves out the inputs that do not count
     if num > of:
-        return Change(f"gives {num} inputs, and the last call of the head had {of}", is_known=False)
+        return Change(f"returns logits of {num} inputs, but the last call of the head had {of}", is_known=False)
     if seen.output is None:
-        return Change(f"pools {of} outputs of the head to {num} inputs", is_known=False)
+        return Change(f"pools {of} outputs of the head into {num}", is_known=False)
     z_NK = seen.output.reshape(-1, seen.num_labels)
     if _all_among(y_MK[:: max(1, num // 8)], z_NK):
         return Change(f"picks {num} of {of} outputs of the head")
     grouped = z_NK.reshape(num, -1, seen.num_labels) if num and of % num == 0 else None
     if grouped is not None and torch.allclose(grouped.float().mean(dim=1), y_MK.to(grouped.device).float(), atol=1e-4):
-        return Change(f"averages {of} outputs of the head to {num} inputs")
-    return Change(f"pools {of} outputs of the head to {num} inputs", is_known=False)
+        return Change(f"averages {of} outputs of the head into {num}")
+    return Change(f"pools {of} outputs of the head into {num}", is_known=False)
 
 
 def _all_among(some_NK: Tensor, all_MK: Tensor) -> bool:
-    """Whether all of some rows are among others, going by a part of their labels."""
+    """Whether every row of one tensor is among the rows of another; up to 64 labels are compared."""
     columns = spread(some_NK.shape[1], _COLUMNS)
     some, others = (rows[:, columns.to(rows.device)].float() for rows in (some_NK, all_MK.to(some_NK.device)))
     return len(others) > 0 and all(bool(((others - row).abs() <= 1e-5 * (1 + row.abs())).all(dim=1).any()) for row in some)
 
 
 def keeps_first(tensor: Tensor, output: Tensor) -> bool:
-    """Whether a tensor (…, M) is the first M columns of a head's output (…, K), as where a vocabulary is padded."""
+    """Whether a tensor (…, M), M < K, is the first M columns of a head's output (…, K), as if a model drops padding labels."""
     num = tensor.shape[-1]
     if not 0 < num < output.shape[-1] or tensor.shape[:-1].numel() != output.shape[:-1].numel():
         return False
@@ -252,21 +256,21 @@ def keeps_first(tensor: Tensor, output: Tensor) -> bool:
 
 
 def _is_column(tensor: Tensor, output: Tensor | None) -> bool:
-    """Whether a tensor is one label's logits, as where the two labels are the start and the end of an answer."""
+    """Whether a tensor has one label's logits: a model may return the start and the end of an answer as two tensors."""
     if output is None or tensor.shape != output.shape[:-1]:
         return False
     return any(torch.equal(tensor.to(output), output[..., label]) for label in range(min(output.shape[-1], _COLUMNS)))
 
 
 def _fewer_labels(tensor: Tensor, seen: HeadOutput) -> Change:
-    """What became of labels, where no dimension of an output has their number."""
+    """The change of an output without a dimension of size K."""
     num, num_labels = tensor.shape[-1], seen.num_labels
     if seen.output is not None and keeps_first(tensor, seen.output):
         return Change(f"keeps the first {num} of {num_labels} labels")
-    sizes = f"{tuple(tensor.shape)}, and the head has {num_labels} labels"
+    sizes = f"{tuple(tensor.shape)}, but the head has {num_labels} labels"
     return Change(
-        f"gives an output of the shape {sizes}",
-        "Another layer may be the one that gives the probabilities: pass it as `head=`, or the module of the final logits as "
+        f"returns an output of shape {sizes}",
+        "If another layer gives the probabilities, pass it as `head=`; else pass the module of the final logits as "
         "`logits_from=`.",
         is_known=False,
     )

@@ -1,6 +1,6 @@
-"""Logit changes: how a model's final logits come from its head's, found from the numbers or read in its configuration.
+"""Logit changes: finds how a model computes its final logits from its head's, by their values or by the model's configuration.
 
-Shapes: K labels, N inputs; `z_NK` logits of the head, `y_NK` those that the model finally gives.
+Shapes: K labels, N inputs; `z_NK` logits of the head, `y_NK` final logits of the model.
 """
 
 import math
@@ -29,24 +29,24 @@ __all__ = [
 ]
 
 CAPS: Final = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
-"""Configuration names of c in c * tanh(z / c): Gemma, RecurrentGemma, xLSTM and their relatives in transformers."""
+"""Configuration names of c in c * tanh(z / c): Gemma, RecurrentGemma, xLSTM and related models of transformers."""
 MULTIPLIERS: Final = ("logit_scale", "lm_head_multiplier", "output_multiplier")
-"""Configuration names of c in c * z: Cohere, Falcon-H1, MuseSpark and their relatives."""
+"""Configuration names of c in c * z: Cohere, Falcon-H1, MuseSpark and related models."""
 DIVISORS: Final = ("logits_scaling",)
-"""Configuration names of c in z / c: Granite and its relatives."""
+"""Configuration names of c in z / c: Granite and related models."""
 _MULTIPLIES: Final = {"hyperclovax", "hyperclovax_vision_v2"}
-"""Model types that multiply by what others divide by."""
+"""Model types that multiply by the number in `DIVISORS`."""
 _IGNORES: Final = {"mpt"}
-"""Model types whose configuration has such a name, and whose code does not use it."""
+"""Model types whose configuration has such a name, but whose code does not use it."""
 _NESTED: Final = ("text_config", "decoder")
 _MASK: Final = -1e4
-"""Logits below are masks."""
+"""Logits at or below this value count as masked."""
 _HALF: Final = {torch.float16, torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class LogitSettings:
-    """What a configuration says of the logits after the head: multiplied by `scale`, then capped at `cap`."""
+    """Changes of the logits after the head, from a configuration: they are multiplied by `scale`, then soft-capped at `cap`."""
 
     cap: float | None = None
     cap_name: str = ""
@@ -55,7 +55,7 @@ class LogitSettings:
 
     @property
     def in_words(self) -> str:
-        """The settings as the configuration has them, empty if it has none."""
+        """The settings as `name=value`, for a message; empty if there are none."""
         return " and ".join(text for text in (self.scale_name, self.cap_name) if text)
 
 
@@ -64,21 +64,25 @@ NO_SETTINGS: Final = LogitSettings()
 
 @dataclass(frozen=True)
 class Change:
-    """What a module does to the head's logits, as the end of a sentence about the module."""
+    """What a module does to the head's logits."""
 
     what: str
+    """The end of a sentence that begins with the module."""
     remedy: str = ""
-    """What to pass; empty: `logits_from=`."""
+    """What the user should do; empty: pass `logits_from=`."""
     is_known: bool = True
-    """Whether it is a function of the head's logits that has a name."""
+    """Whether the change is a known function of the head's logits, such as a scale or a mask."""
 
 
 def settings_in(config: Any) -> LogitSettings:
-    """What a configuration of transformers says of the logits after the head.
+    """The changes of the logits after the head that a configuration of transformers sets.
 
     Args:
-        config: an object or a mapping, as `config.json` has it. Settings of a nested language model (`text_config`, `decoder`)
-            count too.
+        config: a configuration object, or a mapping such as the content of `config.json`. If it has no such settings, those of a
+            nested language model (`text_config`, `decoder`) count.
+
+    Returns:
+        The settings; `NO_SETTINGS` if there are none.
     """
     found = _settings_of(config)
     for name in _NESTED:
@@ -101,7 +105,7 @@ def _settings_of(config: Any) -> LogitSettings:
 
 
 def _first(config: Any, names: tuple[str, ...]) -> tuple[str, float | None]:
-    """The first of some settings that does something, as `name=value`, and its value."""
+    """The first setting in `names` that has an effect, as `name=value`, and its value; `("", None)` if there is none."""
     for name in names:
         value = _entry(config, name)
         if is_number(value) and math.isfinite(value) and value > 0 and (value != 1 or name in CAPS):
@@ -114,20 +118,30 @@ def _entry(config: Any, name: str) -> Any:
 
 
 def same_probabilities(y_NK: Tensor, z_NK: Tensor, link: Link) -> bool:
-    """Whether an output says the same as logits: it has the same probabilities, or is those, or is their logarithm."""
+    """Whether an output has the same probabilities as logits. The output may be logits, probabilities or log-probabilities.
+
+    The square roots of the probabilities may differ by 1e-4; by 4e-3 if the output is in half precision.
+
+    Args:
+        y_NK: the output.
+        z_NK: the logits.
+        link: maps logits to probabilities.
+    """
     y, z, tolerance = _comparable(y_NK, z_NK)
     root_p = _probabilities(z, link).sqrt()
     return any(_is_close(q.sqrt(), root_p, tolerance) for q in _readings(y, link))
 
 
 def change_of(y_NK: Tensor, z_NK: Tensor, link: Link, settings: LogitSettings = NO_SETTINGS) -> Change | None:
-    """How a model's output comes from its head's logits, input by input; None if it says the same.
+    """How a model computes its output from its head's logits; None if the probabilities are the same.
+
+    A soft cap of the configuration is a change even if the probabilities are the same up to rounding.
 
     Args:
-        y_NK: of the model: logits, probabilities or their logarithms.
-        z_NK: of the head, for the same inputs.
-        link: from logits to probabilities.
-        settings: what the model's configuration says.
+        y_NK: the model's output: logits, probabilities or log-probabilities.
+        z_NK: the head's logits, for the same inputs.
+        link: maps logits to probabilities.
+        settings: changes after the head, from the model's configuration.
     """
     if torch.equal(y_NK, z_NK.to(y_NK.dtype)):
         return None
@@ -140,12 +154,12 @@ def change_of(y_NK: Tensor, z_NK: Tensor, link: Link, settings: LogitSettings = 
     y, z, _ = _comparable(y_NK, z_NK)
     is_probability = bool((y >= 0).all() and (y <= 1).all())
     if link != "cosine" and is_probability and same_probabilities(y_NK, z_NK, other):
-        return Change(f"gives their {other}, and `link` is {link!r}", f"Pass `link={other!r}`.")
-    return _known_change(y, z, settings) or Change(f"changes them by up to {_largest(y - z):.3g}", is_known=False)
+        return Change(f"returns the {other} of the logits, but `link` is {link!r}", f"Pass `link={other!r}`.")
+    return _known_change(y, z, settings) or Change(f"changes the logits by up to {_largest(y - z):.3g}", is_known=False)
 
 
 def _known_change(y: Tensor, z: Tensor, settings: LogitSettings) -> Change | None:
-    """A change that has a name."""
+    """The change if it is a mask, a scale, a constant vector or a soft cap; else None."""
     is_masked = (y <= _MASK) & (z > _MASK)
     known = y.isfinite() & z.isfinite() & ~is_masked
     if not known.any():
@@ -157,18 +171,18 @@ def _known_change(y: Tensor, z: Tensor, settings: LogitSettings) -> Change | Non
     scale = float((y_known * z_known).sum() / (z_known * z_known).sum().clamp(min=1e-30))
     if _is_close(y_known, scale * z_known, size):
         name = settings.scale_name if abs(scale - settings.scale) <= 1e-2 * abs(scale) else ""
-        return Change(f"multiplies it by {scale:.4g}" + (f" (`{name}` in the model's config)" if name else ""))
+        return Change(f"multiplies the logits by {scale:.4g}" + (f" (`{name}` in the model's config)" if name else ""))
     shift_K = (y_known - z_known).mean(dim=0)
     if len(y) > 1 and _is_close(y_known, z_known + shift_K, size):
-        return Change("adds a constant vector to it")
+        return Change("adds a constant vector to the logits")
     cap = _cap_of(y_known, z_known)
     if cap is not None and _is_close(y_known, cap * (z_known / cap).tanh(), size):
-        return Change(f"soft-caps it at {cap:.4g}", f"Pass `link='softcap', link_cap={cap:.4g}`.")
+        return Change(f"soft-caps the logits at {cap:.4g}", f"Pass `link='softcap', link_cap={cap:.4g}`.")
     return None
 
 
 def cap_in_settings(y_NK: Tensor, z_NK: Tensor, link: Link, settings: LogitSettings) -> Change | None:
-    """The cap that the configuration names, if it is at work: it shows in the last digits long before it matters."""
+    """The cap of the configuration as a change, if the output has it. Even a cap too weak to matter shows in the last digits."""
     if settings.cap is None or link in {"softcap", "cosine"}:
         return None
     y, z, _ = _comparable(y_NK, z_NK)
@@ -177,11 +191,11 @@ def cap_in_settings(y_NK: Tensor, z_NK: Tensor, link: Link, settings: LogitSetti
     if _largest(y - scaled) <= 4 * _largest(y - capped):
         return None
     remedy = "Pass `link='softcap'`." if settings.scale == 1 else ""
-    return Change(f"soft-caps it (`{settings.cap_name}` in the model's config), so that centering would be wrong", remedy)
+    return Change(f"soft-caps the logits (`{settings.cap_name}` in the model's config), so centering would be wrong", remedy)
 
 
 def _cap_of(y: Tensor, z: Tensor) -> float | None:
-    """The c of y = c * tanh(z / c), from the largest logit; None if there is none."""
+    """The c of y = c * tanh(z / c), from the largest logit; None if no c fits it."""
     place = z.abs().argmax()
     small, large = abs(float(y.flatten()[place])), abs(float(z.flatten()[place]))
     if not 0 < small < large:
@@ -194,7 +208,7 @@ def _cap_of(y: Tensor, z: Tensor) -> float | None:
 
 
 def _comparable(y_NK: Tensor, z_NK: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Both as precise as the coarser of them, and how far roots of probabilities may then differ."""
+    """Both tensors, rounded to half precision if the output is, and the tolerance of the roots of their probabilities."""
     is_half = y_NK.dtype in _HALF
     z_NK = z_NK.to(y_NK.dtype) if is_half else z_NK
     wide = working_dtype(z_NK)
@@ -206,7 +220,7 @@ def _probabilities(z: Tensor, link: Link) -> Tensor:
 
 
 def _readings(y: Tensor, link: Link) -> list[Tensor]:
-    """The probabilities that an output may mean."""
+    """The probabilities that an output can mean: as logits, as probabilities, under a sigmoid also as log-probabilities."""
     readings = [_probabilities(y, link)]
     if (y >= 0).all() and (y <= 1).all():
         readings.append(y)
@@ -216,7 +230,7 @@ def _readings(y: Tensor, link: Link) -> list[Tensor]:
 
 
 def _is_close(one: Tensor, other: Tensor, tolerance: float) -> bool:
-    """Whether they are the same up to a tolerance; an entry that is NaN in both is."""
+    """Whether two tensors are equal up to an absolute tolerance; entries that are NaN in both are equal."""
     return bool((((one - other).abs() <= tolerance) | (one == other) | (one.isnan() & other.isnan())).all())
 
 

@@ -1,4 +1,4 @@
-"""HeadObserver: what goes into a head and what comes out, seen while the model runs.
+"""HeadObserver: records the inputs and outputs of a head while the model runs.
 
 Shapes: K labels, D embedding dimensions, N inputs; `W_KD` weight, `f_ND` embeddings, `z_NK` logits.
 """
@@ -27,16 +27,17 @@ __all__ = ["HeadObserver"]
 
 
 class HeadObserver:
-    """Sees the last call of a head while armed, or of what stands in for it; never touches it.
+    """Records the last call of a head while armed. It never changes the model.
 
     Args:
         head: the head.
-        model: the LightningModule; needed for the other two.
-        embeddings_from: what gives the embeddings where the head is not called; logits are then worked out from its weights.
-        logits_from: what gives the logits where the model changes them after its head.
+        model: the LightningModule; needed for `embeddings_from` and `logits_from`.
+        embeddings_from: the source of the embeddings if the head is never called. The logits are then computed from the head's
+            weights.
+        logits_from: the source of the final logits if the model changes the logits after the head.
 
     Raises:
-        HeadError: a source is not there.
+        HeadError: `embeddings_from` or `logits_from` is a path that no module has.
     """
 
     def __init__(
@@ -56,23 +57,23 @@ class HeadObserver:
         self._first = Tap(head.module, lambda: head.num_writes, pick) if embeddings is None else embeddings
         self._taps = [self._first] if self._logits is None else [self._first, self._logits]
         self._logits_axis: int | None = None
-        """The dimension of labels in what `logits_from` gives, counted from the back; None until one of them was plain."""
-        final = None if self._logits is None else "what `logits_from` gives"
+        """The dimension of labels in the output of `logits_from`, counted from the back; None until an output is unambiguous."""
+        final = None if self._logits is None else "the output of `logits_from`"
         self._consistency = Consistency(head.response, final=final, module=head.module)
         self._final = FinalCheck(model, head.module, self._first, self._logits)
 
     @property
     def is_armed(self) -> bool:
-        """Whether the next call counts."""
+        """Whether the next call is recorded."""
         return any(tap.armed for tap in self._taps)
 
     def check_again(self) -> None:
-        """Check the next logits once more: what did not show when training began may show now."""
+        """Check the next logits again: a difference may only appear later in training."""
         self._consistency.check_again()
         self._final.again()
 
     def unchecked_in_words(self) -> str | None:
-        """What the model's configuration says of its logits, where nothing else tells; None if nothing."""
+        """A warning if the model's configuration changes the logits and no output could be compared; else None."""
         return self._final.unchecked_in_words(self.head.response)
 
     @property
@@ -81,7 +82,7 @@ class HeadObserver:
         return self._consistency.explains
 
     def arm(self) -> None:
-        """The next call counts. Of a cosine head in training, final logits do not: there are margins in them."""
+        """Record the next call. The final logits of a cosine head in training are not recorded, because they have margins."""
         for tap in self._taps:
             if tap is self._logits and self._has_cosines and self.head.module.training:
                 tap.disarm()
@@ -90,12 +91,12 @@ class HeadObserver:
         self._final.arm()
 
     def disarm(self) -> None:
-        """See nothing until armed again, and forget what was seen."""
+        """Record nothing until armed again, and drop what was recorded."""
         for tap in (*self._taps, self._final):
             tap.disarm()
 
     def detach(self) -> None:
-        """Remove the hooks; a second call does nothing."""
+        """Remove all hooks. A second call does nothing."""
         for tap in (*self._taps, self._final):
             tap.detach()
 
@@ -106,13 +107,17 @@ class HeadObserver:
         targets: CountedTargets | None = None,
         weights: Weights | None = None,
     ) -> Observation | None:
-        """What the last armed call showed, and disarm; None if there was no call.
+        """The observation of the last armed call; None if there was no call. Afterwards the observer is disarmed.
 
         Args:
-            max_inputs: of more inputs, a sample is taken.
-            generator: of the sample.
-            targets: which inputs count at all, and their labels, which under a sigmoid may be several; default all.
-            weights: those of the call; default those of now.
+            max_inputs: maximum number of inputs; of a larger call, a random sample.
+            generator: random generator of the sample.
+            targets: which inputs count, and their labels; default: all inputs count. Under a sigmoid the labels are not used,
+                since an input may have several.
+            weights: the head's weights at the time of the call; default: its current weights.
+
+        Raises:
+            InputError: a function passed as `embeddings_from=` or `logits_from=` fails.
         """
         call, writes = self._first.call, self._first.writes if self._is_called else None
         logits = None if self._logits is None else self._logits.call
@@ -131,7 +136,7 @@ class HeadObserver:
         problem = odd or odd_embeddings(self.head, f, z, axis, is_own=is_own) or self._changed(f, writes)
         if problem is not None and (odd is not None or self._logits is None):
             return Observation(weights.unembedding, bias=weights.bias, problem=problem)
-        if problem is not None:  # the final logits that `logits_from` gives are known all the same
+        if problem is not None:  # the final logits of `logits_from` are still valid
             f, problem = None, f"{problem}; {LEFT_OUT}"
         shape = (f.movedim(self.head.axis, -1) if z is None else z.movedim(axis, -1)).shape[:-1]
         counted, uncounted = (None, None) if targets is None else targets.among(shape, f)
@@ -155,13 +160,13 @@ class HeadObserver:
         )
 
     def _completed(self, z: Any, output: Tensor | None) -> Any:
-        """Final logits of the first labels alone, as where a vocabulary is padded: the others are never probable."""
+        """Final logits for all labels. If the model drops the last labels (a padded vocabulary), theirs are -inf."""
         if self._logits is None or output is None or not isinstance(z, Tensor) or not z.ndim or not keeps_first(z, output):
             return z
         return nn.functional.pad(z.detach(), (0, output.shape[-1] - z.shape[-1]), value=-math.inf)
 
     def _output_of(self, call: Any) -> Tensor | None:
-        """What the head itself gave, labels last; None where that is gone or no logits."""
+        """The head's own output, labels last; None if it was overwritten or has no logits."""
         output = call[2] if call is not None and self._is_called else None
         axis = self.head.axis
         if (
@@ -174,7 +179,7 @@ class HeadObserver:
         return output.detach().movedim(axis, -1)
 
     def _seen(self, call: Any, logits: Any) -> tuple[Any, Any]:
-        """Embeddings and logits, as they come; None where nothing tells of them."""
+        """Embeddings and logits in their original shapes; None for one that was not recorded."""
         z = None if logits is None else tensor_in(logits[2], LOGITS, size=self.head.num_labels)
         if call is None:
             return None, z
@@ -191,27 +196,27 @@ class HeadObserver:
         return self.head.response.link == "cosine"
 
     def _logits_in(self, f: Any, output: Any) -> Any:
-        """What the head gives out. A cosine head may give a loss, and in training logits with margins: these are none."""
+        """The logits in the head's output. None if a cosine head returns a loss, or logits with margins in training."""
         if not self._has_cosines:
             return output
         both = isinstance(f, Tensor) and isinstance(output, Tensor)
         if not both or not is_paired(self.head, f, output, self.head.axis):
             return None
-        has_all = output.shape[self.head.axis] == self.head.num_labels  # else that is told
+        has_all = output.shape[self.head.axis] == self.head.num_labels  # else `odd_logits` reports it
         return None if has_all and self.head.module.training and not is_linear(self.head.module) else output
 
     def _nothing_in(self, call: Any) -> str:
         turned = why_turned(self.head.module, *call[:2]) if call and holds_rows(self.head.module) else None
-        return turned or "it was called with nothing that could be its embeddings; pass `embeddings_from=`"
+        return turned or "no argument of the head's call can be its embeddings; pass `embeddings_from=`"
 
     def _axis(self, z: Any) -> int:
-        """The dimension of labels in the logits, counted from the back; 0 where nobody knows."""
+        """The dimension of labels in the logits, counted from the back; 0 if unknown."""
         if self._logits is None or not isinstance(z, Tensor):
             return self.head.axis
         fitting = [axis - z.ndim for axis, size in enumerate(z.shape) if size == self.head.num_labels]
         if len(fitting) == 1:
             self._logits_axis = fitting[0]
-        elif z.ndim == 2 and fitting:  # as many inputs as labels: inputs come first in a matrix
+        elif z.ndim == 2 and fitting:  # as many inputs as labels: in a matrix, inputs are the first dimension
             return -1
         return self._logits_axis if self._logits_axis in fitting else 0
 
@@ -220,6 +225,7 @@ class HeadObserver:
         input_writes, weight_writes = writes or now
         if now[1] != weight_writes:
             return (
-                "its weights were changed before the backward pass was seen; in manual optimization call `self.manual_backward`"
+                "the head's weights changed before the monitor saw the backward pass; in manual optimization, call "
+                "`self.manual_backward`"
             )
-        return None if f is None or now[0] == input_writes else "its input was changed in place after the call"
+        return None if f is None or now[0] == input_writes else "the head's input was changed in place after the call"

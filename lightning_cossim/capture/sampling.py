@@ -1,7 +1,7 @@
-"""Which inputs of a call of the head are looked at, and which of them belong together.
+"""Sampling: chooses the inputs of a head's call that are observed, and groups those of one sequence or image.
 
-Outputs are (N, K), (B, T, K) or (B, K, H, W): their dimensions without that of the labels are their `shape`, an input is one
-place in it.
+Outputs are (N, K), (B, T, K) or (B, K, H, W). Their `shape` here has no dimension of labels. An input is one position in this
+shape.
 """
 
 import math
@@ -16,15 +16,19 @@ __all__ = ["groups_of", "sample_rows", "spread", "take_rows"]
 def sample_rows(
     shape: Sequence[int], max_inputs: int, generator: torch.Generator, counted: Tensor | None = None
 ) -> Tensor | None:
-    """Flat indices of the inputs that are looked at, None for all: a random sample if there are too many.
+    """Flat indices of the inputs to observe: all that count, or a random sample if these are more than `max_inputs`.
 
-    Of sequences (B, T), whole ones are drawn, as many as fit; only if the first does not fit alone, places of it.
+    For sequences (B, T), whole sequences are drawn, as many as fit. If the first drawn sequence alone has too many inputs, the
+    sample is drawn from this sequence.
 
     Args:
-        shape: of the call.
-        max_inputs: how many at the most.
-        generator: of the sample.
-        counted: boolean, of as many entries: the inputs that count at all; default all.
+        shape: the shape of the call, without labels.
+        max_inputs: maximum number of inputs.
+        generator: random generator of the sample, on the CPU.
+        counted: boolean, with one entry per input: the inputs that count; default: all.
+
+    Returns:
+        int64, on the CPU, ascending; None means all inputs of the call.
     """
     index = torch.arange(math.prod(shape)) if counted is None else counted.flatten().cpu().nonzero().flatten()
     if len(index) <= max_inputs:
@@ -41,17 +45,31 @@ def sample_rows(
 
 
 def take_rows(tensor: Tensor, axis: int, index: Tensor | None) -> Tensor:
-    """The vectors along one dimension of a tensor, as rows: those at flat indices, None for all."""
+    """The vectors along one dimension of a tensor, as rows (N, size of the dimension).
+
+    Args:
+        tensor: at least one-dimensional.
+        axis: the dimension of the vectors.
+        index: int64 (N,), flat indices of the vectors; None means all.
+    """
     moved = tensor.movedim(axis, -1)
     moved = moved[None] if moved.ndim == 1 else moved
     if index is None:
         return moved.reshape(-1, moved.shape[-1])
-    # By coordinates: to lay all vectors of an image out as rows would copy them.
+    # Index by coordinates: a reshape to rows would copy all vectors of an image.
     return moved[torch.unravel_index(index.to(moved.device), moved.shape[:-1])]
 
 
 def groups_of(shape: Sequence[int], index: Tensor | None) -> Tensor | None:
-    """Which sequence or image each of the inputs is of; None where each stands for itself."""
+    """The sequence or image of each input.
+
+    Args:
+        shape: the shape of the call, without labels.
+        index: int64 (N,), flat indices of the inputs; None means all.
+
+    Returns:
+        int64 (N,), the index in the first dimension. None if the shape has only one dimension: each input is its own group.
+    """
     if len(shape) < 2:
         return None
     index = torch.arange(math.prod(shape)) if index is None else index
@@ -59,5 +77,15 @@ def groups_of(shape: Sequence[int], index: Tensor | None) -> Tensor | None:
 
 
 def spread(size: int, num: int, device: torch.device | None = None) -> Tensor:
-    """So many places, evenly spread over all; all if there are no more. Whole numbers: the user's default dtype may be coarse."""
+    """Up to `num` indices, evenly spread over 0 to `size` - 1.
+
+    Args:
+        size: the number of positions.
+        num: maximum number of indices.
+        device: the device of the result; default: torch's default device.
+
+    Returns:
+        int64 (min(size, num),), ascending.
+    """
+    # Integer arithmetic: floating point in the user's default dtype may be too coarse.
     return torch.arange(size, device=device) if size <= num else torch.arange(num, device=device) * (size - 1) // max(1, num - 1)

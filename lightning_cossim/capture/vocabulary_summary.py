@@ -1,6 +1,6 @@
-"""VocabularySummary: what a window over a vocabulary has seen, and the report on a sample of its pairs.
+"""VocabularySummary: the content of a window over a vocabulary, and statistics of a sample of its pairs of labels.
 
-Shapes: K labels of the head, D embedding dimensions, N inputs, m labels kept of each, P pairs in a report.
+Shapes: K labels of the head, D embedding dimensions, N inputs, m labels kept per input, P pairs in a report.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,64 +37,65 @@ from lightning_cossim.report.remarks import remarks
 __all__ = ["VocabularySummary"]
 
 _NUM_COMMON: Final = 100
-"""The most probable labels, all of whose pairs are in a report."""
+"""The number of most probable labels; a report has all their pairs."""
 _NUM_PAIRS: Final = 1000
-"""Of each other kind that is in a report for certain: most overlap, nearest by cosine."""
+"""The number of pairs with the most overlap, and of pairs nearest by cosine, that are always in a report."""
 _NUM_OVERLAPPING: Final = 2**15
-"""Pairs that overlap most, of which each may be drawn."""
+"""The number of pairs with the most overlap; each of them may be drawn."""
 _NUM_CANDIDATES: Final = 2**14
-"""Of all other pairs, those whose similarities decide how likely they are drawn."""
+"""The number of other pairs whose similarities are computed, to decide how likely each is drawn."""
 _NUM_EVEN: Final = 1000
-"""Pairs that are drawn evenly from all."""
+"""The number of pairs that are drawn evenly from all pairs."""
 _BY_OVERLAP: Final = 300
 _BY_COSINE: Final = 250
 _BY_ANOTHER: Final = 30
-"""Pairs that are drawn from ranks that differ by the factor e, by overlap, by cosine, by every other similarity (`Sizes`).
+"""The number of pairs drawn per factor e of rank: by overlap, by cosine, and by every other similarity (`Sizes`).
 
-The expected overlap, and with it every gap, is that of the cosine."""
+The cosine has more than other similarities, because the expected overlap, and so every gap, depends on the cosine."""
 MIN_TOTAL: Final = 5.0
-"""Sum of the probabilities of a label over the inputs, below which it is not compared (THEORY §5)."""
+"""A label is compared only if its probabilities sum to at least this over the inputs (THEORY §5)."""
 _NUM_LOOKED_AT: Final = 512
-"""Labels on which it is measured what padding does to the others."""
+"""The number of labels on which the effect of padding rows is measured."""
 
 
 @dataclass(frozen=True, eq=False)
 class VocabularySummary:
-    """What a window over a vocabulary has seen, on all processes together, and the report of it."""
+    """The content of a vocabulary window, over all processes, and the statistics of it."""
 
     overlap: Overlap
     selection: LabelSelection
     seed: int
-    """Of the pairs that are drawn at random."""
+    """Seed of the random sample of pairs."""
     response: Response
-    """From embeddings to logits."""
+    """Maps embeddings to logits."""
     unembedding: Tensor
-    """(K, D), of the last batch."""
+    """(K, D), the weights of the last batch."""
     bias: Tensor | None
     """(K,), or None."""
     moments: EmbeddingMoments
     profiles: SparseProfiles
-    """(N, m)."""
+    """(N, m), the largest profile values of every input."""
     likely: Tensor
-    """(N, at most 8), the likely labels of every input (`functional.joint_inputs`), -1 where there are fewer."""
+    """(N, at most 8), the likely labels of every input (`functional.joint_inputs`), filled up with -1."""
     confused: Tensor
-    """(N, 2), the target of every input and its most likely label, -1 where no target is known."""
+    """(N, 2), the target and the most likely label of every input; both are -1 if the target is unknown."""
     block: Tensor
-    """(N,), the block of every input, from 0 to 7, -1 for inputs that do not count."""
+    """(N,), the block of every input, from 0 to 7; -1 for inputs that do not count."""
     own: Tensor
-    """(8, K), of every block the sums of squared profile values."""
+    """(8, K), the sums of squared profile values of each block."""
     probs: Tensor
     """(K,), the sums of probabilities."""
     prob_squares: Tensor
     """(K,), the sums of squared probabilities."""
     embedding: Tensor | None
-    """(N, D), if weight and bias give the probabilities of all inputs; else None."""
+    """(N, D), if the weights give the probabilities of all inputs; else None."""
     normalizer: Tensor | None
-    """(N,), the logarithm of the sum of the exponentials of an input's logits."""
+    """(N,), the log-sum-exp of the logits of every input; None without `embedding`."""
     num_skipped: int
+    """The number of inputs left out because their logits or embeddings are not finite."""
 
     def at_rest(self, dtype: torch.dtype) -> "VocabularySummary":
-        """The same on the CPU, weights in the head's dtype, to be kept without taking room on a device."""
+        """A copy on the CPU, with the weights in the head's dtype, so that it needs no memory on another device."""
         return replace(
             self,
             unembedding=self.unembedding.to("cpu", dtype),
@@ -106,14 +107,23 @@ class VocabularySummary:
         )
 
     def nearest(self, device: torch.device | str = "cpu", progress: Callable[[float], None] | None = None) -> Neighbors:
-        """The labels whose rows are most alike, for `report`; takes a while, of which `progress` is told the share done."""
+        """The nearest neighbors of each label by cosine, for `statistics`. The search may take long.
+
+        Args:
+            device: where to compute.
+            progress: called with the share that is done, in [0, 1].
+        """
         centered = LADDERS[self.overlap.link].cosine == "centered_cosine"
         counted_K = torch.ones(len(self.unembedding), dtype=torch.bool)
         counted_K[list(self.selection.ignore)] = False
         return nearest_neighbors(self.unembedding.to(device), centered=centered, live=counted_K, progress=progress)
 
     def statistics(self, neighbors: Neighbors | None = None) -> Statistics:
-        """The statistics of a sample of the pairs; with neighbors, those whose rows are most alike are among them."""
+        """The statistics of a sample of the pairs.
+
+        Args:
+            neighbors: the result of `nearest`. With it, the sample includes the pairs whose rows are most alike.
+        """
         block_N, W_KD = self.block.cpu(), self.response.rows(self.unembedding)
         num_inputs = int((block_N >= 0).sum())
         counted_K = torch.ones(len(W_KD), dtype=torch.bool)
@@ -162,7 +172,7 @@ class VocabularySummary:
         )
 
     def _overlaps(self, pairs: Pairs, whole: SparseOverlap, block_N: Tensor) -> tuple[BlockSums, Tensor]:
-        """The sums over every block, and what overlaps may lack (P,)."""
+        """The sums of each block, and the most by which each overlap may be too small (P,)."""
         own_GK, sizes = self.own.cpu().double(), block_N[block_N >= 0].bincount(minlength=NUM_BLOCKS)
         if self.embedding is None or self.normalizer is None:
             sums = [self._sparse(block_N == block, own_K).sums(pairs) for block, own_K in enumerate(self.own)]
@@ -178,13 +188,13 @@ class VocabularySummary:
                 normalizer=self.normalizer,
                 block=block_N,
             )
-            own_GK[:, pairs.labels] = own_GL  # of the same logits as the others, which a head in bfloat16 rounds
+            own_GK[:, pairs.labels] = own_GL  # from the same logits as the joint sums; a head in bfloat16 rounds its own
             truncation_P = torch.zeros(len(pairs))
         labels = pairs.labels
         return BlockSums(self.overlap, pairs.among(labels), sums_GP, own_GK[:, labels], sizes), truncation_P
 
     def _confusion(self, pairs: Pairs, whole: SparseOverlap, block_N: Tensor) -> Confusion | None:
-        """What targets tell of the pairs; None where none are known."""
+        """The confusion of the pairs by targets; None if no target is known."""
         counts_N = block_N >= 0
         target_N, predicted_N = self.confused[counts_N].unbind(dim=1)
         if not (target_N >= 0).any():
@@ -205,10 +215,10 @@ class VocabularySummary:
         neighbors: Neighbors | None,
         rungs_of: Callable[..., Mapping[str, Tensor]],
     ) -> tuple[Pairs, str]:
-        """Pairs of the labels that count, and how they were chosen; all of them where they are few."""
+        """The pairs to compare, and how they were chosen, in words; all pairs and an empty text if there are few."""
         common = labels[mean_probs_K[labels].nan_to_num(0).argsort(descending=True, stable=True)[:_NUM_COMMON]].sort().values
         among = Pairs.of_all(len(common))
-        kinds = {f"all among the {len(common)} most probable labels": Pairs(common[among.row], common[among.column])}
+        kinds = {f"all pairs of the {len(common)} most probable labels": Pairs(common[among.row], common[among.column])}
         overlapping = whole.most_overlapping(labels, _NUM_OVERLAPPING)
         kinds[f"the {_NUM_PAIRS} that overlap most"] = overlapping[torch.arange(min(_NUM_PAIRS, len(overlapping)))]
         if neighbors is not None:
@@ -233,8 +243,8 @@ class VocabularySummary:
             return pairs, ""
         kinds_in_words = ", ".join(kinds)
         return pairs, (
-            f"{kinds_in_words}, and others drawn at random, which stand for the rest: the more two labels overlap, or are alike "
-            "by any similarity, the more likely they are drawn, and every number allows for that"
+            f"{kinds_in_words}, and others drawn at random, which represent the rest; a pair with more overlap or a higher "
+            "similarity is drawn more often, and weights correct all numbers for this"
         )
 
     def _remarks(self, labels: Tensor, counted_K: Tensor, live_K: Tensor, num_inputs: int) -> dict[str, str]:
@@ -252,12 +262,12 @@ class VocabularySummary:
 
 
 def _nearest_pairs(neighbors: Neighbors, labels: Tensor, num_pairs: int) -> Pairs:
-    """Of the labels (L,) those pairs whose rows are most alike, as far as they are among one another's neighbors."""
+    """The pairs of some labels (L,) whose rows are most alike, from those where one label is a neighbor of the other."""
     counts_K = torch.zeros(len(neighbors.labels), dtype=torch.bool)
     counts_K[labels] = True
     other_Kk, cosine_Kk = neighbors.labels.cpu(), neighbors.cosines.cpu()
     one_Kk = torch.arange(len(other_Kk))[:, None].expand_as(other_Kk)
-    # Most pairs are there twice, once from either label.
+    # Most pairs occur twice, once from each label.
     usable_Kk = (other_Kk >= 0) & counts_K[one_Kk] & counts_K[other_Kk.clamp(min=0)]
     low, high = torch.minimum(one_Kk, other_Kk)[usable_Kk], torch.maximum(one_Kk, other_Kk)[usable_Kk]
     keys, place = torch.unique(low * len(other_Kk) + high, return_inverse=True)

@@ -1,7 +1,8 @@
-"""VocabularyWindow: gathers what inputs show of very many labels, of each input the most likely ones.
+"""VocabularyWindow: collects observations of a head with very many labels. It keeps the most likely labels of each input.
 
-Nothing here grows with the square of the number of labels, and nothing without bound with the number of inputs. Shapes: K labels
-of the head, D embedding dimensions, N inputs, m labels kept of each; B inputs that are worked on at a time.
+Its memory does not grow with the square of the number of labels, and it is bounded in the number of inputs.
+
+Shapes: K labels of the head, D embedding dimensions, N inputs, m labels kept per input, B inputs that are processed at a time.
 """
 
 from collections.abc import Callable
@@ -28,42 +29,42 @@ __all__ = ["VocabularyWindow"]
 
 _MAX_INPUTS: Final = 2**14
 _MAX_NUMBERS: Final = 2**26
-"""Inputs that a process keeps in a window, and numbers of their embeddings."""
+"""Limits on what a process keeps in a window: inputs, and numbers in their embeddings."""
 _NUM_CHUNKS: Final = 16
 _NUM_LOGITS: Final = 2**24
-"""Logits that are worked on at a time."""
+"""Maximum number of logits that are processed at a time."""
 
 
 class _Chunk:
-    """What is kept of some inputs that follow one another, and sums over all of their labels."""
+    """The kept data of some consecutive inputs, and sums over all labels."""
 
     def __init__(self, num_labels: int, device: torch.device, dtype: torch.dtype) -> None:
         self.profiles: list[SparseProfiles] = []
         self.likely: list[Tensor] = []
-        """(B, 8) each: the likely labels of every input, -1 where there are fewer."""
+        """(B, 8) each, the likely labels of every input, filled up with -1."""
         self.confused: list[Tensor] = []
-        """(B, 2) each: the target of every input and its most likely label, -1 where no target is known."""
+        """(B, 2) each, the target and the most likely label of every input; both are -1 if the target is unknown."""
         self.blocks: list[Tensor] = []
-        """(B,) each: from 0 to 7, -1 for an input that does not count."""
+        """(B,) each, the blocks from 0 to 7; -1 for an input that does not count."""
         self.embeddings: list[Tensor] = []
         self.normalizers: list[Tensor] = []
-        """(B,) each, the logarithms of the sums of the exponentials of all logits."""
+        """(B,) each, the log-sum-exp of all logits of every input."""
         self.num_inputs = 0
         self.num_skipped = 0
         self.own = torch.zeros(NUM_BLOCKS, num_labels, device=device, dtype=dtype)
-        """Of every block, the sums of squared profile values."""
+        """The sums of squared profile values of each block."""
         self.probs = torch.zeros(num_labels, device=device, dtype=dtype)
         self.prob_squares = torch.zeros(num_labels, device=device, dtype=dtype)
 
     def add(self, kept: SparseProfiles, whole: Profiles, likely: Tensor, confused: Tensor, block_B: Tensor) -> None:
-        """Add some inputs: the profiles kept of them, and what the sums over all labels take from their whole profiles.
+        """Add some inputs: keep a part of their profiles, and add their full profiles to the sums.
 
         Args:
-            kept: (B, m).
-            whole: of all labels; its values are written into.
+            kept: (B, m), the largest profile values.
+            whole: the profiles of all labels; its values are overwritten.
             likely: (B, at most 8), the likely labels.
-            confused: (B, 2), target and most likely label.
-            block_B: from 0 to 7, -1 for an input that does not count.
+            confused: (B, 2), the target and the most likely label.
+            block_B: the blocks from 0 to 7; -1 for an input that does not count.
         """
         self.profiles.append(SparseProfiles(kept.labels.cpu(), kept.values.cpu()))
         self.likely.append(nn.functional.pad(likely, (0, NUM_LIKELY - likely.shape[1]), value=-1).int().cpu())
@@ -78,28 +79,29 @@ class _Chunk:
         self.num_skipped += int((block_B < 0).sum())
 
     def sizes(self) -> Tensor:
-        """(8,), how many inputs each block has."""
+        """(8,), the number of inputs in each block."""
         return torch.cat([torch.zeros(0, dtype=torch.int64), *self.blocks]).add(1).bincount(minlength=NUM_BLOCKS + 1)[1:]
 
     def turn(self, by: int) -> None:
-        """Move every block on by so many places, the last ones to the front."""
+        """Renumber the blocks: block g becomes block (g + by) mod 8."""
         self.own = self.own.roll(by, dims=0)
         self.blocks = [torch.where(block_B >= 0, (block_B + by) % NUM_BLOCKS, -1) for block_B in self.blocks]
 
 
 class VocabularyWindow:
-    """Gathers observations of a head with very many labels, and sums them up.
+    """Collects observations of a head with very many labels.
 
-    Of each input the `labels_per_input` most likely labels are kept, of at most 16 384 inputs: where more come, every second
-    chunk of them is dropped, and from then on every second batch left out, as often as it takes: an even sample. Several
-    processes keep about as many together, a chunk each at least.
+    It keeps the `labels_per_input` most likely labels of each input, for at most 16 384 inputs. If the head has more than 4 096
+    embedding dimensions, it keeps fewer inputs. When the window is full, it drops every second chunk of inputs and from then on
+    leaves out every second batch. This repeats as needed, so that the sample stays even. Several processes together keep about as
+    many inputs as one, but at least one chunk each.
 
     Args:
         spec: sizes of the head.
         selection: which labels are compared.
         overlap: which probability overlap.
-        seed: of whatever is drawn at random in this window: an interrupted run that goes on draws the same.
-        processes: those that train together.
+        seed: seed of all random draws of this window; a resumed run with the same seed draws the same.
+        processes: the processes that train together.
     """
 
     def __init__(
@@ -116,9 +118,9 @@ class VocabularyWindow:
         self._bias: Tensor | None = None
         self._response = spec.response
         self._is_exact = not overlap.counts_inputs
-        """Whether embeddings are kept, from which the weights give all probabilities: as long as these are the same weights.
+        """Whether embeddings are kept: the weights give all probabilities from them, as long as the weights do not change.
 
-        What is counted loses nothing without them: an input has few labels above a threshold, or among the first.
+        The overlaps that count inputs do not need them: an input has few labels above the threshold or among the k most likely.
         """
         self._per_chunk = max(1, min(_MAX_INPUTS, _MAX_NUMBERS // spec.embedding_dim) // _NUM_CHUNKS)
         self._dtype = working_dtype(torch.empty(0, device=spec.device))
@@ -132,12 +134,15 @@ class VocabularyWindow:
         return (), (self._spec.embedding_dim,), (self._spec.embedding_dim, self._spec.embedding_dim)
 
     def wants_batch(self) -> bool:
-        """Whether the batch that begins is looked at."""
+        """Whether to observe the next batch: at first every batch, later every second, fourth and so on.
+
+        Call it once per batch.
+        """
         self._batches += 1
         return (self._batches - 1) % self._stride == 0
 
     def add(self, seen: Observation) -> None:
-        """Add what one batch showed."""
+        """Add the observation of one batch."""
         self._take_snapshot(seen.unembedding, seen.bias, seen.response or self._response)
         if seen.logits is None:
             return
@@ -158,7 +163,7 @@ class VocabularyWindow:
             log_p_BK.masked_fill_(~embedding.to(log_p_BK.device).isfinite().all(dim=1, keepdim=True), torch.nan)
         least_B, most_B = log_p_BK.aminmax(dim=1)
         normalizer_B = (logits.detach().amax(dim=1) - most_B).to(torch.float32)
-        if least_B.isneginf().any():  # something behind the head has ruled labels out, of which the weights know nothing
+        if least_B.isneginf().any():  # the model masks labels after the head, which the weights do not show
             self._keep_no_embeddings()
         likely = likely_labels(log_p_BK, self._overlap.link)
         confused = self._confused(log_p_BK, targets)
@@ -174,21 +179,21 @@ class VocabularyWindow:
             self._moments = EmbeddingMoments(*(one + other.to(one) for one, other in zip(self._moments, batch, strict=True)))
 
     def _confused(self, log_p_BK: Tensor, targets: Tensor | None) -> Tensor:
-        """(B, 2), int64: the target of every input and its most likely label, -1 where no target is known."""
+        """(B, 2), int64, the target and the most likely label of every input; both are -1 if the target is unknown."""
         if targets is None:
             return torch.full((len(log_p_BK), 2), -1, dtype=torch.int64)
         target_B = known_targets(targets.to(log_p_BK.device), self._spec.num_labels)
         return torch.stack([target_B, log_p_BK.argmax(dim=1)], dim=1).masked_fill(target_B[:, None] < 0, -1)
 
     def _blocks_of(self, num_inputs: int, groups: Tensor | None) -> Tensor:
-        """The block (N,) of every input of a batch."""
+        """The block (N,) of each input of a batch."""
         among = {"rank": self._processes.rank, "world": self._processes.num}
         block_N, num_units = self._assignment.assign(num_inputs, start=self._num_units, groups=groups, **among)
         self._num_units += num_units
         return block_N
 
     def _take_snapshot(self, unembedding: Tensor, bias: Tensor | None, response: Response) -> None:
-        """A copy of the weights, unless they are those of the last one."""
+        """Copy the weights, unless they are equal to the last copy."""
         before, self._response = self._response, response
         now = unembedding.detach().to(result_dtype(unembedding))
         if self._snapshot is not None and torch.equal(self._snapshot, now) and _is_same(self._bias, bias) and before == response:
@@ -199,14 +204,14 @@ class VocabularyWindow:
         self._bias = None if bias is None else bias.detach().clone()
 
     def _keep_no_embeddings(self) -> None:
-        """The weights have changed, or do not explain the logits: embeddings would not give the probabilities seen."""
+        """Drop all embeddings, because the weights no longer give the observed probabilities from them."""
         self._is_exact = False
         for chunk in self._chunks:
             chunk.embeddings.clear()
             chunk.normalizers.clear()
 
     def _chunk(self) -> _Chunk:
-        """The chunk that inputs are added to."""
+        """The chunk to which the next inputs are added."""
         if not self._chunks or self._chunks[-1].num_inputs >= self._per_chunk:
             if len(self._chunks) == _NUM_CHUNKS:
                 self._thin()
@@ -214,17 +219,17 @@ class VocabularyWindow:
         return self._chunks[-1]
 
     def _thin(self) -> None:
-        """Drop one of every two chunks, and look at every second batch from now on.
+        """Drop one of every two chunks, and observe half as many batches from now on.
 
-        Now the second of the two, now the first: no period of the data meets the same chunks again and again.
+        It drops the second chunk of one pair and the first of the next, so that a period in the data does not match the chunks.
         """
         self._chunks = [chunk for number, chunk in enumerate(self._chunks) if number % 4 in {0, 3}]
         self._stride *= 2
 
     def _balance(self) -> None:
-        """Fill the blocks alike with what is left: the blocks of a chunk are exchanged in a circle, as whole ones.
+        """Balance the sizes of the blocks after chunks were dropped, by a cyclic renumbering of the blocks of each chunk.
 
-        Chunks of one long sequence each have one block each, and of eight such blocks some would be empty.
+        Without this, some blocks may be empty: if a chunk is one long sequence, it has only one block.
         """
         total_G = torch.zeros(NUM_BLOCKS, dtype=torch.int64)
         for chunk in self._chunks:
@@ -234,7 +239,7 @@ class VocabularyWindow:
             total_G = turns[best]
 
     def close(self, processes: Processes, weights: Callable[[], Weights]) -> Collected:
-        """What all processes collected; see `Window`."""
+        """Combine the content of all processes; see `Window.close`."""
         seen_by = processes.where(holds=self._snapshot is not None)
         for _ in range(max(processes.each(self._stride)).bit_length() - self._stride.bit_length()):
             self._thin()
@@ -248,7 +253,7 @@ class VocabularyWindow:
         num_skipped = sum(processes.each(sum(chunk.num_skipped for chunk in self._chunks)))
 
         def to_sum() -> list[Tensor]:
-            if self._snapshot is None:  # this process saw nothing; the weights still have their say
+            if self._snapshot is None:  # this process has no observations, but its weights are needed
                 now = weights()
                 self._take_snapshot(now.unembedding, now.bias, now.response)
             return [*self._snapshots(mine=has_snapshot), *self._moments, *self._chunk_sums()]
@@ -279,12 +284,12 @@ class VocabularyWindow:
 
     @staticmethod
     def _of_all(rows: Tensor, processes: Processes) -> Tensor:
-        """Rows of all processes, on the CPU: one kind after the other, so that the device holds but one."""
+        """Rows of all processes, on the CPU. Called for one tensor at a time, so that only one is on the device."""
         (total,) = processes.sums([rows])
         return processes.together(total.cpu)
 
     def _snapshots(self, *, mine: bool) -> list[Tensor]:
-        """Weight and, if there is one, bias: zero where those of another process count."""
+        """The weight, and the bias if there is one; zeros unless this process provides them."""
         assert self._snapshot is not None, "taken"
         kept = [self._snapshot] if self._bias is None else [self._snapshot, self._bias]
         return kept if mine else [torch.zeros_like(one) for one in kept]
@@ -299,7 +304,10 @@ class VocabularyWindow:
         return own_GK, probs_K, squares_K
 
     def _rows_among(self, num_rows: list[int], rank: int, *, with_embeddings: bool) -> list[Tensor]:
-        """Blocks, likely labels, targets, labels, values; if wanted embeddings and normalizers; zero where others have theirs."""
+        """Blocks, likely labels, targets, labels, values; if asked for, embeddings and normalizers.
+
+        Each tensor has the rows of all processes. The rows of other processes are zero, so that a sum puts all together.
+        """
         profiles = [profiles for chunk in self._chunks for profiles in chunk.profiles]
         kept = [
             (torch.int8, (), [block_B for chunk in self._chunks for block_B in chunk.blocks]),
@@ -327,5 +335,5 @@ class VocabularyWindow:
 
 
 def _is_same(one: Tensor | None, other: Tensor | None) -> bool:
-    """Whether two biases are equal, or both absent."""
+    """Whether two biases are equal or both None."""
     return other is None if one is None else other is not None and torch.equal(one, other)

@@ -1,7 +1,7 @@
-"""A window: the observations of one stage, from the first to the statistics. Here: all pairs of labels.
+"""Window: collects the observations of one stage and computes statistics from them.
 
-`VocabularyWindow` is the other kind, for heads with too many labels. Both are built from sizes and weights, so that a trained
-model's files go through them as a model at work does.
+`AllPairsWindow` compares all pairs of labels. `VocabularyWindow` is for heads with too many labels. Both are built from sizes and
+weights only, so they work for a running model and for the files of a trained model.
 """
 
 from collections.abc import Callable
@@ -24,12 +24,12 @@ __all__ = ["AllPairsWindow", "Collected", "Window"]
 
 @dataclass(frozen=True)
 class Collected:
-    """What a window has collected, over all processes."""
+    """The content of a closed window, over all processes."""
 
     statistics: Callable[[], Statistics]
-    """Computes what it says of its labels. No process waits for another in it."""
+    """Computes the statistics. It does not wait for other processes."""
     vocabulary: VocabularySummary | None = None
-    """What a search for the nearest neighbors starts from, where only a sample of the pairs is compared."""
+    """The input of a search for nearest neighbors, if only a sample of the pairs is compared; else None."""
 
 
 class Window(Protocol):
@@ -37,35 +37,35 @@ class Window(Protocol):
 
     @property
     def generator(self) -> torch.Generator:
-        """Of whatever is drawn at random in this window, so that the user's random numbers stay as they are."""
+        """Random generator of all draws in this window. The global generator stays unchanged."""
 
     def wants_batch(self) -> bool:
-        """Whether to look at the batch that begins."""
+        """Whether to observe the next batch. Call it once per batch."""
 
     def add(self, seen: Observation) -> None:
-        """Add what one batch showed."""
+        """Add the observation of one batch."""
 
     def close(self, processes: Processes, weights: Callable[[], Weights]) -> Collected:
-        """What all processes collected: every one of them has to call it.
+        """Combine the content of all processes. Every process must call this.
 
         Args:
-            processes: those that train together.
-            weights: of now, asked for only by a process that saw nothing.
+            processes: the processes that train together.
+            weights: gives the current weights; only used by a process without observations.
 
         Raises:
-            DistributedError: one of several processes could not do its part.
+            DistributedError: the work of one of several processes failed.
         """
 
 
 class AllPairsWindow:
-    """Compares every two labels.
+    """Compares all pairs of labels.
 
     Args:
         spec: sizes of the head.
         selection: which labels are compared.
         overlap: which probability overlap.
-        seed: of whatever is drawn at random: an interrupted run that goes on draws the same.
-        processes: those that train together.
+        seed: seed of all random draws; a resumed run with the same seed draws the same.
+        processes: the processes that train together.
     """
 
     def __init__(
@@ -88,23 +88,23 @@ class AllPairsWindow:
             min_probability=selection.min_probability,
             link_scale=spec.response.link_scale,
             seed=seed,
-            sync_on_compute=False,  # `close` adds up, over those that train this model
+            sync_on_compute=False,  # `close` sums over the processes that train this model
         ).to(spec.device)
         self._metric.place_among(processes.rank, processes.num)
 
     def wants_batch(self) -> bool:
-        """Always."""
+        """True for every batch."""
         return True
 
     def add(self, seen: Observation) -> None:
-        """Add what one batch showed."""
+        """Add the observation of one batch."""
         self._metric.use_response(seen.response)
         self._metric.update(seen.unembedding, seen.logits, seen.embedding, seen.groups, seen.targets)
 
     def close(self, processes: Processes, weights: Callable[[], Weights]) -> Collected:
-        """What all processes collected; see `Window`."""
+        """Combine the content of all processes; see `Window.close`."""
         seen_by = processes.where(holds=self._metric.update_count > 0)
-        snapshot_of = seen_by[0] if seen_by else 0  # else each would have that of the last batch it saw
+        snapshot_of = seen_by[0] if seen_by else 0  # else each process would use that of its own last batch
         processes.together(lambda: self._see_weights(weights))
         states = processes.together(lambda: self._to_sum(has_snapshot=processes.rank == snapshot_of))
         totals = processes.sums([*states.values()])
@@ -112,13 +112,13 @@ class AllPairsWindow:
         return Collected(self._metric.statistics)
 
     def _see_weights(self, weights: Callable[[], Weights]) -> None:
-        """Where this process saw nothing, the weights still have their say."""
+        """If this process has no observations, add the current weights."""
         if not self._metric.update_count:
             now = weights()
             self._metric.use_response(now.response)
             self._metric.update(now.unembedding)
 
     def _to_sum(self, *, has_snapshot: bool) -> dict[str, Tensor]:
-        """The metric's states, as they are to be summed: one process has the unembedding of all."""
+        """The metric's states for a sum over processes: the unembedding comes from one process, and is zero on the others."""
         states: dict[str, Any] = self._metric.metric_state
         return states if has_snapshot else {**states, "unembedding": torch.zeros_like(self._metric.unembedding)}

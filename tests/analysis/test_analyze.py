@@ -235,7 +235,7 @@ def test_logits_that_changed_behind_the_head_leave_its_embeddings_out(trained: T
     assert report.rungs["logit_correlation"].isnan().all()
     assert report.rungs["overlap"].isfinite().all()
     assert "Note: the file of logits differs from `embedding @ weight.T + bias` by up to " in str(report)
-    assert "; logit_correlation and log_odds_variance would be false and are left out." in str(report)
+    assert "; logit_correlation and log_odds_variance would be wrong and are left out." in str(report)
     assert analyze(folder / "last.ckpt", embeddings=seen["embeddings"], logits=capped, reachability=True).unreachable is None
     broken_inputs = seen["logits"].clone()
     broken_inputs[::50] = math.nan  # which count as nothing, and are no change
@@ -255,7 +255,7 @@ def test_logits_that_changed_are_found_behind_inputs_that_tell_nothing(link: Lin
     z_NK = 10 * torch.tanh(f_ND @ W_KD.T / 10)
     z_NK[:num_broken] = math.nan
     report = analyze(tmp_path / "head.pt", embeddings=f_ND, logits=z_NK, **head)
-    assert "differs from" in str(report) or "no multiple of" in str(report)
+    assert "differs from" in str(report) or "not a multiple of" in str(report)
     assert math.isnan(report.scalars["explained_logit_correlation"])
     assert math.isnan(report.scalars["explained_log_odds_variance"])
     assert report.num_skipped == num_broken

@@ -112,7 +112,7 @@ class Masked(Toy):
 
 TWO_CALLS = (
     "LabelSimilarityMonitor: watching head: the head was called 2 times in one step; only the inputs of its last call are "
-    "counted. To count all, pass `logits_from=`: a module that is called once, or a function."
+    "counted. To count all inputs, pass as `logits_from=` a module that is called once per step, or a function."
 )
 
 
@@ -355,7 +355,7 @@ def undefined_message(stage: str, reasons: Reasons) -> str:
 
 PADDING_MOVES = median_move(toy(pad, num_labels=19)().head.weight, range(7, 19))
 STAGES = ("train", "val")
-NO_TARGETS = "all inputs count. Expected `targets_key` to be the key of the targets in a batch"
+NO_TARGETS = "the targets cannot be read, so all inputs count. Expected `targets_key` to be the key of the targets in a batch"
 TOO_FEW_TARGETS = message(
     "watching head: it was called for 20 inputs, but the batch has 16 targets at `targets_key`, so all inputs count; "
     "if a position learns the target of the next position, pass `shift_targets=True`."

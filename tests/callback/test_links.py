@@ -279,8 +279,8 @@ def test_another_cap_is_told() -> None:
     layer.weight.data.mul_(10)
     head = Head("head", layer, "its path", Response.of("softcap", link_cap=3.0))
     for source, text in (
-        ("head", "another cap or a scale after it"),
-        (None, "are left out; overlaps are those of its output, capped"),
+        ("head", "likely causes: another cap, a scale after the cap"),
+        (None, "are left out; the overlaps are computed from the capped output"),
     ):
         observer = HeadObserver(head, nn.ModuleDict({"head": layer}), logits_from=source)
         observer.arm()
@@ -300,7 +300,7 @@ def test_a_cap_beside_another_one_in_the_configuration_is_told() -> None:
             trainer(callbacks=[LabelSimilarityMonitor(link="softcap", link_cap=cap)]).validate(model, loader(64), verbose=False)
         told = [str(one.message) for one in record if "final logits" in str(one.message)]
         assert len(told) == (cap != 2)
-        assert all("`forward` soft-caps it (`final_logit_softcapping=2` in the model's config)" in text for text in told)
+        assert all("`forward` soft-caps the logits (`final_logit_softcapping=2` in the model's config)" in text for text in told)
 
 
 # A scale that is learned

@@ -503,7 +503,7 @@ class TestReports:
                 return nn.functional.linear(self.body(inputs), self.head.weight, self.head.bias)
 
         logger = MemoryLogger()
-        text = "watching head: it was not called in a whole window, so only its weights are compared."
+        text = "watching head: the head was not called during a whole window, so only its weights are compared."
         with pytest.warns(UserWarning) as record:
             fit(Functional(), LabelSimilarityMonitor(head="head"), logger=logger)
         assert sum(text in message for message in ours(record)) == 1
@@ -781,10 +781,10 @@ class TestSetup:
                 warnings.simplefilter("always")
                 fit(model, LabelSimilarityMonitor(**sources))
             text = (
-                f"LabelSimilarityMonitor: watching head: the model's config says {said}, which changes its logits after the "
-                "head, and no module's output shows the final ones: overlaps may be those of other logits. Pass `logits_from=`."
+                f"LabelSimilarityMonitor: watching head: the model's config has {said}, which changes the logits after the "
+                "head, but no module's output has the final logits, so the overlaps may be wrong. Pass `logits_from=`."
             )
-            told = [str(warning.message) for warning in record if "config says" in str(warning.message)]
+            told = [str(warning.message) for warning in record if "model's config has" in str(warning.message)]
             assert told == ([text] if said and not sources and not is_seen else [])
 
     @pytest.mark.parametrize("sources", [{}, {"logits_from": "forward"}], ids=str)
@@ -806,7 +806,7 @@ class TestSetup:
         told = [str(warning.message) for warning in record if "soft-caps" in str(warning.message)]
         assert len(told) == (link != "softcap")
         assert all(
-            "soft-caps it (`final_logit_softcapping=30` in the model's config), so that centering" in text for text in told
+            "soft-caps the logits (`final_logit_softcapping=30` in the model's config), so centering" in text for text in told
         )
         assert all(text.endswith("Pass `link='softcap'`.") for text in told)
         assert ("logits" in monitor.last_report["val"].remarks) is (link != "softcap")
@@ -823,8 +823,8 @@ class TestSetup:
             fit(Scaled(), monitor, max_epochs=3)
         told = [str(warning.message) for warning in record if "final logits" in str(warning.message)]
         note = (
-            "overlaps are those of the head's output, and the model's final logits differ: the LightningModule's `forward` "
-            "multiplies it by 0.25. Pass `logits_from='forward'`"
+            "the overlaps are those of the head's output, but the model's final logits differ: the LightningModule's `forward` "
+            "multiplies the logits by 0.25. Pass `logits_from='forward'`"
         )
         assert told == [f"LabelSimilarityMonitor: watching head: {note}."]
         for stage in ("train", "val"):
@@ -878,7 +878,7 @@ class TestSetup:
 
         logger = MemoryLogger()
         other = LabelSimilarityMonitor("other", name="other")
-        with pytest.warns(UserWarning, match="watching other: .* final logits differ: .* and the head has 6 labels"):
+        with pytest.warns(UserWarning, match="watching other: .* final logits differ: .* but the head has 6 labels"):
             fit(TwoHeads(), LabelSimilarityMonitor("head"), callbacks=[other], logger=logger)
         assert logger.curve("cossim_val/overlap_mean")
         assert logger.curve("cossim_other_val/overlap_mean")
@@ -1042,7 +1042,7 @@ def test_a_compiled_lightning_module_is_held_against_its_final_logits() -> None:
 
     torch.compiler.reset()
     module: Any = torch.compile(Tempered(), backend="eager")
-    with pytest.warns(UserWarning, match=r"`forward` multiplies it by 4\. Pass `logits_from='forward'`"):
+    with pytest.warns(UserWarning, match=r"`forward` multiplies the logits by 4\. Pass `logits_from='forward'`"):
         trainer(callbacks=[LabelSimilarityMonitor()]).fit(module, loader(), loader(60))
 
 

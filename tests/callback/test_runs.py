@@ -228,7 +228,7 @@ def test_a_targets_key_that_leads_nowhere_is_told_once_and_all_inputs_count() ->
     wanted = (
         "Expected `targets_key` to be the key of the targets in a batch, got 'y', but the batch has the keys 'words', 'labels'."
     )
-    assert texts == [f"LabelSimilarityMonitor: all inputs count. {wanted}"]
+    assert texts == [f"LabelSimilarityMonitor: the targets cannot be read, so all inputs count. {wanted}"]
     assert monitor.last_report["train"].num_inputs == 8 * 12
 
 

@@ -102,9 +102,10 @@ def test_embeddings_may_come_by_name() -> None:
 def test_another_scale_is_told() -> None:
     """Not where the cosines come alone: the loss may scale them."""
     seen = observed(ArcFace(8, 5, s=30.0), FACES)
-    assert seen.problem == "its output is 30 times the cosines, and `link_scale` is 8: probabilities are those of the latter"
+    text = "the head's output is 30 times the cosines, but `link_scale` is 8; the probabilities are computed with `link_scale`"
+    assert seen.problem == text
     assert seen.logits is not None
-    assert "its output is 8.06 times the cosines" in (observed(ArcFace(8, 5, s=8.06), FACES).problem or ""), "small ones too"
+    assert "output is 8.06 times the cosines" in (observed(ArcFace(8, 5, s=8.06), FACES).problem or ""), "small ones too"
     assert observed(ArcFace(8, 5, s=1.0), FACES).problem is None
     assert observed(ArcFace(8, 5, s=8.0).bfloat16(), FACES.bfloat16()).problem is None
 
@@ -122,16 +123,16 @@ def test_what_are_no_cosines_is_told_and_only_the_weights_are_compared(build: An
     seen = observed(build(), FACES)
     assert (seen.logits, seen.embedding) == (None, None)
     assert seen.problem is not None
-    assert "its output is no multiple of the cosines of embeddings and rows (several rows a label, or a head that" in seen.problem
+    assert "the head's output is not a multiple of the cosines of embeddings and rows (likely causes: several" in seen.problem
     assert seen.problem.endswith("pass `embeddings_from=`); only its weights are compared")
 
 
 @pytest.mark.parametrize("training", [False, True])
 def test_a_linear_layer_is_none_in_training_either(*, training: bool) -> None:
     """It adds no margin, so there is nothing to wait for; nor does a convolution."""
-    assert "no multiple" in (observed(nn.Linear(5, 8), FACES, training=training).problem or "")
+    assert "not a multiple" in (observed(nn.Linear(5, 8), FACES, training=training).problem or "")
     pixels = torch.randn(2, 5, 3, 4, generator=torch.Generator().manual_seed(0))
-    assert "no multiple" in (observed(nn.Conv2d(5, 8, 1), pixels, training=training).problem or "")
+    assert "not a multiple" in (observed(nn.Conv2d(5, 8, 1), pixels, training=training).problem or "")
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -158,7 +159,7 @@ def test_rounding_to_half_precision_hides_nothing() -> None:
 def test_few_labels_with_a_margin_are_known_by_the_scale(num_labels: int) -> None:
     module = ArcFace(num_labels, 5, s=8.0, m=0.3)
     assert observed(module, FACES, torch.arange(20) % num_labels).problem is None
-    assert "no multiple" in (observed(nn.Linear(5, num_labels), FACES).problem or "")
+    assert "not a multiple" in (observed(nn.Linear(5, num_labels), FACES).problem or "")
 
 
 def test_an_output_of_another_size_is_told() -> None:
@@ -208,7 +209,7 @@ def test_a_call_without_embeddings_is_told(call: dict[str, Any]) -> None:
     module = attributed(ArcFace(8, 5, s=8.0), forward=lambda **given: torch.zeros(()))
     seen = observed(module, **call)
     assert (seen.logits, seen.embedding) == (None, None)
-    assert seen.problem == "it was called with nothing that could be its embeddings; pass `embeddings_from=`"
+    assert seen.problem == "no argument of the head's call can be its embeddings; pass `embeddings_from=`"
 
 
 @pytest.mark.parametrize("order", ["by place", "by name"])
@@ -253,7 +254,7 @@ def test_final_logits_that_are_given_are_held_against_the_cosines(factor: float)
     assert seen is not None
     assert seen.logits is not None
     torch.testing.assert_close(seen.logits, factor * wanted_logits(model.head, FACES), rtol=1e-5, atol=1e-5)
-    text = "what `logits_from` gives is 16 times the cosines, and `link_scale` is 8; logit_correlation and log_odds_variance"
+    text = "the output of `logits_from` is 16 times the cosines, but `link_scale` is 8; logit_correlation and log_odds_variance"
     assert (seen.embedding is None) == (factor != 1)
     assert seen.problem is None if factor == 1 else (seen.problem or "").startswith(text)
 

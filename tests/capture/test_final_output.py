@@ -20,7 +20,7 @@ from lightning_cossim.functional.links import PLAIN, Response
 from tests.toys import attributed
 
 K, D, N, T = 7, 5, 6, 4
-DIFFER = "overlaps are those of the head's output, and the model's final logits differ: "
+DIFFER = "the overlaps are those of the head's output, but the model's final logits differ: "
 
 
 class Model(nn.Module):
@@ -141,50 +141,53 @@ def test_a_map_of_logits_is_the_models() -> None:
 
 
 CHANGES: dict[str, tuple[Callable[[Tensor], Any], str]] = {
-    "scaled": (lambda z: 0.25 * z, "`model` multiplies it by 0.25. Pass `logits_from='model'`."),
-    "negated": (lambda z: -z, "`model` multiplies it by -1. Pass `logits_from='model'`."),
-    "biased": (lambda z: z + torch.arange(K) / 3, "`model` adds a constant vector to it. Pass `logits_from='model'`."),
+    "scaled": (lambda z: 0.25 * z, "`model` multiplies the logits by 0.25. Pass `logits_from='model'`."),
+    "negated": (lambda z: -z, "`model` multiplies the logits by -1. Pass `logits_from='model'`."),
+    "biased": (lambda z: z + torch.arange(K) / 3, "`model` adds a constant vector to the logits. Pass `logits_from='model'`."),
     "capped": (
         lambda z: 2 * (z / 2).tanh(),
-        "`model` soft-caps it at 2. Pass `link='softcap', link_cap=2`.",
+        "`model` soft-caps the logits at 2. Pass `link='softcap', link_cap=2`.",
     ),
     "masked": (masked, "`model` masks 2 of 7 labels. Pass `logits_from='model'`."),
     "scaled, in an object with slots": (
         lambda z: Packed(z[:, :2], 3 * z),
-        "`model` multiplies it by 3. Pass `logits_from='model'`.",
+        "`model` multiplies the logits by 3. Pass `logits_from='model'`.",
     ),
     "scaled, in a dict in a dict": (
         lambda z: {"out": {"scores": 3 * z}},
-        "`model` multiplies it by 3. Pass `logits_from='model'`.",
+        "`model` multiplies the logits by 3. Pass `logits_from='model'`.",
     ),
     "scaled, in a tuple in a tuple": (
         lambda z: (z[:, :2], (3 * z, z[:, :2])),
-        "`model` multiplies it by 3. Pass `logits_from='model'`.",
+        "`model` multiplies the logits by 3. Pass `logits_from='model'`.",
     ),
     "scaled beside their own": (
         lambda z: {"raw": z, "scores": 0.5 * z},
         (
-            "`model` multiplies it by 0.5 in 'scores', and gives it unchanged beside that. If 'scores' is final, call it "
-            "`logits` in the output, and pass `logits_from=` the path of that module."
+            "`model` multiplies the logits by 0.5 in 'scores' and also returns the unchanged logits. If 'scores' has the final "
+            "logits, rename it to `logits` and pass the path of that module as `logits_from=`."
         ),
     ),
     "scaled beside features of as many dimensions": (
         lambda z: {"features": z.cos(), "scores": 0.5 * z},
         (
-            "`model` multiplies it by 0.5 in 'scores'. If 'scores' is final, call it `logits` in the output, and pass "
-            "`logits_from=` the path of that module."
+            "`model` multiplies the logits by 0.5 in 'scores'. If 'scores' has the final logits, rename it to `logits` and pass "
+            "the path of that module as `logits_from=`."
         ),
     ),
-    "sigmoid": (lambda z: z.sigmoid(), "`model` gives their sigmoid, and `link` is 'softmax'. Pass `link='sigmoid'`."),
+    "sigmoid": (
+        lambda z: z.sigmoid(),
+        "`model` returns the sigmoid of the logits, but `link` is 'softmax'. Pass `link='sigmoid'`.",
+    ),
     "sliced": (lambda z: z[:, :4], "`model` keeps the first 4 of 7 labels. Pass `logits_from='model'`."),
     "doubled": (
         lambda z: torch.cat([z, z]),
-        "`model` gives 12 inputs, and the last call of the head had 6. Pass `logits_from='model'`.",
+        "`model` returns logits of 12 inputs, but the last call of the head had 6. Pass `logits_from='model'`.",
     ),
-    "normalized": (lambda z: z / z.norm(dim=1, keepdim=True), "`model` changes them by up to "),
+    "normalized": (lambda z: z / z.norm(dim=1, keepdim=True), "`model` changes the logits by up to "),
     "another layer's": (
         lambda z: z @ torch.ones(K, 3),
-        "`model` gives an output of the shape (6, 3), and the head has 7 labels. Another layer may be the one that gives",
+        "`model` returns an output of shape (6, 3), but the head has 7 labels. If another layer gives the probabilities, pass",
     ),
 }
 
@@ -196,8 +199,8 @@ def test_other_logits_are_named_with_the_remedy(finish: Callable[[Tensor], Any],
 
 
 BESIDE_IT: dict[str, tuple[Callable[[Tensor], Any], str]] = {
-    "scaled": (lambda z: {"raw_logits": z, "logits": z / 2}, "`model` multiplies it by 0.5. Pass `logits_from='model'`."),
-    "capped": (lambda z: {"raw": z, "logits": 2 * (z / 2).tanh()}, "`model` soft-caps it at 2. Pass `link='softcap'"),
+    "scaled": (lambda z: {"raw_logits": z, "logits": z / 2}, "`model` multiplies the logits by 0.5. Pass `logits_from='model'`."),
+    "capped": (lambda z: {"raw": z, "logits": 2 * (z / 2).tanh()}, "`model` soft-caps the logits at 2. Pass `link='softcap'"),
     "averaged": (
         lambda z: SimpleNamespace(logits=(z + z.roll(1)) / 2, one_logits=z, other_logits=z.roll(1)),
         "`model` averages the outputs of 2 heads. Pass `logits_from='model'`.",
@@ -221,8 +224,8 @@ POOLED: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "last": (lambda z: z[:, -1], "picks 6 of 24 outputs of the head"),
     "first": (lambda z: {"logits": z[:, 0]}, "picks 6 of 24 outputs of the head"),
     "all but the last": (lambda z: z[:, :-1], "picks 18 of 24 outputs of the head"),
-    "mean": (lambda z: z.mean(dim=1), "averages 24 outputs of the head to 6 inputs"),
-    "max": (lambda z: z.amax(dim=1), "pools 24 outputs of the head to 6 inputs"),
+    "mean": (lambda z: z.mean(dim=1), "averages 24 outputs of the head into 6"),
+    "max": (lambda z: z.amax(dim=1), "pools 24 outputs of the head into 6"),
 }
 
 
@@ -234,7 +237,7 @@ def test_pooled_logits_are_named(finish: Callable[[Tensor], Any], text: str) -> 
 
 def test_logits_changed_in_place_within_the_model_are_compared_as_they_came_from_the_head() -> None:
     (note,) = observe(Model(lambda z: z.mul_(3)), inputs(N)).notes
-    assert note == f"{DIFFER}`model` multiplies it by 3. Pass `logits_from='model'`."
+    assert note == f"{DIFFER}`model` multiplies the logits by 3. Pass `logits_from='model'`."
 
 
 @pytest.mark.parametrize("inference", [False, True])
@@ -298,7 +301,7 @@ def test_the_forward_of_the_outermost_module_can_be_named() -> None:
         assert len(seen.notes) == notes
         assert torch.equal(seen.logits, final) is (notes == 0)
         if notes:
-            text = "the LightningModule's `forward` multiplies it by 0.5. Pass `logits_from='forward'`."
+            text = "the LightningModule's `forward` multiplies the logits by 0.5. Pass `logits_from='forward'`."
             assert seen.notes == (DIFFER + text,)
 
 
@@ -317,7 +320,7 @@ def test_the_module_within_is_named_where_forward_only_rearranges_its_logits() -
     outer(inputs(N, T))
     seen = observer.take(1024, torch.Generator())
     assert seen is not None
-    assert seen.notes == (f"{DIFFER}`model` multiplies it by 0.5. Pass `logits_from='model'`.",)
+    assert seen.notes == (f"{DIFFER}`model` multiplies the logits by 0.5. Pass `logits_from='model'`.",)
 
 
 def test_the_labels_that_a_padded_vocabulary_drops_are_never_probable() -> None:
@@ -391,7 +394,7 @@ def test_a_step_that_a_strategy_runs_in_the_place_of_forward_is_not_forward(sour
         assert seen.logits is not None
         assert torch.equal(seen.logits, outer(inputs(N)))
     else:
-        text = "the LightningModule's `forward` multiplies it by 0.5. Pass `logits_from='forward'`."
+        text = "the LightningModule's `forward` multiplies the logits by 0.5. Pass `logits_from='forward'`."
         assert seen.notes == (DIFFER + text,)
 
 
@@ -419,11 +422,11 @@ def test_links_are_held_against_their_own_logits() -> None:
     assert observe(Model(lambda z: 2 * (z / 2).tanh()), inputs(N), capped).notes == ()
     assert observe(Model(lambda z: z), inputs(N), capped).notes == ()  # the loss caps them
     (note,) = observe(Model(lambda z: 3 * (z / 3).tanh()), inputs(N), capped).notes
-    assert note == f"{DIFFER}`model` soft-caps it at 3. Pass `link='softcap', link_cap=3`."
+    assert note == f"{DIFFER}`model` soft-caps the logits at 3. Pass `link='softcap', link_cap=3`."
     for finish in (lambda z: z, lambda z: z.sigmoid(), nn.functional.logsigmoid):
         assert observe(Model(finish), inputs(N), sigmoid).notes == ()
     (note,) = observe(Model(lambda z: z.softmax(dim=1)), inputs(N), sigmoid).notes
-    assert note == f"{DIFFER}`model` gives their softmax, and `link` is 'sigmoid'. Pass `link='softmax'`."
+    assert note == f"{DIFFER}`model` returns the softmax of the logits, but `link` is 'sigmoid'. Pass `link='softmax'`."
 
 
 # What the model's configuration says
@@ -432,7 +435,8 @@ def test_links_are_held_against_their_own_logits() -> None:
 @pytest.mark.parametrize("name", ["lm_head_multiplier", "logit_scale"])
 def test_a_scale_of_the_configuration_is_named_where_it_acts(name: str) -> None:
     (note,) = observe(Model(lambda z: 0.5 * z, config={name: 0.5}), inputs(N)).notes
-    assert note == f"{DIFFER}`model` multiplies it by 0.5 (`{name}=0.5` in the model's config). Pass `logits_from='model'`."
+    text = f"`model` multiplies the logits by 0.5 (`{name}=0.5` in the model's config). Pass `logits_from='model'`."
+    assert note == DIFFER + text
     assert observe(Model(lambda z: z, config={name: 0.5}), inputs(N)).notes == ()  # a name that its code does not use
 
 
@@ -446,7 +450,7 @@ def test_a_cap_of_the_configuration_shows_long_before_it_bends_anything(name: st
             weight.mul_(size)
     (note,) = observe(model, inputs(N)).notes
     assert note == (
-        f"{DIFFER}`model` soft-caps it (`{name}=30` in the model's config), so that centering would be wrong. "
+        f"{DIFFER}`model` soft-caps the logits (`{name}=30` in the model's config), so centering would be wrong. "
         "Pass `link='softcap'`."
     )
     assert observe(plain, inputs(N)).notes == ()
@@ -497,10 +501,10 @@ class Chunked(nn.Module):
 def test_several_calls_are_told_with_what_is_counted() -> None:
     notes = observe(Chunked(3), inputs(N)).notes
     assert notes == (
-        f"{DIFFER}`model` gives 6 inputs, and the last call of the head had 2. Pass `logits_from='model'`.",
+        f"{DIFFER}`model` returns logits of 6 inputs, but the last call of the head had 2. Pass `logits_from='model'`.",
         (
-            "the head was called 3 times in one step; only the inputs of its last call are counted. To count all, pass "
-            "`logits_from=`: a module that is called once, or a function"
+            "the head was called 3 times in one step; only the inputs of its last call are counted. To count all inputs, "
+            "pass as `logits_from=` a module that is called once per step, or a function"
         ),
     )
     seen = observe(Chunked(3), inputs(N), logits_from="model")
@@ -565,7 +569,7 @@ def test_final_logits_are_read_where_they_do_not_pair_with_embeddings(finish: Ca
     assert seen.problem == (
         f"embeddings of shape ({N}, {T}, {D}) and final logits of shape {tuple(final.shape)} do not match "
         "(pass `embeddings_from=` with one embedding per final logit vector); "
-        "logit_correlation and log_odds_variance would be false and are left out"
+        "logit_correlation and log_odds_variance would be wrong and are left out"
     )
 
 
@@ -582,7 +586,7 @@ def test_final_logits_are_read_though_embeddings_or_weights_were_changed() -> No
     seen = observe(Restless(lambda z: z), inputs(N), logits_from="model")
     assert seen.logits is not None
     assert seen.embedding is None
-    assert "were changed before the backward pass was seen" in str(seen.problem)
+    assert "changed before the monitor saw the backward pass" in str(seen.problem)
 
 
 # It costs nothing later, and leaves nothing behind

@@ -207,7 +207,7 @@ def test_samples_come_from_the_generator_given_and_leave_the_global_one_alone() 
 # What is changed in place
 
 
-UNCHECKED = "its output is changed in place by what comes after it; the logits are worked out from its weights, unchecked"
+UNCHECKED = "the head's output is changed in place after the call; the logits are computed from its weights, without a check"
 
 
 def overwritten_call(layer: nn.Linear, inputs: Tensor) -> Tensor:
@@ -242,7 +242,8 @@ def test_logits_are_not_worked_out_from_weights_that_do_not_explain_them() -> No
     observer.arm()
     overwritten_call(layer, inputs)
     seen = take(observer)
-    assert seen.problem == "its weights do not explain its output, which is then changed in place: its logits cannot be seen"
+    text = "the head's output does not match its weights and is then changed in place, so its logits cannot be seen"
+    assert seen.problem == text
     assert seen.logits is None
 
 
@@ -255,7 +256,7 @@ def test_the_check_waits_for_inputs_that_can_be_checked(first: Tensor) -> None:
     assert take(observer).problem is None
     observer.arm()
     layer(random_inputs())
-    assert (take(observer).problem or "").startswith("its output differs")
+    assert (take(observer).problem or "").startswith("the head's output differs")
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.compile.*")
@@ -290,7 +291,9 @@ def test_logits_that_were_written_over_are_worked_out_from_the_weights(max_input
     torch.testing.assert_close(seen.logits, before[rows])
 
 
-CHANGED_WEIGHTS = "its weights were changed before the backward pass was seen; in manual optimization call `self.manual_backward`"
+CHANGED_WEIGHTS = (
+    "the head's weights changed before the monitor saw the backward pass; in manual optimization, call `self.manual_backward`"
+)
 
 
 @pytest.mark.parametrize("changed", ["weights", "embeddings"])
@@ -302,7 +305,7 @@ def test_weights_or_embeddings_that_were_written_over_are_told(changed: str) -> 
     with torch.no_grad():
         (layer.weight if changed == "weights" else inputs).add_(1)
     seen = take(observer)
-    assert seen.problem == (CHANGED_WEIGHTS if changed == "weights" else "its input was changed in place after the call")
+    assert seen.problem == (CHANGED_WEIGHTS if changed == "weights" else "the head's input was changed in place after the call")
     assert seen.logits is None
     assert seen.embedding is None
     assert torch.equal(seen.unembedding, layer.weight)
@@ -338,8 +341,8 @@ def test_an_output_that_the_weights_do_not_explain_is_told_once() -> None:
         assert seen.logits is not None
         assert torch.equal(seen.logits, 2 * inputs)
     told = (
-        "its output differs from `embedding @ weight.T + bias` by up to 1.25 (an adapter that is not merged, a parametrization "
-        "or another hook are likely); logit_correlation and log_odds_variance would be false and are left out"
+        "the head's output differs from `embedding @ weight.T + bias` by up to 1.25 (likely causes: an adapter that is not "
+        "merged, a parametrization, another hook); logit_correlation and log_odds_variance would be wrong and are left out"
     )
     assert problems == [told, None, None]
 
@@ -370,7 +373,7 @@ def test_small_differences_that_are_not_rounding_are_told(dtype: torch.dtype, fa
     layer.register_forward_hook(scaled(factor))
     observer = observer_of(layer)
     layer(random_inputs(dim=64).abs().to(dtype))
-    assert (take(observer).problem or "").startswith("its output differs from `embedding @ weight.T + bias` by up to ")
+    assert (take(observer).problem or "").startswith("the head's output differs from `embedding @ weight.T + bias` by up to ")
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -62,7 +62,7 @@ def test_logits_of_a_function_are_taken_and_embeddings_that_do_not_explain_them_
     assert torch.equal(found.logits if found.logits is not None else torch.empty(0), model.last)
     assert found.embedding is None
     assert found.problem is not None
-    assert "what `logits_from` gives differs from `embedding @ weight.T + bias` by up to" in found.problem
+    assert "the output of `logits_from` differs from `embedding @ weight.T + bias` by up to" in found.problem
 
 
 def test_logits_alone_will_do() -> None:

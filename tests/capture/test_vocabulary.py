@@ -482,9 +482,8 @@ def test_a_sample_stands_for_all_pairs() -> None:
         row, column = index[report.compared.row], index[report.compared.column]
         torch.testing.assert_close(values, whole.matrix(rung)[row, column], rtol=1e-3, atol=1e-4)
     sampling = (
-        "all among the 20 most probable labels, the 300 that overlap most, and others drawn at random, which stand for the rest: "
-        "the more two labels overlap, or are alike by any similarity, the more likely they are drawn, and every number allows "
-        "for that"
+        "all pairs of the 20 most probable labels, the 300 that overlap most, and others drawn at random, which represent the "
+        "rest; a pair with more overlap or a higher similarity is drawn more often, and weights correct all numbers for this"
     )
     assert report.sampling == sampling
     assert f"Looked at {len(report.compared)} of the pairs: {sampling}." in str(report)

@@ -25,9 +25,9 @@ from tests.toys import matrices
 NUM_LABELS, EMBEDDING_DIM = 9, 4
 TRAIN, VAL, TEST = map(WindowKey, ("train", "val", "test"))
 NOT_CALLED = (
-    "watching fc: it was not called in a whole window, so only its weights are compared. A fused loss or a functional call "
-    "(`F.linear(x, head.weight)`) goes around it: pass `embeddings_from=`, the path of the module whose output goes into it, "
-    "or call the layer itself."
+    "watching fc: the head was not called during a whole window, so only its weights are compared. A fused loss or a functional "
+    "call (`F.linear(x, head.weight)`) bypasses the head. Pass as `embeddings_from=` the path of the module whose output is the "
+    "head's input, or call the head itself."
 )
 
 
@@ -326,8 +326,8 @@ def test_a_problem_is_told_with_the_head_s_path() -> None:
     run(collector, TRAIN, *batches)
     report = closed(collector, TRAIN)
     assert len(told) == 1
-    assert told[0].startswith("watching fc: its output differs from `embedding @ weight.T + bias` by up to ")
-    assert told[0].endswith("would be false and are left out.")
+    assert told[0].startswith("watching fc: the head's output differs from `embedding @ weight.T + bias` by up to ")
+    assert told[0].endswith("would be wrong and are left out.")
     assert report.num_inputs == 160
     unknown = ("logit_correlation", "log_odds_variance")
     undefined = {f"{measure}_{name}" for measure in MEASURES for name in unknown} | {"gap_geometry"}

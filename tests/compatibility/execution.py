@@ -109,7 +109,7 @@ EXECUTION: Final[list[Cell]] = [
         "`torch.compile` of the model, called before the fit",
         compiled_and_called,
         outcome="weights only",
-        says="It lies in a compiled module that was called before the fit",
+        says="The head is part of a compiled module that was called before the fit",
     ),
     Cell("EMA weights that are swapped in for validation", mlp, callbacks=averaging(Ema)),
     Cell("`StochasticWeightAveraging`", mlp, callbacks=averaging(StochasticWeightAveraging, swa_lrs=0.05, swa_epoch_start=1)),

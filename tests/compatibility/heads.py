@@ -195,7 +195,7 @@ def orthogonal() -> nn.Module:
 
 
 FUNCTIONAL: dict[str, Any] = {"inputs": "words", "head": "model.embed"}
-NOT_CALLED = "it was not called in a whole window, so only its weights are compared. A fused loss or a functional call"
+NOT_CALLED = "the head was not called during a whole window, so only its weights are compared. A fused loss or a functional call"
 
 HEADS: Final[list[Cell]] = [
     Cell("`nn.Linear`", mlp, head="model.2"),
@@ -238,7 +238,7 @@ HEADS: Final[list[Cell]] = [
         outcome="overlap and weights",
         settings={"logits_from": "model"},
         logits=lambda output: output["logits"],
-        says="what `logits_from` gives differs from `embedding @ weight.T + bias` by up to",
+        says="the output of `logits_from` differs from `embedding @ weight.T + bias` by up to",
     ),
     Cell(
         'soft-capped logits, with `link="softcap"`',

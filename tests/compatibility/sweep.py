@@ -90,13 +90,13 @@ FUNCTIONAL: Final = "calls no head: its own code multiplies by the embedding"
 SAYS: Final = {
     POOLED: "picks 8 of 48 outputs",
     CAPPED: "soft-caps",
-    SCALED: "multiplies it by 0.25",
+    SCALED: "multiplies the logits by 0.25",
     SHIFTED: "adds a constant vector",
-    AVERAGED: "averages the outputs of 2 heads|averages 48 outputs|pools 48 outputs|changes them",
+    AVERAGED: "averages the outputs of 2 heads|averages 48 outputs|pools 48 outputs|changes the logits",
     FIRST: "picks 32 of 64 outputs",
     ENLARGED: "gives 8192 inputs, and the last call of the head had 512",
     CUT: "keeps the first 31 of 37 labels",
-    FUNCTIONAL: "Another layer may be the one|was not called in a whole window",
+    FUNCTIONAL: "If another layer gives the probabilities|was not called during a whole window",
 }
 """What the warning has to say."""
 WITHOUT_REMEDY: Final = {FUNCTIONAL}
