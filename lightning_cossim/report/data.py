@@ -149,7 +149,7 @@ class ReportData:
 
     @property
     def mass(self) -> Tensor:
-        """(P,), at least 0, the joint mass of two labels: the sum over inputs in their overlap, per input."""
+        """(P,), at least 0, the joint mass of two labels: the mean over inputs of the numerator of their overlap."""
         return self.statistics.table.mass
 
     @property

@@ -1,7 +1,7 @@
 """Standard errors and intervals of a report's scalars, by recomputing the scalars without one block of inputs at a time.
 
-Scalars that depend on the weights alone have no errors. Shapes: G blocks, P pairs, R = 1 + G rows. The first row is from all
-inputs, each other row leaves out one block. S scalars.
+Scalars that depend on the weights alone have no errors. Shapes: G blocks, P pairs, S scalars, R = 1 + G rows. The first row is
+from all inputs; each other row leaves out one block.
 """
 
 import math
@@ -39,7 +39,7 @@ _DECIMALS: Final = 6
 
 @dataclass(frozen=True)
 class ScalarErrors:
-    """How far scalars are expected to differ with other inputs."""
+    """Standard errors of scalars from inputs, and their values corrected for the bias of few inputs."""
 
     errors: Mapping[str, float] = field(default_factory=dict)
     """The standard error of each scalar, at least 0."""
@@ -115,8 +115,8 @@ def intervals_of(
         ladder: the similarities of the report and the cosine of its gaps.
 
     Returns:
-        Lower and upper bound of each scalar in `corrected`, within the range of the scalar. A rank agreement that needs the
-        reliability is absent if the reliability is 0 or NaN.
+        Lower and upper bound of each scalar in `corrected`, within the range of the scalar. If the reliability is 0 or NaN,
+        rank agreements that need it are absent, and so is `gap_behavior`.
 
     Source: Spearman, The proof and measurement of association between two things (1904).
     """
@@ -163,7 +163,7 @@ def _with_whole(whole: Tensor, without: Tensor) -> Tensor:
 def _repeated_agreements(
     rungs: Mapping[str, Tensor], similarities: Mapping[str, Tensor], overlap: Tensor, pairs: Pairs, counts: Tensor
 ) -> dict[str, Floats]:
-    """Rank agreement and explained share (R,) of every similarity, from overlaps (R, P)."""
+    """Rank agreement and share explained (R,) of every similarity, from overlaps (R, P)."""
     found: dict[str, Floats] = {}
     known_before: Tensor | None = None
     for key in (key for key in rungs if key != "overlap"):

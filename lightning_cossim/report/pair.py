@@ -35,7 +35,7 @@ class Pair:
     expected_overlap: float
     """The overlap of other pairs with this cosine, in [0, 1]."""
     gap: float
-    """`overlap - expected_overlap`, in [-1, 1]: positive for strangers, negative for look-alikes."""
+    """`overlap - expected_overlap`, in [-1, 1]. Positive: more overlap than expected; negative: less."""
     mass: float
     """Joint mass in units of 1/K_live, at least 0. If it is near 0, the pair is rarely predicted and its gap matters little."""
     joint_inputs: int = 0
@@ -43,12 +43,12 @@ class Pair:
     errors: tuple[int, int] | None = None
     """Number of inputs of `label` predicted as `other`, and the reverse; None if targets are not known.
 
-    (12, 3) means: 12 inputs of Coat were predicted as Shirt, and 3 inputs of Shirt as Coat.
+    For Coat and Shirt, (12, 3) means: 12 inputs of Coat were predicted as Shirt, and 3 inputs of Shirt as Coat.
     """
     joint_shares: tuple[float, float, float] | None = None
     """Shares of the joint mass on inputs of `label`, `other` and neither. Their sum is 1; NaN if there is no mass."""
     flag: Flag | None = None
-    """None if the pair is not flagged or the report is not judged."""
+    """The flag, "stranger" or "look-alike"; None if the pair is not flagged or the report is not judged."""
     why_unflagged: str | None = None
     """Why the pair is not flagged: one of `lightning_cossim.report.verdicts.WHY_UNFLAGGED`, or "no verdict".
 

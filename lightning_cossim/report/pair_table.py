@@ -1,7 +1,7 @@
 """PairTable: the measurements of a window, one value for each pair of labels.
 
-All tensors are on the CPU. A pair counts if both labels are kept; values of other pairs are NaN. Shapes: K labels of the head,
-L of them compared, P pairs of these.
+All tensors are on the CPU. A pair counts if both labels are kept; similarities and overlaps of other pairs are NaN. Shapes:
+K labels of the head, L of them compared, P pairs of these.
 """
 
 import math
@@ -45,7 +45,7 @@ class PairTable:
     rungs: Mapping[str, Tensor]
     """(P,) for the key of each similarity and for "overlap"; NaN for pairs that do not count."""
     mass: Tensor
-    """(P,), at least 0, the joint mass of two labels: the sum over inputs in their overlap, per input."""
+    """(P,), at least 0, the joint mass of two labels: the mean over inputs of the numerator of their overlap."""
     joint_inputs: Tensor
     """int64 (P,), the number of inputs on which both labels are likely (`functional.joint_inputs`)."""
     effective_inputs: Tensor
@@ -92,9 +92,9 @@ class PairTable:
             live: boolean (K,), whether a label is live.
             kept: boolean (K,), from `kept_labels`.
             mean_probs: (K,), in [0, 1]; NaN if no inputs were seen.
-            sums: (P,), at least 0, the sums over inputs in the overlaps.
+            sums: (P,), at least 0, the numerators of the overlaps, summed over inputs.
             joint_inputs: int64 (P,), the number of inputs on which both labels are likely.
-            effective_inputs: (K,), of every label.
+            effective_inputs: (K,), the effective inputs of every label.
             num_inputs: number of inputs seen.
             num_skipped: number of inputs left out because they are not finite.
             sampling: how the sample of pairs was drawn; empty if all pairs are compared.

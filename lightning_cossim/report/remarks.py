@@ -9,7 +9,7 @@ from lightning_cossim.functional.padding import equal_rows, median_shift
 __all__ = ["remarks"]
 
 _MOVES = 0.05
-"""Least change of the median label-centered cosine of other labels, without a group of equal rows, that causes a remark."""
+"""A group of equal rows causes a remark if the median centered cosine of other labels changes by more without it."""
 _MAX_GROUPS = 8
 """Maximum number of groups of equal rows that are checked, the largest first."""
 _MAX_SHOWN = 8

@@ -81,7 +81,7 @@ def as_text(report: ReportData, top: int) -> str:
 
 
 def _headline(report: ReportData) -> str:
-    """The rank agreement of the cosine and its explained share as Markdown, or the reason why they are undefined."""
+    """The rank agreement of the cosine and its share explained as Markdown, or the reason why they are undefined."""
     cosine = report.ladder.cosine
     name = f"rank_agreement_{cosine}"
     value, error = report.scalars[name], report.standard_errors.get(name)
@@ -94,7 +94,7 @@ def _headline(report: ReportData) -> str:
 
 
 def _agreements(report: ReportData) -> str:
-    """Rank agreement, standard error and explained share of every similarity, as a table with a title."""
+    """Rank agreement, standard error and share explained of every similarity, as a table with a title."""
     similarities, errors = report.ladder.similarities, report.standard_errors
     columns = {"rank agreement": {key: _number(value, ".2f") for key, value in report.rank_agreement.items()}}
     if any(f"rank_agreement_{key}" in errors for key in similarities):
@@ -189,7 +189,7 @@ def _sampled(report: ReportData) -> list[str]:
         middle, most = report.truncation.median().item(), report.truncation.max().item()
         lines.append(
             "Overlaps count only the most likely labels of each input, so they may be too small: half of them by at most "
-            f"{middle:.2f}, none by more than {most:.2f}. A look-alike is flagged only if the largest overlap confirms it"
+            f"{middle:.2f}, none by more than {most:.2f}. A look-alike is flagged only if this cannot explain its gap"
         )
     return lines
 

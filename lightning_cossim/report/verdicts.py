@@ -72,7 +72,7 @@ class Verdict:
     """The alerts that act at this report, as texts."""
 
     def why_unflagged(self, place: int) -> str | None:
-        """Why the pair at index `place` is not flagged; None if it is flagged or the report is not judged."""
+        """Why the pair at index `place` is not flagged, "no verdict" if there is none; None if it is flagged or not judged."""
         if self.why_none is not None:
             return "no verdict"
         return None if self.why is None else WHY_UNFLAGGED[int(self.why[place])] or None
@@ -85,13 +85,15 @@ class Verdict:
 def judge(statistics: Statistics, thresholds: Thresholds, name_of: Callable[[int], str] = str) -> Verdict:
     """The verdict on the pairs of a report.
 
-    A pair is flagged if |gap| - 1.895 standard errors exceeds the limit, and if the description of the flag holds:
+    A pair is flagged if |gap| - 1.895 standard errors exceeds the limit, max(threshold, `outlier` · residual scale), and if all
+    conditions of one flag hold:
 
     - Stranger: the gap is positive, at least `min_joint_inputs` inputs have both labels likely, and the cosine is not in the
       highest tenth.
     - Look-alike: the gap is negative, the cosine is in the upper half, and both labels have at least 10 effective inputs.
 
-    If there is no verdict, no pair is flagged and shares are NaN.
+    The gap of a look-alike must exceed the limit also with the largest overlap that truncation allows. Pairs in
+    `thresholds.known` are never flagged. If there is no verdict, no pair is flagged and shares are NaN.
 
     Args:
         statistics: the statistics of the report.
