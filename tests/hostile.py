@@ -120,7 +120,7 @@ def not_finite(rows: str) -> str:
 def padding(what: str, rows: str, moved: float = 0.0) -> str:
     """Rows that look like padding; where the median cosine of the others moves by more than .05 without them, by how much."""
     moves = f"; without them the median centered cosine moves by {moved:.2f}" if moved > 0.05 else ""
-    return f"rows of the head that are {what}: {rows}{moves}; padding? Add them to `ignore`"
+    return f"rows of the head that are {what}: {rows}{moves}; if they are padding, add them to `ignore`"
 
 
 def median_move(unembedding: Tensor, rows: range) -> float:

@@ -1,4 +1,4 @@
-"""GapReport: what one snapshot of a head says about its labels, in numbers that no longer change."""
+"""Reports: an immutable `GapReport` holds the results of one snapshot of a head."""
 
 from lightning_cossim.report.context import Context, WindowKey
 from lightning_cossim.report.extras import Extras

@@ -1,4 +1,4 @@
-"""Alerts: which scalars of a report leave their bounds, how often in a row they did, and when that makes an alert act."""
+"""Alerts: find the scalars of a report that leave their bounds, count breaches in a row, and decide when an alert acts."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,27 +15,35 @@ __all__ = ["AlertBook", "AlertCounter", "Breach", "alert_values", "evaluate", "i
 
 @dataclass(frozen=True)
 class Breach:
-    """A report in which an alert was breached."""
+    """One breach: a report whose scalar is outside the bounds of an alert."""
 
     alert: Alert
     step: int
-    """The x of the loggers' curves."""
+    """The step at which loggers plot the report."""
     value: float
-    """Of the scalar."""
+    """Value of the scalar."""
     in_a_row: int = 1
-    """How many reports in a row were seen to breach it, this one among them."""
+    """Observed reports in a row that breach the alert, this one included; at least 1."""
 
 
 class AlertCounter:
-    """Counts breaches in a row. An alert acts at the breach that its patience ends with, and again after a recovery."""
+    """Counts breaches in a row for one window.
+
+    An alert acts when the count reaches its `patience`. It can act again after the scalar has been inside the bounds.
+    """
 
     def __init__(self, thresholds: Thresholds) -> None:
         self.thresholds = thresholds
         self.counts = [0] * len(thresholds.alerts)
-        """Breaches in a row of every alert."""
+        """Breaches in a row, one count for each alert."""
 
     def observe(self, values: Sequence[float], step: int) -> list[Breach]:
-        """The alerts that act at a report, going by what each of them sees of it; NaN leaves a count as it is."""
+        """Count the breaches of one report and return those whose alert acts now.
+
+        Args:
+            values: one for each alert, from `alert_values`. NaN leaves the count of the alert unchanged.
+            step: the step of the report.
+        """
         acting = []
         for number, (alert, value) in enumerate(zip(self.thresholds.alerts, values, strict=True)):
             if math.isnan(value):
@@ -46,13 +54,16 @@ class AlertCounter:
         return acting
 
     def state(self) -> list[dict[str, Any]]:
-        """The counts as builtins, each with the alert that it belongs to."""
+        """The counts as builtins, each with the fields of its alert."""
         return [{**asdict(alert), "count": count} for alert, count in zip(self.thresholds.alerts, self.counts, strict=True)]
 
     def restore(self, state: Iterable[dict[str, Any]]) -> None:
-        """Go on with the counts of a run whose alerts were these; one that has changed since begins anew.
+        """Continue the counts of a saved run. An alert whose settings have changed since then starts at 0.
 
-        An alert that had stopped the run or raised does so again, unless it recovers.
+        The count of an alert that stopped the run or raised is reduced to `patience - 1`. So the next breach makes it act again.
+
+        Args:
+            state: what `state` returned in the saved run.
         """
         saved = list(state)
         for number, now in enumerate(self.state()):
@@ -64,35 +75,36 @@ class AlertCounter:
 
 
 class AlertBook:
-    """Counts the breaches of every window of a fit."""
+    """Counts breaches in a row for every window of a fit."""
 
     def __init__(self, thresholds: Thresholds) -> None:
         self.thresholds = thresholds
         self._counters: dict[WindowKey, AlertCounter] = {}
 
     def start_fit(self) -> None:
-        """A fit begins that does not go on where the last one ended."""
+        """Reset all counts: a new fit starts that does not continue the last one."""
         self._counters.clear()
 
     def observe(self, window: WindowKey, values: Sequence[float], step: int, *, counts: bool) -> list[Breach]:
-        """The alerts that act at a report.
+        """Count the breaches of one report and return those whose alert acts now.
 
         Args:
-            window: of the report.
-            values: what each alert sees of it.
-            step: of the report.
-            counts: whether it takes part in what a fit counts; a run of its own makes one report, and does not.
+            window: the window of the report.
+            values: one for each alert, from `alert_values`.
+            step: the step of the report.
+            counts: whether the report belongs to the fit and so changes its counts. A separate validation or test run makes
+                one report, which is counted alone.
         """
         counter = AlertCounter(self.thresholds)
         counter = self._counters.setdefault(window, counter) if counts else counter
         return counter.observe(values, step)
 
     def state_dict(self) -> list[dict[str, Any]]:
-        """The counts as builtins."""
+        """The counts of all windows as builtins."""
         return [{**window._asdict(), "counts": counter.state()} for window, counter in self._counters.items()]
 
     def load_state_dict(self, state: Iterable[Mapping[str, Any]]) -> None:
-        """Go on with the counts of a run that was saved."""
+        """Continue the counts of a saved run; `state` is what `state_dict` returned."""
         for saved in state:
             counter = AlertCounter(self.thresholds)
             counter.restore(saved["counts"])
@@ -100,15 +112,16 @@ class AlertBook:
 
 
 def alert_values(scalars: Mapping[str, float], verdict: Verdict, stage: str) -> list[float]:
-    """What every alert of the verdict's thresholds sees of a report.
+    """The value that each alert of the verdict's thresholds compares with its bounds.
 
     Args:
-        scalars: of the report, the shares of the verdict among them.
-        verdict: on its pairs; without one, no alert sees anything.
-        stage: of the report; empty where no training made it: every alert counts.
+        scalars: scalars of the report, including the shares of the verdict.
+        verdict: the verdict on the pairs of the report.
+        stage: stage of the report; empty if the report comes from no training, and then alerts of all stages apply.
 
     Returns:
-        One value an alert, NaN where it sees nothing: no verdict, another stage, an undefined scalar.
+        One value for each alert. It is NaN if the thresholds give no verdict, if the alert is for another stage, or if the
+        scalar is undefined.
     """
     alerts = () if verdict.thresholds is None else verdict.thresholds.alerts
     if verdict.why_none is not None:
@@ -117,10 +130,18 @@ def alert_values(scalars: Mapping[str, float], verdict: Verdict, stage: str) -> 
 
 
 def evaluate(report: ReportData, thresholds: Thresholds) -> list[Breach]:
-    """The alerts that one report breaches, whatever came before; none without a verdict or where the value is undefined.
+    """The breaches of a single report, without regard to earlier reports.
 
-    A single report is no series, so no alert waits for its `patience`. Alerts of another stage do not count. A report that no
-    training made has no stage, and every alert counts.
+    A single report is no series, so `patience` does not apply. An alert is skipped if it is for another stage or if its scalar
+    is undefined. A report that comes from no training has no stage, and then alerts of all stages apply.
+
+    Args:
+        report: the report to check.
+        thresholds: the alerts, and the thresholds of the verdict. If they differ from those of the report's verdict, the pairs
+            are judged again for this check.
+
+    Returns:
+        One breach for each alert outside its bounds; empty if the thresholds give no verdict.
     """
     is_judged = report.verdict.thresholds == thresholds
     verdict = report.verdict if is_judged else judge(report.statistics, thresholds, report.context.name_of)
@@ -133,7 +154,7 @@ def evaluate(report: ReportData, thresholds: Thresholds) -> list[Breach]:
 
 
 def in_words(breach: Breach) -> str:
-    """What was breached, in how many reports in a row if several were seen, and what comes of it, for people.
+    """A breach as text: the scalar, its value, the bound, the number of reports in a row if above 1, and the action.
 
     Example:
         >>> alert = Alert("rank_agreement_centered_cosine", below=0.2, patience=3, action="stop")

@@ -1,4 +1,4 @@
-"""What a report is about: which window of which run, at which step, and what its labels are called."""
+"""Context of a report: its window, its step, and the names of its labels."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,7 +9,7 @@ __all__ = ["Context", "WindowKey"]
 
 
 class WindowKey(NamedTuple):
-    """Names a window: its stage, and its data loader where each of several has reports of its own.
+    """Identifies a window by its stage, and by its data loader if each data loader has separate reports.
 
     Example:
         >>> str(WindowKey("val")), str(WindowKey("val", 1))
@@ -17,12 +17,13 @@ class WindowKey(NamedTuple):
     """
 
     stage: str = ""
-    """"train", "val" or "test"; empty for a report that no training made."""
+    """The stage: "train", "val" or "test"; empty for a report that comes from no training."""
     dataloader_idx: int | None = None
+    """Index of the data loader; None: the window covers all data loaders."""
 
     @property
     def suffix(self) -> str:
-        """What tags of one of several data loaders end in, as Lightning's own do; empty for a window of all of them."""
+        """The end of the tags of one data loader, in the form that Lightning uses; empty for a window of all data loaders."""
         return "" if self.dataloader_idx is None else f"/dataloader_idx_{self.dataloader_idx}"
 
     @override
@@ -32,16 +33,16 @@ class WindowKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Context:
-    """The part of a report that whoever asked for it knows."""
+    """The part of a report that the caller knows: window, step, names and cost."""
 
     window: WindowKey = WindowKey("")  # noqa: RUF009 - a tuple, frozen
     step: int = 0
-    """The x of the loggers' curves."""
+    """The step at which loggers plot the report."""
     names: tuple[str, ...] = ()
-    """(K,), of all rows of the head; empty: rows are called by their numbers."""
+    """(K,), the names of all rows of the head; empty: the row number is the name."""
     overhead_fraction: float | None = None
-    """Share of the time that the monitor took, in [0, 1]; None: nobody measured it."""
+    """Share of the time that the monitor takes, in [0, 1]; None: not measured."""
 
     def name_of(self, label: int) -> str:
-        """What a row of the head is called."""
+        """The name of a row of the head; its number if labels have no names."""
         return self.names[label] if self.names else str(label)

@@ -1,4 +1,4 @@
-"""ReportData: the four frozen parts of a report, read as one.
+"""ReportData: the four immutable parts of a report, with all their values as properties of one object.
 
 Shapes: K labels of the head, L of them compared, P pairs of these.
 """
@@ -30,286 +30,289 @@ __all__ = ["ReportData"]
 
 @dataclass(frozen=True, eq=False)
 class ReportData:
-    """A report: each part is made once, by its owner, and none changes afterwards."""
+    """The data of a report. Each part is created once, by its owner, and never changes."""
 
     statistics: Statistics
-    """What the window says, from the metric or the summary of a vocabulary."""
+    """The measured and computed numbers, from the metric or from the vocabulary summary."""
     context: Context = field(default_factory=Context)
-    """What the report is about, from whoever asked for it."""
+    """The window, the step and the names of the labels, from the caller."""
     verdict: Verdict = field(default_factory=Verdict)
-    """What thresholds make of it."""
+    """The flags, shares and alerts that thresholds give."""
     extras: Extras = field(default_factory=Extras)
-    """What else was found out."""
+    """Additional results: ranking drift and reachability."""
 
     def judged(self, thresholds: Thresholds) -> Self:
-        """The same report, its pairs judged by thresholds."""
+        """A copy of the report with the verdict of these thresholds."""
         return replace(self, verdict=judge(self.statistics, thresholds, self.context.name_of))
 
     def on(self, statistics: Statistics, verdict: Verdict) -> Self:
-        """The same report on other statistics of the same window, with their verdict; its alerts have acted."""
+        """A copy with other statistics of the same window and their verdict; it keeps the alerts, which have already acted."""
         return replace(self, statistics=statistics, verdict=verdict.with_alerts(self.alerts))
 
     def with_reachability(self, found: ReachabilityVerdicts) -> Self:
-        """The same report, with what can happen at all."""
+        """A copy of the report with these reachability verdicts."""
         return replace(self, extras=replace(self.extras, reachability=found))
 
-    # The parts, read flat: what a report is about
+    # Context
 
     @property
     def window(self) -> WindowKey:
-        """The window that it is about."""
+        """The window of the report."""
         return self.context.window
 
     @property
     def stage(self) -> str:
-        """One of "train", "val" and "test"; empty for a report that no training made."""
+        """The stage: "train", "val" or "test"; empty for a report that comes from no training."""
         return self.context.window.stage
 
     @property
     def dataloader_idx(self) -> int | None:
-        """Which of several validation or test loaders, where each has reports of its own."""
+        """Index of the data loader, if each validation or test data loader has separate reports; otherwise None."""
         return self.context.window.dataloader_idx
 
     @property
     def step(self) -> int:
-        """The x of the loggers' curves."""
+        """The step at which loggers plot the report."""
         return self.context.step
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """(L,), of the labels compared."""
+        """(L,), the names of the labels compared."""
         return tuple(map(self.context.name_of, self.labels))
 
-    # What was measured
+    # Measured
 
     @property
     def link(self) -> Link:
-        """From logits to probabilities."""
+        """The function from logits to probabilities."""
         return self.statistics.table.link
 
     @property
     def ladder(self) -> Ladder:
-        """The similarities that mean something under the link."""
+        """The similarities that are meaningful under the link."""
         return self.statistics.table.ladder
 
     @property
     def labels(self) -> tuple[int, ...]:
-        """(L,), rows of the head."""
+        """(L,), the labels compared, as rows of the head."""
         return self.statistics.table.labels
 
     @property
     def mean_probs(self) -> Tensor:
-        """(L,), in [0, 1]; NaN where no inputs were seen."""
+        """(L,), in [0, 1], the mean probability of each label compared; NaN if no inputs were seen."""
         return self.statistics.table.mean_probs
 
     @property
     def kept(self) -> Tensor:
-        """Boolean (L,): live, and probable enough for its pairs to count."""
+        """Boolean (L,), whether a label is kept: it is live and its mean probability is large enough."""
         return self.statistics.table.kept
 
     @property
     def num_live(self) -> int:
-        """K_live, the labels that means over labels are taken over."""
+        """K_live, the number of live labels. Means over labels are over these."""
         return self.statistics.table.num_live
 
     @property
     def num_kept(self) -> int:
-        """How many labels of the head are kept."""
+        """Number of kept labels: of the head if the pairs are a sample, otherwise of the labels compared."""
         return self.statistics.table.num_kept
 
     @property
     def num_inputs(self) -> int:
-        """How many inputs were seen."""
+        """Number of inputs seen."""
         return self.statistics.table.num_inputs
 
     @property
     def num_skipped(self) -> int:
-        """How many more were left out since they are not finite."""
+        """Number of inputs left out because they are not finite."""
         return self.statistics.table.num_skipped
 
     @property
     def num_pairs(self) -> int:
-        """How many pairs count, compared or not."""
+        """Number of pairs of kept labels, compared or not."""
         return self.statistics.table.num_pairs
 
     @property
     def compared(self) -> Pairs:
-        """The pairs compared, by the places of their labels: all that there are, or a sample."""
+        """The pairs compared, all or a sample, by the indices of their labels in `labels`."""
         return self.statistics.table.compared
 
     @property
     def sampling(self) -> str:
-        """How the pairs were chosen; empty where they are all there are."""
+        """How the sample of pairs was drawn; empty if all pairs are compared."""
         return self.statistics.table.sampling
 
     @property
     def rungs(self) -> Mapping[str, Tensor]:
-        """Similarity, or "overlap", to (P,), NaN for pairs that do not count."""
+        """(P,) for the key of each similarity and for "overlap"; NaN for pairs with a label that is not kept."""
         return self.statistics.table.rungs
 
     @property
     def mass(self) -> Tensor:
-        """(P,), joint mass of two labels: what their overlap sums over inputs, over the number of inputs."""
+        """(P,), at least 0, the joint mass of two labels: the mean over inputs of the numerator of their overlap."""
         return self.statistics.table.mass
 
     @property
     def truncation(self) -> Tensor | None:
-        """(P,), by how much each overlap may be larger, since only an input's most likely labels were kept; None: not at all."""
+        """(P,), by how much each overlap may be too small, since only the most likely labels of an input count; None: exact."""
         return self.statistics.table.truncation
 
     @property
     def joint_inputs(self) -> Tensor:
-        """int64 (P,), the inputs on which both labels are likely (`functional.joint_inputs`)."""
+        """int64 (P,), the number of inputs on which both labels are likely (`functional.joint_inputs`)."""
         return self.statistics.table.joint_inputs
 
     @property
     def errors(self) -> Tensor | None:
-        """int64 (2, P), inputs of the first label that were predicted as the second, and the reverse; None: no targets."""
+        """int64 (2, P), the number of inputs of the first label predicted as the second, and the reverse; None: no targets."""
         return self.statistics.table.errors
 
     @property
     def joint_shares(self) -> Tensor | None:
-        """(3, P), the shares of the joint mass on inputs of the first label, of the second, of neither; None: no targets."""
+        """(3, P), in [0, 1], the shares of the joint mass on inputs of the first label, the second, neither; None: no targets."""
         return self.statistics.table.joint_shares
 
     @property
     def effective_inputs(self) -> Tensor:
-        """(L,), the number of inputs that a label's probability is spread over; NaN where no inputs were seen."""
+        """(L,), the number of inputs over which the probability of a label is spread; NaN if no inputs were seen."""
         return self.statistics.table.effective_inputs
 
     @property
     def cosine_percentile(self) -> Tensor:
-        """(P,), in (0, 1]: the rank of every pair's cosine over the number of pairs; NaN for pairs that do not count."""
+        """(P,), in (0, 1], the rank of each cosine divided by the number of pairs; NaN for pairs that do not count."""
         return self.statistics.cosine_percentile
 
     @property
     def overlap_error(self) -> Tensor:
-        """(P,), the standard error of every overlap and of its gap; NaN with fewer than eight groups of inputs."""
+        """(P,), the standard error of each overlap and its gap; NaN if fewer than eight blocks have inputs."""
         return self.statistics.overlap_error
 
-    # What was computed
+    # Computed
 
     @property
     def expected_overlap(self) -> Tensor:
-        """(P,), the overlap that other pairs with this cosine have."""
+        """(P,), in [0, 1], the overlap expected from the cosine: the fit to other pairs."""
         return self.statistics.expected_overlap
 
     @property
     def expected_curve(self) -> Tensor:
-        """(P,), the same from all pairs, each itself included: it never falls with the cosine. For pictures."""
+        """(P,), in [0, 1], the fit to all pairs including the pair itself, for plots. It never falls with the cosine."""
         return self.statistics.expected_curve
 
     @property
     def gap(self) -> Tensor:
-        """(P,), overlap minus expected overlap."""
+        """(P,), in [-1, 1], overlap minus expected overlap."""
         return self.statistics.gap
 
     @property
     def scalars(self) -> dict[str, float]:
-        """Tag without its group to value; NaN where undefined."""
+        """The value for each tag, without the group of the tag; NaN where undefined."""
         took = self.context.overhead_fraction
         overhead = {} if took is None else {"overhead_fraction": took}
         return {**self.statistics.numbers.scalars, **overhead, **self.verdict.shares}
 
     @property
     def rank_agreement(self) -> Mapping[str, float]:
-        """Similarity to its rank agreement with the overlap, in [-1, 1]; NaN where undefined, as the next two."""
+        """For each similarity, its rank agreement with the overlap, in [-1, 1]; NaN where undefined."""
         return self.statistics.numbers.rank_agreement
 
     @property
     def top_pair_auroc(self) -> Mapping[str, float]:
-        """Similarity to how well it finds the twentieth of the pairs that overlap most; .5 is chance."""
+        """For each similarity, how well it finds the 5 % of pairs with the largest overlap, in [0, 1]; 0.5 is chance."""
         return self.statistics.numbers.top_pair_auroc
 
     @property
     def neighbor_jaccard(self) -> Mapping[str, float]:
-        """Similarity to how far a label's five nearest neighbors are those by overlap; see `neighbor_jaccard_chance`."""
+        """For each similarity, the mean Jaccard index, in [0, 1], of the five nearest labels by it and by overlap.
+
+        Compare it with `neighbor_jaccard_chance`.
+        """
         return self.statistics.numbers.neighbor_jaccard
 
     @property
     def neighbor_jaccard_chance(self) -> float:
-        """The `neighbor_jaccard` of neighbors drawn at random among the kept labels; NaN where that is undefined."""
+        """The `neighbor_jaccard` of neighbors drawn at random among the kept labels; NaN if `neighbor_jaccard` is undefined."""
         undefined = all(map(math.isnan, self.neighbor_jaccard.values()))
         return math.nan if undefined else neighbor_jaccard_chance(self.num_kept, k=NUM_NEIGHBORS)
 
     @property
     def reliability(self) -> float:
-        """How far the overlaps would come out the same with other inputs, in [0, 1]; NaN where undefined."""
+        """How well the order of the overlaps repeats with other inputs, in [0, 1]; NaN where undefined."""
         return self.statistics.reliability
 
     @property
     def undefined(self) -> dict[str, str]:
-        """Scalar, or other statistic and its similarity (`top_pair_auroc_raw_cosine`), to the reason why it is NaN."""
+        """The reason for each NaN. Keys are scalars, or a statistic and its similarity, such as `top_pair_auroc_raw_cosine`."""
         why = self.verdict.why_none
         return {**self.statistics.numbers.undefined, **(dict.fromkeys(self.verdict.shares, why) if why else {})}
 
     @property
     def standard_errors(self) -> Mapping[str, float]:
-        """Scalar to its standard error, from the inputs and from a sample of the pairs; absent where it has none."""
+        """The standard error of each scalar that has one: the error from inputs and from a sample of pairs, combined."""
         return {**self.statistics.numbers.standard_errors, **self.verdict.share_errors}
 
     @property
     def intervals(self) -> Mapping[str, tuple[float, float]]:
-        """Scalar to the bounds of its interval of 95 %: of the values that it may have with inputs without end.
+        """The 95 % interval of each scalar, as two bounds for the value that infinitely many inputs would give.
 
-        They reach further to where few inputs bias a scalar from: noise makes a rank agreement smaller, so it may lie below its
-        own interval (`report.errors.intervals_of`).
+        Intervals are corrected for the bias of few inputs. Noise makes a rank agreement smaller, so the agreement of few inputs
+        can lie below its interval (`report.errors.intervals_of`).
         """
         return self.statistics.numbers.intervals
 
     @property
     def remarks(self) -> Mapping[str, str]:
-        """What a reader should know of the head and its inputs, kind to text."""
+        """Problems of the head and its inputs that affect the numbers: a text for each kind of problem."""
         return self.statistics.remarks
 
     @property
     def absent(self) -> frozenset[str]:
-        """What a pair of this report lacks: what means nothing under the link, was not asked for, or needs targets."""
+        """Columns that pairs of this report lack: they are meaningless under the link, were not requested, or need targets."""
         unasked = frozenset({"on_top"} if self.extras.reachability is None else ())
         unknown = frozenset(OF_TARGETS if self.errors is None else ())
         return frozenset(RUNGS) - {*self.ladder.rungs} | unasked | unknown
 
     @property
     def why_absent(self) -> dict[str, str]:
-        """The similarities and scalars that mean nothing under the link, to the reason."""
+        """The reason for each similarity or scalar that is meaningless under the link."""
         return dict.fromkeys(self.ladder.absent, self.ladder.why_uncentered)
 
     @property
     def rankings(self) -> Rankings | None:
-        """The cosines between differences of the most probable labels: they decide which orders of labels there can be."""
+        """The cosines between row differences of the most probable labels; they decide which rankings are possible."""
         return self.statistics.rankings
 
-    # What was decided and found
+    # Judged and found
 
     @property
     def flags(self) -> Mapping[Side, Tensor]:
-        """Side to boolean (P,), the pairs beyond the thresholds; empty until it is judged."""
+        """Boolean (P,) for each side, whether a pair is flagged; empty if the report is not judged."""
         return self.verdict.flags
 
     @property
     def alerts(self) -> tuple[str, ...]:
-        """The alerts that act at this report, in words."""
+        """The alerts that act at this report, as texts."""
         return self.verdict.alerts
 
     @property
     def ranking_drift(self) -> float:
-        """By how much rankings have changed since the last report of the stage, on average, in [0, 2]; NaN at the first."""
+        """Mean change of the ranking cosines since the previous report of the stage, in [0, 2]; NaN in the first report."""
         return self.extras.ranking_drift
 
     @property
     def unreachable(self) -> tuple[str, ...] | None:
-        """The labels of the head that no input can make the most likely one; None: it was not asked for."""
+        """Names of the labels that no input can make the most likely one; None if reachability was not requested."""
         found = self.extras.reachability
         return None if found is None else tuple(map(self.context.name_of, found.unreachable))
 
     @property
     def num_undecided(self) -> int:
-        """Labels whose reachability could not be decided."""
+        """Number of labels whose reachability is undecided; 0 if reachability was not requested."""
         return 0 if self.extras.reachability is None else self.extras.reachability.num_undecided
 
     @cached_property
     def reach(self) -> Tensor | None:
-        """int8 (P,), place in `REACHES` of the verdict on a pair; None: it was not asked for."""
+        """int8 (P,), the index in `REACHES` of the verdict on each pair; None if reachability was not requested."""
         found = self.extras.reachability
         if found is None:
             return None
@@ -319,10 +322,17 @@ class ReportData:
             code_P[place] = verdicts.get(self.statistics.table.rows_of(place), 0)
         return code_P
 
-    # Its pairs
+    # Pairs
 
     def flagged(self, most: int | None = None) -> Tensor:
-        """The places of flagged pairs, those with the largest gaps first; at most so many."""
+        """The indices of the flagged pairs, the largest |gap| first.
+
+        Args:
+            most: return at most this many; default all.
+
+        Returns:
+            int64, one index in [0, P) for each pair.
+        """
         flagged_P = torch.zeros_like(self.compared.row, dtype=torch.bool)
         for flags_P in self.flags.values():
             flagged_P |= flags_P
@@ -330,17 +340,18 @@ class ReportData:
         return places[self.gap[places].abs().argsort(descending=True, stable=True)[:most]]
 
     def matrix(self, what: str, places: Sequence[int] | Tensor | None = None) -> Tensor:
-        """A similarity, "overlap", "expected_overlap", "gap" or "mass" as a symmetric matrix (L, L).
-
-        NaN where a pair was not compared or does not count. Every label that has a pair is as like itself as can be: 1 for
-        cosines, correlation and overlap, 0 for the log-odds variance; the other three it has not.
+        """One quantity of all pairs as a symmetric matrix.
 
         Args:
-            what: which.
-            places: of the labels that it is to be of, in this order; default all.
+            what: the key of a similarity, "overlap", "expected_overlap", "gap" or "mass".
+            places: (S,), indices in `labels` of the rows and columns, in this order; default all labels, S = L.
+
+        Returns:
+            (S, S). Entries are NaN for pairs that were not compared or do not count. If a label has a pair, its diagonal entry
+            is 1 for cosines, logit correlation and overlap, and 0 for the log-odds variance. All other diagonal entries are NaN.
 
         Raises:
-            InputError: the report has no such thing.
+            InputError: the report has no quantity `what`.
         """
         table = self.statistics.table
         values = {**self.rungs, "expected_overlap": self.expected_overlap, "gap": self.gap, "mass": self.mass}
@@ -349,13 +360,17 @@ class ReportData:
         return table.matrix(values[what], places, of_itself=table.of_itself(what))
 
     def pairs(self, side: Side | None = None, *, top: int | None = None) -> list[Pair]:
-        """The pairs that count.
+        """The pairs of kept labels, sorted by gap.
 
         Args:
-            side: "strangers" for those that overlap more than expected, largest gap first; "lookalikes" for those that overlap
-                less, largest shortfall first; flagged pairs come before others. Default all, from the most positive gap down.
-                Where gaps are undefined, either side is empty and all pairs come by overlap, or by cosine.
-            top: how many at the most.
+            side: "strangers" for pairs that overlap more than expected, the largest gap first; "lookalikes" for pairs that
+                overlap less than expected, the most negative gap first. Flagged pairs come before others. Default: all pairs,
+                from the most positive gap down. If gaps are undefined, both sides are empty, and all pairs are sorted by
+                overlap, or by cosine if overlaps are undefined too.
+            top: return at most this many, at least 0; default all.
+
+        Returns:
+            One `Pair` for each pair.
 
         Raises:
             InputError: `side` is unknown or `top` negative.
@@ -372,7 +387,7 @@ class ReportData:
         else:
             key_P = gap_P if side == "strangers" else -gap_P
             counts_P = key_P > 0
-            if side in self.flags:  # a gap is at most 1
+            if side in self.flags:  # gaps are at most 1, so adding 2 puts flagged pairs first
                 key_P = key_P + 2 * self.flags[side]
         order = key_P.nan_to_num(-math.inf).argsort(descending=True, stable=True)
         return [self._pair(place) for place in order[counts_P[order]][:top].tolist()]

@@ -1,7 +1,7 @@
-"""Standard errors and intervals of a report's scalars, from the same scalars without one block of the inputs at a time.
+"""Standard errors and intervals of a report's scalars, by recomputing the scalars without one block of inputs at a time.
 
-What comes from the weights alone has none. Shapes: G blocks, P pairs; R = 1 + G rows, the first from all inputs, the others
-without a block each.
+Scalars that depend on the weights alone have no errors. Shapes: G blocks, P pairs, S scalars, R = 1 + G rows. The first row is
+from all inputs; each other row leaves out one block.
 """
 
 import math
@@ -25,41 +25,44 @@ from lightning_cossim.report.pair_table import PairTable
 __all__ = ["MAX_PAIRS", "ScalarErrors", "intervals_of", "scalar_errors"]
 
 _T7: Final = 2.365
-"""Standard errors on either side of an interval: Student's t of seven degrees of freedom at 95 %."""
+"""Half the width of an interval, in standard errors: Student's t with seven degrees of freedom at 95 %, two-sided."""
 _DOUBT: Final = 0.25
-"""Share of a correction for noise that is added to the error: the reliability that it follows from is an estimate, too."""
+"""Share of the correction for noise that counts as an extra standard error, since the reliability is an estimate too."""
 _DOUBT_OF_JACKKNIFE: Final = 0.5
-"""The same share of the jackknife's correction."""
+"""Share of the jackknife's correction that counts as an extra standard error."""
 
 MAX_PAIRS: Final = 20_000
-"""Every report of up to this many pairs, those of 200 labels, has errors of its scalars; of more, those that nobody waits for."""
+"""Reports of up to this many pairs (200 labels) compute the errors of scalars at once; for larger ones they follow at the end."""
 _DECIMALS: Final = 6
-"""Similarities that agree to 1e-6 are ties."""
+"""Similarities that are equal to this many decimals are ties."""
 
 
 @dataclass(frozen=True)
 class ScalarErrors:
-    """How far scalars would differ with other inputs."""
+    """Standard errors of scalars from inputs, and their values corrected for the bias of few inputs."""
 
     errors: Mapping[str, float] = field(default_factory=dict)
-    """Scalar to its standard error."""
+    """The standard error of each scalar, at least 0."""
     corrected: Mapping[str, float] = field(default_factory=dict)
-    """Scalar to the jackknife's value of it, without the bias that few inputs have."""
+    """The jackknife's value of each scalar, corrected for the bias of few inputs."""
 
 
 def scalar_errors(scalars: Mapping[str, float], table: PairTable, replicates: Replicates, expected: Tensor) -> ScalarErrors:
-    """The errors of the scalars that are defined.
+    """Standard errors of the defined scalars, from the inputs.
 
     Args:
-        scalars: of the report, NaN where undefined.
-        table: of the pairs.
-        replicates: the overlaps, and the similarities that see the inputs, without each block.
+        scalars: scalars of the report, NaN where undefined.
+        table: the pairs and their similarities.
+        replicates: overlaps, and similarities that depend on the inputs, recomputed without each block.
         expected: (P,), the expected overlap, which is held fixed.
+
+    Returns:
+        Errors and corrected values; both empty if fewer than eight blocks have inputs.
     """
     rungs, pairs, ladder = table.rungs, table.compared, table.ladder
     if replicates.too_few:
         return ScalarErrors()
-    # A pair that is not known without some block counts in no row, else rows would be about different pairs.
+    # A pair that is NaN without some block is left out of all rows, so that every row has the same pairs.
     overlap_RP = _with_whole(rungs["overlap"], replicates.overlap)
     without = replicates.similarities() if replicates.similarities else {}
     similarities = {key: _with_whole(rungs[key], values_GP) for key, values_GP in without.items()}
@@ -92,23 +95,28 @@ def scalar_errors(scalars: Mapping[str, float], table: PairTable, replicates: Re
 def intervals_of(
     scalars: Mapping[str, float], errors: Mapping[str, float], corrected: Mapping[str, float], ladder: Ladder
 ) -> dict[str, tuple[float, float]]:
-    r"""Scalar to its interval of 95 %: 2.365 standard errors on either side of it, and further to where few inputs bias it from.
+    r"""The 95 % interval of each scalar: 2.365 standard errors on either side of a value that is corrected for few inputs.
 
-    - A rank agreement r with a similarity that does not see the inputs: their noise makes it smaller. By Spearman's correction
-      for attenuation :math:`r / \sqrt{reliability}` is its value without noise, and the middle. A quarter of the correction
-      counts as one more standard error, since Spearman and Brown's formula holds only nearly for ranks.
-    - Every other scalar: the jackknife's value is the middle, and half of its correction counts as one more standard error, since
-      that of a median, or of the steps of a fit, scatters more than the scalar itself. So the interval holds the scalar.
+    - Rank agreement r with a similarity that does not depend on the inputs: noise in the overlaps makes r smaller. The center
+      is :math:`r / \sqrt{reliability}`, Spearman's correction for attenuation. A quarter of the correction counts as an extra
+      standard error, since the Spearman-Brown formula is only approximate for ranks.
+    - Every other scalar: the center is the jackknife's value. Half of its correction counts as an extra standard error, since
+      the correction of a median, or of the steps of a fit, scatters more than the scalar itself. So the interval contains the
+      scalar.
 
-    With the jackknife's value as the middle, .75 to .88 of the intervals of a rank agreement cover at 45 pairs and 1 000 inputs,
-    and none at ten inputs a label, where noise takes off more than a series in 1/n tells; these cover .92 to 1
-    (`tests/benchmarks/flags.txt`).
+    If the jackknife's value were the center, 75 to 88 % of the intervals of a rank agreement would cover the true value at 45
+    pairs and 1 000 inputs. At ten inputs per label none would, since a series in 1/n underestimates the effect of so much noise.
+    The intervals returned here cover it in 92 to 100 % (`tests/benchmarks/flags.txt`).
 
     Args:
-        scalars: of the report.
+        scalars: scalars of the report.
         errors: their standard errors.
         corrected: their values by the jackknife.
-        ladder: of the report.
+        ladder: the similarities of the report and the cosine of its gaps.
+
+    Returns:
+        Lower and upper bound of each scalar in `corrected`, within the range of the scalar. If the reliability is 0 or NaN,
+        rank agreements that need it are absent, and so is `gap_behavior`.
 
     Source: Spearman, The proof and measurement of association between two things (1904).
     """
@@ -118,7 +126,7 @@ def intervals_of(
         name = f"rank_agreement_{key}"
         if name not in found or SIMILARITIES[key].needs_embeddings:
             continue
-        if not reliability > 0:  # all is noise, or nothing is known of it
+        if not reliability > 0:  # the overlaps are pure noise, or the reliability is unknown
             del found[name]
             continue
         middle = min(1.0, max(-1.0, scalars[name] / math.sqrt(reliability)))
@@ -132,15 +140,15 @@ def intervals_of(
 
 
 def _interval(value: float, middle: float, error: float, doubt: float) -> tuple[float, float]:
-    """Around the middle to which a value is corrected, in which so much of the correction is in doubt."""
+    """The interval around the corrected value `middle`. The share `doubt` of the correction counts as an extra standard error."""
     distance = _T7 * math.hypot(error, doubt * (middle - value))
     return middle - distance, middle + distance
 
 
 def _within_range(name: str, low: float, high: float) -> tuple[float, float]:
-    """The part of an interval that a scalar can lie in."""
+    """The interval, limited to the range of the scalar."""
     least, most = -1.0 if name.startswith("rank_agreement") else 0.0, 1.0
-    if name.startswith("explained"):  # adjusted for the levels of the fit, which may take it below 0
+    if name.startswith("explained"):  # an adjusted R² can be negative
         least = -math.inf
     if name in {"gap_geometry", "residual_scale"}:
         most = math.inf
@@ -148,14 +156,14 @@ def _within_range(name: str, low: float, high: float) -> tuple[float, float]:
 
 
 def _with_whole(whole: Tensor, without: Tensor) -> Tensor:
-    """(R, P), float64, of values (P,) and (G, P)."""
+    """(R, P), float64: values (P,) from all inputs, then values (G, P) without each block."""
     return torch.cat([whole[None].double(), without])
 
 
 def _repeated_agreements(
     rungs: Mapping[str, Tensor], similarities: Mapping[str, Tensor], overlap: Tensor, pairs: Pairs, counts: Tensor
 ) -> dict[str, Floats]:
-    """Rank agreement and explained share (R,) of every similarity, with overlaps (R, P)."""
+    """Rank agreement and share explained (R,) of every similarity, from overlaps (R, P)."""
     found: dict[str, Floats] = {}
     known_before: Tensor | None = None
     for key in (key for key in rungs if key != "overlap"):
@@ -183,9 +191,10 @@ def _repeated_gap(one: Tensor, others: Tensor, pairs: Pairs) -> Floats:
 
 
 def _chosen(values: Tensor, which: Tensor) -> Floats:
-    """Some columns of values (..., P)."""
+    """The columns of `values` (..., P) for which `which` (P,) is True."""
     return (values if which.all() else values[..., which]).numpy()
 
 
 def _weight(pairs: Pairs, which: Tensor) -> Floats | None:
+    """The sampling weights of the pairs for which `which` (P,) is True; None if the pairs are not a sample."""
     return None if pairs.weight is None else pairs.weight[which].numpy()

@@ -1,4 +1,4 @@
-"""A report as builtins fit for JSON, and as a frame of pandas."""
+"""Export of a report: as builtins for JSON, and as a pandas DataFrame."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +15,10 @@ __all__ = ["as_dict", "as_frame", "columns_of", "record_of"]
 
 
 def as_dict(report: ReportData) -> dict[str, Any]:
-    """Everything; what is undefined is None, and a similarity that the link lacks is absent."""
+    """All values of a report as builtins for JSON.
+
+    Undefined values are None. Similarities that are meaningless under the link are absent.
+    """
     labels = zip(report.labels, report.names, report.mean_probs.tolist(), report.kept.tolist(), strict=True)
     return {
         "stage": report.stage,
@@ -47,7 +50,7 @@ def as_dict(report: ReportData) -> dict[str, Any]:
 
 
 def as_frame(report: ReportData) -> "pd.DataFrame":
-    """All pairs that count, one row a pair; raises `LabelSimilarityError` without pandas."""
+    """All pairs of kept labels, one row for each; raises `LabelSimilarityError` if pandas is not installed."""
     try:
         import pandas as pd
     except ModuleNotFoundError:
@@ -56,14 +59,14 @@ def as_frame(report: ReportData) -> "pd.DataFrame":
 
 
 def columns_of(report: ReportData) -> list[str]:
-    """The columns of a table of pairs."""
+    """The columns of a table of all pairs of the report."""
     numbers = (*report.ladder.similarities, "overlap", "overlap_error", "expected_overlap", "gap", "mass", "joint_inputs")
     names = ("label", "other", *numbers, *OF_TARGETS, "flag", "why_unflagged", "on_top")
     return [name for name in names if name not in report.absent]
 
 
 def record_of(report: ReportData, pair: Pair) -> dict[str, Any]:
-    """One pair, column to value."""
+    """The values of one pair, keyed by column."""
     marks = {"flag": pair.flag, "why_unflagged": pair.why_unflagged, "on_top": pair.on_top}
     record = {"label": pair.label, "other": pair.other, **pair.numbers, **marks}
     return {name: value for name, value in record.items() if name not in report.absent}

@@ -1,4 +1,4 @@
-"""Extras: what a report tells beside its statistics, each asked for or found by an owner of its own."""
+"""Extras: results of a report that do not come from its window: ranking drift and reachability."""
 
 import math
 from dataclasses import dataclass
@@ -8,23 +8,23 @@ __all__ = ["Extras", "ReachabilityVerdicts"]
 
 @dataclass(frozen=True)
 class ReachabilityVerdicts:
-    """Which labels, and which flagged pairs, some input can make the most likely ones."""
+    """Which labels, and which flagged pairs, some input can make the most likely ones, decided from the weights."""
 
     unreachable: tuple[int, ...]
-    """Labels that no input can, by their rows in the head."""
+    """Labels that no input can make the most likely one, as rows of the head."""
     num_undecided: int
-    """Labels that could not be decided, in the time there was or at all."""
+    """Number of labels that stayed undecided, for lack of time or of numerical precision."""
     num_labels: int
-    """Labels that were asked for."""
+    """Number of labels examined."""
     pairs: tuple[tuple[int, int, str], ...]
-    """Flagged pairs, the smaller row first, and their verdicts (`REACHES`)."""
+    """Flagged pairs, the smaller row first, each with its verdict from `REACHES`."""
 
 
 @dataclass(frozen=True)
 class Extras:
-    """The part of a report that comes from elsewhere than its window."""
+    """The part of a report that does not come from its window."""
 
     ranking_drift: float = math.nan
-    """By how much the rankings have changed since the last report of the stage, on average, in [0, 2]; NaN at the first."""
+    """Mean change of the ranking cosines since the previous report of the stage, in [0, 2]; NaN in the first report."""
     reachability: ReachabilityVerdicts | None = None
-    """None: it was not asked for (`Schedule.reachability`)."""
+    """None if reachability was not requested (`Schedule.reachability`)."""

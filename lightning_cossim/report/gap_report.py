@@ -1,4 +1,4 @@
-"""GapReport: what one snapshot of a head says about its labels, printed and exported."""
+"""GapReport: the report on one snapshot of a head, with its text and its export formats."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,20 @@ __all__ = ["GapReport"]
 
 @dataclass(frozen=True, eq=False)
 class GapReport(ReportData):
-    """The similarities of one window, how far each agrees with the overlap, and the gaps. Printing one gives its tables."""
+    """The report of one window: similarities, their agreement with the overlap, gaps, flags and alerts.
+
+    Print a report to see its tables.
+    """
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as builtins fit for JSON; what is undefined is None, and a similarity that the link lacks is absent."""
+        """All values as builtins for JSON.
+
+        Undefined values are None. Similarities that are meaningless under the link are absent.
+        """
         return as_dict(self)
 
     def to_pandas(self) -> "pd.DataFrame":
-        """All pairs that count, one row a pair, from the most positive gap down.
+        """All pairs of kept labels, one row for each, from the most positive gap down.
 
         Raises:
             LabelSimilarityError: pandas is not installed.
@@ -32,9 +38,17 @@ class GapReport(ReportData):
         return as_frame(self)
 
     def to_markdown(self, *, top: int = 12) -> str:
-        """The pairs furthest from expectation as Markdown tables, `top` rows each way; names show as text."""
+        """The pairs with the largest gaps as two Markdown tables, one for each sign of the gap. Names are escaped.
+
+        Args:
+            top: rows of each table, at least 0.
+
+        Raises:
+            InputError: `top` is negative.
+        """
         return as_markdown(self, top)
 
     @override
     def __str__(self) -> str:
+        """The report as text, with five pairs for each sign of the gap."""
         return as_text(self, 5)

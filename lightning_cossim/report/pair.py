@@ -1,4 +1,4 @@
-"""Pair: one line of a report."""
+"""Pair: two labels and all numbers of a report about them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,53 +10,56 @@ Side = Literal["strangers", "lookalikes"]
 Flag = Literal["stranger", "look-alike"]
 OnTop = Literal["never together", "possible", "possible, not seen", "undecided"]
 FLAGS: Final[Mapping[Side, Flag]] = {"strangers": "stranger", "lookalikes": "look-alike"}
-"""Side to what one pair of it is called."""
+"""The flag of one pair on each side."""
 REACHES: Final = ("", "no", "yes", "undecided")
-"""Verdicts on whether some input can bring out both labels on top; the first: it was not asked for."""
+"""Verdicts on whether some input can make both labels the two most likely ones. The first means: not requested."""
 _ON_TOP: Final[Mapping[str, OnTop]] = {"no": "never together", "yes": "possible", "undecided": "undecided"}
 OF_TARGETS: Final = ("errors", "errors_back", "mass_label", "mass_other", "mass_neither")
-"""Columns that a report has where the targets of inputs are known."""
+"""Columns that a report has only if targets are known."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two labels, the similarities between them, and how far their overlap is from what pairs with their cosine have."""
+    """Two labels, the similarities between them, their overlap, and its gap to the expected overlap."""
 
     label: str
+    """Name of the first label."""
     other: str
+    """Name of the second label."""
     similarities: Mapping[str, float] = field(hash=False)
-    """Key to value, those that mean something under the link: `raw_cosine`, `centered_cosine` and so on."""
+    """The similarities that are meaningful under the link, by key: `raw_cosine`, `centered_cosine` and so on."""
     overlap: float
+    """Probability overlap, in [0, 1]."""
     overlap_error: float
-    """Standard error of the overlap, and of the gap; NaN with fewer than eight groups of inputs."""
+    """Standard error of the overlap and of the gap; NaN if fewer than eight blocks have inputs."""
     expected_overlap: float
-    """The overlap of other pairs with this cosine."""
+    """The overlap of other pairs with this cosine, in [0, 1]."""
     gap: float
-    """`overlap - expected_overlap`: positive towards strangers, negative towards look-alikes."""
+    """`overlap - expected_overlap`, in [-1, 1]. Positive: more overlap than expected; negative: less."""
     mass: float
-    """Joint mass in units of 1/K_live: a gap between labels that are never predicted is nobody's problem."""
+    """Joint mass in units of 1/K_live, at least 0. If it is near 0, the pair is rarely predicted and its gap matters little."""
     joint_inputs: int = 0
-    """Inputs on which both labels are likely: among the eight most likely, with a tenth of the probability of the most likely."""
+    """Number of inputs on which both labels are likely (`functional.joint_inputs`)."""
     errors: tuple[int, int] | None = None
-    """Inputs of `label` that were predicted as `other`, and the reverse; None where targets are not known.
+    """Number of inputs of `label` predicted as `other`, and the reverse; None if targets are not known.
 
-    (12, 3) reads "12 inputs of Coat were predicted as Shirt, 3 the reverse".
+    For Coat and Shirt, (12, 3) means: 12 inputs of Coat were predicted as Shirt, and 3 inputs of Shirt as Coat.
     """
     joint_shares: tuple[float, float, float] | None = None
-    """Where the joint mass lies: its shares on inputs of `label`, of `other` and of neither. Their sum is 1; NaN without mass."""
+    """Shares of the joint mass on inputs of `label`, `other` and neither. Their sum is 1; NaN if there is no mass."""
     flag: Flag | None = None
-    """What the report calls it; None: it is not flagged, or nothing was judged."""
+    """The flag, "stranger" or "look-alike"; None if the pair is not flagged or the report is not judged."""
     why_unflagged: str | None = None
-    """Why it is not flagged, one of `lightning_cossim.report.verdicts.WHY_UNFLAGGED`, or "no verdict" where thresholds give none.
+    """Why the pair is not flagged: one of `lightning_cossim.report.verdicts.WHY_UNFLAGGED`, or "no verdict".
 
-    None if it is flagged, or no thresholds were applied.
+    None if the pair is flagged or no thresholds were applied.
     """
     on_top: OnTop | None = None
-    """Whether any input at all can make the two the most likely labels; None where it was not asked for."""
+    """Whether any input can make the pair the two most likely labels; None if reachability was not requested."""
 
     @property
     def numbers(self) -> dict[str, float]:
-        """Every number of it, in the order of columns; those of targets only where these are known."""
+        """All numbers of the pair, in the order of columns; numbers about targets only if targets are known."""
         of_targets = () if self.errors is None or self.joint_shares is None else (*self.errors, *self.joint_shares)
         return {
             **self.similarities,
@@ -71,5 +74,5 @@ class Pair:
 
 
 def on_top(reach: str, flag: Flag | None) -> OnTop | None:
-    """What a verdict of `REACHES` says of a pair; a look-alike that is possible was not seen."""
+    """The value of `Pair.on_top` for a verdict from `REACHES`. If a look-alike is possible, the inputs have not shown it."""
     return "possible, not seen" if reach == "yes" and flag == "look-alike" else _ON_TOP.get(reach)

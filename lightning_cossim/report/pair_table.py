@@ -1,6 +1,7 @@
-"""PairTable: what a window measured, pair by pair.
+"""PairTable: the measurements of a window, one value for each pair of labels.
 
-K labels of the head, L of them compared, P pairs of these; everything is on the CPU, NaN where a pair does not count.
+All tensors are on the CPU. A pair counts if both labels are kept; similarities and overlaps of other pairs are NaN. Shapes:
+K labels of the head, L of them compared, P pairs of these.
 """
 
 import math
@@ -21,43 +22,45 @@ __all__ = ["PairTable", "kept_labels"]
 
 @dataclass(frozen=True, eq=False)
 class PairTable:
-    """The similarities and the overlap of pairs, and the labels and inputs that they are about."""
+    """Similarities, overlap and joint inputs of pairs, with facts about their labels and inputs."""
 
     link: Link
-    """From logits to probabilities."""
+    """The function from logits to probabilities."""
     labels: tuple[int, ...]
-    """(L,), rows of the head."""
+    """(L,), the labels compared, as rows of the head."""
     mean_probs: Tensor
-    """(L,), in [0, 1]; NaN where no inputs were seen."""
+    """(L,), in [0, 1], the mean probability of each label compared; NaN if no inputs were seen."""
     kept: Tensor
-    """Boolean (L,): live, and probable enough for its pairs to count."""
+    """Boolean (L,), whether a label is kept: it is live and its mean probability is large enough."""
     num_live: int
-    """K_live, the labels that means over labels are taken over."""
+    """K_live, the number of live labels. Means over labels are over these."""
     num_kept: int
-    """How many labels of the head are kept."""
+    """Number of kept labels: of the head if the pairs are a sample, otherwise of the labels compared."""
     num_inputs: int
-    """How many inputs were seen."""
+    """Number of inputs seen."""
     num_skipped: int
-    """How many more were left out since they are not finite."""
+    """Number of inputs left out because they are not finite."""
     compared: Pairs
-    """The pairs compared, by the places of their labels: all that there are, or a sample."""
+    """The pairs compared, all or a sample, by the indices of their labels in `labels`."""
     rungs: Mapping[str, Tensor]
-    """Similarity, or "overlap", to (P,), NaN for pairs that do not count."""
+    """(P,) for the key of each similarity and for "overlap"; NaN for pairs that do not count."""
     mass: Tensor
-    """(P,), joint mass of two labels: what their overlap sums over inputs, over the number of inputs."""
+    """(P,), at least 0, the joint mass of two labels: the mean over inputs of the numerator of their overlap."""
     joint_inputs: Tensor
-    """int64 (P,), the inputs on which both labels are likely (`functional.joint_inputs`)."""
+    """int64 (P,), the number of inputs on which both labels are likely (`functional.joint_inputs`)."""
     effective_inputs: Tensor
-    """(L,), the number of inputs that a label's probability is spread over, (Σp)² / Σp²; NaN where no inputs were seen."""
+    """(L,), the number of inputs over which the probability of a label is spread, (Σp)² / Σp²; NaN if no inputs were seen."""
     sampling: str = ""
-    """How the pairs were chosen; empty where they are all there are."""
+    """How the sample of pairs was drawn; empty if all pairs are compared."""
     truncation: Tensor | None = None
-    """(P,), by how much each overlap may be larger, where only the most likely labels of inputs were kept; None: not at all."""
+    """(P,), by how much each overlap may be too small, since only the most likely labels of an input count; None: exact."""
     errors: Tensor | None = None
-    """int64 (2, P), inputs of the first label that were predicted as the second, and the reverse; None: no targets are known."""
+    """int64 (2, P), the number of inputs of the first label predicted as the second, and the reverse; None: no targets."""
     joint_shares: Tensor | None = None
-    """(3, P), the shares of the joint mass on inputs of the first label, of the second and of neither; their sum is 1, NaN where
-    there is no mass. None: no targets are known."""
+    """(3, P), in [0, 1], the shares of the joint mass on inputs of the first label, the second, neither; None: no targets.
+
+    Their sum is 1. They are NaN if there is no mass.
+    """
 
     @classmethod
     def of(
@@ -79,28 +82,28 @@ class PairTable:
         truncation: Tensor | None = None,
         confusion: Confusion | None = None,
     ) -> "PairTable":
-        """The table of what was measured.
+        """Build the table from measurements.
 
         Args:
-            rungs: each of the link's similarities, and "overlap", to (P,), on the CPU.
-            link: from logits to probabilities.
-            pairs: (P,), by the places of their labels among those compared.
-            labels: (L,), the rows compared.
-            live: boolean (K,).
-            kept: boolean (K,), see `kept_labels`.
-            mean_probs: (K,), in [0, 1]; NaN where no inputs were seen.
-            sums: (P,), the sums of the overlap over the inputs.
-            joint_inputs: int64 (P,), the inputs on which both labels are likely.
-            effective_inputs: (K,), of every label.
-            num_inputs: how many inputs were seen.
-            num_skipped: how many were not, since they are not finite.
-            sampling: how the pairs were chosen, if they are not all.
-            truncation: (P,), by how much the overlaps may be larger; None: they are exact.
-            confusion: what targets tell of the pairs; None: none are known.
+            rungs: (P,), on the CPU, for the key of each similarity of the link and for "overlap".
+            link: the function from logits to probabilities.
+            pairs: (P,), by the indices of their labels in `labels`.
+            labels: (L,), the labels compared, as rows of the head.
+            live: boolean (K,), whether a label is live.
+            kept: boolean (K,), from `kept_labels`.
+            mean_probs: (K,), in [0, 1]; NaN if no inputs were seen.
+            sums: (P,), at least 0, the numerators of the overlaps, summed over inputs.
+            joint_inputs: int64 (P,), the number of inputs on which both labels are likely.
+            effective_inputs: (K,), the effective inputs of every label.
+            num_inputs: number of inputs seen.
+            num_skipped: number of inputs left out because they are not finite.
+            sampling: how the sample of pairs was drawn; empty if all pairs are compared.
+            truncation: (P,), by how much the overlaps may be too small; None: they are exact.
+            confusion: errors and joint shares from targets; None: no targets.
         """
         kept_L = kept[labels]
         counted_P = kept_L[pairs.row] & kept_L[pairs.column]
-        # What float32 cannot hold is not known.
+        # An overflow of float32 counts as unknown.
         known = {key: rungs[key].where(counted_P & rungs[key].isfinite(), torch.nan) for key in LADDERS[link].rungs}
         return cls(
             link=link,
@@ -124,37 +127,40 @@ class PairTable:
 
     @property
     def ladder(self) -> Ladder:
-        """The similarities that mean something under the link."""
+        """The similarities that are meaningful under the link."""
         return LADDERS[self.link]
 
     @property
     def num_pairs(self) -> int:
-        """How many pairs count, compared or not."""
+        """Number of pairs of kept labels, compared or not."""
         return math.comb(self.num_kept, 2)
 
     @property
     def nothing_seen(self) -> str:
-        """Why no input was seen; empty if one was."""
+        """Why no inputs were seen; empty if there were some."""
         return "" if self.num_inputs else "no finite inputs" if self.num_skipped else "no inputs"
 
     @property
     def compared_rows(self) -> Pairs:
-        """The pairs compared, by the rows of the head of their labels: these stay when others are compared."""
+        """The pairs compared, by rows of the head, which do not depend on the choice of the labels compared."""
         labels = torch.tensor(self.labels, dtype=torch.int64)
         return Pairs(labels[self.compared.row], labels[self.compared.column], self.compared.weight)
 
     def rows_of(self, place: int) -> tuple[int, int]:
-        """The rows of the head of one pair, the smaller first."""
+        """The two rows of the head of the pair at index `place`, the smaller first."""
         one, other = (self.labels[int(labels_P[place])] for labels_P in (self.compared.row, self.compared.column))
         return min(one, other), max(one, other)
 
     def matrix(self, values: Tensor, places: Sequence[int] | Tensor | None = None, *, of_itself: float | None = None) -> Tensor:
-        """Values of the pairs (P,) as a symmetric matrix (L, L), NaN where a pair was not compared or does not count.
+        """Values of the pairs as a symmetric matrix.
 
         Args:
             values: (P,).
-            places: of the labels that it is to have, in this order; default all.
-            of_itself: the value between a label that has a pair and itself; None: unknown.
+            places: (S,), indices in `labels` of the rows and columns, in this order; default all labels, S = L.
+            of_itself: the diagonal entry of labels that have a pair; None: NaN.
+
+        Returns:
+            (S, S); NaN for pairs that were not compared or do not count.
         """
         shown = range(len(self.labels)) if places is None else places
         shown_L = torch.as_tensor(shown, dtype=torch.int64, device=self.compared.row.device)
@@ -167,21 +173,24 @@ class PairTable:
         return matrix
 
     def of_itself(self, key: str) -> float | None:
-        """The value of a similarity, or of the overlap, between a label and itself; None for anything else."""
+        """The value of a similarity or of the overlap between a label and itself; None for any other key."""
         return SIMILARITIES[key].of_itself if key in SIMILARITIES else 1.0 if key in self.rungs else None
 
 
 def kept_labels(mean_probs: Tensor, *, live: Tensor, num_inputs: int, min_probability: float, min_total: float = 0.0) -> Tensor:
-    """Boolean (K,): the labels whose pairs count, live ones that are probable enough.
+    """The kept labels: live labels whose mean probability is large enough for their pairs to count.
 
-    Without inputs nothing is known of the probabilities: similarities of the weights are then shown for all live labels.
+    Without inputs the probabilities are unknown. Then all live labels are kept, so that similarities of the weights are shown.
 
     Args:
-        mean_probs: (K,), in [0, 1]; NaN where no inputs were seen.
-        live: boolean (K,).
-        num_inputs: how many inputs were seen.
-        min_probability: labels are kept from this share of 1/K_live on.
-        min_total: and from this sum of their probabilities over the inputs on.
+        mean_probs: (K,), in [0, 1]; NaN if no inputs were seen.
+        live: boolean (K,), whether a label is live.
+        num_inputs: number of inputs seen.
+        min_probability: least mean probability of a kept label, in units of 1/K_live.
+        min_total: least sum of the probabilities of a kept label over the inputs.
+
+    Returns:
+        Boolean (K,).
     """
     if not num_inputs:
         return live

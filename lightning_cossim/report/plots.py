@@ -1,6 +1,7 @@
-"""Pictures on a matplotlib Axes: a matrix of label pairs with names, bars, curves. For `plot()` of metrics and for loggers.
+"""Plots on matplotlib Axes: heatmaps of label pairs, bars and curves, for `plot()` of metrics and for loggers.
 
-matplotlib is imported when something is drawn, for it takes a third of a second. Names show as the text they are.
+matplotlib is imported at the first plot, since its import takes a third of a second. Names are drawn literally: `$` in a name
+does not start a formula. Shapes: L labels, S steps.
 """
 
 import math
@@ -30,17 +31,23 @@ __all__ = [
 ]
 
 MAX_NAMES: Final = 20
-"""Names along one side; of more labels every second, third, ... is named."""
+"""Maximum number of names on an axis. With more labels only every second, third, ... label is named."""
 _OF_COMPUTE: Final = "Pass what `compute` returns."
 _MISSING: Final = "0.85"
-"""The gray of what is not compared: the diagonal, labels that are not kept."""
+"""The gray of entries without a value: the diagonal, and pairs that are not compared or do not count."""
 
 
 def draw_heatmap(ax: "Axes", matrix: Tensor, names: Sequence[str], *, title: str) -> Any:
-    """A matrix (L, L) as an image with its names, red above zero and blue below, white at zero, gray where there is no value.
+    """Draw a matrix with the names of its labels: red above zero, white at zero, blue below zero, gray without a value.
 
-    The diagonal is left out, since every label is like itself. The colors reach as far as the values: of more than 20 labels
-    only as far as 99 % of them, for one pair in thousands would make all others pale.
+    The diagonal is left out, since each label equals itself. The color scale ends at the largest absolute value. With more than
+    20 labels it ends at the 99 % quantile instead, so that one extreme pair does not make all others pale.
+
+    Args:
+        ax: the axes to draw on.
+        matrix: (L, L), NaN for missing values.
+        names: (L,), one for each label.
+        title: the title of the axes.
 
     Returns:
         The image, for a color bar.
@@ -54,7 +61,7 @@ def draw_heatmap(ax: "Axes", matrix: Tensor, names: Sequence[str], *, title: str
 
 
 def draw_image(ax: "Axes", matrix: Tensor) -> Any:
-    """The image of `draw_heatmap` alone."""
+    """Draw the image of `draw_heatmap` without names and title, and return it."""
     values = matrix.detach().cpu().double().numpy().copy()
     np.fill_diagonal(values, np.nan)
     known = np.abs(values[np.isfinite(values)])
@@ -66,18 +73,18 @@ def draw_image(ax: "Axes", matrix: Tensor) -> Any:
 
 
 def axes_for(ax: "Axes | None") -> tuple["Figure", "Axes"]:
-    """The axes and their figure; None: of a new figure of pyplot, which a notebook shows."""
+    """The figure of the axes, and the axes. If `ax` is None, both are new and from pyplot, so that a notebook shows them."""
     if ax is None:
         from matplotlib import pyplot as plt
 
         return plt.subplots(layout="constrained")
     figure = ax.get_figure(root=True)
-    assert figure is not None, "axes stand in a figure"
+    assert figure is not None, "the axes belong to a figure"
     return figure, ax
 
 
 def draw_bars(ax: "Axes", values: Mapping[str, float], *, title: str) -> None:
-    """One horizontal bar a value, the first on top; what is undefined has none."""
+    """Draw one horizontal bar for each value, the first one highest. Undefined values have no bar."""
     names = list(values)
     lengths = [0.0 if math.isnan(value) else value for value in values.values()]
     ax.barh(range(len(names)), lengths, color="0.4")
@@ -92,12 +99,13 @@ def draw_bars(ax: "Axes", values: Mapping[str, float], *, title: str) -> None:
 
 
 def draw_curves(ax: "Axes", values: Mapping[str, Sequence[float]], *, title: str) -> None:
-    """One curve over steps for each name, with a hole where a value is undefined; a legend names more than one."""
+    """Draw one curve over the steps for each name, with a hole at undefined values. Two or more curves get a legend."""
     from matplotlib.ticker import MaxNLocator
 
     lines = [ax.plot(range(len(curve)), list(curve), marker="o")[0] for curve in values.values()]
     if len(lines) > 1:
-        texts = [f" {name}" if name.startswith("_") else name for name in values]  # which matplotlib would leave out
+        # matplotlib leaves names that start with "_" out of a legend.
+        texts = [f" {name}" if name.startswith("_") else name for name in values]
         for text in ax.legend(lines, texts).get_texts():
             text.set_parse_math(False)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -106,13 +114,16 @@ def draw_curves(ax: "Axes", values: Mapping[str, Sequence[float]], *, title: str
 
 
 def last_matrix(value: Any) -> tuple[Tensor, str]:
-    """The matrix to draw of a value: itself, or the last of several, and which one that is, for a title.
+    """The matrix to draw, and an addition to the title.
 
     Args:
-        value: (L, L); or several, one a step: a sequence of such, or (S, L, L).
+        value: (L, L), or several of them, one for each step: a sequence, or (S, L, L).
+
+    Returns:
+        The matrix, or the last one of several; and ", the last of S" if there are several, otherwise an empty string.
 
     Raises:
-        InputError: it is something else.
+        InputError: `value` has another type or shape.
     """
     several = len(value) if isinstance(value, list | tuple) or (isinstance(value, Tensor) and value.ndim == 3) else 0
     matrix = value[-1] if several else value
@@ -123,25 +134,29 @@ def last_matrix(value: Any) -> tuple[Tensor, str]:
 
 
 def series(value: Any) -> dict[str, list[float]]:
-    """Scalars by name, each as its values over the steps; of a single step one value each.
+    """The values of each scalar over the steps, by name. For a single step, each list has one value.
 
     Args:
-        value: a mapping of names to scalars, one scalar, or a sequence of either, one a step. (S,) stands for a sequence of
-            scalars. A scalar without a name is called "value".
+        value: a mapping of names to scalars, one scalar, or a sequence of either, one for each step. A tensor (S,) means a
+            sequence of scalars. A scalar without a name gets the name "value".
+
+    Returns:
+        A list of S values for each name.
 
     Raises:
-        InputError: it is something else, or holds other names at other steps.
+        InputError: `value` has another type, or the names differ between steps.
     """
     steps = value if isinstance(value, list | tuple) else [value]
     named: list[Mapping[str, Any]] = [step if isinstance(step, Mapping) else {"value": step} for step in steps]
     if not named or any(step.keys() != named[0].keys() for step in named):
-        got = "none" if not named else "other names at other steps"
-        raise InputError(expected("val", "to be scalars by name, one scalar, or a sequence of either", got, _OF_COMPUTE))
+        got = "none" if not named else "different names at different steps"
+        wanted = "to be a mapping of names to scalars, one scalar, or a sequence of either"
+        raise InputError(expected("val", wanted, got, _OF_COMPUTE))
     return {name: [number for step in named for number in _numbers(step[name])] for name in named[0]}
 
 
 def _numbers(value: Any) -> list[float]:
-    """A scalar, or several (S,), as numbers."""
+    """A scalar, or a tensor (S,), as a list of numbers."""
     if isinstance(value, Tensor) and value.ndim < 2:
         return [float(number) for number in value.detach().flatten().tolist()]
     if isinstance(value, int | float):
@@ -151,14 +166,14 @@ def _numbers(value: Any) -> list[float]:
 
 
 def shown_names(names: Sequence[str]) -> tuple[list[int], list[str]]:
-    """The places that are named, at most 20, and their names, shortened to fit."""
+    """The indices of the labels that are named on an axis, at most 20, and their names, shortened."""
     every = max(1, math.ceil(len(names) / MAX_NAMES))
     places = list(range(0, len(names), every))
     return places, [shortened(names[place]) for place in places]
 
 
 def _colors(*, signed: bool) -> Any:
-    """Blue over white to red, which the color-blind tell apart too; only the red half where nothing is below zero."""
+    """Blue over white to red, which color-blind readers can distinguish; only the red half if no value is below zero."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 

@@ -1,4 +1,4 @@
-"""Which labels of a head, and which flagged pairs of its reports, any input can make the most likely ones.
+"""Reachability of the labels of a head and of the flagged pairs of its reports: can any input make them the most likely?
 
 Shapes: K labels, D embedding dimensions, N inputs, P pairs of a report.
 """
@@ -16,7 +16,7 @@ from lightning_cossim.report.extras import ReachabilityVerdicts
 __all__ = ["find_reachability"]
 
 _MOST_PAIRS: Final = 1000
-"""Flagged pairs of a report that are decided, those with the largest gaps."""
+"""Maximum number of flagged pairs per report that are examined, those with the largest gaps."""
 
 
 def find_reachability(
@@ -29,16 +29,21 @@ def find_reachability(
     time_limit: float,
     progress: Callable[[float], None],
 ) -> ReachabilityVerdicts:
-    """Decide the labels of a head, and the flagged pairs of reports on it.
+    """Decide which labels of a head, and which flagged pairs of its reports, are reachable.
+
+    Rows that are not finite are not examined.
 
     Args:
-        reports: judged already.
-        unembedding: (K, D).
-        bias: (K,) or None.
-        embedding: (N, D), inputs that were seen, if any: what they bring out on top is reachable.
-        ignore: labels that do not count: they are rivals, as the model has them, and not asked for.
-        time_limit: in seconds, for the pairs and for the labels each.
-        progress: is told the share that is done.
+        reports: judged reports on the head.
+        unembedding: (K, D), one row a label.
+        bias: (K,), or None if the head has no bias.
+        embedding: (N, D), embeddings of inputs seen, or None. Their most likely labels are reachable.
+        ignore: rows that are not examined. They still compete with other labels, since the model has them.
+        time_limit: in seconds, at least 0, once for the pairs and once for the labels. The rest stays undecided.
+        progress: a function that receives the share of labels decided, from 0 to 1.
+
+    Returns:
+        The unreachable labels, the number of undecided ones, and the verdicts on the pairs.
     """
     finite_K = unembedding.isfinite().all(dim=1) if bias is None else unembedding.isfinite().all(dim=1) & bias.isfinite()
     flagged = sorted({pair for report in reports for pair in _flagged_pairs(report) if finite_K[list(pair)].all()})

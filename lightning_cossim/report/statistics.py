@@ -1,4 +1,4 @@
-"""Statistics: the numbers of a report, computed from its table of pairs, each with the reason where it is undefined."""
+"""Statistics: the numbers of a report, computed from its table of pairs. Each undefined number has a reason."""
 
 import math
 from collections.abc import Mapping
@@ -19,58 +19,60 @@ from lightning_cossim.report.pair_table import PairTable
 __all__ = ["NUM_NEIGHBORS", "TOP_SHARE", "Numbers", "Statistics"]
 
 TOP_SHARE: Final = 0.05
-"""Of the pairs, those that `top_pair_auroc` looks for."""
+"""Share of the pairs that `top_pair_auroc` must find: those with the largest overlap."""
 NUM_NEIGHBORS: Final = 5
-"""Neighbors of a label that `neighbor_jaccard` looks at."""
+"""Number of nearest labels that `neighbor_jaccard` compares."""
 _OF_WEIGHTS: Final = frozenset({"gap_translation", "common_mode_ratio"})
-"""Scalars that want no inputs."""
+"""Scalars that need no inputs."""
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """What is computed over the pairs that count. Values are NaN where `undefined` says why."""
+    """The numbers computed over all pairs that count. If a value is NaN, `undefined` has the reason."""
 
     scalars: Mapping[str, float]
-    """Tag without its group to value."""
+    """The value for each tag, without the group of the tag."""
     top_pair_auroc: Mapping[str, float]
-    """Similarity to how well it finds the twentieth of the pairs that overlap most; .5 is chance."""
+    """For each similarity, how well it finds the 5 % of pairs with the largest overlap, in [0, 1]; 0.5 is chance."""
     neighbor_jaccard: Mapping[str, float]
-    """Similarity to how far a label's five nearest neighbors are those by overlap."""
+    """For each similarity, the mean Jaccard index, in [0, 1], of the five nearest labels by it and by overlap."""
     undefined: Mapping[str, str]
-    """Scalar, or other statistic and its similarity (`top_pair_auroc_raw_cosine`), to the reason why it is NaN."""
+    """The reason for each NaN. Keys are scalars, or a statistic and its similarity, such as `top_pair_auroc_raw_cosine`."""
     standard_errors: Mapping[str, float]
-    """Scalar to its standard error, from the inputs (`Statistics.with_errors`) and from the pairs, where these are a sample."""
+    """The standard error of each scalar: from inputs (`Statistics.with_errors`) and, if pairs are a sample, from the sample."""
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Scalar to its interval of 95 %, from the same errors. Its middle is corrected for the bias of few inputs, so the
-    scalar itself may lie outside."""
+    """The 95 % interval of each scalar, from the same errors.
+
+    Its center is corrected for the bias of few inputs, so the scalar itself can lie outside.
+    """
 
     @property
     def rank_agreement(self) -> Mapping[str, float]:
-        """Similarity to its rank agreement with the overlap, which is a scalar of its own."""
+        """For each similarity, its rank agreement with the overlap, in [-1, 1]: the scalars `rank_agreement_<similarity>`."""
         prefix = "rank_agreement_"
         return {name.removeprefix(prefix): value for name, value in self.scalars.items() if name.startswith(prefix)}
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """What one window says about its labels."""
+    """The table of pairs of one window and all numbers computed from it."""
 
     table: PairTable
     expected_overlap: Tensor
-    """(P,), the overlap that other pairs with this cosine have; the centered one, the raw one where rows are not centered."""
+    """(P,), in [0, 1], the overlap of other pairs with this cosine: label-centered if the link centers rows, otherwise raw."""
     expected_curve: Tensor
-    """(P,), the same from all pairs, each itself included: it never falls with the cosine. For pictures."""
+    """(P,), in [0, 1], the fit to all pairs including the pair itself, for plots. It never falls with the cosine."""
     overlap_error: Tensor
-    """(P,), the standard error of every overlap, and of its gap; NaN where there are fewer than eight groups of inputs."""
+    """(P,), the standard error of each overlap and its gap; NaN if fewer than eight blocks have inputs."""
     cosine_percentile: Tensor
-    """(P,), in (0, 1]: the rank of every pair's cosine over the number of pairs; NaN for pairs that do not count."""
+    """(P,), in (0, 1], the rank of each cosine divided by the number of pairs; NaN for pairs that do not count."""
     replicates: Replicates
-    """The overlaps without each block of the inputs."""
+    """The overlaps, recomputed without each block of inputs."""
     numbers: Numbers
     remarks: Mapping[str, str]
-    """What a reader should know of the head and its inputs, kind to text."""
+    """Problems of the head and its inputs that affect the numbers: a text for each kind of problem."""
     rankings: Rankings | None = None
-    """The cosines between differences of the most probable labels: they decide which orders of labels there can be."""
+    """The cosines between row differences of the most probable labels; they decide which rankings are possible."""
 
     @classmethod
     def of(
@@ -82,14 +84,16 @@ class Statistics:
         remarks: Mapping[str, str],
         rankings: Rankings | None = None,
     ) -> "Statistics":
-        """The statistics of a table of pairs.
+        """Compute the statistics of a table of pairs.
+
+        The errors of scalars are included for up to `MAX_PAIRS` pairs. For more pairs, call `with_errors`.
 
         Args:
-            table: what was measured.
-            replicates: the overlaps without each block of the inputs, on the CPU.
-            common_mode_ratio: at least 0; counts where rows are centered.
-            remarks: kind to text.
-            rankings: of the head's most probable labels.
+            table: the measurements.
+            replicates: the overlaps, recomputed without each block of inputs, on the CPU.
+            common_mode_ratio: at least 0, or NaN if undefined. It is ignored if the link does not center rows.
+            remarks: a text for each kind of problem.
+            rankings: row differences of the most probable labels of the head.
         """
         ladder, rungs, pairs, overlap = table.ladder, table.rungs, table.compared_rows, table.rungs["overlap"]
         compared: dict[str, Comparison] = {}
@@ -142,7 +146,7 @@ class Statistics:
         return statistics.with_errors() if len(pairs) <= MAX_PAIRS else statistics
 
     def with_errors(self) -> "Statistics":
-        """The same, with the errors that inputs leave in its scalars: of 512 labels they take about a second."""
+        """A copy with standard errors of the scalars from inputs; their computation takes about one second for 512 labels."""
         numbers = self.numbers
         if self.has_errors or self.replicates.too_few:
             return self
@@ -153,41 +157,41 @@ class Statistics:
         }
         intervals = intervals_of(numbers.scalars, errors, found.corrected, self.table.ladder)
         replicates = self.replicates
-        if replicates.similarities:  # what they are computed from has served, and is large
+        if replicates.similarities:  # frees their large source tensors
             replicates = replace(replicates, similarities=dict)
         return replace(self, replicates=replicates, numbers=replace(numbers, standard_errors=errors, intervals=intervals))
 
     @property
     def has_errors(self) -> bool:
-        """Whether the errors that inputs leave in the scalars are known."""
+        """Whether the standard errors of the scalars from inputs are computed."""
         return bool(self.numbers.intervals)
 
     def with_numbers(self, numbers: Numbers) -> "Statistics":
-        """The same, with numbers that several processes agreed on: each computes them, to the last digit perhaps differently."""
+        """A copy with numbers that all processes share. Numbers that each process computes can differ in the last digit."""
         return self if numbers is self.numbers else replace(self, numbers=numbers)
 
     def with_remark(self, kind: str, text: str) -> "Statistics":
-        """The same, with one more remark."""
+        """A copy with one more remark."""
         return replace(self, remarks={**self.remarks, kind: text})
 
     @property
     def num_blocks(self) -> int:
-        """Blocks that have inputs."""
+        """Number of blocks that have inputs, at most eight."""
         return self.replicates.num_blocks
 
     @property
     def gap(self) -> Tensor:
-        """(P,), overlap minus expected overlap."""
+        """(P,), in [-1, 1], overlap minus expected overlap."""
         return self.table.rungs["overlap"] - self.expected_overlap
 
     @property
     def residual_scale(self) -> float:
-        """1.4826 times the median of the gaps' sizes, a robust standard deviation of them; NaN where undefined."""
+        """1.4826 times the median of |gap|, a robust standard deviation of the gaps; NaN where undefined."""
         return self.numbers.scalars["residual_scale"]
 
     @property
     def reliability(self) -> float:
-        """How far the overlaps would come out the same with other inputs, in [0, 1]; NaN where undefined."""
+        """How well the order of the overlaps repeats with other inputs, in [0, 1]; NaN where undefined."""
         return self.numbers.scalars["reliability"]
 
 

@@ -1,4 +1,4 @@
-"""A table of strings, for a terminal and for Markdown."""
+"""Tables of text for a terminal and for Markdown, and functions that make text safe to print."""
 
 import html
 import re
@@ -12,7 +12,14 @@ _MARKUP = re.compile(r"([\\`*_{}\[\]()#!|~])")
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns padded to one width: the first two to the left, for names, the rest to the right, for numbers.
+    """A table for a terminal. The first two columns, for names, are left-aligned; other columns, for numbers, right-aligned.
+
+    Args:
+        header: headings, at least two.
+        rows: cells, as many in each row as there are headings.
+
+    Returns:
+        The table; "(none)" if there are no rows.
 
     Example:
         >>> print(text_table(["label", "other", "gap"], [["Coat", "Shirt", "+0.34"], ["Bag", "Coat", "-0.2"]]))
@@ -26,7 +33,15 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], bold: Container[int] = ()) -> str:
-    r"""The same in GitHub's Markdown; every cell shows as the text it is, the first of the rows with `bold` numbers in bold.
+    r"""A table in GitHub's Markdown. Cells are escaped, so markup in them shows literally.
+
+    Args:
+        header: headings.
+        rows: cells, as many in each row as there are headings.
+        bold: indices of the rows whose first cell is bold.
+
+    Returns:
+        The table; "(none)" if there are no rows.
 
     Example:
         >>> print(markdown_table(["label", "gap"], [["<b>|x|", "1"]]))
@@ -40,18 +55,18 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], bold: C
 
 
 def as_markdown_text(cell: str) -> str:
-    """The text with everything that Markdown or HTML would read as markup escaped, on one line."""
+    """The text on one line, with all Markdown and HTML markup escaped."""
     return _MARKUP.sub(r"\\\1", html.escape(printable(cell), quote=False))
 
 
 def shortened(text: str, longest: int = 14) -> str:
-    """The text on one line, of which a longer one keeps its beginning."""
+    """The text on one line, cut to `longest` characters, at least 1. A cut text ends with an ellipsis."""
     text = printable(text)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def printable(cell: str) -> str:
-    """The text on one line, without what would steer a terminal: line breaks, escapes, marks of direction."""
+    """The text on one line, without characters that control a terminal: line breaks, escapes and direction marks."""
     if not cell.isprintable():
         cell = "".join(char if char.isprintable() else " " for char in cell)
     return " ".join(cell.split())

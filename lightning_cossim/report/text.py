@@ -1,4 +1,4 @@
-"""A report in words and tables, for a terminal and for Markdown."""
+"""Reports as text and tables, for a terminal and for Markdown."""
 
 import math
 from typing import Final
@@ -11,32 +11,32 @@ from lightning_cossim.report.tables import as_markdown_text, markdown_table, sho
 __all__ = ["absent_in_words", "as_markdown", "as_page", "as_text", "counted"]
 
 _HEADINGS: Final[dict[Side, str]] = {
-    "strangers": "Towards strangers: more overlap than expected of pairs with their cosine",
-    "lookalikes": "Towards look-alikes: less overlap than expected of pairs with their cosine",
+    "strangers": "Towards strangers: pairs with more overlap than expected from their cosine",
+    "lookalikes": "Towards look-alikes: pairs with less overlap than expected from their cosine",
 }
-_MARKS: Final = {"flag": "flag", "on_top": "on top"}
-"""Columns of words, and their headings."""
+_MARKS: Final = {"flag": "flag", "on_top": "both most likely"}
+"""Columns of text, and their headings."""
 
-_SCALE: Final = "1: pairs in the order of their overlap, 0: in no common order"
-"""How to read a rank agreement."""
+_SCALE: Final = "1: same order of pairs, 0: unrelated orders, -1: reversed order"
+"""The meaning of a rank agreement."""
 _ERRORS: Final = "Errors: how many inputs of the first label were predicted as the second, and the reverse."
 _NAMED: Final = 20
-"""Labels that no input can bring out on top."""
+"""Maximum number of unreachable labels that are listed."""
 _TELLING: Final = 0.005
-"""An uncertainty of overlaps that shows in a table."""
+"""Least truncation of an overlap that shows in a table with two decimals."""
 
 
 def as_markdown(report: ReportData, top: int) -> str:
-    """The pairs furthest from expectation as Markdown tables, `top` rows each way."""
+    """The pairs with the largest gaps as Markdown tables, `top` rows for each sign of the gap."""
     columns = _columns(report)
     tables = [(title, [[_cell(pair, field) for field in columns] for pair in pairs]) for title, pairs in _sides(report, top)]
     return "\n\n".join(f"**{title}**\n\n{markdown_table(list(columns.values()), rows)}" for title, rows in tables)
 
 
 def as_page(report: ReportData, top: int) -> str:
-    """What was seen, and the pairs furthest from expectation, `top` each way, as Markdown for a page of TensorBoard.
+    """A report as Markdown for a text page of TensorBoard, with `top` pairs for each sign of the gap.
 
-    Flagged pairs are bold, long names cut, columns few: TensorBoard breaks wide tables within words.
+    Names of flagged pairs are bold. Names are cut and columns are few, since TensorBoard breaks words in wide tables.
     """
     fields = ["gap", "overlap_error", "overlap", "expected_overlap", *report.ladder.similarities]
     shown = []
@@ -50,7 +50,7 @@ def as_page(report: ReportData, top: int) -> str:
     reached = [f"{as_markdown_text(line)}." for line in _reached(report)]
     cosines = " and ".join(f"*{QUANTITIES[field].short}*" for field in ("raw_cosine", "centered_cosine") if field in fields)
     meanings = [
-        "*gap* = overlap minus *expected*, the overlap of pairs with this cosine",
+        "*gap*: overlap minus *expected*, the overlap of other pairs with this cosine",
         f"*{QUANTITIES['overlap_error'].short}*: standard error of the overlap and of the gap",
         f"{cosines}: cosine{'s' * (' ' in cosines)}",
     ]
@@ -61,7 +61,7 @@ def as_page(report: ReportData, top: int) -> str:
 
 
 def as_text(report: ReportData, top: int) -> str:
-    """What was seen, how far each similarity agrees with the overlap, what is odd, and `top` pairs each way."""
+    """A report for a terminal: inputs, alerts, remarks, rank agreements, and `top` pairs for each sign of the gap."""
     columns = _columns(report)
     tables = [(title, [[_cell(pair, field) for field in columns] for pair in pairs]) for title, pairs in _sides(report, top)]
     return "\n\n".join(
@@ -81,7 +81,7 @@ def as_text(report: ReportData, top: int) -> str:
 
 
 def _headline(report: ReportData) -> str:
-    """The number that leads, in a sentence of Markdown, and what follows it; or why there is none."""
+    """The rank agreement of the cosine and its share explained as Markdown, or the reason why they are undefined."""
     cosine = report.ladder.cosine
     name = f"rank_agreement_{cosine}"
     value, error = report.scalars[name], report.standard_errors.get(name)
@@ -94,7 +94,7 @@ def _headline(report: ReportData) -> str:
 
 
 def _agreements(report: ReportData) -> str:
-    """The same of every similarity, as a table under its title."""
+    """Rank agreement, standard error and share explained of every similarity, as a table with a title."""
     similarities, errors = report.ladder.similarities, report.standard_errors
     columns = {"rank agreement": {key: _number(value, ".2f") for key, value in report.rank_agreement.items()}}
     if any(f"rank_agreement_{key}" in errors for key in similarities):
@@ -107,24 +107,24 @@ def _agreements(report: ReportData) -> str:
 
 
 def _held_fixed(report: ReportData) -> list[str]:
-    """A line on errors that are too small, since they take the embeddings for all that there are."""
+    """A line on standard errors that are too small, since they ignore the error of the embedding covariance; empty if none."""
     if report.statistics.replicates.similarities:
         return []
     keys = [key for key in report.ladder.similarities if SIMILARITIES[key].needs_embeddings]
     held = [QUANTITIES[key].title.lower() for key in keys if f"rank_agreement_{key}" in report.standard_errors]
-    return [f"Standard errors of {' and '.join(held)} hold the covariance of the embeddings fixed"] if held else []
+    return [f"Standard errors of {' and '.join(held)} treat the covariance of the embeddings as exact"] if held else []
 
 
 def absent_in_words(report: ReportData) -> str:
-    """What the link makes meaningless, and why; empty where it is nothing."""
+    """The quantities that are meaningless under the link, and the reason; empty if there are none."""
     if not report.ladder.absent:
         return ""
-    absent = f"No centered cosine, translation gap and common mode: {report.ladder.why_uncentered}"
+    absent = f"Label-centered cosine, translation gap and common mode ratio are not computed: {report.ladder.why_uncentered}"
     return f"{absent}. {report.ladder.note}" if report.ladder.note else absent
 
 
 def _flagged(report: ReportData) -> list[str]:
-    """A line on how many pairs are flagged, or why none is; no line where no thresholds were applied."""
+    """A line with the number of flagged pairs, or the reason why there is no verdict; empty if the report is not judged."""
     if not report.flags:
         return []
     why = report.undefined.get("share_strangers")
@@ -137,33 +137,33 @@ def _flagged(report: ReportData) -> list[str]:
 
 
 def _reached(report: ReportData) -> list[str]:
-    """A line on the labels that no input can bring out on top, if that was asked for."""
+    """A line with the labels that no input can make the most likely one; empty if reachability was not requested."""
     if report.unreachable is None:
         return []
     undecided = f"; {report.num_undecided} could not be decided" if report.num_undecided else ""
     if not report.unreachable:
-        return [f"Every label can be the most likely one for some input{undecided}"]
+        return [f"Every {'decided ' if undecided else ''}label can be the most likely one for some input{undecided}"]
     names = ", ".join(shortened(name) or "''" for name in report.unreachable[:_NAMED])
     more = f" and {len(report.unreachable) - _NAMED} more" if len(report.unreachable) > _NAMED else ""
     labels = counted(len(report.unreachable), "label")
-    return [f"{labels} that no input can make the most likely one: {names}{more}{undecided}"]
+    return [f"{labels} can never be the most likely one: {names}{more}{undecided}"]
 
 
 def _drifted(report: ReportData) -> list[str]:
-    """A line on how far rankings have moved, from the second report on."""
+    """A line with the ranking drift, from the second report on."""
     if report.rankings is None or math.isnan(report.ranking_drift):
         return []
-    what = f"the cosines between differences of the {len(report.rankings.labels)} most probable labels"
-    return [f"Rankings: {what} have changed by {report.ranking_drift:.2g} on average since the last report"]
+    what = f"the cosines between row differences of the {len(report.rankings.labels)} most probable labels"
+    return [f"Ranking drift: {what} changed by {report.ranking_drift:.2g} on average since the last report"]
 
 
 def counted(number: int, noun: str) -> str:
-    """A number and its noun, in the plural unless there is one."""
+    """A number and its noun, in the plural unless the number is 1."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _columns(report: ReportData) -> dict[str, str]:
-    """Field to heading of the columns that a table has."""
+    """The heading of each column of a table, by its field."""
     shown = report.verdict.why is not None
     numbers = ("gap", "overlap_error", "overlap", "expected_overlap", *report.ladder.similarities, "joint_inputs")
     headings = {"label": "label", "other": "other", **{key: QUANTITIES[key].column for key in numbers}}
@@ -172,7 +172,7 @@ def _columns(report: ReportData) -> dict[str, str]:
 
 
 def _seen(report: ReportData) -> str:
-    """What a report is about."""
+    """Stage, data loader, step, number of inputs and pairs, and reliability of a report."""
     loader = "" if report.dataloader_idx is None else f", data loader {report.dataloader_idx},"
     where = f"{report.stage}{loader} at step {report.step}: " if report.stage else ""
     reliability = _number(report.reliability, ".2f")
@@ -180,22 +180,22 @@ def _seen(report: ReportData) -> str:
 
 
 def _sampled(report: ReportData) -> list[str]:
-    """A line on the pairs that were looked at, if they are a sample, and one on overlaps that may be larger."""
+    """A line on the sample of pairs, if they are one, and a line on overlaps that may be too small."""
     lines = []
     if report.sampling:
-        counted = "the inputs and the pairs drawn" if report.statistics.has_errors else "the pairs drawn, not the inputs"
-        lines.append(f"Looked at {len(report.compared)} of the pairs: {report.sampling}. Standard errors count {counted}")
+        counted = "the inputs and the sample of pairs" if report.statistics.has_errors else "the sample of pairs, not the inputs"
+        lines.append(f"Compared {len(report.compared)} of the pairs: {report.sampling}. Standard errors cover {counted}")
     if report.truncation is not None and report.truncation.numel() and report.truncation.max() >= _TELLING:
         middle, most = report.truncation.median().item(), report.truncation.max().item()
         lines.append(
-            "Overlaps are those of the most likely labels of each input: they may be larger, half of them by up to "
-            f"{middle:.2f}, none by more than {most:.2f}; a look-alike is flagged only if it is one in any case"
+            "Overlaps count only the most likely labels of each input, so they may be too small: half of them by at most "
+            f"{middle:.2f}, none by more than {most:.2f}. A look-alike is flagged only if this cannot explain its gap"
         )
     return lines
 
 
 def _sides(report: ReportData, top: int) -> list[tuple[str, list[Pair]]]:
-    """A title and its pairs, for either side; for all where gaps are unknown."""
+    """Title and pairs for each side, or for all pairs if gaps are unknown."""
     if report.gap.isfinite().any():
         return [(title, report.pairs(side, top=top)) for side, title in _HEADINGS.items()]
     why = report.undefined.get("gap_behavior", "")
@@ -215,7 +215,7 @@ def _cell(pair: Pair, field: str) -> str:
 
 
 def _small(value: float, sign: str = "") -> str:
-    """Three decimals, and a power of ten where they would all be zero: a saturated model overlaps little, but not nowhere."""
+    """Three decimals, or scientific notation if they would all be 0: overlaps of a saturated model are tiny but not 0."""
     return _number(value, f"{sign}.3f" if abs(value) >= 5e-4 or value == 0 else f"{sign}.0e")
 
 

@@ -1,4 +1,4 @@
-"""Verdict: which pairs of a report are flagged, and why the others are not. Pure functions of one report's statistics.
+"""Verdict: which pairs of a report are flagged, and why other pairs are not. Pure functions of the statistics of one report.
 
 Shapes: K labels of the head, L of them compared, P pairs of these.
 """
@@ -20,14 +20,17 @@ from lightning_cossim.report.statistics import Statistics
 __all__ = ["MIN_EFFECTIVE", "MIN_PAIRS", "WHY_UNFLAGGED", "Verdict", "judge", "no_verdict"]
 
 MIN_PAIRS: Final = 45
-"""Of fewer pairs the shares scatter too widely for a verdict (THEORY §5)."""
+"""Least number of pairs for a verdict: with fewer pairs the shares scatter too much (THEORY §5)."""
 MIN_EFFECTIVE: Final = 10
-"""Effective inputs that either label of a look-alike needs. THEORY §5 says 5; of so few, an overlap and its error may both come
-out far too small: of 100 labels without any gap, every second report of 500 inputs had a look-alike, with 10 one of thirty."""
+"""Least number of effective inputs of both labels of a look-alike.
+
+THEORY §5 has 5. With so few, an overlap and its error can both be far too small: with 100 labels, 500 inputs and no true gap,
+one report in two had a look-alike. With 10 it is one in thirty.
+"""
 _ONE_SIDED: Final = 1.895
-"""Standard errors below a gap: Student's t of seven degrees of freedom at 95 %, one-sided."""
+"""Number of standard errors that are subtracted from |gap|: Student's t with seven degrees of freedom at 95 %, one-sided."""
 _TOP_COSINES, _UPPER_COSINES = 0.9, 0.5
-"""Shares of the pairs whose cosine is smaller: above the first a pair is no stranger, up to the second no look-alike."""
+"""Cosine percentiles: a pair above the first cannot be a stranger, a pair up to the second cannot be a look-alike."""
 
 WHY_UNFLAGGED: Final = (
     "",
@@ -43,53 +46,62 @@ WHY_UNFLAGGED: Final = (
     "too few inputs",
     "known",
 )
-"""Why a pair is not flagged; the first: it is, or nothing was judged."""
+"""Reasons why a pair is not flagged. The first one means that it is flagged, or not judged."""
 _CODES: Final = {reason: code for code, reason in enumerate(WHY_UNFLAGGED)}
 
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """The part of a report that thresholds decide."""
+    """The part of a report that depends on thresholds."""
 
     thresholds: Thresholds | None = None
-    """Those that it was judged by; None: it was not judged."""
+    """The thresholds of the verdict; None if the report is not judged."""
     flags: Mapping[Side, Tensor] = field(default_factory=dict)
-    """Side to boolean (P,), the pairs beyond the thresholds; empty if it was not judged."""
+    """Boolean (P,) for each side, whether a pair is flagged; empty if the report is not judged."""
     limits: Mapping[Side, float] = field(default_factory=dict)
-    """Side to the size of a gap from which on pairs are flagged: the threshold, or `outlier` residual scales if that is more."""
+    """For each side, the limit of |gap|: the threshold, or `outlier` times the residual scale if that is larger."""
     why: Tensor | None = None
-    """uint8 (P,), place in `WHY_UNFLAGGED` of why a pair is not flagged; None without a verdict."""
+    """uint8 (P,), the index in `WHY_UNFLAGGED` of the reason for each pair; None if there is no verdict."""
     shares: Mapping[str, float] = field(default_factory=dict)
-    """`share_strangers` and `share_lookalikes`: flagged pairs as a share of those that count, NaN without a verdict."""
+    """`share_strangers` and `share_lookalikes`: the flagged share of the pairs that count, in [0, 1]; NaN without a verdict."""
     share_errors: Mapping[str, float] = field(default_factory=dict)
-    """The same to the standard errors that drawing a sample of the pairs leaves; empty where all were compared."""
+    """The standard errors of `shares` from the sample of pairs; empty if all pairs are compared."""
     why_none: str | None = None
-    """Why no pair is flagged, if thresholds give no verdict."""
+    """Why the thresholds give no verdict; None if they do."""
     alerts: tuple[str, ...] = ()
-    """The alerts that act at this report, in words."""
+    """The alerts that act at this report, as texts."""
 
     def why_unflagged(self, place: int) -> str | None:
-        """Why the pair at a place is not flagged; None if it is, or if nothing was judged."""
+        """Why the pair at index `place` is not flagged, "no verdict" if there is none; None if it is flagged or not judged."""
         if self.why_none is not None:
             return "no verdict"
         return None if self.why is None else WHY_UNFLAGGED[int(self.why[place])] or None
 
     def with_alerts(self, alerts: tuple[str, ...]) -> "Verdict":
-        """The same verdict, and the alerts that act."""
+        """A copy of the verdict with these alerts."""
         return replace(self, alerts=alerts)
 
 
 def judge(statistics: Statistics, thresholds: Thresholds, name_of: Callable[[int], str] = str) -> Verdict:
     """The verdict on the pairs of a report.
 
-    A pair is flagged if its gap is beyond the threshold by more than its error, and if the words are true. A stranger has inputs
-    on which both labels are likely, and its cosine is not among the highest tenth. A look-alike has a cosine in the upper half,
-    and either label has enough inputs to overlap on. Without a verdict nothing is flagged, and shares are NaN.
+    A pair is flagged if |gap| - 1.895 standard errors exceeds the limit, max(threshold, `outlier` · residual scale), and if all
+    conditions of one flag hold:
+
+    - Stranger: the gap is positive, at least `min_joint_inputs` inputs have both labels likely, and the cosine is not in the
+      highest tenth.
+    - Look-alike: the gap is negative, the cosine is in the upper half, and both labels have at least 10 effective inputs.
+
+    The gap of a look-alike must exceed the limit also with the largest overlap that truncation allows. Pairs in
+    `thresholds.known` are never flagged. If there is no verdict, no pair is flagged and shares are NaN.
 
     Args:
-        statistics: of the report.
-        thresholds: to judge by.
-        name_of: what a row of the head is called, for the pairs that are known.
+        statistics: the statistics of the report.
+        thresholds: the thresholds to apply.
+        name_of: returns the name of a row of the head, to find the pairs in `thresholds.known`.
+
+    Returns:
+        The verdict, without alerts.
 
     Source: THEORY §5, "Flags".
     """
@@ -134,19 +146,19 @@ def judge(statistics: Statistics, thresholds: Thresholds, name_of: Callable[[int
 
 
 def _margin(statistics: Statistics, limit: Tensor) -> Tensor:
-    """(P,), by how much a gap is beyond its limit (P,) whatever its error and what an overlap of a vocabulary lacks."""
+    """(P,), by how much |gap| exceeds its limit (P,), after subtracting its error and the truncation of its overlap."""
     gap_P, truncation = statistics.gap, statistics.table.truncation
     may_be_larger_P = 0.0 if truncation is None else truncation.where(gap_P <= 0, 0)
     return _sure_size(statistics) - may_be_larger_P - limit
 
 
 def _sure_size(statistics: Statistics) -> Tensor:
-    """(P,), what is left of the size of a gap without its error."""
+    """(P,), |gap| minus 1.895 standard errors."""
     return statistics.gap.abs() - _ONE_SIDED * statistics.overlap_error
 
 
 def no_verdict(statistics: Statistics, thresholds: Thresholds) -> str | None:
-    """Why these statistics do not allow a verdict on pairs, or None if they do."""
+    """Why these statistics do not allow a verdict on pairs; None if they do."""
     table = statistics.table
     wanted = thresholds.inputs_needed(table.num_kept)
     if table.num_inputs < wanted:
@@ -167,7 +179,7 @@ def no_verdict(statistics: Statistics, thresholds: Thresholds) -> str | None:
 def _why_too_small(
     statistics: Statistics, thresholds: Thresholds, limits: Mapping[Side, float], margin: Tensor
 ) -> dict[str, Tensor]:
-    """Reason to boolean (P,): the gap is not beyond its limit."""
+    """Boolean (P,) for each reason that concerns the gap: it does not exceed its limit by enough."""
     gap_P = statistics.gap
     is_more_P, size_P = gap_P > 0, gap_P.abs()
     limit_P = torch.where(is_more_P, limits["strangers"], limits["lookalikes"])
@@ -182,7 +194,7 @@ def _why_too_small(
 
 
 def _why_barred(statistics: Statistics, thresholds: Thresholds, name_of: Callable[[int], str]) -> dict[str, Tensor]:
-    """Reason to boolean (P,): the pair is not flagged, however large its gap is."""
+    """Boolean (P,) for each reason that excludes a flag regardless of the gap."""
     table, rank_P, is_more_P = statistics.table, statistics.cosine_percentile, statistics.gap > 0
     few_L = ~(table.effective_inputs >= MIN_EFFECTIVE)
     return {
@@ -195,7 +207,7 @@ def _why_barred(statistics: Statistics, thresholds: Thresholds, name_of: Callabl
 
 
 def _first_of(reasons: Mapping[str, Tensor]) -> Tensor:
-    """uint8 (P,), place in `WHY_UNFLAGGED` of the first reason that holds, 0 where none does."""
+    """uint8 (P,), the index in `WHY_UNFLAGGED` of the first reason that holds; 0 if none does."""
     code_P = torch.zeros_like(next(iter(reasons.values())), dtype=torch.uint8)
     for reason, holds_P in reversed([*reasons.items()]):
         code_P[holds_P] = _CODES[reason]
@@ -203,7 +215,7 @@ def _first_of(reasons: Mapping[str, Tensor]) -> Tensor:
 
 
 def _is_known(table: PairTable, thresholds: Thresholds, name_of: Callable[[int], str]) -> Tensor:
-    """Boolean (P,): the pairs that the thresholds name."""
+    """Boolean (P,), whether a pair is in `thresholds.known`."""
     known_P = torch.zeros(len(table.compared), dtype=torch.bool)
     names = [name_of(label) for label in table.labels] if thresholds.known else []
     for one, other in thresholds.known:

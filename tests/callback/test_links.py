@@ -44,6 +44,7 @@ WHY = {
     "softcap": "a soft cap bounds each logit alone, so adding one vector to all rows changes probabilities",
     "cosine": "a cosine head uses the directions of the rows, so adding one vector to all rows changes probabilities",
 }
+ABSENT = "Label-centered cosine, translation gap and common mode ratio are not computed"
 NOTE = {"softcap": ". Logit correlation and log-odds variance use the logits before the cap", "cosine": ""}
 CENTERED = {
     *("centered_cosine", "rank_agreement_centered_cosine", "explained_centered_cosine"),
@@ -116,7 +117,7 @@ def test_what_centering_would_tell_is_absent_with_its_reason(fitted: Fitted) -> 
     _, monitor, _ = fitted
     report = monitor.last_report["val"]
     why = WHY[report.link]
-    line = f"No centered cosine, translation gap and common mode: {why}{NOTE[report.link]}."
+    line = f"{ABSENT}: {why}{NOTE[report.link]}."
     assert f"\n{line}\n" in str(report)
     assert str(report).count("centered") == 1
     assert report.why_absent == report.to_dict()["absent"] == dict.fromkeys(CENTERED, why)
@@ -137,12 +138,12 @@ def test_pages_and_tab_have_what_the_report_has(fitted: Fitted) -> None:
     assert {"rank_agreement_raw_cosine", "explained_raw_cosine", "gap_geometry", "gap_behavior", "overlap_mean"} <= curves
     assert not any("centered" in tag for kind in ("scalars", "images", "tensors") for tag in tags[kind])
     page = found.Tensors("cossim_val_pairs/strangers_and_lookalikes/text_summary")[-1].tensor_proto.string_val[0].decode()
-    assert f"No centered cosine, translation gap and common mode: {WHY[link]}{NOTE[link]}." in page
+    assert f"{ABSENT}: {WHY[link]}{NOTE[link]}." in page
     _, step = events(folder, "cossim_val")[-1]
     assert (step.link, step.cosine) == (link, "raw_cosine")
     of_pairs = {"overlap", "expected_overlap", "overlap_error", "joint_inputs"}
     assert {*step.values} == {"raw_cosine", "logit_correlation", "log_odds_variance", *of_pairs}
-    assert step.remarks[0] == f"No centered cosine, translation gap and common mode: {WHY[link]}{NOTE[link]}"
+    assert step.remarks[0] == f"{ABSENT}: {WHY[link]}{NOTE[link]}"
     saved = json.loads(next(folder.glob("**/*val*.json")).read_text(encoding="utf-8"))
     assert saved["remarks"][0] == step.remarks[0]
 
@@ -408,7 +409,7 @@ def test_the_command_takes_the_link(fitted: Fitted, tmp_path: Path, capsys: pyte
     asked = ["analyze", str(folder / "last.ckpt"), "--head", "head", "--embeddings", str(tmp_path / "f.npy"), "--link", link]
     number = {"softcap": ["--link-cap", "2"], "cosine": ["--link-scale", "8"]}[link]
     assert main([*asked, *number, "--out", str(tmp_path / "out")]) == 0
-    assert f"No centered cosine, translation gap and common mode: {WHY[link]}{NOTE[link]}.\n" in capsys.readouterr().out
+    assert f"{ABSENT}: {WHY[link]}{NOTE[link]}.\n" in capsys.readouterr().out
     assert WHY[link] in json.loads((tmp_path / "out" / "cossim_analysis.json").read_text(encoding="utf-8"))["remarks"][0]
     assert main(asked) == 2
     name = {"softcap": "link_cap", "cosine": "link_scale"}[link]

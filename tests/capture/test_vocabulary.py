@@ -150,7 +150,7 @@ def test_overlaps_of_a_few_labels_an_input_are_too_small_by_no_more_than_is_said
     assert (missing <= report.truncation + 1e-5).all()
     assert report.truncation.max() <= 1
     assert (report.rungs["overlap"] + report.truncation).max() <= 1 + 1e-6
-    assert "they may be larger" in str(report)
+    assert "they may be too small" in str(report)
     assert report.rungs["logit_correlation"].isnan().all()
 
 
@@ -486,7 +486,7 @@ def test_a_sample_stands_for_all_pairs() -> None:
         "rest; a pair with more overlap or a higher similarity is drawn more often, and weights correct all numbers for this"
     )
     assert report.sampling == sampling
-    assert f"Looked at {len(report.compared)} of the pairs: {sampling}." in str(report)
+    assert f"Compared {len(report.compared)} of the pairs: {sampling}." in str(report)
     assert report.to_dict()["sampling"] == sampling
 
 

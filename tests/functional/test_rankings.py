@@ -92,5 +92,5 @@ def test_reports_say_how_far_rankings_have_moved() -> None:
     assert one.to_dict()["ranking_drift"] is None
     assert other.ranking_drift == pytest.approx(reference_drift(first, second), abs=1e-5)
     assert other.to_dict()["ranking_drift"] == other.ranking_drift
-    assert "Rankings: the cosines between differences of the 8 most probable labels have changed by" in str(other)
+    assert "Ranking drift: the cosines between row differences of the 8 most probable labels changed by" in str(other)
     assert "Rankings" not in str(one)

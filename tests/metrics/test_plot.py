@@ -25,7 +25,7 @@ METRICS: dict[str, Metric] = {
     "Rank agreement of each similarity with the probability overlap": SimilarityGap(K, D),
 }
 GAP = list(METRICS)[-1]
-OF_STEPS = "Expected `val` to be scalars by name, one scalar, or a sequence of either"
+OF_STEPS = "Expected `val` to be a mapping of names to scalars, one scalar, or a sequence of either"
 OF_COMPUTE = "Pass what `compute` returns."
 
 
@@ -162,7 +162,11 @@ def test_what_is_undefined_has_no_bar() -> None:
         ("Raw cosine", {"val": [torch.zeros(3)]}, "Expected `val` of shape (L, L), got (3,). Pass what `compute` returns."),
         (GAP, {"val": torch.zeros(2, 2)}, "Expected `val` to hold scalars, got (2, 2). Pass what `compute` returns."),
         (GAP, {"val": {"a": "b"}}, "Expected `val` to hold scalars, got str. Pass what `compute` returns."),
-        (GAP, {"val": [{"a": 1.0}, {"b": 1.0}], "names": ["a"]}, f"{OF_STEPS}, got other names at other steps. {OF_COMPUTE}"),
+        (
+            GAP,
+            {"val": [{"a": 1.0}, {"b": 1.0}], "names": ["a"]},
+            f"{OF_STEPS}, got different names at different steps. {OF_COMPUTE}",
+        ),
         (GAP, {"val": []}, f"{OF_STEPS}, got none. {OF_COMPUTE}"),
         (GAP, {"val": [0.1, 0.2], "names": []}, "Expected `names` to name the 1 curves, got 0 names."),
     ],

@@ -144,7 +144,7 @@ def test_what_centering_would_tell_is_absent_from_all_that_is_written() -> None:
     assert "centered_cosine" not in report.to_pandas().columns
     assert "raw_cosine" in report.to_pandas().columns
     reason = "a sigmoid uses each logit alone, so adding one vector to all rows changes probabilities"
-    assert f"No centered cosine, translation gap and common mode: {reason}.\n" in str(report)
+    assert f"Label-centered cosine, translation gap and common mode ratio are not computed: {reason}.\n" in str(report)
     assert str(report).count("centered") == 1
     assert written["absent"] == dict.fromkeys([*sorted(CENTERED), "centered_cosine"], reason) == report.why_absent
     assert "centered" not in report.to_markdown()
@@ -249,7 +249,7 @@ def test_rows_and_inputs_that_are_not_finite_are_named() -> None:
 
 def test_a_zero_row_is_named_whatever_it_does() -> None:
     W = torch.cat([head(40) - head(40).mean(dim=0), torch.zeros(1, D)])
-    assert said_of(W) == ["rows of the head that are zero: 40; padding? Add them to `ignore`"]
+    assert said_of(W) == ["rows of the head that are zero: 40; if they are padding, add them to `ignore`"]
     assert said_of(W, link="sigmoid") == said_of(W)
     assert said_of(W, ignore=(40,)) == []
 
@@ -262,7 +262,7 @@ def test_padding_that_moves_the_others_is_named_with_what_it_does(value: float, 
     rows = W.double().numpy()
     padded, alone = (np.sort(reference.cosine(some, centered=True)[:20, :20][pair])[94] for some in (rows, rows[:20]))
     moves = f"without them the median centered cosine moves by {abs(alone - padded):.2f}"
-    assert said_of(W) == [f"rows of the head that are {what}: 20 to 31; {moves}; padding? Add them to `ignore`"]
+    assert said_of(W) == [f"rows of the head that are {what}: 20 to 31; {moves}; if they are padding, add them to `ignore`"]
     assert said_of(W, ignore=tuple(range(20, 32))) == []
 
 

@@ -129,7 +129,7 @@ def test_without_targets_nothing_is_told_of_them() -> None:
 
 
 def test_inputs_without_a_target_are_told() -> None:
-    text = f"{WITHOUT}: errors leave them out, and their joint mass counts as that of inputs of neither label"
+    text = f"{WITHOUT}: errors do not count them, and their joint mass counts as mass on inputs of neither label"
     assert updated().report().remarks["targets"] == text
 
 

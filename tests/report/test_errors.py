@@ -275,7 +275,7 @@ def test_errors_that_hold_the_covariance_fixed_are_told(holds: bool) -> None:
         metric = SimilarityGap(K, D, min_probability=0)
         metric.update(W, f @ W.T, f)
         report = metric.report()
-    told = "Standard errors of logit correlation and log-odds variance hold the covariance of the embeddings fixed."
+    told = "Standard errors of logit correlation and log-odds variance treat the covariance of the embeddings as exact."
     assert (told in str(report)) == holds
     assert ("gap_geometry" in report.standard_errors) != holds
 

@@ -612,8 +612,8 @@ def test_markdown_has_a_table_for_each_side() -> None:
     text = report.to_markdown(top=4)
     titles = re.findall(r"^\*\*(.*)\*\*$", text, flags=re.MULTILINE)
     assert titles == [
-        "Towards strangers: more overlap than expected of pairs with their cosine",
-        "Towards look-alikes: less overlap than expected of pairs with their cosine",
+        "Towards strangers: pairs with more overlap than expected from their cosine",
+        "Towards look-alikes: pairs with less overlap than expected from their cosine",
     ]
     for rows, side in zip(markdown_rows(text), get_args(Side), strict=True):
         pairs = report.pairs(side, top=4)
@@ -672,8 +672,8 @@ def test_a_printed_report_has_the_agreements_and_the_names() -> None:
     lines = text.splitlines()
     rows = [line.split() for line in lines if line.partition(" ")[0] in names]
     assert [row[:3] for row in rows] == [[pair.label, pair.other, f"{pair.gap:+.3f}"] for pair in pairs]
-    assert "Towards strangers: more overlap than expected of pairs with their cosine" in lines
-    assert "Towards look-alikes: less overlap than expected of pairs with their cosine" in lines
+    assert "Towards strangers: pairs with more overlap than expected from their cosine" in lines
+    assert "Towards look-alikes: pairs with less overlap than expected from their cosine" in lines
 
 
 def test_the_standard_error_of_a_rank_agreement_stands_beside_it() -> None:
@@ -687,7 +687,7 @@ def test_the_standard_error_of_a_rank_agreement_stands_beside_it() -> None:
 
 def test_a_page_begins_with_the_rank_agreement_of_the_cosine() -> None:
     report = altered(random_run().report(), standard_errors={})
-    scale = "(1: pairs in the order of their overlap, 0: in no common order)"
+    scale = "(1: same order of pairs, 0: unrelated orders, -1: reversed order)"
     agreement, explained = (report.scalars[f"{measure}_centered_cosine"] for measure in MEASURES)
     bold = f"**Rank agreement of the label-centered cosine with the overlap: {agreement:.2f}**"
     assert as_page(report, 3).splitlines()[0] == f"{bold} {scale}. Share explained: {explained:.2f}."
