@@ -5,8 +5,8 @@
 
 The training takes 15 seconds on a CPU and downloads nothing.
 
-To override a setting, pass it on the command line. For callbacks, this changes the last callback in the file. To see the help of
-all settings, pass `--print_config=comments` or `.help`:
+To override a setting, pass it on the command line. For callbacks, this changes the last callback in the file. The last two
+commands print the help of all settings:
 
     python examples/cli.py fit --config examples/config.yaml --trainer.callbacks.schedule.train_every_n_steps 50
     python examples/cli.py fit --config examples/config.yaml --print_config=comments

@@ -1,8 +1,8 @@
 """Change the raw cosine of two labels to -1 or +1 without a change of any probability.
 
 The example trains a classifier. Then it adds one vector to all rows of the head, and the raw cosine of two labels becomes -1.
-With another vector, it becomes +1. The probabilities stay the same, and so do the label-centered cosine, the logit correlation and
-the overlap.
+With another vector, it becomes +1. The probabilities stay the same, and so do the label-centered cosine, the logit correlation
+and the overlap.
 
     pip install 'lightning-cossim[demo]'
     python examples/cosine_is_arbitrary.py

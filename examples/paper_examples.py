@@ -132,7 +132,7 @@ def centered(folder: Path) -> bool:
         compare("cosine of 1 and 2", -0.588172, cosine(rows, 1, 2)),
         compare("cosine of 2 and 4", 0.8, cosine(rows, 2, 4)),
         compare("length of the mean row", 0.0, float(rows.mean(dim=0).norm())),
-        compare("together on top", [(0, 1), (0, 4), (1, 2), (2, 3), (3, 4)], together(rows)),
+        compare("pairs that can be the two most likely labels", [(0, 1), (0, 4), (1, 2), (2, 3), (3, 4)], together(rows)),
     ]
     print("  Labels 1 and 2 have a negative cosine and can be the two most likely labels. Labels 2 and 4 have 0.8 and cannot.")
     draw(folder, "centered", {"centered rows": rows})
@@ -147,7 +147,7 @@ def fixed_length(folder: Path) -> bool:
         compare("cosine of 0 and 1", -0.805, cosine(rows, 0, 1)),
         compare("cosine of 1 and 3", 0.805, cosine(rows, 1, 3)),
         compare("shortest row", 1.0, float(rows.norm(dim=1).min())),
-        compare("together on top", [(0, 1), (0, 5), (1, 2), (2, 3), (3, 4), (4, 5)], together(rows)),
+        compare("pairs that can be the two most likely labels", [(0, 1), (0, 5), (1, 2), (2, 3), (3, 4), (4, 5)], together(rows)),
     ]
     draw(folder, "fixed_length", {"centered rows of length 1": rows})
     return all(agree)

@@ -59,14 +59,15 @@ def analyze(
     reachability: bool = False,
     progress: bool = False,
 ) -> GapReport:
-    """The report of a trained head, equal to the report that the monitor makes of the same head and inputs.
+    """The report of a trained head, with the same numbers as a report of the monitor on the same inputs.
 
     - From the weights alone, the report has the raw cosine and, where the link allows it, the label-centered cosine.
     - With `embeddings` or `logits`, it also has the overlap and the gaps.
     - With `embeddings`, it also has logit correlation and log-odds variance.
 
     If there are more than `max_tracked` labels, the report compares a sample of the pairs. For standard errors and `reliability`,
-    up to 32 consecutive rows go to one block. The monitor keeps a whole sequence or image in one block instead.
+    up to 32 consecutive rows go to one block. The monitor keeps a whole sequence or image in one block instead, so these numbers
+    can differ.
 
     Args:
         checkpoint: a Lightning checkpoint, a state dict, a safetensors file or its index, an `.npy` or `.npz` file, or the folder

@@ -240,7 +240,7 @@ def _checked(path: Path, name: str, tensor: Tensor, *, dims: int, finite: bool =
     if tensor.layout != torch.strided:
         raise CheckpointError(f"{path}: expected {called} to be dense, got {str(tensor.layout).removeprefix('torch.')}.")
     if dims == 2 and matrix_shape(tuple(tensor.shape)) is not None:
-        tensor = tensor.flatten(1)  # a convolution of one pixel is a matrix
+        tensor = tensor.flatten(1)  # a convolution with kernel size 1 is a matrix
     if tensor.ndim != dims or 0 in tensor.shape:
         wanted = "of shape (K, D), one row for each label" if dims == 2 else "of shape (K,)"
         raise CheckpointError(f"{path}: expected {called} {wanted}, got {tuple(tensor.shape)}.")

@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     analysis.add_argument("--thresholds", metavar="YAML", help=flags)
     fails = "like --thresholds, and exit with 1 if an alert is breached or, if the file has no alerts, if a pair is flagged"
     analysis.add_argument("--fail-on", metavar="YAML", help=fails)
-    reaches = "decide which labels any input can make the most likely one"
+    reaches = "decide which labels any input can make the most likely label; takes up to four minutes"
     analysis.add_argument("--reachability", action="store_true", help=reaches)
     rows = f"rows of each table of pairs in the files of --out; default: {Display.max_pairs}"
     analysis.add_argument("--max-pairs", metavar="NUMBER", type=int, default=Display.max_pairs, help=rows)
@@ -132,9 +132,10 @@ def _add_head(parser: argparse.ArgumentParser, *checkpoints: str) -> None:
     for checkpoint in checkpoints:
         files = "a Lightning checkpoint, a state dict, a safetensors file or its index, .npy or .npz"
         parser.add_argument(checkpoint, help=f"{files}; or the folder of a saved transformers model")
-    head = "dotted path of the final linear layer, for example model.fc; default: from config.json, else by name"
-    parser.add_argument("--head", help=head)
-    parser.add_argument("--bias", help="name of the head's bias, or none; default: from its weight or config.json")
+    head = "dotted path of the final linear layer, for example model.fc, or ema.head for a layer in a nested dictionary"
+    parser.add_argument("--head", help=f"{head}; default: from config.json, else by name")
+    bias = "name of the head's bias, or none; default: the bias beside the weight, else from config.json"
+    parser.add_argument("--bias", help=bias)
     turned = "each label is a column of the weight (--no-transposed: a row); some `W` and `kernel` need this"
     parser.add_argument("--transposed", action=argparse.BooleanOptionalAction, default=None, help=turned)
     each: dict[str, Any] = {"metavar": "FILE"} if len(checkpoints) == 1 else {"metavar": ("BEFORE", "AFTER"), "nargs": 2}
@@ -161,9 +162,9 @@ def _add_head(parser: argparse.ArgumentParser, *checkpoints: str) -> None:
     link = "from the head's output to probabilities; default: from the model's config.json, else softmax"
     parser.add_argument("--link", choices=get_args(Link), help=link)
     parser.add_argument(
-        "--link-cap", metavar="NUMBER", type=float, help="cap of --link softcap, which bounds the size of every logit"
+        "--link-cap", metavar="NUMBER", type=float, help="cap of --link softcap, the bound on the absolute value of every logit"
     )
-    parser.add_argument("--link-scale", metavar="NUMBER", type=float, help="scale of --link cosine, which multiplies cosines")
+    parser.add_argument("--link-scale", metavar="NUMBER", type=float, help="scale of --link cosine, the factor of all cosines")
 
 
 def _config(given: argparse.Namespace) -> int:
