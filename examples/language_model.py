@@ -138,7 +138,7 @@ def main(epochs: int = 7, batches: int | None = None, folder: str = "lightning_l
 
     report = monitor.last_report["val"]
     perplexity = math.exp(trainer.callback_metrics["val_loss"])
-    print(f"\nPerplexity {perplexity:.0f} over {len(vocabulary)} words, {report.num_inputs} places of the validation text.\n")
+    print(f"\nPerplexity {perplexity:.0f} over {len(vocabulary)} words, {report.num_inputs} places of text for validation.\n")
     print(report)
     by_overlap = sorted(report.pairs(), key=lambda pair: -pair.overlap)
     print_pairs("Agreed: pairs with the largest overlap, whose rows are similar too", by_overlap)
