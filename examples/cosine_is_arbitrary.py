@@ -1,11 +1,13 @@
-"""The same model, the same probabilities, and any cosine you like.
+"""Change the raw cosine of two labels to -1 or +1 without a change of any probability.
 
-Trains a classifier, then adds one vector to all rows of its head. No probability changes; the raw cosine similarity of two labels
-becomes -1, and with another vector +1. What survives is what the probabilities can see.
+The example trains a classifier. Then it adds one vector to all rows of the head, and the raw cosine of two labels becomes -1.
+With another vector, it becomes +1. The probabilities stay the same, and so do the label-centered cosine, the logit correlation
+and the overlap.
 
-Needs `pip install 'lightning-cossim[demo]'`, no download, ten seconds on a CPU:
-
+    pip install 'lightning-cossim[demo]'
     python examples/cosine_is_arbitrary.py
+
+The example takes ten seconds on a CPU and downloads nothing.
 
 Source: Nielsen, arXiv 2603.29488, Lemmas 2.2 and 2.3.
 """
@@ -24,7 +26,7 @@ from lightning_cossim.report import GapReport
 
 
 def look(model: Classifier, images: Tensor) -> tuple[Tensor, GapReport]:
-    """Probabilities of the images, and the report of the head, in float64."""
+    """The probabilities (N, 10) of the images and the report of the head, computed in float64."""
     model = copy.deepcopy(model).double().eval()
     with torch.no_grad():
         embedding = model.body(images.double())
@@ -35,7 +37,7 @@ def look(model: Classifier, images: Tensor) -> tuple[Tensor, GapReport]:
 
 
 def translated(model: Classifier, i: int, j: int, cosine: int) -> Classifier:
-    """A copy of the model whose head is moved so that labels i and j have the cosine wanted."""
+    """A copy of the model with a translated head, in which labels i and j have the given raw cosine (-1 or 1)."""
     model = copy.deepcopy(model)
     with torch.no_grad():
         model.head.weight += witness_translation(model.head.weight, i, j, cosine=cosine)
@@ -43,7 +45,7 @@ def translated(model: Classifier, i: int, j: int, cosine: int) -> Classifier:
 
 
 def main(epochs: int = 10) -> None:
-    """Train, translate, compare."""
+    """Train the model, translate its head, and compare cosines and probabilities."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     pl.seed_everything(0, verbose=False)
     training, validation = digits()
@@ -67,7 +69,7 @@ def main(epochs: int = 10) -> None:
         probs, report = look(moved, images)
         values = [report.matrix(rung)[i, j].item() for rung in ("raw_cosine", "centered_cosine", "logit_correlation", "overlap")]
         print(f"{what:24}" + "".join(f"{value:12.4f}" for value in values) + f"{(probs - before).abs().max().item():34.1e}")
-    print("\nThe raw cosine is whatever you like; no probability noticed. The other columns did not move.")
+    print("\nThe translation changes the raw cosine. It changes no probability, and no number in the other columns.")
 
 
 if __name__ == "__main__":

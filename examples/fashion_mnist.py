@@ -1,9 +1,9 @@
-"""Train a small classifier on Fashion-MNIST: shirts, coats and boots, and where their cosines mislead.
-
-The data are the four `idx` files, gzipped or not, that torchvision keeps in `FashionMNIST/raw`, and that Debian and Ubuntu
-install with `apt install dataset-fashion-mnist`. Half a minute on a CPU:
+"""Train a small classifier on Fashion-MNIST, and see for which clothes the label-centered cosine is misleading.
 
     python examples/fashion_mnist.py /usr/share/datasets/fashion-mnist
+
+The training takes half a minute on a CPU. The data are four `idx` files, gzipped or not. On Debian and Ubuntu,
+`apt install dataset-fashion-mnist` installs them. torchvision downloads the same files to `FashionMNIST/raw`.
 """
 
 import argparse
@@ -27,7 +27,7 @@ DEBIAN = "/usr/share/datasets/fashion-mnist"
 
 
 class Classifier(pl.LightningModule):
-    """Two hidden layers and a softmax head."""
+    """A classifier with two hidden layers and a softmax head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,10 +52,10 @@ class Classifier(pl.LightningModule):
 
 
 def read_idx(folder: Path, name: str) -> Tensor:
-    """The bytes of an idx file, in the shape that its head tells."""
+    """The bytes of an idx file, in the shape that the header of the file gives."""
     path = next((path for path in (folder / f"{name}.gz", folder / name) if path.exists()), None)
     if path is None:
-        raise SystemExit(f"{folder} has no {name}[.gz]. On Debian: apt install dataset-fashion-mnist, then pass {DEBIAN}.")
+        raise SystemExit(f"{folder} has no {name}[.gz]. On Debian, run `apt install dataset-fashion-mnist` and pass {DEBIAN}.")
     content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     num_dimensions = content[3]
     shape = np.frombuffer(content, ">i4", num_dimensions, offset=4)
@@ -63,7 +63,7 @@ def read_idx(folder: Path, name: str) -> Tensor:
 
 
 def clothes(folder: Path, batch_size: int) -> tuple[DataLoader[tuple[Tensor, ...]], DataLoader[tuple[Tensor, ...]]]:
-    """Loaders of 60 000 training and 10 000 validation images, 28x28 pixels each."""
+    """Loaders of 60,000 training and 10,000 validation images of 28x28 pixels, with values from 0 to 1."""
     datasets = [
         TensorDataset(read_idx(folder, f"{part}-images-idx3-ubyte") / 255, read_idx(folder, f"{part}-labels-idx1-ubyte").long())
         for part in ("train", "t10k")
@@ -72,13 +72,13 @@ def clothes(folder: Path, batch_size: int) -> tuple[DataLoader[tuple[Tensor, ...
 
 
 def tensorboard() -> str:
-    """The command that starts TensorBoard, also from an environment that is not activated."""
+    """The command that starts TensorBoard. It includes the path if the environment is not activated."""
     here = Path(sys.executable).with_name("tensorboard")
     return "tensorboard" if shutil.which("tensorboard") == str(here) else os.path.relpath(here)
 
 
 def main(data: Path, epochs: int = 5, seed: int = 0, folder: str = "lightning_logs") -> GapReport:
-    """Train, print what the monitor found, and return its last validation report."""
+    """Train, print the last validation report of the monitor, and return it."""
     pl.seed_everything(seed, verbose=False)
     training, validation = clothes(data, batch_size=128)
     monitor = LabelSimilarityMonitor(labels=CLOTHES)
@@ -87,16 +87,16 @@ def main(data: Path, epochs: int = 5, seed: int = 0, folder: str = "lightning_lo
     trainer.fit(Classifier(), training, validation)
 
     report = monitor.last_report["val"]
-    print(f"\nAccuracy {trainer.callback_metrics['val_accuracy']:.1%} on {report.num_inputs} images it has not seen.\n")
+    print(f"\nAccuracy {trainer.callback_metrics['val_accuracy']:.1%} on {report.num_inputs} images of the validation set.\n")
     print(report)
-    print(f"\nThe event file lies in {logger.log_dir}. See its pages with\n\n    {tensorboard()} --logdir {folder}\n")
+    print(f"\nThe event file is in {logger.log_dir}. To see its pages, run\n\n    {tensorboard()} --logdir {folder}\n")
     return report
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, nargs="?", default=Path(DEBIAN), help=f"folder of the idx files; default {DEBIAN}")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", default="lightning_logs")
+    parser.add_argument("data", type=Path, nargs="?", default=Path(DEBIAN), help=f"folder of the idx files; default: {DEBIAN}")
+    parser.add_argument("--epochs", type=int, default=5, help="number of training epochs; default: 5")
+    parser.add_argument("--seed", type=int, default=0, help="random seed; default: 0")
+    parser.add_argument("--folder", default="lightning_logs", help="folder of the logs; default: lightning_logs")
     main(**vars(parser.parse_args()))

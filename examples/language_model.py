@@ -1,9 +1,9 @@
-"""Train a small language model on Python's own documentation, and see which words it cannot tell apart.
-
-Every word of the vocabulary is a label: the rows of the final layer are what people compare with cosine similarity. Needs nothing
-but the package, no download, a minute on a CPU:
+"""Train a small language model on the documentation of Python, and see which words it does not distinguish.
 
     python examples/language_model.py
+
+The training takes a minute on a CPU and downloads nothing. Every word of the vocabulary is a label. The rows of the final layer
+are the label representations that people compare with cosine similarity.
 """
 
 import argparse
@@ -32,7 +32,7 @@ UNKNOWN = "<unk>"
 
 
 class LanguageModel(pl.LightningModule):
-    """A recurrent network from the words so far to the next one: (B, T) to logits (B, T, K)."""
+    """A recurrent network that predicts the next word: from words (B, T) to logits (B, T, K)."""
 
     def __init__(self, num_words: int, width: int = 128) -> None:
         super().__init__()
@@ -60,9 +60,9 @@ class LanguageModel(pl.LightningModule):
 
 
 class Sequences(Dataset[dict[str, Tensor]]):
-    """Texts in sequences of `LENGTH` words, each word with the next one as its target.
+    """Texts as sequences of `LENGTH` words. The target of each word is the next word.
 
-    What follows the end of a text, and words that are not in the vocabulary, are no targets.
+    Padding after the end of a text, and words outside the vocabulary, are not targets.
     """
 
     def __init__(self, texts: Iterable[list[str]], vocabulary: list[str]) -> None:
@@ -82,12 +82,12 @@ class Sequences(Dataset[dict[str, Tensor]]):
 
 
 def words_of(text: str) -> list[str]:
-    """Words, numbers and signs; a ruler of many equal signs is one."""
+    """Words, numbers and signs of a text. A run of one repeated sign counts as one sign."""
     return [match[0] for match in re.finditer(r"[a-z_]+|\d+|([^\w\s])\1*", text.lower())]
 
 
 def documentation() -> tuple[DataLoader[dict[str, Tensor]], DataLoader[dict[str, Tensor]], list[str]]:
-    """Loaders of training and validation text, every sixth topic to validate, and the vocabulary."""
+    """Loaders of training and validation texts, and the vocabulary. Every sixth topic is for validation."""
     texts = [words_of(text) for _, text in sorted(topics.items())]
     validation = texts[::6]
     training = [text for number, text in enumerate(texts) if number % 6]
@@ -100,13 +100,13 @@ def documentation() -> tuple[DataLoader[dict[str, Tensor]], DataLoader[dict[str,
 
 
 def tensorboard() -> str:
-    """The command that starts TensorBoard, also from an environment that is not activated."""
+    """The command that starts TensorBoard. It includes the path if the environment is not activated."""
     here = Path(sys.executable).with_name("tensorboard")
     return "tensorboard" if shutil.which("tensorboard") == str(here) else os.path.relpath(here)
 
 
 def print_pairs(title: str, pairs: Iterable[Pair], top: int = 8) -> None:
-    """A short table of pairs of words; signs and numbers stand in the report."""
+    """Print a short table of pairs of words. Pairs with signs or numbers are only in the report."""
     print(f"\n{title}\n{'':4}{'':16}{'':16}{'cosine':>8}{'overlap':>9}{'expected':>10}")
     plain = (pair for pair in pairs if pair.label.isalpha() and pair.other.isalpha())
     for pair in itertools.islice(plain, top):
@@ -116,12 +116,12 @@ def print_pairs(title: str, pairs: Iterable[Pair], top: int = 8) -> None:
 
 
 def main(epochs: int = 7, batches: int | None = None, folder: str = "lightning_logs") -> GapReport:
-    """Train, print what the monitor found, and return its last validation report."""
+    """Train, print the last validation report of the monitor, and return it."""
     pl.seed_everything(0, verbose=False)
     training, validation, vocabulary = documentation()
-    # Words that come up at least as often as the average: about the rest there is little to say.
+    # min_probability=1 keeps words that are at least as probable as the average word: rare words have too few inputs.
     labels = LabelSelection(names=vocabulary, ignore=[0], min_probability=1, targets_key="targets", ignore_index=IGNORED)
-    # Words overlap more than classes of images do, and more widely: at the default of 0.1 a third of all pairs would be flagged.
+    # Overlaps of words are larger and vary more than those of images: the default of 0.1 would flag a third of all pairs.
     thresholds = Thresholds(stranger=0.25, lookalike=0.25)
     monitor = LabelSimilarityMonitor(labels=labels, schedule=Schedule(train_every_n_steps=500), thresholds=thresholds)
     logger = TensorBoardLogger(folder, name="language_model")
@@ -138,19 +138,19 @@ def main(epochs: int = 7, batches: int | None = None, folder: str = "lightning_l
 
     report = monitor.last_report["val"]
     perplexity = math.exp(trainer.callback_metrics["val_loss"])
-    print(f"\nPerplexity {perplexity:.0f} over {len(vocabulary)} words, {report.num_inputs} places of text it has not seen.\n")
+    print(f"\nPerplexity {perplexity:.0f} over {len(vocabulary)} words, {report.num_inputs} places of text for validation.\n")
     print(report)
     by_overlap = sorted(report.pairs(), key=lambda pair: -pair.overlap)
-    print_pairs("Agreed: words that may stand in the same places, and whose rows are alike", by_overlap)
-    print_pairs("More overlap than pairs with their cosine have, flagged or not", report.pairs("strangers"))
-    print_pairs("Less overlap than pairs with their cosine have, flagged or not", report.pairs("lookalikes"))
-    print(f"\nThe event file lies in {logger.log_dir}. See its curves with\n\n    {tensorboard()} --logdir {folder}\n")
+    print_pairs("Agreed: pairs with the largest overlap, whose rows are similar too", by_overlap)
+    print_pairs("More overlap than expected for their cosine, flagged or not", report.pairs("strangers"))
+    print_pairs("Less overlap than expected for their cosine, flagged or not", report.pairs("lookalikes"))
+    print(f"\nThe event file is in {logger.log_dir}. To see its curves, run\n\n    {tensorboard()} --logdir {folder}\n")
     return report
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=7)
-    parser.add_argument("--batches", type=int, help="of an epoch; default all")
-    parser.add_argument("--folder", default="lightning_logs")
+    parser.add_argument("--epochs", type=int, default=7, help="number of training epochs; default: 7")
+    parser.add_argument("--batches", type=int, help="number of training batches in each epoch; default: all")
+    parser.add_argument("--folder", default="lightning_logs", help="folder of the logs; default: lightning_logs")
     main(**vars(parser.parse_args()))

@@ -91,7 +91,7 @@ def test_quickstart_prints_what_a_newcomer_needs(quickstart: tuple[str, Path]) -
     for table, sign in ((more, r"\+"), (less, "-")):
         assert all(column in table for column in columns)
         assert len(re.findall(rf"^[a-z]+ +[a-z]+ +{sign}\d", table, flags=re.MULTILINE)) == 5
-    where = re.search(r"The event file lies in (\S+)\. ", text)
+    where = re.search(r"The event file is in (\S+)\. ", text)
     assert where is not None
     assert list((folder / where[1]).glob("events.out.tfevents.*"))
     command = re.search(r"^    (\S*tensorboard) --logdir lightning_logs$", text, flags=re.MULTILINE)
@@ -153,7 +153,7 @@ def test_fashion_mnist_says_where_the_data_are(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         run("fashion_mnist.py", str(tmp_path), cwd=tmp_path)
     assert str(ended.value) == (
-        f"{tmp_path} has no train-images-idx3-ubyte[.gz]. On Debian: apt install dataset-fashion-mnist, then pass "
+        f"{tmp_path} has no train-images-idx3-ubyte[.gz]. On Debian, run `apt install dataset-fashion-mnist` and pass "
         "/usr/share/datasets/fashion-mnist."
     )
 

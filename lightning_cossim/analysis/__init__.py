@@ -1,1 +1,1 @@
-"""Reports without a training: read a checkpoint, analyze it, compare two, write what was found."""
+"""Reports without a training run: read checkpoints, analyze one, compare two, and write the results to files."""

@@ -1,7 +1,8 @@
-"""Analyze: the report of a head that is already trained, from files or tensors, without a training run.
+"""Analyze: compute the report of a trained head from files or tensors, without a training run.
 
-The same windows, the same check of the logits and the same analyses as in the callback. Shapes: K labels, D embedding dimensions,
-N inputs.
+`analyze` uses the same windows, the same check of the logits and the same analyses as the callback.
+
+Shapes: K labels, D embedding dimensions, N inputs.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from lightning_cossim.report.verdicts import judge
 
 __all__ = ["File", "analyze"]
 
-_FINAL = "the file of logits"
+_FINAL = "the argument `logits`"
 _CPU = torch.device("cpu")
 
 File = str | PathLike[str]
@@ -58,48 +59,68 @@ def analyze(
     reachability: bool = False,
     progress: bool = False,
 ) -> GapReport:
-    """The report of a head that is already trained: the one that the monitor would have made of it.
+    """The report of a trained head, with the same numbers as a report of the monitor on the same inputs.
 
-    It always has the similarities of the weights. With `embeddings` it has logit correlation and log-odds variance too, with
-    `embeddings` or `logits` the overlap and the gaps. Of more than `max_tracked` labels, a sample of the pairs is compared.
-    Errors and `reliability` keep up to 32 consecutive rows together, where the monitor keeps a whole sequence or image together.
+    - From the weights alone, the report has the raw cosine and, where the link allows it, the label-centered cosine.
+    - With `embeddings` or `logits`, it also has the overlap and the gaps.
+    - With `embeddings`, it also has logit correlation and log-odds variance.
+
+    If there are more than `max_tracked` labels, the report compares a sample of the pairs. For standard errors and `reliability`,
+    up to 32 consecutive rows go to one block. The monitor keeps a whole sequence or image in one block instead, so these numbers
+    can differ.
 
     Args:
-        checkpoint: a Lightning checkpoint, a state dict, safetensors or their index, `.npy` or `.npz`; or the folder of a saved
-            transformers model. A `config.json` of transformers in the folder, or beside the file, tells the head, its cap, its
-            scale and the names of labels. No code in any file is run.
-        head: dotted path of the final linear layer, or the name of its weight; below a key of a nested dictionary with the key in
-            front ("ema.head"). Default: the one that the configuration tells, else the only one with a usual name.
-        bias: the name of the bias, "none" for none; default: the one beside the weight, or the one that the configuration tells.
-        logits: (N, K), the model's final ones, or a file of them; default: worked out from the embeddings. If the rows
-            are probabilities, they are left out, and a remark says so.
-        embeddings: (N, D), what goes into the head, or a file of it.
-        targets: (N,), the labels that the inputs really have, whole numbers, or a file of them; what is no label from 0 to K - 1
-            stands for none. With them, beside logits or embeddings, the report counts for every pair how many inputs of one label
-            are predicted as the other.
-        names: a name for every label, or a file with one a line; default: those of the saved model (its tokenizer's tokens, its
-            `id2label`), else numbers.
-        ignore: labels that do not count at all, padding for example.
-        min_probability: labels with a smaller mean probability, as a share of 1/K, are left out of pairs; at least 0.
-        max_tracked: labels all of whose pairs are compared, at least 2.
-        labels_per_input: of more labels, how many of each input are kept, the most likely ones; at least 2.
-        link: from the head to probabilities: "softmax", "softcap", "cosine" or "sigmoid", as for the monitor; default: what the
-            configuration tells, else "softmax".
-        link_cap: of "softcap", the number that no logit gets beyond; needed with `embeddings` unless the configuration tells it.
-        link_scale: of "cosine", what cosines are multiplied with; needed with `embeddings`.
-        overlap: which probability overlap.
-        overlap_threshold: for "coactivation", above 0 and, unless under a sigmoid, below 0.5; default 0.1.
-        overlap_k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
-        transposed: whether a label has a column of the weight, rather than a row; cosine heads' `W` and `kernel` need it.
-        thresholds: from which gap on a pair is flagged.
-        neighbors: whether to search, of more than `max_tracked` labels, for those whose rows are most alike.
-        reachability: whether to decide which labels any input can make the most likely one; up to four minutes.
+        checkpoint: a Lightning checkpoint, a state dict, a safetensors file or its index, an `.npy` or `.npz` file, or the folder
+            of a saved transformers model. If a `config.json` of transformers is in the folder, or beside the file, it gives the
+            head, its cap, its scale and the names of the labels. Reading runs no code from any file.
+        head: dotted path of the final linear layer, or the name of its weight. For a layer in a nested dictionary, start with the
+            key: "ema.head". Default: the head that the configuration gives, else the only layer with a common head name.
+        bias: the name of the bias; "none" if the head has no bias. Default: the bias beside the weight, else the one that the
+            configuration gives.
+        logits: the model's final logits, a tensor (N, K) or a file of it. Default: computed from `embeddings`. If the rows are
+            probabilities, the report leaves them out and a remark gives the reason.
+        embeddings: the input of the head, a tensor (N, D) or a file of it.
+        targets: the true label of each input, an integer tensor (N,) or a file of it; needs `logits` or `embeddings`. A value
+            outside 0 to K - 1 means that the input has no target. For every pair, the report then counts the inputs of one label
+            that are predicted as the other.
+        names: a name for every label, or a file with one name on each line. Default: the names of the saved model (the tokens of
+            its tokenizer, or its `id2label`), else numbers.
+        ignore: labels that do not count at all, for example padding; from 0 to K - 1.
+        min_probability: pairs leave out labels with a mean probability below this multiple of 1/K; at least 0.
+        max_tracked: the largest number of labels of which all pairs are compared; at least 2.
+        labels_per_input: above `max_tracked` labels, the number of most likely labels that are kept of each input; at least 2.
+        link: from the head's output to probabilities: "softmax", "softcap", "cosine" or "sigmoid", as for the monitor. Default:
+            the link that the configuration implies, else "softmax".
+        link_cap: the cap of the link "softcap", which bounds the absolute value of every logit; above 0. Needed with
+            `embeddings`, unless the configuration gives it.
+        link_scale: the scale of the link "cosine", which multiplies the cosines; above 0. Needed with `embeddings`.
+        overlap: the kind of probability overlap: "bhattacharyya", "product", "coactivation" or "topk".
+        overlap_threshold: the probability threshold of "coactivation"; above 0, and below 0.5 (below 1 under a sigmoid).
+            Default: 0.1.
+        overlap_k: the k of "topk", from 2 to K - 1. Default: max(2, min(5, K // 5)).
+        transposed: whether the weight holds each label in a column; False means in a row. Default: found from the length of the
+            bias, else False. If that does not decide it for a `kernel`, or under "cosine" for a `W`, this argument is needed.
+        thresholds: the thresholds that flag pairs.
+        neighbors: whether to search all labels for those whose rows are most alike, if there are more than `max_tracked` labels.
+        reachability: whether to decide which labels any input can make the most likely one; takes up to four minutes.
         progress: whether to show a progress bar for long work.
 
+    Returns:
+        The report, already judged by `thresholds`. Values that need inputs are NaN without them.
+
     Raises:
-        CheckpointError: a file that cannot be read or does not fit, in one line.
-        ConfigError: names or labels that do not fit the head, or a number out of range.
-        InputError: an unknown link or overlap, a cap or a scale that is missing, no positive number, or of another link.
+        CheckpointError: a file cannot be read, or a file or a tensor does not fit the head.
+        ConfigError: names or labels do not fit the head, `thresholds` is no `Thresholds`, or a number is out of range.
+        InputError: the link or the overlap is unknown, or one of their numbers is missing, out of range, or of another kind.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save({"head.weight": torch.eye(12)}, Path(folder) / "model.pt")
+        ...     report = analyze(Path(folder) / "model.pt", embeddings=torch.eye(12))
+        >>> report.num_live, report.num_inputs
+        (12, 12)
 
     Source: THEORY §3 to §6; Nielsen, arXiv 2603.29488.
     """
@@ -144,7 +165,7 @@ def analyze(
     statistics = statistics.with_errors()
     uses_bias = f_ND is not None or reachability
     if target_N is not None and statistics.table.num_inputs and statistics.table.errors is None:
-        none = f"none of the targets is a label from 0 to {num_labels - 1} of an input that counts: errors are not known"
+        none = f"no target of a counted input is a label from 0 to {num_labels - 1}; the report counts no errors"
         statistics = statistics.with_remark("targets", none)
     told = _remarks(saved, response, link_is_given=link is not None, uses_bias=uses_bias)
     for kind, text in {**told, **odd_rows}.items():
@@ -152,23 +173,23 @@ def analyze(
     if problem is not None:
         statistics = statistics.with_remark("logits", problem)
     report = GapReport(statistics, context, judge(statistics, thresholds, context.name_of))
-    if not reachability or not consistency.explains:  # of what comes behind the head, the weights do not tell
+    if not reachability or not consistency.explains:  # the weights do not describe changes after the head
         return report
     shown = None if f_ND is None else f_ND[:256]
     return report.with_reachability(decide_reachability([report], weights, shown, selection.ignore, shown=progress))
 
 
 def _check(thresholds: object, link: Link | None, link_cap: float | None, link_scale: float | None) -> None:
-    """Raise if settings are wrong, whatever the files hold."""
+    """Raise if a setting is wrong. This check needs no files."""
     if not isinstance(thresholds, Thresholds):
-        remedy = "Of a file: `Thresholds.from_yaml(path)`."
+        remedy = "To read them from a file, call `Thresholds.from_yaml(path)`."
         raise ConfigError(expected("thresholds", "to be Thresholds", type(thresholds).__name__, remedy), "thresholds")
     if link is not None:
         Response.of(link, link_cap=link_cap, link_scale=link_scale)
 
 
 def _response(saved: SavedHead, link: Link | None, link_cap: float | None, link_scale: float | None) -> Response:
-    """The response that is asked for; what is not given is that of the saved model's configuration."""
+    """The response that the caller chooses. The saved model's configuration gives what the caller leaves out."""
     link = link or saved.link or "softmax"
     if link == "softcap" and link_cap is None:
         link_cap = saved.settings.cap
@@ -176,19 +197,19 @@ def _response(saved: SavedHead, link: Link | None, link_cap: float | None, link_
 
 
 def _remarks(saved: SavedHead, response: Response, *, link_is_given: bool, uses_bias: bool) -> dict[str, str]:
-    """What the reader should know about the files, kind to text."""
+    """Remarks about the files for the reader of the report, by kind."""
     found = dict(saved.remarks)
     if saved.unused and uses_bias and response.link != "cosine":
-        which = f"{listed(saved.unused)}, a vector with a number for each label, is not used"
-        taken = "no bias is" if saved.bias is None else "another bias is"
-        found["bias"] = f'{which}, and {taken}: if it is part of the logits, pass its name as `bias`, or "none" if it is not'
+        which = f"{listed(saved.unused)}: the report does not use this vector of length K"
+        used = "and uses no bias" if saved.bias is None else "but uses another bias"
+        found["bias"] = f'{which} {used}. If it is part of the logits, pass its name as `bias`, else pass bias="none"'
     if saved.scales and uses_bias and response.link != "cosine":
-        found["scale"] = f"{listed(saved.scales)} is not used: if logits are scaled with it, pass the final ones as `logits`"
+        found["scale"] = f"{listed(saved.scales)}: the report does not use this scale. If the model does, pass its final `logits`"
     cap, said = saved.settings.cap, response.link_cap
     if cap is not None and said is not None and said != cap:
-        found["link"] = f"`link_cap` is {said:g}, and the model's config says {cap:g}: the former is used"
+        found["link"] = f"the report uses `link_cap={said:g}`, although the model's config has the cap {cap:g}"
     if saved.link is not None and saved.link != response.link and link_is_given:
-        found["link"] = f"the link is {response.link!r} as asked for, and the model's config tells of {saved.link!r}"
+        found["link"] = f"the report uses link={response.link!r}, although the model's config implies {saved.link!r}"
     return found
 
 
@@ -198,29 +219,31 @@ def _array(given: File | Tensor | None, what: str, width: int, of: str) -> Tenso
     if isinstance(given, str | PathLike):
         return read_array(given, what, width, of)
     if not isinstance(given, Tensor):
-        remedy = "Pass a tensor, `torch.from_numpy(array)` for example, or a file."
+        remedy = "Pass a tensor, for example `torch.from_numpy(array)`, or a file."
         raise CheckpointError(expected(what, f"to be a file or a tensor (N, {width})", type(given).__name__, remedy))
     if given.ndim != 2 or given.shape[1] != width or not given.is_floating_point():
-        raise CheckpointError(f"Expected `{what}` to be floating, of shape (N, {width}), got {given.dtype} {tuple(given.shape)}.")
+        got = f"{given.dtype} {tuple(given.shape)}"
+        raise CheckpointError(expected(what, f"to be floating-point of shape (N, {width})", got))
     return given.detach().cpu()
 
 
 def _targets(given: File | Tensor | None, link: Link, inputs: Tensor | None) -> Tensor | None:
-    """int64 (N,), the label that each of the inputs really has."""
+    """The true label of each input, int64 (N,)."""
     if given is None:
         return None
     if inputs is None:
-        raise CheckpointError(expected("targets", "beside `logits` or `embeddings`", "neither", "Targets are those of inputs."))
+        remedy = "Pass one of them too."
+        raise CheckpointError(expected("targets", "together with `logits` or `embeddings`", "neither", remedy))
     if link == "sigmoid":
-        why = "An input may have several labels there."
-        raise CheckpointError(expected("targets", "only of labels that exclude one another", "link='sigmoid'", why))
+        why = "Under a sigmoid, an input may have several labels. Leave `targets` out."
+        raise CheckpointError(expected("targets", "only with labels that exclude one another", "link='sigmoid'", why))
     if isinstance(given, str | PathLike):
         target_N = read_targets(given)
     elif isinstance(given, Tensor) and is_whole(given):
         target_N = given.detach().cpu().long()
     else:
         got = f"{given.dtype} {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
-        raise CheckpointError(expected("targets", "to be a file or a tensor of whole numbers (N,)", got))
+        raise CheckpointError(expected("targets", "to be a file or an integer tensor of shape (N,)", got))
     if len(target_N) != len(inputs):
         raise CheckpointError(f"Expected as many targets as inputs, got {len(target_N)} and {len(inputs)}.")
     return target_N

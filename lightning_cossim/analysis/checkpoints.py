@@ -1,4 +1,4 @@
-"""Checkpoints: the head of a trained model, and arrays beside it, out of files. Reading them runs no code from the files.
+"""Checkpoints: read the head of a trained model and arrays of inputs from files. Reading runs no code from the files.
 
 Shapes: K labels, D embedding dimensions, N inputs.
 """
@@ -26,12 +26,12 @@ from lightning_cossim.functional.links import Link, Response
 __all__ = ["SavedHead", "is_whole", "read_array", "read_head", "read_targets"]
 
 _EITHER: Final = ("W", "kernel", "w", "_w", "_W")
-"""What heads call a weight that may hold labels in rows or in columns."""
+"""Names of weights that hold labels either in rows or in columns."""
 
 
 @dataclass(frozen=True, eq=False)
 class SavedHead:
-    """The weights of a final linear layer that was saved, and what its model's configuration says of its logits."""
+    """The weights of a saved final linear layer, and the settings of its logits from the model's configuration."""
 
     name: str
     """The name of the weight in its file; empty for a file of one array."""
@@ -40,22 +40,22 @@ class SavedHead:
     bias: Tensor | None
     """(K,)."""
     step: int
-    """The optimizer step that a Lightning checkpoint tells, else 0."""
+    """The optimizer step of a Lightning checkpoint, else 0."""
     link: Link | None = None
-    """From the head to probabilities, as the configuration says; None: it says nothing."""
+    """The link that the configuration implies; None if it implies none."""
     settings: LogitSettings = NO_SETTINGS
-    """The cap and the scale of the configuration."""
+    """The cap and the scale of the logits from the configuration."""
     names: tuple[str, ...] | None = None
-    """(K,), the names that the saved model has for its labels."""
+    """(K,), the names of the labels in the saved model."""
     unused: tuple[str, ...] = ()
-    """Vectors of length K near the head that may be a bias, and are not used."""
+    """Names of unused vectors of length K near the head that may be a bias."""
     scales: tuple[str, ...] = ()
-    """Numbers near the head that may scale its logits, and are not used."""
+    """Names of unused single numbers near the head that may scale its logits."""
     remarks: Mapping[str, str] = field(default_factory=dict)
-    """What could not be read beside the weights, kind to text."""
+    """Remarks on files beside the weights that could not be read, by kind."""
 
     def weights(self, response: Response) -> Weights:
-        """The weights of the head under a link, times the scale of the logits; a head of cosines has neither bias nor scale."""
+        """The weights of the head under a link, times the scale of the logits. A cosine head has neither bias nor scale."""
         if response.link == "cosine":
             return Weights(self.unembedding, None, response)
         scale = self.settings.scale
@@ -75,12 +75,16 @@ def read_head(
 
     Args:
         path: a file or a folder. A `config.json` of transformers in the folder, or beside the file, is read too.
-        head: the layer's dotted path ("model.fc"), or the name of its weight; default: the one that the configuration tells, else
-            the only one with a usual name.
-        bias: the name of the bias, "none" for none; default: the one beside the weight, or the one that the configuration tells.
-        transposed: whether a label has a column of the weight, rather than a row. Default: what the length of the bias tells;
-            else a row, but a `kernel`, and under the link "cosine" a `W`, has to be told of.
-        link: the link that is asked for, if any.
+        head: the layer's dotted path ("model.fc"), or the name of its weight. Default: the head that the configuration gives,
+            else the only layer with a common head name.
+        bias: the name of the bias; "none" if the head has no bias. Default: the bias beside the weight, else the one that the
+            configuration gives.
+        transposed: whether the weight holds each label in a column; False means in a row. Default: found from the length of the
+            bias, else False. If that does not decide it for a `kernel`, or under "cosine" for a `W`, this argument is needed.
+        link: the link that the caller chooses; None leaves the choice to the configuration.
+
+    Returns:
+        The head. Its unembedding is (K, D), float64 if the file has float64, else float32; all its values are finite.
 
     Raises:
         CheckpointError: the file cannot be read without running code, or does not hold such a layer.
@@ -103,7 +107,7 @@ def read_head(
         else _checked(saved.path, beside, guarded(saved.path, lambda: effective_bias(saved, beside)), dims=1)
     )
     if b_K is not None and len(b_K) != num_labels:
-        raise CheckpointError(f"{path}: expected a bias for each of {num_labels} labels in {beside}, got {len(b_K)}.")
+        raise CheckpointError(f"{path}: expected {beside} to hold {num_labels} biases, one for each label, got {len(b_K)}.")
     is_known = bias is not None or (beside is not None and model is not None and model.is_known)
     unused = [] if is_known else unused_vectors(saved, name, beside, num_labels, embedding_dim)
     scales = () if model is not None and model.is_known else tuple(unused_scales(saved, name))
@@ -114,12 +118,12 @@ def read_head(
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except (OSError, ValueError):  # a folder that may not be searched, or no name of a file: opening it tells which
+    except (OSError, ValueError):  # no permission, or not a valid file name: opening the path raises the precise error
         return False
 
 
 def _model(path: Path, *, is_folder: bool) -> tuple[SavedModel | None, dict[str, str]]:
-    """The saved model in a folder or around a file; around a file, a configuration that cannot be read is but a remark."""
+    """The saved model in a folder or beside a file. Beside a file, an unreadable configuration is only a remark, not an error."""
     try:
         return model_beside(path), {}
     except CheckpointError as error:
@@ -136,7 +140,7 @@ def _weight_name(saved: SavedTensors, head: str | None, model: SavedModel | None
 
 
 def _with_model(head: SavedHead, model: SavedModel) -> SavedHead:
-    """The head with what the configuration says of its logits and its names."""
+    """The head with the link, the scale and cap, and the label names of the configuration."""
     num_labels = len(head.unembedding)
     changes_logits = model.changes_logits(num_labels)
     settings = logit_settings(model.settings) if changes_logits else NO_SETTINGS
@@ -146,10 +150,10 @@ def _with_model(head: SavedHead, model: SavedModel) -> SavedHead:
     if why is not None:
         remarks["names"] = why
     if model.is_regression:
-        remarks["config"] = "the model's config has problem_type='regression': its outputs are no logits"
+        remarks["config"] = "the model's config has problem_type='regression', so its outputs are not logits"
     if unknown:
         remarks["config"] = (
-            f"the model's config has {listed(unknown)}: if that changes its logits after the head, pass them as `logits`"
+            f"the model's config has {listed(unknown)}: if that changes its logits after the head, pass the final `logits`"
         )
     link: Link | None = "softcap" if settings.cap is not None else "sigmoid" if model.is_multi_label else None
     return replace(head, link=link, settings=settings, names=names, remarks=remarks)
@@ -158,7 +162,7 @@ def _with_model(head: SavedHead, model: SavedModel) -> SavedHead:
 def _is_turned(
     saved: SavedTensors, name: str, stored: Tensor, transposed: bool | None, bias: str | None, link: Link | None
 ) -> bool:
-    """Whether a label has a column of the stored weight."""
+    """Whether the stored weight holds each label in a column."""
     last = name.replace("/", ".").rpartition(".")[2]
     if transposed is not None or last.endswith("weight"):
         return bool(transposed)
@@ -169,22 +173,22 @@ def _is_turned(
             if beside is not None and is_vector(saved.shape(beside), size):
                 return is_turned
     if last in _EITHER and (link == "cosine" or last == "kernel"):
-        remedy = "Pass `--transposed` if each label has a column (`transposed=True`), else `--no-transposed` (`transposed=False`)"
+        remedy = "If each label is a column, pass `transposed=True` (`--transposed`), else False (`--no-transposed`)"
         raise CheckpointError(f"{saved.path}: expected `transposed` for {name}, {tuple(stored.shape)}, got none. {remedy}.")
     return False
 
 
 def read_array(path: str | PathLike[str], what: str, width: int, of: str) -> Tensor:
-    """Logits or embeddings, one row an input.
+    """Logits or embeddings with one row for each input, float32 or float64 (N, width).
 
     Args:
-        path: of a file of one array.
-        what: what they are, for errors.
-        width: the entries of a row.
-        of: what these are.
+        path: a file with one array.
+        what: the noun for errors, "logits" or "embeddings".
+        width: the number of columns, K or D.
+        of: the noun for one column, for errors: "label" or "embedding dimension".
 
     Raises:
-        CheckpointError: the file does not hold one array of this width.
+        CheckpointError: the file cannot be read, or does not hold one floating-point array of this width.
     """
     path = Path(path)
     saved = _of_one_array(path, what)
@@ -196,33 +200,33 @@ def read_array(path: str | PathLike[str], what: str, width: int, of: str) -> Ten
 
 
 def read_targets(path: str | PathLike[str]) -> Tensor:
-    """The label that each input really has, int64 (N,).
+    """The true label of each input, int64 (N,).
 
     Args:
-        path: of a file of one array.
+        path: a file with one array.
 
     Raises:
-        CheckpointError: the file does not hold one array of whole numbers.
+        CheckpointError: the file cannot be read, or does not hold one array of integers.
     """
     path = Path(path)
     saved = _of_one_array(path, "targets")
     targets = saved.read(saved.names[0])
     if not is_whole(targets):
         got = f"{str(targets.dtype).removeprefix('torch.')} {tuple(targets.shape)}"
-        raise CheckpointError(f"{path}: expected targets to be whole numbers of shape (N,), got {got}.")
+        raise CheckpointError(f"{path}: expected targets to be integers of shape (N,), got {got}.")
     return targets.long()
 
 
 def is_whole(tensor: Tensor) -> bool:
-    """Whether a tensor holds whole numbers, in one dimension."""
+    """Whether a tensor is dense, one-dimensional and of an integer type."""
     is_other = tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool
     return tensor.ndim == 1 and not is_other and tensor.layout == torch.strided
 
 
 def _of_one_array(path: Path, what: str) -> SavedTensors:
-    """The tensors of a file that holds one alone."""
+    """The tensors of a file that holds exactly one tensor."""
     if _is_folder(path):
-        raise CheckpointError(f"{path}: expected a file of one array of {what}, got a folder.")
+        raise CheckpointError(f"{path}: expected a file with one array of {what}, got a folder.")
     saved = open_tensors(path)
     if len(saved.names) != 1:
         raise CheckpointError(f"{path}: expected one array of {what}, got {len(saved.names)}: {listed(saved.names)}.")
@@ -232,13 +236,13 @@ def _of_one_array(path: Path, what: str) -> SavedTensors:
 def _checked(path: Path, name: str, tensor: Tensor, *, dims: int, finite: bool = True) -> Tensor:
     called = name or "its array"
     if not tensor.is_floating_point():
-        raise CheckpointError(f"{path}: expected {called} to be floating, got {str(tensor.dtype).removeprefix('torch.')}.")
+        raise CheckpointError(f"{path}: expected {called} to be floating-point, got {str(tensor.dtype).removeprefix('torch.')}.")
     if tensor.layout != torch.strided:
         raise CheckpointError(f"{path}: expected {called} to be dense, got {str(tensor.layout).removeprefix('torch.')}.")
     if dims == 2 and matrix_shape(tuple(tensor.shape)) is not None:
-        tensor = tensor.flatten(1)  # a convolution of one pixel is a matrix
+        tensor = tensor.flatten(1)  # a convolution with kernel size 1 is a matrix
     if tensor.ndim != dims or 0 in tensor.shape:
-        wanted = "of shape (K, D), a row for each label" if dims == 2 else "of shape (K,)"
+        wanted = "of shape (K, D), one row for each label" if dims == 2 else "of shape (K,)"
         raise CheckpointError(f"{path}: expected {called} {wanted}, got {tuple(tensor.shape)}.")
     tensor = tensor.to(torch.float64 if tensor.dtype == torch.float64 else torch.float32)
     if finite and not tensor.isfinite().all():

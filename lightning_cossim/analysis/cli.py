@@ -1,10 +1,10 @@
 """The command `lightning-cossim`.
 
-lightning-cossim config                    print the thresholds that hold by default, with their help, as YAML
-lightning-cossim config --check FILE...    say in one line each what is wrong with files of thresholds
+lightning-cossim config                    print the default thresholds as YAML with comments
+lightning-cossim config --check FILE...    check threshold files; print one line for each file
 lightning-cossim analyze CHECKPOINT        report on the head of a trained model
-lightning-cossim compare BEFORE AFTER      say what has moved between two checkpoints
-lightning-cossim demo                      train a small classifier, and show what the monitor says of it
+lightning-cossim compare BEFORE AFTER      show the changes between two checkpoints
+lightning-cossim demo                      train a small classifier, and show its report
 """
 
 import argparse
@@ -34,20 +34,20 @@ from lightning_cossim.report.text import counted
 __all__ = ["commented_default", "main"]
 
 _WIDTH = 100
-_ANALYZE = "The similarities of the weights always; with --logits overlaps and gaps too, with --embeddings all of them."
+_ANALYZE = "Report cosines from the weights alone; with --logits also overlaps and gaps; with --embeddings all similarities."
 _SELECTION: Final[tuple[tuple[str, type[int] | type[float], str], ...]] = (
-    ("min_probability", float, "leave labels out that are less probable than this share of 1/K"),
-    ("max_tracked", int, "compare all pairs of up to this many labels, a sample of the pairs above it"),
-    ("labels_per_input", int, "above it, keep this many labels of each input"),
+    ("min_probability", float, "leave out labels with a mean probability below this multiple of 1/K"),
+    ("max_tracked", int, "compare all pairs of up to this many labels; sample pairs above it"),
+    ("labels_per_input", int, "above --max-tracked labels, keep this many of the most likely labels of each input"),
 )
-"""Options that are fields of `LabelSelection`."""
+"""Options that are fields of `LabelSelection`: field, type, help."""
 _SETTINGS: Final = (
     *("head", "bias", "names", "ignore", "min_probability", "max_tracked", "labels_per_input", "neighbors", "transposed"),
     *("link", "link_cap", "link_scale", "overlap", "overlap_threshold", "overlap_k"),
 )
-"""Options that `analyze` takes as they are."""
+"""Options that are passed on to the argument of `analyze` with the same name."""
 _RENAMED: Final = {"--labels": "--names"}
-"""What the callback calls an option, to what it is called here."""
+"""Names of options, by the names of the same settings in the callback."""
 _EXAMPLE = """\
 # alerts:
 #   - scalar: rank_agreement_centered_cosine
@@ -59,11 +59,11 @@ _EXAMPLE = """\
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with a command."""
+    """A parser that reports an error in one line."""
 
     @override
     def error(self, message: str) -> NoReturn:
-        """One line on what is wrong with the command, and exit status 2."""
+        """Print one line with the error and a hint, and exit with status 2."""
         known = [option for action in self._actions for option in action.option_strings]
         wrong = message.rpartition("unrecognized arguments: ")[2].split()[0] if "unrecognized" in message else ""
         hint = did_you_mean(_RENAMED.get(wrong, wrong), known)
@@ -71,39 +71,51 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit status: 0 if all is well, 1 if `--fail-on` says so, 2 if a file is not as it has to be."""
+    """Run the command.
+
+    Args:
+        arguments: the words after the name of the command; default: those of the process.
+
+    Returns:
+        The exit status: 0 on success, 1 if `--fail-on` finds a breach or a flagged pair, 2 on an error, which is printed.
+
+    Raises:
+        SystemExit: the arguments are wrong (status 2), or ask for `--help` (status 0).
+    """
     parser = _Parser(
-        prog="lightning-cossim", allow_abbrev=False, description="Where label cosine similarity disagrees with the probabilities."
+        prog="lightning-cossim",
+        allow_abbrev=False,
+        description="Show where label cosine similarity disagrees with the model's probabilities.",
     )
     commands = parser.add_subparsers(required=True, metavar="command")
     config = commands.add_parser(
-        "config", allow_abbrev=False, help="print the default thresholds as commented YAML, or check files of them"
+        "config", allow_abbrev=False, help="print the default thresholds as YAML with comments, or check threshold files"
     )
-    config.add_argument("--check", nargs="+", metavar="FILE", help="files to check: one line for each that is wrong")
+    config.add_argument("--check", nargs="+", metavar="FILE", help="threshold files to check; prints one line for each file")
     config.set_defaults(run=_config, parser=config)
     analysis = commands.add_parser(
         "analyze", allow_abbrev=False, help="report on the head of a trained model", description=_ANALYZE
     )
     _add_head(analysis, "checkpoint")
-    of_inputs = "the labels that the inputs really have (N,), beside logits or embeddings: the report counts errors of every pair"
+    of_inputs = "true label of each input (N,), with --logits or --embeddings; the report then counts the errors of every pair"
     analysis.add_argument("--targets", metavar="FILE", help=of_inputs)
-    analysis.add_argument("--out", metavar="FOLDER", help="write the report as Markdown, JSON, CSV, and for TensorBoard")
-    analysis.add_argument("--thresholds", metavar="YAML", help="flag pairs by these thresholds; default those of `config`")
-    fails = "the same, and exit with 1 if the report breaches one of their alerts or, where there are none, if a pair is flagged"
+    out = "write the report to this folder as Markdown, text, JSON, CSV and TensorBoard events"
+    analysis.add_argument("--out", metavar="FOLDER", help=out)
+    flags = "file of thresholds that flag pairs; default: those that `config` prints"
+    analysis.add_argument("--thresholds", metavar="YAML", help=flags)
+    fails = "like --thresholds, and exit with 1 if an alert is breached or, if the file has no alerts, if a pair is flagged"
     analysis.add_argument("--fail-on", metavar="YAML", help=fails)
-    reaches = "decide which labels any input can make the most likely one"
+    reaches = "decide which labels any input can make the most likely label; takes up to four minutes"
     analysis.add_argument("--reachability", action="store_true", help=reaches)
-    rows = f"rows of the written tables of pairs, either way; default {Display.max_pairs}"
+    rows = f"rows of each table of pairs in the files of --out; default: {Display.max_pairs}"
     analysis.add_argument("--max-pairs", metavar="NUMBER", type=int, default=Display.max_pairs, help=rows)
     analysis.set_defaults(run=_analyze, parser=analysis)
-    compare = commands.add_parser("compare", allow_abbrev=False, help="say what has moved between two checkpoints")
+    compare = commands.add_parser("compare", allow_abbrev=False, help="show the changes between two checkpoints")
     _add_head(compare, "before", "after")
     compare.set_defaults(run=_compare, parser=compare)
-    demo = commands.add_parser(
-        "demo", allow_abbrev=False, help="train a small classifier for half a minute, and show what the monitor says of it"
-    )
-    demo.add_argument("--epochs", type=int, default=20, help="of the training; default 20")
-    demo.add_argument("--folder", default="lightning_logs", help="for the logs; default lightning_logs")
+    demo = commands.add_parser("demo", allow_abbrev=False, help="train a small classifier for half a minute, and show its report")
+    demo.add_argument("--epochs", type=int, default=20, help="number of training epochs; default: 20")
+    demo.add_argument("--folder", default="lightning_logs", help="folder of the logs; default: lightning_logs")
     demo.set_defaults(run=_demo, parser=demo)
     given, rest = parser.parse_known_args(arguments)
     if rest:
@@ -118,35 +130,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _add_head(parser: argparse.ArgumentParser, *checkpoints: str) -> None:
     for checkpoint in checkpoints:
-        files = "a Lightning checkpoint, a state dict, safetensors or their index, .npy or .npz"
+        files = "a Lightning checkpoint, a state dict, a safetensors file or its index, .npy or .npz"
         parser.add_argument(checkpoint, help=f"{files}; or the folder of a saved transformers model")
-    head = "dotted path of the final linear layer, ema.head of nested ones; default: what config.json tells, else a usual name"
-    parser.add_argument("--head", help=head)
-    parser.add_argument("--bias", help="name of its bias, or none; default: the one beside its weight")
-    turned = "a label has a column of its weight (--no-transposed: a row); needed for some `W` and `kernel`"
+    head = "dotted path of the final linear layer, for example model.fc, or ema.head for a layer in a nested dictionary"
+    parser.add_argument("--head", help=f"{head}; default: from config.json, else by name")
+    bias = "name of the head's bias, or none; default: the bias beside the weight, else from config.json"
+    parser.add_argument("--bias", help=bias)
+    turned = "each label is a column of the weight (--no-transposed: a row); some `W` and `kernel` need this"
     parser.add_argument("--transposed", action=argparse.BooleanOptionalAction, default=None, help=turned)
     each: dict[str, Any] = {"metavar": "FILE"} if len(checkpoints) == 1 else {"metavar": ("BEFORE", "AFTER"), "nargs": 2}
-    parser.add_argument("--logits", **each, help="the model's logits (N, K), a file for each checkpoint")
-    parser.add_argument("--embeddings", **each, help="what goes into the head (N, D), a file for each checkpoint")
-    parser.add_argument("--names", metavar="FILE", help="names of the labels, one a line; default: the saved model's")
-    without = "labels that do not count, by their rows"
+    parser.add_argument("--logits", **each, help="the model's final logits (N, K), one file for each checkpoint")
+    parser.add_argument("--embeddings", **each, help="the inputs of the head (N, D), one file for each checkpoint")
+    parser.add_argument("--names", metavar="FILE", help="file with one label name on each line; default: from the saved model")
+    without = "row numbers of labels that do not count, for example padding"
     parser.add_argument("--ignore", metavar="LABEL", type=int, nargs="+", default=(), help=without)
     for option, kind, text in _SELECTION:
         default = getattr(LabelSelection, option)
         flag = f"--{option.replace('_', '-')}"
-        parser.add_argument(flag, metavar="NUMBER", type=kind, default=default, help=f"{text}; default {default:g}")
+        parser.add_argument(flag, metavar="NUMBER", type=kind, default=default, help=f"{text}; default: {default:g}")
     parser.add_argument(
-        "--no-neighbors", dest="neighbors", action="store_false", help="of very many labels: no search for the most alike"
+        "--no-neighbors",
+        dest="neighbors",
+        action="store_false",
+        help="above --max-tracked labels, do not search for the most alike rows",
     )
-    parser.add_argument("--overlap", choices=get_args(OverlapKind), default="bhattacharyya", help="which probability overlap")
-    parser.add_argument("--overlap-threshold", metavar="NUMBER", type=float, help="of the overlap coactivation; default 0.1")
-    parser.add_argument("--overlap-k", metavar="NUMBER", type=int, help="of the overlap topk; default from 2 to 5, by the labels")
-    link = "from the head to probabilities; default: what the model's config.json tells, else softmax"
+    kinds = "kind of probability overlap; default: bhattacharyya"
+    parser.add_argument("--overlap", choices=get_args(OverlapKind), default="bhattacharyya", help=kinds)
+    threshold = "probability threshold of --overlap coactivation; default: 0.1"
+    parser.add_argument("--overlap-threshold", metavar="NUMBER", type=float, help=threshold)
+    parser.add_argument("--overlap-k", metavar="NUMBER", type=int, help="k of --overlap topk; default: max(2, min(5, K // 5))")
+    link = "from the head's output to probabilities; default: from the model's config.json, else softmax"
     parser.add_argument("--link", choices=get_args(Link), help=link)
     parser.add_argument(
-        "--link-cap", metavar="NUMBER", type=float, help="of the link softcap: the number that no logit gets beyond"
+        "--link-cap", metavar="NUMBER", type=float, help="cap of --link softcap, the bound on the absolute value of every logit"
     )
-    parser.add_argument("--link-scale", metavar="NUMBER", type=float, help="of the link cosine: what cosines are multiplied with")
+    parser.add_argument("--link-scale", metavar="NUMBER", type=float, help="scale of --link cosine, the factor of all cosines")
 
 
 def _config(given: argparse.Namespace) -> int:
@@ -160,7 +178,8 @@ def _analyze(given: argparse.Namespace) -> int:
     from lightning_cossim.analysis.write import write_analysis
 
     if given.fail_on is not None and given.thresholds is not None:
-        raise ConfigError(expected("--thresholds", "or `--fail-on`", "both", "`--fail-on` flags by its thresholds too."))
+        remedy = "Pass `--fail-on` alone; it flags pairs by its thresholds too."
+        raise ConfigError(expected("--thresholds", "or `--fail-on`", "both", remedy))
     file = given.thresholds if given.fail_on is None else given.fail_on
     thresholds = Thresholds() if file is None else Thresholds.from_yaml(file)
     display = Display(max_pairs=given.max_pairs)
@@ -176,7 +195,7 @@ def _analyze(given: argparse.Namespace) -> int:
         return 0
     why = report.verdict.why_none
     if why is not None:
-        raise ConfigError(f"{given.checkpoint}: expected inputs that allow a verdict, got {why}: nothing was judged.")
+        raise ConfigError(f"{given.checkpoint}: expected inputs that allow a verdict, got {why}. No pair was judged.")
     reasons = [in_words(breach) for breach in evaluate(report, thresholds)]
     if not thresholds.alerts:
         reasons = [counted(int(flags.sum()), FLAGS[side]) for side, flags in report.flags.items() if flags.any()]
@@ -186,12 +205,12 @@ def _analyze(given: argparse.Namespace) -> int:
 
 
 def _check_alerts(file: str | None, thresholds: Thresholds, link: Link) -> None:
-    """Raise `ConfigError` if an alert is on a scalar that means nothing under the link."""
+    """Raise `ConfigError` if an alert uses a scalar that is undefined under the link."""
     ladder = LADDERS[link]
     for alert in thresholds.alerts:
         if alert.scalar in ladder.absent:
-            absent = f"{alert.scalar}, which means nothing under {link}: {ladder.why_uncentered}"
-            raise ConfigError(f"{file}: expected alerts on scalars that the head has, got {absent}.")
+            absent = f"{alert.scalar}, which is undefined under {link}: {ladder.why_uncentered}"
+            raise ConfigError(f"{file}: expected alerts on scalars that exist for this head, got {absent}. Remove this alert.")
 
 
 def _compare(given: argparse.Namespace) -> int:
@@ -211,7 +230,7 @@ def _demo(given: argparse.Namespace) -> int:
 
 
 def _report(given: argparse.Namespace, path: str, thresholds: Thresholds, number: int | None, **others: Any) -> GapReport:
-    """Of the only checkpoint, with other arguments of `analyze`, or of one of several, each of which has files of its own."""
+    """The report of a checkpoint. `number` selects its files if there are several checkpoints; None: there is one."""
     from lightning_cossim.analysis.analyze import analyze
 
     settings = {name: getattr(given, name) for name in _SETTINGS}
@@ -226,7 +245,7 @@ def _report(given: argparse.Namespace, path: str, thresholds: Thresholds, number
 
 
 def commented_default() -> str:
-    """The default thresholds as YAML, every field with its help; it reads back as the defaults."""
+    """The default thresholds as YAML with a comment for every field. `Thresholds.from_yaml` reads it back as the defaults."""
     text = ""
     for name, value in ((field.name, getattr(Thresholds(), field.name)) for field in fields(Thresholds)):
         text += f"{_comment(_help(Thresholds)[name])}{name}: {[*value] if isinstance(value, tuple) else value}\n"
@@ -244,7 +263,7 @@ def _check(path: Path) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{path}: all right.")
+    print(f"{path}: no errors.")
     return 0
 
 
@@ -253,7 +272,7 @@ def _comment(text: str, indent: str = "") -> str:
 
 
 def _help(kind: type[Any]) -> dict[str, str]:
-    """Field to what the docstring says of it, as a sentence."""
+    """The description of each field in the docstring, by field, with a capital first letter."""
     found = {
         field.arg_name: " ".join((field.description or "").split()) for field in docstring_parser.parse(kind.__doc__ or "").params
     }

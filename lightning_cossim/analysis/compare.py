@@ -1,4 +1,4 @@
-"""Compare: what has moved between two reports on the same labels."""
+"""Compare: show the changes between two reports on the same labels."""
 
 import math
 from collections.abc import Mapping
@@ -16,32 +16,33 @@ __all__ = ["MovedPair", "ReportDifference", "compare"]
 
 @dataclass(frozen=True)
 class MovedPair:
-    """A pair of labels in two reports."""
+    """The values of one pair of labels in two reports."""
 
     label: str
     other: str
     before: Mapping[str, float] = field(hash=False)
-    """Similarity, "overlap", "expected_overlap" or "gap" to its value."""
+    """Values in the first report, by key: a similarity, "overlap", "expected_overlap" or "gap"."""
     after: Mapping[str, float] = field(hash=False)
+    """Values in the second report, by the same keys."""
 
 
 @dataclass(frozen=True)
 class ReportDifference:
-    """What has moved between two reports. Printing one gives its tables."""
+    """The changes between two reports. `print` shows them as tables."""
 
     scalars: Mapping[str, tuple[float, float]] = field(hash=False)
-    """Scalar to its value before and after, those that both reports have."""
+    """The values before and after, by scalar, of all scalars that both reports have."""
     ranking_drift: float
-    """By how much the cosines between differences of the most probable labels have changed, on average, in [0, 2]."""
+    """Mean absolute change of the cosines between differences of the rows of the most probable labels, in [0, 2], or NaN."""
     pairs: tuple[MovedPair, ...]
-    """Those whose gap, or else whose cosine, moved most, the furthest first."""
+    """The pairs with the largest change of gap (of cosine, if a report has no gaps), the largest first."""
     cosine: str
-    """The similarity that gaps refer to."""
+    """The key of the cosine that gives expected overlaps and gaps."""
 
     @override
     def __str__(self) -> str:
         scalars = [[name, "", *(_signed(value).lstrip("+") for value in values)] for name, values in self.scalars.items()]
-        drift = f"Rankings: cosines between differences of the most probable labels have changed by {_signed(self.ranking_drift)}"
+        drift = "Ranking drift (mean change of the cosines between differences of the most probable labels)"
         columns = {self.cosine: "cosine", "overlap": "overlap", "gap": "gap"}
         rows = [
             [pair.label, pair.other, *(_signed(values[key]) for key in columns for values in (pair.before, pair.after))]
@@ -51,38 +52,52 @@ class ReportDifference:
         return "\n\n".join(
             [
                 text_table(["scalar", "", "before", "after"], scalars),
-                f"{drift} on average.",
-                "The pairs that moved most\n" + text_table(["label", "other", *heads], rows),
+                f"{drift}: {_signed(self.ranking_drift)}",
+                "The pairs with the largest change\n" + text_table(["label", "other", *heads], rows),
             ]
         )
 
 
 def compare(before: GapReport, after: GapReport, *, top: int = 10) -> ReportDifference:
-    """How far two reports differ, and the pairs whose gap, or else whose cosine, moved most.
+    """The changes between two reports: scalars, ranking drift, and the pairs with the largest change.
+
+    Pairs are sorted by the change of their gap. If a report has no gaps, they are sorted by the change of their cosine.
 
     Args:
-        before: of one checkpoint.
-        after: of another one, on the same labels.
-        top: pairs, at the most.
+        before: the report of one checkpoint.
+        after: the report of another checkpoint with the same labels and the same link.
+        top: the largest number of pairs to return; at least 0.
+
+    Returns:
+        The changes. Only scalars and pairs that both reports have are compared.
 
     Raises:
-        CheckpointError: they are about different labels, or of different links.
-        InputError: one of them is no report, or `top` is negative.
+        CheckpointError: the reports have different labels or different links.
+        InputError: one of them is no `GapReport`, or `top` is negative.
+
+    Example:
+        >>> import torch
+        >>> from lightning_cossim.metrics import SimilarityGap
+        >>> metric = SimilarityGap(num_labels=12, embedding_dim=12)
+        >>> embedding = torch.eye(12)
+        >>> metric.update(embedding, embedding @ embedding.T, embedding)
+        >>> compare(metric.report(), metric.report()).ranking_drift
+        0.0
     """
     for argument, report in (("before", before), ("after", after)):
         if not isinstance(report, GapReport):
-            remedy = "Make one of a checkpoint: `analyze(path)`."
+            remedy = "Pass the result of `analyze(path)`, for example."
             raise InputError(expected(argument, "to be a GapReport", type(report).__name__, remedy))
     if top < 0:
         raise InputError(expected("top", "to be at least 0", top))
     if before.link != after.link:
         got = f"{before.link!r} and {after.link!r}"
-        raise CheckpointError(f"Expected two heads of one link, got {got}. Their similarities mean different things.")
+        raise CheckpointError(f"Expected two heads with the same link, got {got}. Pass reports with the same `link`.")
     names = dict(zip(before.labels, before.names, strict=True))
     others = zip(after.labels, after.names, strict=True)
     if before.num_live != after.num_live or any(names.get(label, name) != name for label, name in others):
-        got = f"{before.num_live} and {after.num_live} labels, or labels of other names"
-        raise CheckpointError(f"Expected two heads of the same labels, got {got}. Compare checkpoints of one model.")
+        got = f"{before.num_live} and {after.num_live} labels, or other names"
+        raise CheckpointError(f"Expected two heads with the same labels, got {got}. Compare checkpoints of one model.")
     drift = math.nan
     if before.rankings is not None and after.rankings is not None:
         drift = ranking_drift(before.rankings, after.rankings)
@@ -96,7 +111,7 @@ def compare(before: GapReport, after: GapReport, *, top: int = 10) -> ReportDiff
 
 
 def _by_pair(report: GapReport) -> dict[tuple[int, int], dict[str, float]]:
-    """Rows of two labels in the head to what there is between them."""
+    """The values of each pair, by the rows of its two labels in the head."""
     values = {**report.rungs, "expected_overlap": report.expected_overlap, "gap": report.gap}
     columns = {name: of.tolist() for name, of in values.items()}
     rows, others = report.compared.row.tolist(), report.compared.column.tolist()

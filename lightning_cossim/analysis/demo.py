@@ -1,4 +1,4 @@
-"""The quickstart: a small classifier of handwritten digits, trained in half a minute, and what the monitor says of it."""
+"""Demo: train a small classifier of handwritten digits for half a minute, and print the report of the monitor."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 
 class Classifier(pl.LightningModule):
-    """Two hidden layers and a softmax head."""
+    """A classifier with two hidden layers and a softmax head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Classifier(pl.LightningModule):
 
     @override
     def forward(self, images: Tensor) -> Tensor:
-        """The logits (N, 10) of images (N, 64)."""
+        """The logits (N, 10) of images (N, 64) with values from 0 to 1."""
         logits: Tensor = self.head(self.body(images))
         return logits
 
@@ -46,21 +46,24 @@ class Classifier(pl.LightningModule):
 
     @override
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        """Log how many of a batch are right."""
+        """Log the accuracy of a batch."""
         images, labels = batch
         self.log("val_accuracy", (self(images).argmax(dim=1) == labels).float().mean())
 
     @override
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam."""
+        """Adam with a learning rate of 0.002."""
         return torch.optim.Adam(self.parameters(), lr=2e-3)
 
 
 def digits() -> tuple[DataLoader[tuple[Tensor, ...]], DataLoader[tuple[Tensor, ...]]]:
-    """Loaders of 1 197 training and 600 validation images, 8x8 pixels each.
+    """Loaders of 1,197 training and 600 validation images of 8x8 pixels.
+
+    Returns:
+        The loaders of training and of validation. Their batches are images (N, 64) from 0 to 1, and labels (N,) from 0 to 9.
 
     Raises:
-        LabelSimilarityError: scikit-learn, which brings them along, is not installed.
+        LabelSimilarityError: scikit-learn, which contains the images, is not installed.
     """
     try:
         from sklearn.datasets import load_digits
@@ -73,24 +76,32 @@ def digits() -> tuple[DataLoader[tuple[Tensor, ...]], DataLoader[tuple[Tensor, .
 
 
 def tensorboard() -> str:
-    """The command that starts TensorBoard, also from an environment that is not activated."""
+    """The command that starts TensorBoard. It includes the path if the environment is not activated."""
     here = Path(sys.executable).with_name("tensorboard")
     return "tensorboard" if shutil.which("tensorboard") == str(here) else os.path.relpath(here)
 
 
 def main(epochs: int = 20, folder: str = "lightning_logs") -> GapReport:
-    """Train, print what the monitor found, and return its last validation report."""
+    """Train, print the last validation report of the monitor, and return it.
+
+    Args:
+        epochs: number of training epochs, at least 1.
+        folder: the folder of the logs.
+
+    Raises:
+        LabelSimilarityError: scikit-learn is not installed.
+    """
     pl.seed_everything(0, verbose=False)
     training, validation = digits()
-    # Of so short a training nothing has to be saved: all pictures come, after every epoch.
+    # The training is short, so `max_overhead=None` draws all pictures after every epoch.
     monitor = LabelSimilarityMonitor(labels=DIGITS, display=Display(max_overhead=None))
     logger = TensorBoardLogger(folder, name="quickstart")
     trainer = pl.Trainer(max_epochs=epochs, accelerator="cpu", callbacks=[monitor], logger=logger, enable_progress_bar=False)
     trainer.fit(Classifier(), training, validation)
 
     report = monitor.last_report["val"]
-    print(f"\nAccuracy {trainer.callback_metrics['val_accuracy']:.1%} on {report.num_inputs} digits it has not seen.\n")
+    print(f"\nAccuracy {trainer.callback_metrics['val_accuracy']:.1%} on {report.num_inputs} digits of the validation set.\n")
     print(report)
-    print(f"\nThe event file lies in {logger.log_dir}. See its pages with\n\n    {tensorboard()} --logdir {folder}\n")
+    print(f"\nThe event file is in {logger.log_dir}. To see its pages, run\n\n    {tensorboard()} --logdir {folder}\n")
     print("and open the tab Label similarity.\n")
     return report

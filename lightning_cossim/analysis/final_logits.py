@@ -1,4 +1,4 @@
-"""What the configuration of a saved model says of changes to its logits after the head."""
+"""Changes to logits after the head (cap, scale), from the configuration of a saved model."""
 
 import re
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ _DEFAULTS: Final[Mapping[str, tuple[str, float]]] = {
     "recurrent_gemma": ("logits_soft_cap", 30.0),
     "xlstm": ("output_logit_soft_cap", 30.0),
 }
-"""What models use where their file does not say, by `model_type`: files of older versions leave defaults out."""
+"""Settings and their defaults, by `model_type`: files of older versions leave defaults out."""
 _KNOWN: Final = {*CAPS, *MULTIPLIERS, *DIVISORS, "logits_mup_width_multiplier"}
-"""Settings that are used, and one that divides the input of the head."""
+"""Settings that `settings_in` reads, and one that divides the input of the head."""
 _UNKNOWN: Final = re.compile(
     r"(?!.*(_init|router|attn))(final_)?(logits?|lm_head|output|output_logits?)_(\w+_)?(scal|multipl|soft_?cap|cap$|temperature)\w*"
 )
@@ -26,13 +26,13 @@ _UNKNOWN: Final = re.compile(
 
 
 def logit_settings(config: Mapping[str, Any]) -> LogitSettings:
-    """The cap and the scale of the logits that a configuration tells, or that its kind of model has by default."""
+    """The cap and the scale of the logits from a configuration, else the defaults of its `model_type`."""
     name, default = _DEFAULTS.get(str(config.get("model_type")), ("", 0.0))
     return settings_in({name: default, **config} if name else config)
 
 
 def unknown_settings(config: Mapping[str, Any]) -> list[str]:
-    """Settings that may change logits too, and that nothing is known of, as `name=value`."""
+    """Settings that may change logits but that this package does not know, as `name=value`. Values 0 and 1 are left out."""
     return [
         f"{key}={value:g}"
         for key, value in config.items()

@@ -1,4 +1,4 @@
-"""Names of tensors in files: which layer a tensor belongs to, which tensors are weights, and what the bias beside one is called.
+"""Names of tensors in files: find the layer of a tensor, the weights, and the name of the bias beside a weight.
 
 Shapes: K labels, D embedding dimensions.
 """
@@ -11,7 +11,7 @@ from typing import Final
 __all__ = ["ADAPTER", "biases_of", "is_weight", "layer_of", "matrix_shape", "module_of", "plain", "short_name", "spellings"]
 
 ADAPTER: Final = re.compile(r"(^|[._/])(lora|ia3|hada|lokr|oft|boft|vera|shira|trainable_tokens)_?", re.IGNORECASE)
-"""What the parts of adapters are called."""
+"""The names of adapter parts."""
 _FORMS: Final = (
     "weight",
     "modules_to_save.default.weight",
@@ -28,43 +28,43 @@ _FORMS: Final = (
     "weights",
     "coef_",
 )
-"""What a layer calls its weight."""
+"""Names of the weight of a layer, after the name of the layer and a dot."""
 _JOINED: Final = ("_weight", "_kernel", "_w", "_W")
-"""What follows a layer's name where a file has no dots."""
+"""Suffixes of a layer's name in files without dots."""
 _END: Final = re.compile(rf"(^|[./])(modules_to_save\.[^.]+\.weight|{'|'.join(map(re.escape, _FORMS))})$")
 _NO_WEIGHT: Final = re.compile(
     r"(^|[._/])(weight_[gu]|\w+_mask|bias\w*|original0|original_module\.\w+|parametrizations\.\w+\.\d+\..*|running_\w+"
     r"|lora_\w+(\..*)?)$"
 )
-"""Tensors that are a part of a weight, or none."""
+"""Names of tensors that are only a part of a weight, or not a weight at all."""
 _WRAPPERS: Final = re.compile(r"(^|\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)")
 _WEIGHT_WORDS: Final = {"weight", "weights", "kernel", "w", "coef", "coefs"}
 _BIAS_WORDS: Final = ("bias", "b", "biases", "intercept", "intercepts")
 
 
 def plain(name: str) -> str:
-    """A name with dots between its parts, and without what compilers and wrappers add to it."""
+    """A name with dots between its parts, without the prefixes that compilers and wrappers add."""
     return _WRAPPERS.sub("", name.replace("/", ".")).removeprefix(".")
 
 
 def module_of(name: str) -> str:
-    """What stands before the last dot or slash of a name."""
+    """The part of a name before its last dot or slash; empty if there is none."""
     return re.split(r"[./](?=[^./]*$)", name)[0] if re.search(r"[./]", name) else ""
 
 
 def layer_of(name: str) -> str:
-    """The path of the layer that has a weight: `model.fc` of `model.fc.weight`. A name without a path stands for itself."""
+    """The path of the layer of a weight: `model.fc` for `model.fc.weight`. A name without a path is returned unchanged."""
     return _END.sub("", name) or name
 
 
 def short_name(name: str) -> str:
-    """The last part of a layer's path, `fc` of `model.fc.weight` or `fc_weight`."""
+    """The last part of a layer's path: `fc` for `model.fc.weight` or `fc_weight`."""
     last = re.split(r"[./]", layer_of(name))[-1]
     return next((last.removesuffix(end) for end in _JOINED if last.endswith(end)), last)
 
 
 def spellings(head: str) -> Iterator[str]:
-    """What the weight of a layer may be called, the name itself first."""
+    """Possible names of the weight of a layer, the given name first."""
     yield head
     yield from (f"{head}.{form}" for form in _FORMS)
     yield from (f"{head}{end}" for end in _JOINED)
@@ -76,13 +76,13 @@ def is_weight(name: str) -> bool:
 
 
 def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int] | None:
-    """(K, D) of a matrix, or of a convolution of one pixel in one to three dimensions; None for any other shape."""
+    """(K, D) of a matrix, or of a convolution with kernel size 1 in one to three dimensions; None for any other shape."""
     is_matrix = len(shape) == 2 or (2 < len(shape) <= 5 and set(shape[2:]) == {1} and shape[1] > 1)
     return (shape[0], shape[1]) if is_matrix and 0 not in shape else None
 
 
 def biases_of(weight: str) -> list[str]:
-    """What a bias beside a weight may be called, the likeliest name first."""
+    """Possible names of the bias beside a weight, the likeliest name first."""
     end = re.search(r"parametrizations\.weight\.original1?$", weight)
     if end is not None:
         return [f"{weight[: end.start()]}bias"]

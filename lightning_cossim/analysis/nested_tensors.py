@@ -1,4 +1,4 @@
-"""nested_tensors: the tensors of a loaded file, whose state dicts may be nested in dictionaries."""
+"""Nested tensors: collect the tensors of a loaded file, whose state dicts may be nested in dictionaries."""
 
 import re
 from collections.abc import Mapping
@@ -13,43 +13,48 @@ from lightning_cossim.errors import CheckpointError
 __all__ = ["NestedTensors", "nested_tensors"]
 
 _DEEPEST: Final = 12
-"""Levels of dictionaries that are descended."""
+"""The deepest level of nested dictionaries that is searched."""
 _MOST: Final = 20_000
-"""Dictionaries that are looked at: those of a file may hold one another many times."""
+"""The largest number of dictionaries that are searched: dictionaries may contain each other many times."""
 _NO_WEIGHTS: Final = re.compile(
     r"opt|opt_state.*|optim.*|.*optimi[sz]er.*|.*_optim|lr_?sched.*|.*scheduler.*|.*scaler|grad(ient)?s?|momentum.*|exp_avg.*|.*rng.*",
     re.IGNORECASE,
 )
-"""Keys of what belongs to the training and not to the model."""
+"""Keys of the state of a training run, which is not part of the model."""
 _LIGHTNING: Final = "pytorch-lightning_version"
 
 
 @dataclass
 class NestedTensors:
-    """The tensors of a file by their dotted names, and where they come from."""
+    """The tensors of a file by their dotted names, and the keys that lead to them."""
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     roots: tuple[str, ...] = ()
-    """The keys that lead to dictionaries of tensors below the top."""
+    """The dotted keys of nested dictionaries that hold tensors."""
     loose: tuple[str, ...] = ()
-    """The names of tensors at the top, if there are others below."""
+    """The names of tensors at the top level, if nested dictionaries hold tensors too."""
 
 
 def nested_tensors(path: Path, loaded: Any) -> NestedTensors:
-    """The tensors of a loaded file; those of an optimizer are left out.
+    """The tensors of a loaded file, without the tensors of an optimizer.
 
-    A tensor alone has the name ''. The `state_dict` of a Lightning checkpoint is the model; so is one that is the only dictionary
-    of tensors in its file. Below other keys, a tensor's name begins with the keys: `ema.head.weight`.
+    - A file of one tensor: its name is ''.
+    - A Lightning checkpoint, or a file with a `state_dict` and no other tensors: the names are those in the `state_dict`.
+    - Any other file: the names begin with the keys of the nested dictionaries, for example `ema.head.weight`.
+
+    Args:
+        path: the file, for errors.
+        loaded: the content of the file.
 
     Raises:
-        CheckpointError: too many dictionaries, or an optimizer's state alone.
+        CheckpointError: the file holds more than 20,000 dictionaries, or only the state of an optimizer.
     """
     if isinstance(loaded, Tensor):
         return NestedTensors({"": loaded})
     if not isinstance(loaded, Mapping):
         return NestedTensors()
     if _is_optimizer(loaded):
-        raise CheckpointError(f"{path}: expected the weights of a model, got an optimizer's state alone.")
+        raise CheckpointError(f"{path}: expected the weights of a model, got only the state of an optimizer.")
     if _LIGHTNING in loaded and isinstance(loaded.get("state_dict"), Mapping):
         loaded = loaded["state_dict"]
     found = _found_in(path, loaded)
@@ -62,7 +67,7 @@ def nested_tensors(path: Path, loaded: Any) -> NestedTensors:
 def _found_in(path: Path, loaded: Mapping[Any, Any]) -> NestedTensors:
     tensors: dict[str, Tensor] = {}
     roots: list[str] = []
-    seen = {id(loaded)}  # one dictionary below two keys counts once
+    seen = {id(loaded)}  # a dictionary with two keys counts once
     waiting: list[tuple[str, Mapping[Any, Any], int]] = [("", loaded, 0)]
     while waiting:
         prefix, mapping, depth = waiting.pop(0)
@@ -85,5 +90,5 @@ def _is_of_training(key: Any, value: Mapping[Any, Any]) -> bool:
 
 
 def _is_optimizer(mapping: Mapping[Any, Any]) -> bool:
-    """Whether a dictionary is what an optimizer of torch gives as its state."""
+    """Whether a dictionary is the state of a torch optimizer."""
     return "param_groups" in mapping and "state" in mapping

@@ -1,4 +1,4 @@
-"""Which tensor of a file is the weight of the final linear layer, and which is its bias.
+"""Saved heads: find the weight and the bias of the final linear layer among the tensors of a file.
 
 Shapes: K labels, D embedding dimensions.
 """
@@ -29,19 +29,23 @@ _EMBEDDINGS = frozenset(
     {"embed", "embed_in", "embed_tokens", "embedding", "embeddings", "emb", "shared", "tok_embeddings", "token_embedding"}
     | {"tokens_embed", "word_embedding", "word_embeddings", "wte"}
 )
-"""What models call the input embedding of tokens, which a tied head shares."""
+"""Names of the input embedding of tokens, which a tied head shares."""
 
 _SCALE: Final = re.compile(r"(^|[._/])(log_)?(logits?_scale|temperature|temp|tau)$")
-"""What models call a number by which they multiply or divide their logits."""
+"""Names of a number that multiplies or divides the logits."""
 
 
 def weight_name(saved: SavedTensors, head: str | None) -> str:
-    """The name of the head's weight: the one that is wanted, else the only one in question.
+    """The name of the head's weight: that of the given layer, else the only candidate.
 
-    In question are matrices and convolutions of one pixel; of several, those with a usual name.
+    Candidates are matrices and convolutions with kernel size 1. If there are several, the only one with a common head name wins.
+
+    Args:
+        saved: the file.
+        head: the dotted path of the layer, or the name of its weight; None: find the head by its name.
 
     Raises:
-        CheckpointError: there is none, or there are several; the text lists what could be passed.
+        CheckpointError: the file has no candidate or several; the message lists the values of `head` that are possible.
     """
     if not saved.names:
         raise CheckpointError(f"{saved.path}: expected tensors by name, got none.")
@@ -60,13 +64,17 @@ def weight_name(saved: SavedTensors, head: str | None) -> str:
 
 
 def named_weight(saved: SavedTensors, head: str) -> str:
-    """The name of the weight of a layer, or of the tensor, that somebody names.
+    """The name of the weight of the given layer.
+
+    Args:
+        saved: the file.
+        head: the dotted path of the layer, or the name of its weight.
 
     Raises:
-        CheckpointError: there is none, or there are several; the text has names that are near.
+        CheckpointError: the file has no such weight or several; the message lists similar names.
     """
     full = {plain(name): name for name in saved.names}
-    for wanted in (head, head.removeprefix("state_dict.")):  # of a file that has nothing else
+    for wanted in (head, head.removeprefix("state_dict.")):  # the key of a file without other tensors
         for spelled in map(plain, spellings(wanted)):
             if spelled in full:
                 return full[spelled]
@@ -84,31 +92,31 @@ def named_weight(saved: SavedTensors, head: str) -> str:
     known = [*saved.names, *map(layer_of, saved.names)]
     near = near_names(head, known) or list(saved.names[-3:])
     raise CheckpointError(
-        f"{saved.path}: expected the weight of {head!r}, got no such name. Near: {listed(dict.fromkeys(near))}."
+        f"{saved.path}: expected the weight of {head!r}, got no such name. Similar: {listed(dict.fromkeys(near))}."
     )
 
 
 def matrices(saved: SavedTensors) -> list[str]:
-    """The names of all tensors that could be the weight of a head, (K, D), with ones behind for a convolution."""
+    """The names of all tensors that could be the weight of a head: (K, D), or (K, D, 1, ...) for a convolution."""
     return [name for name in saved.names if is_weight(name) and matrix_shape(saved.shape(name)) is not None]
 
 
 def embedding_names(names: Iterable[str]) -> list[str]:
-    """Those of some weights that embed tokens, going by their names."""
+    """The names of weights that embed tokens, judged by the name alone."""
     return [name for name in names if short_name(name) in _EMBEDDINGS]
 
 
 def bias_name(saved: SavedTensors, weight: str, num_labels: int, bias: str | None) -> str | None:
-    """The name of the bias: the one that is wanted, else the one beside the weight; None if there is none.
+    """The name of the bias: the given one, else the one beside the weight; None if there is none.
 
     Args:
         saved: the file.
         weight: the name of the weight.
         num_labels: K.
-        bias: the name that is wanted, "none" for no bias.
+        bias: the name of the bias; "none" for no bias; None: find the bias beside the weight.
 
     Raises:
-        CheckpointError: there is no such name, or the bias is parametrized.
+        CheckpointError: the file has no such name, or the bias is parametrized.
     """
     if bias == "none":
         return None
@@ -117,12 +125,12 @@ def bias_name(saved: SavedTensors, weight: str, num_labels: int, bias: str | Non
         found = [names[spelled] for spelled in map(plain, (bias, f"{bias}.bias")) if spelled in names]
         found += [names[f"{plain(root)}.{plain(bias)}"] for root in saved.roots if f"{plain(root)}.{plain(bias)}" in names]
         if not found:
-            near = listed(near_names(bias, saved.names)) or "nothing"
-            raise CheckpointError(f"{saved.path}: expected a bias named {bias!r}, got no such name. Near: {near}.")
+            near = listed(near_names(bias, saved.names)) or "none"
+            raise CheckpointError(f"{saved.path}: expected a bias named {bias!r}, got no such name. Similar: {near}.")
         return found[0]
     parametrized = [name for name in saved.names if name.startswith(f"{layer_of(weight)}.parametrizations.bias.")]
     if parametrized:
-        remedy = "Save it after `torch.nn.utils.parametrize.remove_parametrizations(layer, 'bias')`."
+        remedy = "Call `torch.nn.utils.parametrize.remove_parametrizations(layer, 'bias')` before you save."
         raise CheckpointError(f"{saved.path}: expected a bias for {layer_of(weight)}, got {listed(parametrized, 4)}. {remedy}")
     beside = [names[plain(name)] for name in biases_of(weight) if plain(name) in names and names[plain(name)] != weight]
     fitting = [name for name in beside if is_vector(saved.shape(name), num_labels)]
@@ -133,12 +141,12 @@ def bias_name(saved: SavedTensors, weight: str, num_labels: int, bias: str | Non
 
 
 def is_vector(shape: tuple[int, ...], size: int) -> bool:
-    """Whether a shape is that of so many numbers in a row, with or without dimensions of size 1."""
+    """Whether a shape is (size,), (size, 1) or (1, size)."""
     return len(shape) in {1, 2} and max(shape) == size and sum(side != 1 for side in shape) == (size != 1)
 
 
 def unused_scales(saved: SavedTensors, weight: str) -> list[str]:
-    """Single numbers in the head's module, or in one around it, that are called a scale or a temperature of logits."""
+    """Names of single numbers in the head's module, or in one that contains it, whose name is that of a logit scale."""
     layer, module = layer_of(weight), module_of(weight)
     found = []
     for name in filter(_SCALE.search, saved.names):
@@ -150,9 +158,10 @@ def unused_scales(saved: SavedTensors, weight: str) -> list[str]:
 
 
 def unused_vectors(saved: SavedTensors, weight: str, bias: str | None, num_labels: int, embedding_dim: int) -> list[str]:
-    """Vectors of length K near the head that are neither its weight nor its bias, and may be a part of its logits.
+    """Names of vectors of length K near the head that are neither its weight nor its bias, but may change its logits.
 
-    Near are those in the head's module, those alone in a module around it, and, where K is not D, those alone in any module.
+    A vector is near if it is in the head's module, or if it is the only tensor in a module that contains the head. If K is not D,
+    it is also near if it is the only tensor in any module, or if it is in a module beside the head that holds only vectors.
     """
     if num_labels == 1:
         return []
@@ -176,7 +185,7 @@ def unused_vectors(saved: SavedTensors, weight: str, bias: str | None, num_label
 
 
 def _shape_if_there(saved: SavedTensors, name: str) -> tuple[int, ...]:
-    """The shape of a tensor; empty if its shard is missing, in a folder that has been downloaded in part."""
+    """The shape of a tensor; empty if its shard is missing, as in a folder after a partial download."""
     try:
         return saved.shape(name)
     except CheckpointError:
@@ -184,7 +193,7 @@ def _shape_if_there(saved: SavedTensors, name: str) -> tuple[int, ...]:
 
 
 def _follows(saved: SavedTensors, names: list[str], module: str, layer: str) -> bool:
-    """Whether a module lies beside the head and holds vectors only, as a norm of its logits does."""
+    """Whether a module is beside the head and holds only vectors, as a normalization layer of the logits does."""
     return (
         module_of(module) == module_of(layer)
         and bool(module)
@@ -198,21 +207,22 @@ def _why_none(saved: SavedTensors, found: list[str], usual: list[str], loose: li
     if len(usual) == 1:
         nested = layer_of(usual[0])
         return (
-            f"{saved.path}: expected one head, got {nested} in nested tensors and {listed(loose)} beside them. "
-            f"Pass `head`, {nested} for example."
+            f"{saved.path}: expected one head, got {nested} in nested dictionaries and {listed(loose)} beside them. "
+            f"Pass `head`, for example {nested}."
         )
     embeddings = [] if usual else embedding_names(found)
     if embeddings:
         which = " or ".join(f"head={layer_of(name)!r}" for name in embeddings[:4])
         others = [layer_of(name) for name in found if name not in embeddings][-8:]
-        rest = f" Else pass one of {listed(others)}." if others else ""
+        rest = f" Otherwise, pass one of {listed(others)} as `head`." if others else ""
         return (
-            f"{saved.path}: expected one head, got 0 with a usual name. If the model ties its head to its embedding, "
+            f"{saved.path}: expected one layer with a common head name, got 0. If the model ties its head to its embedding, "
             f"pass {which}.{rest}"
         )
-    choices = listed(map(layer_of, usual or found[-8:])) if found else "no matrix"
-    return f"{saved.path}: expected one head, got {len(usual)} with a usual name. Pass `head`, one of {choices}."
+    choices = listed(map(layer_of, usual or found[-8:]))
+    remedy = f"Pass `head`, one of {choices}." if found else "The file has no matrix of shape (K, D)."
+    return f"{saved.path}: expected one layer with a common head name, got {len(usual)}. {remedy}"
 
 
 def _adapter_alone(parts: list[str]) -> str:
-    return f"parts of an adapter without its base, {listed(parts, 3)}. {REMEDY_OF_ADAPTERS}"
+    return f"an adapter without its base model: {listed(parts, 3)}. {REMEDY_OF_ADAPTERS}"

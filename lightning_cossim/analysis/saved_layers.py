@@ -1,6 +1,7 @@
-"""What a saved layer computes with: weights that are stored in parts are put together, or refused by name.
+"""Saved layers: compute the effective weight and bias of a layer whose file stores them in parts.
 
-Parts are the factors of weight norm, spectral norm and pruning, and adapters beside their base.
+Parts are the factors of weight norm, spectral norm and pruning, and adapters beside their base layer. If the kind of a part is
+unknown, the error names it.
 
 Shapes: K labels, D embedding dimensions; `W_KD` the weight, `b_K` the bias.
 """
@@ -20,20 +21,25 @@ from lightning_cossim.errors import CheckpointError
 
 __all__ = ["REMEDY_OF_ADAPTERS", "effective_bias", "effective_weight", "refused_adapter"]
 
-REMEDY_OF_ADAPTERS = "Save the whole: `model.merge_and_unload().save_pretrained(folder)`."
+REMEDY_OF_ADAPTERS = "Save the merged model: `model.merge_and_unload().save_pretrained(folder)`."
 _ADAPTER_CONFIG = "adapter_config.json"
 
 
 def effective_weight(saved: SavedTensors, name: str) -> Tensor:
-    r"""The weight that a layer computes with, of the shape that is stored.
+    r"""The effective weight of a layer, in the stored shape.
 
-    - weight norm: :math:`g v / |v|`, the length over all dimensions in which g has the size 1;
+    - weight norm: :math:`g v / |v|`, with the norm over all dimensions where g has size 1;
     - spectral norm: :math:`W / (u^T W v)`;
     - pruning: :math:`W` times its mask;
-    - LoRA: :math:`W + B A \alpha / r`, with r and alpha from `adapter_config.json` beside the file.
+    - LoRA: :math:`W + B A \alpha / r`, with r and alpha from `adapter_config.json` beside the file;
+    - rsLoRA: the same with :math:`\sqrt{r}` instead of r.
+
+    Args:
+        saved: the file.
+        name: the name of the weight, or of one of its parts.
 
     Raises:
-        CheckpointError: parts from which the weight cannot be worked out.
+        CheckpointError: the weight cannot be computed from the parts in the file.
     """
     base, names = name, set(saved.names)
     if re.search(r"(^|[._])parametrizations\.", name):
@@ -41,7 +47,7 @@ def effective_weight(saved: SavedTensors, name: str) -> Tensor:
     elif name.endswith(("weight_v", "weight_g")) and {f"{name[:-1]}g", f"{name[:-1]}v"} <= names:
         weight = _weight_normed(saved.read(f"{name[:-1]}g"), saved.read(f"{name[:-1]}v"))
     elif re.search(r"(^|[._/])weight_[gv]$", name):
-        got = f"{name} without its other part"
+        got = f"only {name}"
         raise CheckpointError(f"{saved.path}: expected both parts of weight norm, weight_g and weight_v, got {got}.")
     elif name.endswith("weight_orig"):
         base = name.removesuffix("_orig")
@@ -56,7 +62,7 @@ def effective_weight(saved: SavedTensors, name: str) -> Tensor:
 
 
 def effective_bias(saved: SavedTensors, name: str) -> Tensor:
-    """The bias (K,) that a layer computes with; a row or a column of K numbers counts as one."""
+    """The effective bias (K,) of a layer; a stored row (1, K) or column (K, 1) is flattened."""
     b_K = saved.read(name)
     mask = f"{name.removesuffix('_orig')}_mask"
     if name.endswith("bias_orig") and mask in saved.names:
@@ -81,7 +87,7 @@ def _spectrally_normed(weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
 
 
 def _parametrized(saved: SavedTensors, name: str) -> Tensor:
-    """Of torch's own parametrizations, weight norm and spectral norm are known by the names of their parts."""
+    """The weight of a torch parametrization: weight norm or spectral norm, identified by the names of the parts."""
     before, layer, rest = name.partition("parametrizations.")
     prefix = f"{before}{layer}{rest.partition('.')[0]}."
     parts = {other.removeprefix(prefix): other for other in saved.names if other.startswith(prefix)}
@@ -90,12 +96,12 @@ def _parametrized(saved: SavedTensors, name: str) -> Tensor:
     if set(parts) == {"original", "0._u", "0._v"}:
         return _spectrally_normed(*(saved.read(parts[part]) for part in ("original", "0._u", "0._v")))
     wanted = f"a weight for {layer_of(name)}, or the parts of weight norm or spectral norm"
-    remedy = "Save it after `torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')`."
+    remedy = "Call `torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')` before you save."
     raise CheckpointError(f"{saved.path}: expected {wanted}, got {listed(parts.values(), 4)}. {remedy}")
 
 
 def _with_adapters(saved: SavedTensors, name: str, weight: Tensor) -> Tensor:
-    """A weight with what an adapter adds to it."""
+    """A weight plus the update of its adapter, if it has one."""
     layer = layer_of(name)
     below = [other for other in saved.names if other.startswith((f"{layer}.", f"{layer}/")) and other != name]
     parts = [other for other in below if ADAPTER.search(other[len(layer) :])]
@@ -110,29 +116,29 @@ def _with_adapters(saved: SavedTensors, name: str, weight: Tensor) -> Tensor:
     for part in parts:
         match = re.fullmatch(r"lora_([AB])((?:\.[^.]+)?)(?:\.weight)?", part[len(layer) + 1 :])
         if match is None:
-            raise refused_adapter(saved, layer, parts, "a kind that is not merged here")
+            raise refused_adapter(saved, layer, parts, "of a kind that is not supported")
         factors.setdefault(match[1], []).append(part)
     if sorted(factors) != ["A", "B"] or len(factors["A"]) != 1 or len(factors["B"]) != 1:
-        raise refused_adapter(saved, layer, parts, "not one pair of factors")
+        raise refused_adapter(saved, layer, parts, "which are not one pair of factors A and B")
     (down,), (up,) = factors["A"], factors["B"]
     r_D, K_r = saved.read(down), saved.read(up)
     if K_r.flatten(1).shape[1:] != r_D.shape[:1] or (len(K_r), r_D[0].numel()) != (len(weight), weight[0].numel()):
-        raise refused_adapter(saved, layer, parts, "factors of other shapes")
+        raise refused_adapter(saved, layer, parts, "with factors of shapes that do not fit")
     scale = _scale_of_adapter(saved, layer, parts, rank=len(r_D))
     return weight + scale * (K_r.flatten(1).to(weight) @ r_D.flatten(1).to(weight)).view_as(weight)
 
 
 def _scale_of_adapter(saved: SavedTensors, layer: str, parts: list[str], rank: int) -> float:
-    """What LoRA multiplies its two factors with."""
+    """The scale of a LoRA update: alpha / r, or alpha / sqrt(r) for rsLoRA."""
     config = _adapter_config(saved.path.parent / _ADAPTER_CONFIG)
     if config is None:
-        raise refused_adapter(saved, layer, parts, f"and no readable {_ADAPTER_CONFIG} that tells its scale")
+        raise refused_adapter(saved, layer, parts, f"without a readable {_ADAPTER_CONFIG}, which gives its scale")
     alpha = config.get("lora_alpha")
     if not isinstance(alpha, int | float) or config.get("r") != rank:
-        raise refused_adapter(saved, layer, parts, f"whose rank is {rank}, which {_ADAPTER_CONFIG} does not say")
+        raise refused_adapter(saved, layer, parts, f"of rank {rank}, but {_ADAPTER_CONFIG} has another rank or no lora_alpha")
     odd = [key for key in ("rank_pattern", "alpha_pattern", "use_dora", "lora_bias", "fan_in_fan_out") if config.get(key)]
     if odd:
-        raise refused_adapter(saved, layer, parts, f"with {odd[0]}, which is not merged here")
+        raise refused_adapter(saved, layer, parts, f"with {odd[0]}, which is not supported")
     return float(alpha) / (rank**0.5 if config.get("use_rslora") else rank)
 
 

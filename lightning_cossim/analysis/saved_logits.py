@@ -1,4 +1,4 @@
-"""Whether rows that somebody calls logits are probabilities, of which the softmax would be meaningless.
+"""Saved logits: detect rows that are probabilities instead of logits, because their softmax is meaningless.
 
 Shapes: K labels, N inputs; `z_NK` the rows.
 """
@@ -13,23 +13,30 @@ from lightning_cossim.functional.links import Link
 
 __all__ = ["LOGITS_LEFT_OUT", "REFUSED", "odd_logits"]
 
-LOGITS_LEFT_OUT: Final = "the logits are left out: "
-"""How the remark on refused logits begins."""
+LOGITS_LEFT_OUT: Final = "the report leaves out the logits: "
+"""The beginning of the remark on refused logits."""
 REFUSED: Final = "refused_logits"
-"""The kind of the remark on rows that are no logits."""
+"""The kind of the remark on rows that are not logits."""
 
 _BATCH: Final = 4096
-"""Rows that are looked at together."""
+"""Number of rows that are read at a time."""
 _ROUNDED: Final = 0.02
-"""How far sums may lie from a whole, as a share of it: half precision and rounded percentages lose some."""
+"""Relative tolerance of the sum of a row: half precision and rounded percentages lose digits."""
 _NOISE: Final = 1e-6
 
 
 def odd_logits(z_NK: Tensor, link: Link) -> dict[str, str]:
-    """What is odd about rows that somebody calls logits, kind to text: why they are refused, or what the reader should check.
+    """Remarks on rows that may not be logits, by kind: why the report refuses them, or what the reader should check.
 
-    Under a softmax, rows that are not negative and sum to 1 are probabilities, and to 100 percentages; under a sigmoid, numbers
-    that all lie in [0, 1] are. Rows that are zero or not finite tell nothing.
+    Under a softmax, rows that are not negative are probabilities if they sum to 1, and percentages if they sum to 100. Under a
+    sigmoid, numbers are probabilities if all of them are in [0, 1]. Rows that are zero or not finite are ignored.
+
+    Args:
+        z_NK: the rows, (N, K).
+        link: from logits to probabilities.
+
+    Returns:
+        At most one remark, of the kind `REFUSED` or "positive_logits".
     """
     seen = _extremes(z_NK)
     if seen.low < -_NOISE or seen.high == -torch.inf:
@@ -38,12 +45,12 @@ def odd_logits(z_NK: Tensor, link: Link) -> dict[str, str]:
     if why is not None:
         return {REFUSED: f"{LOGITS_LEFT_OUT}{why}"}
     if link == "sigmoid":
-        text = f"no logit is negative (from {seen.low:.3g} to {seen.high:.3g}): if they are percentages, pass log(p / (100 - p))"
+        text = f"no logit is negative (from {seen.low:.3g} to {seen.high:.3g}): if these are percentages, pass log(p / (100 - p))"
         return {"positive_logits": text}
     if seen.high > 1 + _NOISE:
         return {}
     text = (
-        f"all logits lie in [0, 1] (from {seen.low:.3g} to {seen.high:.3g}): if they are probabilities of labels that do not "
+        f"all logits are in [0, 1] (from {seen.low:.3g} to {seen.high:.3g}): if these are probabilities of labels that do not "
         "exclude one another, pass log(p / (1 - p)) and link='sigmoid'"
     )
     return {"positive_logits": text}
@@ -52,22 +59,22 @@ def odd_logits(z_NK: Tensor, link: Link) -> dict[str, str]:
 def _why_no_independent(seen: "_Extremes") -> str | None:
     if seen.high > 1 + _NOISE:
         return None
-    return "all numbers lie in [0, 1], as probabilities do. Pass the model's logits, or log(p / (1 - p))"
+    return "all numbers are in [0, 1], so they are probabilities. Pass the model's logits, or log(p / (1 - p))"
 
 
 def _why_no_exclusive(seen: "_Extremes", num_labels: int) -> str | None:
     for whole, what in ((1.0, "probabilities"), (100.0, "percentages")):
         if num_labels > 1 and whole * (1 - _ROUNDED) <= seen.low_sum and seen.high_sum <= whole * (1 + _ROUNDED):
             if seen.is_hard:
-                return "each row has a single number that is not zero, as decisions do. Pass the model's logits"
+                return "each row has a single number that is not zero, so the rows are predicted labels. Pass the model's logits"
             remedy = "Pass the model's logits, or the logarithm of the probabilities, which has the same softmax"
-            return f"all rows lie in [0, {whole:g}] and sum to {whole:g}, as {what} do. {remedy}"
+            return f"all rows are in [0, {whole:g}] and sum to {whole:g}, so they are {what}. {remedy}"
     return None
 
 
 @dataclass(frozen=True)
 class _Extremes:
-    """What rows that are finite and not zero have between them."""
+    """The extremes over all rows that are finite and not zero."""
 
     low: float = torch.inf
     """The smallest number."""
@@ -76,7 +83,7 @@ class _Extremes:
     """The smallest sum of a row."""
     high_sum: float = -torch.inf
     is_hard: bool = True
-    """Whether each row has one number only that is not zero."""
+    """Whether each row has exactly one number that is not zero."""
 
 
 def _extremes(z_NK: Tensor) -> _Extremes:
@@ -94,6 +101,6 @@ def _extremes(z_NK: Tensor) -> _Extremes:
             max(seen.high_sum, float(sums.max())),
             is_hard=seen.is_hard and bool((rows.count_nonzero(dim=1) == 1).all()),
         )
-        if seen.low < -_NOISE:  # no probabilities: the rest need not be read
+        if seen.low < -_NOISE:  # a negative number: the rows are not probabilities
             break
     return seen

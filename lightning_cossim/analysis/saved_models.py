@@ -1,4 +1,4 @@
-"""SavedModel: the folder of a saved transformers model. Its configuration is read as JSON, and no code is run.
+"""Saved models: read the folder of a saved transformers model. The configuration is read as JSON; no code runs.
 
 Shapes: K labels, D embedding dimensions.
 """
@@ -27,33 +27,33 @@ _WEIGHTS: Final = (
     "adapter_model.safetensors",
     "adapter_model.bin",
 )
-"""Where a folder has its weights, in the order in which transformers looks."""
+"""Files of weights in a folder, in the order in which transformers searches."""
 _OF_TOKENS: Final = re.compile(
     r"CausalLM|LMHead|MaskedLM|ConditionalGeneration|CTC|Seq2Seq|DoubleHeads|ImageTextToText|MTModel|EncoderDecoder|ForPreTraining"
 )
 _OF_LABELS: Final = re.compile(r"Classification|MultipleChoice")
-"""What the names of model classes say of their heads."""
+"""Names of model classes whose head predicts labels; `_OF_TOKENS` matches those whose head predicts tokens."""
 _USUAL: Final = USUAL_NAMES | {
     *("embed_out", "generator_lm_head", "lm_loss", "logits_proj", "out_proj", "output_projection", "proj_out", "score"),
     *("summary", "vocab_projector"),
 }
-"""What transformers' models call their final layer."""
+"""Names of the final layer in models of transformers."""
 _STACKED: Final = re.compile(r"(^|\.)\d+\.")
-"""In the names of layers that are one of several alike."""
+"""Matches the name of a layer in a stack of equal layers."""
 _INNER: Final = ("text_config", "decoder", "llm_config", "language_config")
-"""Where a configuration of several models has that of the one with the tokens."""
+"""Keys of the text model's configuration in a configuration of several models."""
 
 
 @dataclass(frozen=True)
 class SavedModel:
-    """What the configuration in a folder says of the model whose weights lie there."""
+    """The folder of a saved model, and the content of its configuration."""
 
     folder: Path
     config: Mapping[str, Any]
 
     @property
     def architecture(self) -> str:
-        """The class of the model, `LlamaForCausalLM` for example; empty if the configuration does not tell."""
+        """The class of the model, for example `LlamaForCausalLM`; empty if the configuration does not give it."""
         given = self.config.get("architectures")
         return str(given[0]) if isinstance(given, list) and given else ""
 
@@ -64,43 +64,43 @@ class SavedModel:
 
     @property
     def has_labels(self) -> bool:
-        """Whether the model is a classifier of sequences, tokens, images or the like."""
+        """Whether the model is a classifier, for example of sequences, tokens or images."""
         return bool(_OF_LABELS.search(self.architecture))
 
     @property
     def is_known(self) -> bool:
-        """Whether the name of the model's class tells what its labels are."""
+        """Whether the class name of the model shows what its labels are."""
         return self.has_tokens or self.has_labels
 
     @property
     def is_regression(self) -> bool:
-        """Whether the outputs of a classifier are numbers of their own."""
+        """Whether the model is a classifier whose outputs are regression values."""
         return self.has_labels and self.config.get("problem_type") == "regression"
 
     @property
     def is_multi_label(self) -> bool:
-        """Whether the labels of a classifier do not exclude one another."""
+        """Whether the model is a classifier whose labels do not exclude one another."""
         return self.has_labels and self.config.get("problem_type") == "multi_label_classification"
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The settings of the model with the tokens: its own configuration's, and those of the whole."""
+        """The settings of the text model; the whole configuration gives the settings that it lacks."""
         inner: Mapping[str, Any] = next((self.config[name] for name in _INNER if isinstance(self.config.get(name), Mapping)), {})
         return {**self.config, **inner, "model_type": self.config.get("model_type", inner.get("model_type"))}
 
     @property
     def num_labels(self) -> int | None:
-        """K, as far as the configuration tells."""
+        """K from the configuration; None if it does not give it."""
         if self.has_labels:
             given = self.config.get("id2label")
             return len(given) if isinstance(given, Mapping) else _count(self.config.get("num_labels")) or 2
         return _count(self.settings.get("vocab_size"))
 
     def weight_name(self, saved: SavedTensors) -> str | None:
-        """The name of the head's weight, also of one that is tied to the embedding; None if the configuration does not tell.
+        """The name of the head's weight, or of the embedding that a tied head shares; None if the configuration does not show it.
 
         Raises:
-            CheckpointError: the model has no head, or ties it to one of several embeddings.
+            CheckpointError: the file has no head, or the head could be tied to one of several embeddings.
         """
         if not self.is_known:
             return None
@@ -116,7 +116,7 @@ class SavedModel:
         return self._tied(saved, [name for name in embeddings if name in sized] or embeddings)
 
     def _tied(self, saved: SavedTensors, embeddings: list[str]) -> str | None:
-        """The embedding that the head shares: of an encoder and a decoder that of both, else that of the decoder."""
+        """The embedding that the head shares: the one of both encoder and decoder if there is one, else that of the decoder."""
         said = [part.get("tie_word_embeddings") for part in (self.config, self.settings)]
         pool = [name for name in embeddings if short_name(name) == "shared"]
         pool = pool or [name for name in embeddings if "encoder." not in name.replace("decoder.", "")] or embeddings
@@ -124,9 +124,9 @@ class SavedModel:
             return None
         choices = " or ".join(f"head={layer_of(name)!r}" for name in pool[:4])
         if False in said and True not in said:
-            got = f"none in its files, and {CONFIG} says that its embedding is another"
+            got = f"none, and {CONFIG} has tie_word_embeddings=false"
             raise CheckpointError(
-                f"{saved.path}: expected the head of {self.architecture}, got {got}. Pass {choices} to look at that."
+                f"{saved.path}: expected the head of {self.architecture}, got {got}. Pass {choices} to use the embedding."
             )
         if len(pool) > 1:
             raise CheckpointError(
@@ -135,10 +135,10 @@ class SavedModel:
         return pool[0]
 
     def bias_name(self, saved: SavedTensors, num_labels: int) -> str | None:
-        """The name of a bias that lies elsewhere than beside the weight, as that of a tied head does; None if there is none.
+        """The name of a bias that is not beside the weight, as for a tied head; None if there is none.
 
         Raises:
-            CheckpointError: there are several.
+            CheckpointError: the file has several.
         """
         if not self.has_tokens:
             return None
@@ -151,7 +151,7 @@ class SavedModel:
             if re.search(r"(^|\.)(final_logits_)?bias$", name) and is_vector(saved.shape(name), num_labels)
         ]
         alone = [name for name in found if inside[module_of(name)] == 1 or name.endswith("final_logits_bias")]
-        # Older files hold a bias under the name of the layer too.
+        # Older files also hold the same bias under the name of the layer.
         alone = [name for name in alone if f"{module_of(module_of(name))}.bias" not in alone] or alone
         if len(alone) > 1:
             choices = listed(f"bias={name!r}" for name in alone)
@@ -159,14 +159,14 @@ class SavedModel:
         return alone[0] if alone else None
 
     def changes_logits(self, num_labels: int) -> bool:
-        """Whether the caps and scales of the configuration are those of a head with K labels: classifiers have none."""
+        """Whether the cap and the scale of the configuration apply to a head with K labels. They never apply to a classifier."""
         size = _count(self.settings.get("vocab_size"))
         if self.has_labels or size is None:
             return not self.has_labels
-        return num_labels >= size if self.has_tokens else num_labels == size  # a vocabulary may be padded
+        return num_labels >= size if self.has_tokens else num_labels == size  # a head may have padding rows
 
     def names(self, num_labels: int) -> tuple[tuple[str, ...] | None, str | None]:
-        """Names of K labels: those of a classifier, or tokens; and why there are none where a file cannot be read."""
+        """The names of K labels (labels of a classifier, or tokens), and the reason if a file cannot be read."""
         if self.has_labels:
             return names_of_labels(self.config, num_labels), None
         size = _count(self.settings.get("vocab_size"))
@@ -175,14 +175,14 @@ class SavedModel:
         try:
             return names_of_tokens(self.folder, num_labels), None
         except CheckpointError as error:
-            return None, f"labels have numbers for names, since the tokenizer cannot be read: {str(error).rstrip('.')}"
+            return None, f"labels have numbers as names, because the tokenizer cannot be read: {str(error).rstrip('.')}"
 
 
 def model_beside(path: Path) -> SavedModel | None:
-    """The model whose configuration lies in a folder, or beside a file; None if there is none of transformers' kind.
+    """The model whose configuration is in a folder, or beside a file; None if there is no configuration of transformers.
 
     Raises:
-        CheckpointError: it cannot be read.
+        CheckpointError: the configuration cannot be read.
     """
     folder = path if path.is_dir() else path.parent
     if not (folder / CONFIG).is_file():
@@ -195,7 +195,7 @@ def weights_in(folder: Path) -> Path:
     """The file with the weights in a folder, or the index of several files.
 
     Raises:
-        CheckpointError: there is none that transformers would take.
+        CheckpointError: the folder cannot be read, or has no file that transformers would load.
     """
     for name in _WEIGHTS:
         if (folder / name).is_file():
@@ -207,14 +207,14 @@ def weights_in(folder: Path) -> Path:
     if len(files) == 1 and (folder / CONFIG).is_file():
         return folder / files[0]
     got = f"a folder with {listed(files)}" if files else "a folder"
-    remedy = "A folder of a saved transformers model has model.safetensors, pytorch_model.bin, or the index of one."
-    raise CheckpointError(f"{folder}: expected a file, got {got}. {remedy}")
+    remedy = "Pass the file, or a folder with model.safetensors, pytorch_model.bin, or an index of one."
+    raise CheckpointError(f"{folder}: expected a file or the folder of a saved model, got {got}. {remedy}")
 
 
 def _best(names: list[str], *, only_usual: bool) -> str | None:
-    """The one of several weights in question that is the likeliest head; None if several are as likely.
+    """The candidate that is most likely the head; None if several are equally likely.
 
-    A layer of a stack may have as many rows as there are labels by chance, so a usual name outside of stacks goes first.
+    A layer in a stack may have K rows by chance, so a layer with a common head name outside of stacks wins.
     """
     outside = [name for name in names if not _STACKED.search(name)]
     usual = [name for name in outside if short_name(name) in _USUAL or name.endswith("pred_layer.proj.weight")]
@@ -226,7 +226,7 @@ def _best(names: list[str], *, only_usual: bool) -> str | None:
 
 
 def _embeds(name: str) -> bool:
-    """Whether a layer embeds positions, types or the like, going by its name."""
+    """Whether a layer is an embedding, for example of positions or types, judged by its name."""
     return short_name(name) != "embed_out" and re.search(r"embed", name) is not None
 
 

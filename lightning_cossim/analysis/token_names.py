@@ -1,4 +1,4 @@
-"""Names of labels out of a saved tokenizer or a model's configuration. Nothing but JSON and text is read.
+"""Token names: read the names of labels from a saved tokenizer or a model's configuration. Only JSON and text are read.
 
 Shapes: K labels.
 """
@@ -14,16 +14,16 @@ from lightning_cossim.errors import CheckpointError
 __all__ = ["names_of_labels", "names_of_tokens", "read_json"]
 
 _LARGEST: Final = 2**28
-"""Bytes of a JSON file; the tokenizer of a vocabulary of 262 144 tokens has some thirty million."""
+"""The largest size of a JSON file in bytes; the tokenizer of a vocabulary of 262,144 tokens has about thirty million."""
 _VOCABULARIES: Final = ("tokenizer.json", "target_vocab.json", "vocab.json", "vocab.txt")
-"""Where a vocabulary is looked for, the surest place first."""
+"""Files of a vocabulary, the most reliable first."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+    """The content of a JSON file, an object.
 
     Raises:
-        CheckpointError: the file cannot be read, is too large, or holds no object.
+        CheckpointError: the file cannot be read, is larger than 2^28 bytes, or holds no object.
     """
     try:
         if path.stat().st_size > _LARGEST:
@@ -37,9 +37,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def names_of_tokens(folder: Path, num_labels: int) -> tuple[str, ...] | None:
-    """The tokens of a saved tokenizer as names of K labels; a row without a token has its number as its name.
+    """The tokens of a saved tokenizer as names of K labels; None if the folder has no vocabulary.
 
-    `tokenizer.json`, `vocab.json` or `vocab.txt` is read, and tokens that were added later. None: no vocabulary is there.
+    The vocabulary is in `tokenizer.json`, `target_vocab.json`, `vocab.json` or `vocab.txt`. Files with added tokens are read too.
+    The name of a row without a token is its number.
 
     Raises:
         CheckpointError: a file cannot be read.
@@ -53,7 +54,7 @@ def names_of_tokens(folder: Path, num_labels: int) -> tuple[str, ...] | None:
 
 
 def names_of_labels(config: Mapping[str, Any], num_labels: int) -> tuple[str, ...] | None:
-    """The names that a configuration has for K labels in `id2label`; None if they are LABEL_0, LABEL_1 and so on."""
+    """The names of K labels in `id2label` of a configuration; None if it has no such names, or only LABEL_0, LABEL_1, ..."""
     given = config.get("id2label")
     if not isinstance(given, Mapping) or len(given) != num_labels:
         return None
@@ -68,10 +69,10 @@ def _named(tokens: Mapping[int, str], num_labels: int) -> tuple[str, ...]:
 
 
 def _tokens_of_json(content: Mapping[str, Any]) -> Iterable[tuple[int, str]]:
-    """Row and token of a vocabulary: of `tokenizer.json`, or of a plain object of tokens and rows."""
+    """Each row and its token from `tokenizer.json`, or from a plain object of tokens and rows."""
     model = content.get("model")
     vocabulary = model.get("vocab") if isinstance(model, Mapping) else content
-    if isinstance(vocabulary, list):  # tokens with their scores, in the order of their rows
+    if isinstance(vocabulary, list):  # tokens and scores, in the order of the rows
         yield from (
             (row, entry[0])
             for row, entry in enumerate(vocabulary)
@@ -92,7 +93,7 @@ def _tokens_of_lines(path: Path) -> Iterable[tuple[int, str]]:
 
 
 def _added_tokens(folder: Path) -> Iterable[tuple[int, str]]:
-    """Row and token of those that the tokenizer's other files add."""
+    """Each row and its token from the files with added tokens."""
     if (folder / "added_tokens.json").is_file():
         yield from ((row, token) for token, row in read_json(folder / "added_tokens.json").items() if type(row) is int)
     if (folder / "tokenizer_config.json").is_file():
@@ -112,7 +113,7 @@ def _objects(given: Any) -> list[Mapping[str, Any]]:
 
 
 def _whole(value: Any) -> int | None:
-    """A row that is a whole number, or its digits."""
+    """A row number from an integer or its digits; None for any other value."""
     if isinstance(value, str) and value.isdecimal() and len(value) < 12:
         return int(value)
     return value if type(value) is int else None

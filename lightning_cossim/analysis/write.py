@@ -1,4 +1,4 @@
-"""Write: a report as Markdown, JSON and CSV, and as a run of TensorBoard that its pages and the tab show."""
+"""Write: save a report as Markdown, text, JSON and CSV, and as TensorBoard events for the pages and the tab."""
 
 import math
 import shutil
@@ -18,7 +18,7 @@ __all__ = ["write_analysis"]
 
 
 class _Events:
-    """A logger of one run of TensorBoard."""
+    """A minimal logger that writes one TensorBoard run."""
 
     def __init__(self, folder: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -26,24 +26,27 @@ class _Events:
         self.experiment = SummaryWriter(str(folder))
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
-        """Write values at a step."""
+        """Write scalars at a step."""
         for tag, value in metrics.items():
             self.experiment.add_scalar(tag, value, step)
 
 
 def write_analysis(report: GapReport, folder: File, *, display: Display = Display(), warn: Callable[[str], None]) -> list[Path]:
-    """Write a report into files and events.
+    """Write a report to a folder: `report.md`, `report.txt`, JSON, CSV and TensorBoard events.
 
-    All of it is made beside the folder first, so nothing is left half-written.
+    The files are first written beside the folder and then moved, so an error never leaves a file that is half-written.
 
     Args:
-        report: judged already.
-        folder: made if it is not there; files of the same names in it are replaced.
-        display: what the events show.
-        warn: is told what could not be written.
+        report: the report, with its verdict.
+        folder: the folder of the files; it is created if needed. Files with the same names, and earlier events, are replaced.
+        display: the settings of the events and of the tables.
+        warn: a function that gets a message for each part that could not be written.
 
     Returns:
-        The files.
+        The paths of the files.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
     """
     folder = Path(folder)
     try:
@@ -51,11 +54,11 @@ def write_analysis(report: GapReport, folder: File, *, display: Display = Displa
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
             made = Path(name)
             _write(report, made, display, warn)
-            for earlier in folder.glob("events.out.tfevents.*"):  # TensorBoard would show both
+            for earlier in folder.glob("events.out.tfevents.*"):  # TensorBoard would show both runs
                 earlier.unlink()
             return [Path(shutil.move(str(path), str(folder / path.name))) for path in sorted(made.iterdir())]
     except OSError as error:
-        raise CheckpointError(f"{folder}: expected a folder that can be written, got {error.strerror or error}.") from error
+        raise CheckpointError(f"{folder}: expected a writable folder, got {error.strerror or error}.") from error
 
 
 def _write(report: GapReport, folder: Path, display: Display, warn: Callable[[str], None]) -> None:

@@ -174,9 +174,7 @@ def test_targets_of_which_none_is_a_label_are_remarked_upon(value: int, trained:
     given: dict[str, Any] = {**seen, "targets": torch.full((256,), value)}
     report = analyze(folder / "state.pt", head="head", **given)
     assert report.errors is None
-    assert (
-        report.remarks["targets"] == "none of the targets is a label from 0 to 11 of an input that counts: errors are not known"
-    )
+    assert report.remarks["targets"] == "no target of a counted input is a label from 0 to 11; the report counts no errors"
 
 
 def test_every_setting_tells(trained: Trained) -> None:
@@ -234,7 +232,7 @@ def test_logits_that_changed_behind_the_head_leave_its_embeddings_out(trained: T
     report = analyze(folder / "last.ckpt", embeddings=seen["embeddings"], logits=capped, thresholds=FEW)
     assert report.rungs["logit_correlation"].isnan().all()
     assert report.rungs["overlap"].isfinite().all()
-    assert "Note: the file of logits differs from `embedding @ weight.T + bias` by up to " in str(report)
+    assert "Note: the argument `logits` differs from `embedding @ weight.T + bias` by up to " in str(report)
     assert "; logit_correlation and log_odds_variance would be wrong and are left out." in str(report)
     assert analyze(folder / "last.ckpt", embeddings=seen["embeddings"], logits=capped, reachability=True).unreachable is None
     broken_inputs = seen["logits"].clone()
@@ -376,7 +374,7 @@ def test_thresholds_flag_and_do_not_fail(trained: Trained, tmp_path: Path, capsy
     assert main([*command, "--fail-on", str(path)]) == 1
     assert capsys.readouterr().out == said.out
     assert main([*command, "--thresholds", str(path), "--fail-on", str(path)]) == 2
-    text = "Expected `--thresholds` or `--fail-on`, got both. `--fail-on` flags by its thresholds too.\n"
+    text = "Expected `--thresholds` or `--fail-on`, got both. Pass `--fail-on` alone; it flags pairs by its thresholds too.\n"
     assert capsys.readouterr().err == text
 
 
@@ -426,7 +424,7 @@ def test_an_option_is_not_guessed_from_its_beginning(trained: Trained, capsys: p
         ("min_inputs: 0\nalerts: [{scalar: overlap_mean, above: 0.999}]\nmin_reliability: 0\n", 0, ""),
         ("min_inputs: 0\nstranger: 0.0001\noutlier: 0\nmin_reliability: 0\n", 1, "strangers"),
         ("min_inputs: 0\nlookalike: 0.0001\noutlier: 0\nmin_reliability: 0\n", 1, "look-alikes"),
-        ("min_inputs: 100000\n", 2, "256 inputs, verdicts need 100000: nothing was judged."),
+        ("min_inputs: 100000\n", 2, "256 inputs, verdicts need 100000. No pair was judged."),
         ("stranger: nine\n", 2, "stranger"),
     ],
 )
@@ -480,7 +478,7 @@ def test_two_checkpoints_are_compared(trained: Trained, tmp_path: Path, capsys: 
     assert main(["compare", *files, "--embeddings", *[str(folder / "embeddings.npy")] * 2]) == 0
     printed = capsys.readouterr().out
     assert "gap_behavior" in printed
-    assert "The pairs that moved most" in printed
+    assert "The pairs with the largest change" in printed
     before, after = (analyze(path, embeddings=seen["embeddings"]) for path in files)
     difference = compare(before, after, top=66)
     assert difference.ranking_drift > 0.01
@@ -550,17 +548,17 @@ def broken(folder: Path) -> dict[str, list[str]]:
     of_targets = ["good.pt", "--logits", "logits.npy", "--targets"]
     (folder / "index.json").write_text('{"weight_map": {"fc.weight": "gone.safetensors"}}')
     return {
-        "cut.pt: expected a whole .pt file": ["cut.pt"],
-        "cut.safetensors: expected a whole .safetensors file": ["cut.safetensors"],
-        "good.pt: expected the weight of 'model.fd', got no such name. Near: model.fc": ["good.pt", "--head", "model.fd"],
-        "flat.pt: expected fc.weight of shape (K, D), a row for each label, got (6,).": ["flat.pt"],
+        "cut.pt: expected a complete .pt file": ["cut.pt"],
+        "cut.safetensors: expected a complete .safetensors file": ["cut.safetensors"],
+        "good.pt: expected the weight of 'model.fd', got no such name. Similar: model.fc": ["good.pt", "--head", "model.fd"],
+        "flat.pt: expected fc.weight of shape (K, D), one row for each label, got (6,).": ["flat.pt"],
         "nan.pt: expected fc.weight to be finite, got NaN or infinity in 2 rows: 2, 4.": ["nan.pt"],
-        "code.pt: expected tensors alone, got objects whose loading would run code.": ["code.pt"],
-        "code.ckpt: expected tensors alone, got objects whose loading would run code.": ["code.ckpt"],
-        "bias.pt: expected a bias for each of 6 labels in fc.bias, got 5.": ["bias.pt"],
+        "code.pt: expected only tensors, got objects that would run code on loading.": ["code.pt"],
+        "code.ckpt: expected only tensors, got objects that would run code on loading.": ["code.ckpt"],
+        "bias.pt: expected fc.bias to hold 6 biases, one for each label, got 5.": ["bias.pt"],
         "wide.npy: expected logits of shape (N, 6), one column for each label": ["good.pt", "--logits", "wide.npy"],
         "wide.npy: expected embeddings of shape (N, 4), one column for each": ["good.pt", "--embeddings", "wide.npy"],
-        "whole.npy: expected its array to be floating, got int64.": ["good.pt", "--logits", "whole.npy"],
+        "whole.npy: expected its array to be floating-point, got int64.": ["good.pt", "--logits", "whole.npy"],
         "Expected `names` to name the 6 rows of the head, got 2 names in short.txt, one a line.": [
             "good.pt",
             "--names",
@@ -568,31 +566,31 @@ def broken(folder: Path) -> dict[str, list[str]]:
         ],
         "none.npy: expected a readable file, got No such file or directory.": ["good.pt", "--logits", "none.npy"],
         "gone.npy: expected a readable file, got No such file or directory.": [*of_targets, "gone.npy"],
-        "logits.npy: expected targets to be whole numbers of shape (N,), got float32 (9, 6).": [*of_targets, "logits.npy"],
-        "whole.npy: expected targets to be whole numbers of shape (N,), got int64 (9, 6).": [*of_targets, "whole.npy"],
-        "bool.npy: expected targets to be whole numbers of shape (N,), got bool (9,).": [*of_targets, "bool.npy"],
-        "words.npy: expected its array to be ": [*of_targets, "words.npy"],
+        "logits.npy: expected targets to be integers of shape (N,), got float32 (9, 6).": [*of_targets, "logits.npy"],
+        "whole.npy: expected targets to be integers of shape (N,), got int64 (9, 6).": [*of_targets, "whole.npy"],
+        "bool.npy: expected targets to be integers of shape (N,), got bool (9,).": [*of_targets, "bool.npy"],
+        "words.npy: expected its array to hold numbers": [*of_targets, "words.npy"],
         "several.npz: expected one array of targets, got 2: one, two.": [*of_targets, "several.npz"],
         "Expected as many targets as inputs, got 8 and 9.": [*of_targets, "eight.npy"],
-        "Expected `targets` beside `logits` or `embeddings`, got neither. Targets are those of inputs.": [
+        "Expected `targets` together with `logits` or `embeddings`, got neither. Pass one of them too.": [
             "good.pt",
             "--targets",
             "eight.npy",
         ],
-        "Expected `targets` only of labels that exclude one another, got link='sigmoid'.": [
+        "Expected `targets` only with labels that exclude one another, got link='sigmoid'.": [
             *of_targets,
             "eight.npy",
             "--link",
             "sigmoid",
         ],
         "empty.ckpt: expected a checkpoint, got an empty file.": ["empty.ckpt"],
-        "int8.pt: expected fc.weight to be floating, got int8.": ["int8.pt"],
-        ".: expected a file, got a folder with ": ["."],
-        "two.pt: expected one head, got 0 with a usual name. Pass `head`, one of one, two.": ["two.pt"],
+        "int8.pt: expected fc.weight to be floating-point, got int8.": ["int8.pt"],
+        ".: expected a file or the folder of a saved model, got a folder with ": ["."],
+        "two.pt: expected one layer with a common head name, got 0. Pass `head`, one of one, two.": ["two.pt"],
         "list.pt: expected tensors by name, got none.": ["list.pt"],
-        "short.txt: expected a file of one of the kinds .ckpt": ["short.txt"],
-        "index.json: expected gone.safetensors beside it, where fc.weight is, got no such file.": ["index.json"],
-        "good.pt: expected a bias named 'model.fc.bia', got no such name. Near: model.fc.bias": [
+        "short.txt: expected a file of type .ckpt": ["short.txt"],
+        "index.json: expected gone.safetensors beside it, which holds fc.weight, got no such file.": ["index.json"],
+        "good.pt: expected a bias named 'model.fc.bia', got no such name. Similar: model.fc.bias": [
             "good.pt",
             "--bias",
             "model.fc.bia",
@@ -623,18 +621,18 @@ def test_tensors_that_do_not_fit_are_told_from_python(tmp_path: Path) -> None:
         (
             CheckpointError,
             lambda: analyze(path, logits=torch.ones(3, 5)),
-            r"`logits` to be floating, of shape \(N, 6\), got torch.float32 \(3, 5\)",
+            r"`logits` to be floating-point of shape \(N, 6\), got torch.float32 \(3, 5\)",
         ),
         (CheckpointError, lambda: analyze(path, logits=three, embeddings=two), "as many logits as embeddings, got 3 and 2"),
         (
             CheckpointError,
             lambda: analyze(path, logits=three, targets=torch.ones(3)),
-            r"Expected `targets` to be a file or a tensor of whole numbers \(N,\), got torch.float32 \(3,\).",
+            r"Expected `targets` to be a file or an integer tensor of shape \(N,\), got torch.float32 \(3,\).",
         ),
         (
             CheckpointError,
             lambda: analyze(path, logits=three, targets=[0, 1, 2]),  # type: ignore[arg-type]
-            r"Expected `targets` to be a file or a tensor of whole numbers \(N,\), got list.",
+            r"Expected `targets` to be a file or an integer tensor of shape \(N,\), got list.",
         ),
         (ConfigError, lambda: analyze(path, names=["a"]), "Expected `names` to name the 6 rows of the head, got 1 names"),
     ]

@@ -51,10 +51,10 @@ def test_files_are_checked_each_with_one_line(tmp_path: Path, capsys: pytest.Cap
     good.write_text("stranger: 0.2\n", encoding="utf-8")
     bad.write_text("# mine\nstranger: 0.2\nlookalke: 0.2\n", encoding="utf-8")
     assert main(["config", "--check", str(good)]) == 0
-    assert capsys.readouterr().out == f"{good}: all right.\n"
+    assert capsys.readouterr().out == f"{good}: no errors.\n"
     assert main(["config", "--check", str(bad), str(good), str(tmp_path / "none.yaml")]) == 2
     said = capsys.readouterr()
-    assert said.out == f"{good}: all right.\n"
+    assert said.out == f"{good}: no errors.\n"
     assert said.err.splitlines() == [
         f"{bad}:3: unknown key `lookalke`. Did you mean `lookalike`?",
         f"{tmp_path / 'none.yaml'}: expected a readable file, got No such file or directory.",
@@ -75,7 +75,7 @@ def test_the_demo_trains_and_tells(tmp_path: Path, capsys: pytest.CaptureFixture
     """The quickstart from wherever the package is installed."""
     assert main(["demo", "--epochs", "1", "--folder", str(tmp_path / "logs")]) == 0
     printed = capsys.readouterr().out
-    assert "on 600 digits it has not seen" in printed
+    assert "on 600 digits of the validation set" in printed
     assert "open the tab Label similarity" in printed
     assert list((tmp_path / "logs").rglob("events.out.tfevents.*"))
 

@@ -77,7 +77,9 @@ def test_several_heads_are_listed_with_their_keys(
     torch.save(nested, path)
     assert main(["analyze", str(path)]) == 2
     choices = f"{keys[0]}.head, {keys[1]}.head"
-    assert capsys.readouterr().err == f"{path}: expected one head, got 2 with a usual name. Pass `head`, one of {choices}.\n"
+    assert (
+        capsys.readouterr().err == f"{path}: expected one layer with a common head name, got 2. Pass `head`, one of {choices}.\n"
+    )
     for seed, key in enumerate(keys):
         assert torch.equal(read_head(path, f"{key}.head").unembedding, state(seed)["head.weight"])
         assert main(["analyze", str(path), "--head", f"{key}.head"]) == 0
@@ -129,7 +131,7 @@ def test_an_optimizer_is_never_a_head(key: str, tmp_path: Path) -> None:
 def test_an_optimizer_alone_is_told(tmp_path: Path) -> None:
     torch.save(adam(), tmp_path / "optimizer.pt")
     with pytest.raises(
-        CheckpointError, match=r"optimizer.pt: expected the weights of a model, got an optimizer's state alone\.$"
+        CheckpointError, match=r"optimizer.pt: expected the weights of a model, got only the state of an optimizer\.$"
     ):
         read_head(tmp_path / "optimizer.pt")
 

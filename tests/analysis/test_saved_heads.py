@@ -80,7 +80,7 @@ def test_a_kernel_without_a_bias_has_to_be_told_of(tmp_path: Path) -> None:
     path = saved(tmp_path / "head.npz", {"head/kernel": W_KD.T.contiguous()})
     with pytest.raises(CheckpointError) as caught:
         analyze(path)
-    remedy = "Pass `--transposed` if each label has a column (`transposed=True`), else `--no-transposed` (`transposed=False`)"
+    remedy = "If each label is a column, pass `transposed=True` (`--transposed`), else False (`--no-transposed`)"
     assert str(caught.value) == f"{path}: expected `transposed` for head/kernel, (5, 7), got none. {remedy}."
     assert torch.equal(read_head(path, transposed=True).unembedding, W_KD)
 
@@ -118,7 +118,7 @@ def test_a_vector_that_is_left_is_told(
     assert "pass its name as `bias`" in report.remarks["bias"]
     np.save(tmp_path / "f.npy", F_ND.numpy())
     assert main(["analyze", str(path), "--head", head, "--embeddings", str(tmp_path / "f.npy")]) == 0
-    assert "is not used" in capsys.readouterr().out
+    assert "does not use this vector" in capsys.readouterr().out
     assert "bias" not in analyze(path, head=head).remarks, "weights alone have no use for it"
     assert not analyze(path, head=head, embeddings=F_ND, bias="none").remarks
 
@@ -145,17 +145,17 @@ CHOICES: list[tuple[str, dict[str, tuple[int, ...]], str]] = [
     (
         "convolutions",
         {"a.weight": (7, 5, 1, 1), "b.weight": (7, 5, 1), "c.weight": (7, 5, 3, 3)},
-        "0 with a usual name. {} a, b.",
+        "0. Pass `head`, one of a, b.",
     ),
-    ("in three dimensions", {"a.weight": (7, 5, 1, 1, 1), "b.weight": (7, 5)}, "0 with a usual name. {} a, b."),
-    ("odd names", {"proto": (7, 5), "model.rows": (7, 5), "gamma": (7, 1, 1)}, "0 with a usual name. {} proto, model.rows."),
-    ("kernels", {"a/kernel": (5, 7), "b/kernel": (7, 4)}, "0 with a usual name. {} a, b."),
+    ("in three dimensions", {"a.weight": (7, 5, 1, 1, 1), "b.weight": (7, 5)}, "0. Pass `head`, one of a, b."),
+    ("odd names", {"proto": (7, 5), "model.rows": (7, 5), "gamma": (7, 1, 1)}, "0. Pass `head`, one of proto, model.rows."),
+    ("kernels", {"a/kernel": (5, 7), "b/kernel": (7, 4)}, "0. Pass `head`, one of a, b."),
     (
         "usual ones",
         {"x.head.weight": (7, 5, 1, 1), "y.fc_weight": (7, 5), "z": (7, 5)},
-        "2 with a usual name. {} x.head, y.fc_weight.",
+        "2. Pass `head`, one of x.head, y.fc_weight.",
     ),
-    ("none", {"a.weight": (7, 5, 3, 3), "a.bias": (7,)}, "0 with a usual name. {} no matrix."),
+    ("none", {"a.weight": (7, 5, 3, 3), "a.bias": (7,)}, "0. The file has no matrix of shape (K, D)."),
 ]
 
 
@@ -166,8 +166,8 @@ def test_all_that_could_be_the_head_is_listed(
     """And each can be passed."""
     path = saved(tmp_path / "head.pt", {name: torch.ones(shape) for name, shape in shapes.items()})
     assert main(["analyze", str(path)]) == 2
-    assert capsys.readouterr().err == f"{path}: expected one head, got {said.format('Pass `head`, one of')}\n"
-    for head in said.rpartition("{}")[2].strip(" .").split(", ") if "no matrix" not in said else ():
+    assert capsys.readouterr().err == f"{path}: expected one layer with a common head name, got {said}\n"
+    for head in said.rpartition("one of ")[2].strip(" .").split(", ") if "no matrix" not in said else ():
         assert read_head(path, head, transposed=False).unembedding.ndim == 2
 
 
@@ -185,8 +185,8 @@ def test_an_embedding_is_named_as_what_a_tied_head_shares(name: str, tmp_path: P
     )
     with pytest.raises(CheckpointError) as caught:
         analyze(path)
-    tied = f"If the model ties its head to its embedding, pass head={name!r}. Else pass one of up."
-    assert str(caught.value) == f"{path}: expected one head, got 0 with a usual name. {tied}"
+    tied = f"If the model ties its head to its embedding, pass head={name!r}. Otherwise, pass one of up as `head`."
+    assert str(caught.value) == f"{path}: expected one layer with a common head name, got 0. {tied}"
     assert torch.equal(read_head(path, name).unembedding, W_KD)
 
 
@@ -205,7 +205,7 @@ def test_a_number_that_may_scale_the_logits_is_told(tmp_path: Path, name: str) -
     path, given = tmp_path / "scaled.pt", torch.randn(300, 4, generator=torch.Generator().manual_seed(1))
     tensors = {"model.fc.weight": torch.randn(6, 4), "model.body.attention.temperature": torch.tensor(3.0)}
     torch.save({**tensors, name: torch.tensor([2.0])}, path)
-    told = f"{name} is not used: if logits are scaled with it, pass the final ones as `logits`"
+    told = f"{name}: the report does not use this scale. If the model does, pass its final `logits`"
     assert analyze(path, embeddings=given).remarks.get("scale") == told
     assert "scale" not in analyze(path).remarks
     torch.save(tensors, path)

@@ -14,7 +14,7 @@ from typing_extensions import override
 from lightning_cossim.analysis.checkpoints import read_head
 from lightning_cossim.errors import CheckpointError
 
-REMEDY = "Save the whole: `model.merge_and_unload().save_pretrained(folder)`."
+REMEDY = "Save the merged model: `model.merge_and_unload().save_pretrained(folder)`."
 
 
 def pruned(layer: nn.Module) -> nn.Module:
@@ -87,7 +87,7 @@ def test_other_parametrizations_are_refused_by_name(
         read_head(path, "head")
     said = str(caught.value)
     assert said.startswith(f"{path}: expected a weight for head, or the parts of weight norm or spectral norm, got {part}")
-    assert said.endswith("Save it after `torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')`.")
+    assert said.endswith("Call `torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')` before you save.")
     assert "\n" not in said
 
 
@@ -95,12 +95,12 @@ def test_parts_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
     """Of a norm, of a bias, of a mask; and a weight that is sparse."""
     weight, path = torch.ones(7, 5), tmp_path / "model.pt"
     cases: dict[str, dict[str, Tensor]] = {
-        "expected both parts of weight norm, weight_g and weight_v, got head.weight_v without": {"head.weight_v": weight},
-        "expected a bias for head, got head.parametrizations.bias.original. Save it after": {
+        "expected both parts of weight norm, weight_g and weight_v, got only head.weight_v.": {"head.weight_v": weight},
+        "expected a bias for head, got head.parametrizations.bias.original. Call `torch.": {
             "head.weight": weight,
             "head.parametrizations.bias.original": weight[:, 0],
         },
-        "expected a whole .pt file, got The size of tensor a (5) must match": {
+        "expected a complete .pt file, got The size of tensor a (5) must match": {
             "head.weight_orig": weight,
             "head.weight_mask": weight.T,
         },
@@ -167,24 +167,44 @@ def test_the_copy_that_was_trained_is_the_head(tmp_path: Path) -> None:
 
 
 REFUSED: list[tuple[str, dict[str, Tensor], dict[str, Any] | None, str]] = [
-    ("without its scale", LAYOUTS["beside the weight"], None, "no readable adapter_config.json that tells its scale"),
+    ("without its scale", LAYOUTS["beside the weight"], None, "without a readable adapter_config.json, which gives its scale"),
     (
         "of another rank",
         LAYOUTS["beside the weight"],
         {"r": 4, "lora_alpha": 6},
-        "rank is 2, which adapter_config.json does not say",
+        "of rank 2, but adapter_config.json has another rank",
     ),
     ("with patterns", LAYOUTS["beside the weight"], {"r": 2, "lora_alpha": 6, "alpha_pattern": {"lm_head": 9}}, "alpha_pattern"),
-    ("DoRA", {**LAYOUTS["beside the weight"], "lm_head.lora_magnitude_vector": UP[:, 0]}, {"r": 2, "lora_alpha": 6}, "a kind"),
-    ("of an embedding", {"lm_head.base_layer.weight": BASE, "lm_head.lora_embedding_A.default": DOWN}, None, "a kind"),
-    ("IA3", {"lm_head.base_layer.weight": BASE, "lm_head.ia3_l.default": DOWN[:1]}, {"r": 2, "lora_alpha": 6}, "a kind"),
+    (
+        "DoRA",
+        {**LAYOUTS["beside the weight"], "lm_head.lora_magnitude_vector": UP[:, 0]},
+        {"r": 2, "lora_alpha": 6},
+        "of a kind that is not",
+    ),
+    (
+        "of an embedding",
+        {"lm_head.base_layer.weight": BASE, "lm_head.lora_embedding_A.default": DOWN},
+        None,
+        "of a kind that is not",
+    ),
+    (
+        "IA3",
+        {"lm_head.base_layer.weight": BASE, "lm_head.ia3_l.default": DOWN[:1]},
+        {"r": 2, "lora_alpha": 6},
+        "of a kind that is not",
+    ),
     ("of an unknown kind", {"lm_head.base_layer.weight": BASE, "lm_head.delta.default": DOWN}, None, "of an unknown kind"),
-    ("several", {**LAYOUTS["of a wrapped model"], "base_model.model.lm_head.lora_A.b.weight": DOWN}, None, "not one pair"),
+    (
+        "several",
+        {**LAYOUTS["of a wrapped model"], "base_model.model.lm_head.lora_A.b.weight": DOWN},
+        None,
+        "not one pair of factors",
+    ),
     (
         "of other shapes",
         {**LAYOUTS["beside the weight"], "lm_head.lora_B.weight": UP[:5]},
         {"r": 2, "lora_alpha": 6},
-        "other shapes",
+        "shapes that do not fit",
     ),
 ]
 
@@ -214,5 +234,5 @@ def test_an_adapter_without_its_base_is_refused(head: str | None, tmp_path: Path
         with pytest.raises(CheckpointError) as caught:
             read_head(path, head)
         if head != "lm_head":
-            assert "parts of an adapter without its base, base_model.model.lm_head.lora_A.weight" in str(caught.value)
+            assert "an adapter without its base model: base_model.model.lm_head.lora_A.weight" in str(caught.value)
             assert str(caught.value).endswith(REMEDY)

@@ -25,21 +25,25 @@ def spoilt(rows: Tensor) -> Tensor:
 
 
 REFUSED: dict[str, tuple[Callable[[], Tensor], Link, str]] = {
-    "softmax": (lambda: Z_NK.softmax(-1), "softmax", "all rows lie in [0, 1] and sum to 1, as probabilities do"),
-    "in float64": (lambda: Z_NK.double().softmax(-1), "softmax", "as probabilities do"),
-    "in half precision": (lambda: MANY.softmax(-1).half(), "softmax", "as probabilities do"),
-    "in bfloat16": (lambda: MANY.softmax(-1).bfloat16(), "softmax", "as probabilities do"),
-    "smoothed": (lambda: 0.9 * Z_NK.softmax(-1) + 0.1 / 6, "softmax", "as probabilities do"),
-    "with padding": (lambda: spoilt(Z_NK.softmax(-1)), "softmax", "as probabilities do"),
-    "a single row": (lambda: Z_NK[:1].softmax(-1), "softmax", "as probabilities do"),
-    "percentages": (lambda: 100 * Z_NK.softmax(-1), "softmax", "all rows lie in [0, 100] and sum to 100, as percentages do"),
-    "whole percentages": ((100 * Z_NK.softmax(-1)).round, "softmax", "as percentages do"),
-    "one-hot": (lambda: torch.nn.functional.one_hot(Z_NK.argmax(-1), 6).float(), "softmax", "as decisions do"),
-    "capped": (lambda: Z_NK.softmax(-1), "softcap", "as probabilities do"),
-    "of a cosine head": (lambda: Z_NK.softmax(-1), "cosine", "as probabilities do"),
-    "sigmoid": (Z_NK.sigmoid, "sigmoid", "all numbers lie in [0, 1], as probabilities do"),
-    "hard labels": ((Z_NK > 0).float, "sigmoid", "all numbers lie in [0, 1], as probabilities do"),
-    "softmax under a sigmoid": (lambda: Z_NK.softmax(-1), "sigmoid", "as probabilities do"),
+    "softmax": (lambda: Z_NK.softmax(-1), "softmax", "all rows are in [0, 1] and sum to 1, so they are probabilities"),
+    "in float64": (lambda: Z_NK.double().softmax(-1), "softmax", "so they are probabilities"),
+    "in half precision": (lambda: MANY.softmax(-1).half(), "softmax", "so they are probabilities"),
+    "in bfloat16": (lambda: MANY.softmax(-1).bfloat16(), "softmax", "so they are probabilities"),
+    "smoothed": (lambda: 0.9 * Z_NK.softmax(-1) + 0.1 / 6, "softmax", "so they are probabilities"),
+    "with padding": (lambda: spoilt(Z_NK.softmax(-1)), "softmax", "so they are probabilities"),
+    "a single row": (lambda: Z_NK[:1].softmax(-1), "softmax", "so they are probabilities"),
+    "percentages": (
+        lambda: 100 * Z_NK.softmax(-1),
+        "softmax",
+        "all rows are in [0, 100] and sum to 100, so they are percentages",
+    ),
+    "whole percentages": ((100 * Z_NK.softmax(-1)).round, "softmax", "so they are percentages"),
+    "one-hot": (lambda: torch.nn.functional.one_hot(Z_NK.argmax(-1), 6).float(), "softmax", "so the rows are predicted labels"),
+    "capped": (lambda: Z_NK.softmax(-1), "softcap", "so they are probabilities"),
+    "of a cosine head": (lambda: Z_NK.softmax(-1), "cosine", "so they are probabilities"),
+    "sigmoid": (Z_NK.sigmoid, "sigmoid", "all numbers are in [0, 1], so they are probabilities"),
+    "hard labels": ((Z_NK > 0).float, "sigmoid", "all numbers are in [0, 1], so they are probabilities"),
+    "softmax under a sigmoid": (lambda: Z_NK.softmax(-1), "sigmoid", "so they are probabilities"),
 }
 
 
@@ -53,7 +57,7 @@ def test_probabilities_are_no_logits(case: str, tmp_path: Path, capsys: pytest.C
     report = analyze(head, logits=rows, link=link, transposed=False, neighbors=False)
     assert report.rungs["overlap"].isnan().all()
     said = report.remarks["refused_logits"]
-    assert said.startswith("the logits are left out: ")
+    assert said.startswith("the report leaves out the logits: ")
     assert why in said
     assert "Pass the model's logits" in said
     if rows.dtype == torch.bfloat16:
@@ -63,7 +67,9 @@ def test_probabilities_are_no_logits(case: str, tmp_path: Path, capsys: pytest.C
     assert main(["analyze", str(head), "--logits", path, "--link", link, "--no-transposed", "--no-neighbors"]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err == f"{path}: expected logits, got other numbers: {said.removeprefix('the logits are left out: ')}.\n"
+    assert (
+        printed.err == f"{path}: expected logits, got other numbers: {said.removeprefix('the report leaves out the logits: ')}.\n"
+    )
     assert (
         main(["compare", str(head), str(head), "--logits", path, path, "--link", link, "--no-transposed", "--no-neighbors"]) == 2
     )

@@ -135,8 +135,8 @@ NO_HEADS: dict[str, tuple[dict[str, Any], dict[str, Tensor], str]] = {
         {**CAUSAL, "tie_word_embeddings": False},
         EMBEDDING,
         (
-            "expected the head of LlamaForCausalLM, got none in its files, and config.json says that its embedding is another. "
-            "Pass head='model.embed_tokens' to look at that."
+            "expected the head of LlamaForCausalLM, got none, and config.json has tie_word_embeddings=false. "
+            "Pass head='model.embed_tokens' to use the embedding."
         ),
     ),
     "two embeddings": (
@@ -152,7 +152,7 @@ NO_HEADS: dict[str, tuple[dict[str, Any], dict[str, Tensor], str]] = {
     "a discriminator": (
         {"architectures": ["ElectraForPreTraining"], "vocab_size": 9},
         {"electra.embeddings.word_embeddings.weight": W_KD, "discriminator_predictions.dense.weight": torch.ones(5, 5)},
-        "expected one head, got 0 with a usual name.",
+        "expected one layer with a common head name, got 0.",
     ),
     "two classifiers": (
         {"architectures": ["DeiTForImageClassificationWithTeacher"], "num_labels": 9},
@@ -213,10 +213,10 @@ def test_caps_and_scales_of_the_configuration_are_used(case: str, tmp_path: Path
 def test_what_the_user_says_goes_first_and_is_told(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "model", {**CAUSAL, "final_logit_softcapping": 3.0}, EMBEDDING)
     report = analyze(folder, embeddings=F_ND, link="softmax")
-    assert report.remarks["link"] == "the link is 'softmax' as asked for, and the model's config tells of 'softcap'"
+    assert report.remarks["link"] == "the report uses link='softmax', although the model's config implies 'softcap'"
     report = analyze(folder, embeddings=F_ND, link_cap=2.0)
     assert report.link == "softcap"
-    assert report.remarks["link"] == "`link_cap` is 2, and the model's config says 3: the former is used"
+    assert report.remarks["link"] == "the report uses `link_cap=2`, although the model's config has the cap 3"
     assert report.matrix("overlap").numpy() == pytest.approx(overlap_of(2 * torch.tanh(F_ND @ W_KD.T / 2)), abs=1e-5)
     assert not analyze(folder, embeddings=F_ND, link="softcap").remarks
 
@@ -234,7 +234,7 @@ def test_heads_that_are_no_language_models_have_neither_cap_nor_scale(tmp_path: 
 
 def test_settings_that_nobody_knows_are_told(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "model", {**CAUSAL, "logits_temperature": 0.5, "attention_logit_cap": 5.0}, EMBEDDING)
-    said = "the model's config has logits_temperature=0.5: if that changes its logits after the head, pass them as `logits`"
+    said = "the model's config has logits_temperature=0.5: if that changes its logits after the head, pass the final `logits`"
     assert analyze(folder).remarks == {"config": said}
     assert not unknown_settings({"router_logits_scale": 3.0, "logit_scale_init_value": 2.6, "output_scale": True, "logit_cap": 0})
 
@@ -263,7 +263,7 @@ def test_alerts_of_the_command_go_by_the_link_of_the_configuration(tmp_path: Pat
     folder = folder_of(tmp_path / "model", {**CAUSAL, "final_logit_softcapping": 3.0}, EMBEDDING)
     (tmp_path / "t.yaml").write_text("alerts: [{scalar: gap_translation, above: 0.5}]\n")
     assert main(["analyze", str(folder), "--fail-on", str(tmp_path / "t.yaml")]) == 2
-    assert "gap_translation, which means nothing under softcap" in capsys.readouterr().err
+    assert "gap_translation, which is undefined under softcap" in capsys.readouterr().err
 
 
 # Names
@@ -327,7 +327,7 @@ def test_a_tokenizer_that_cannot_be_read_costs_the_names_alone(content: str, tmp
     folder = folder_of(tmp_path / "model", CAUSAL, EMBEDDING, vocab=content)
     report = analyze(folder, embeddings=F_ND, min_probability=0)
     assert report.names[0] == "0"
-    assert report.remarks["names"].startswith("labels have numbers for names, since the tokenizer cannot be read: ")
+    assert report.remarks["names"].startswith("labels have numbers as names, because the tokenizer cannot be read: ")
     assert report.remarks["names"].isprintable()
 
 
@@ -373,7 +373,7 @@ def test_tensors_may_lie_in_shards(tmp_path: Path) -> None:
         (folder / f"two{end}").unlink()
         assert torch.equal(read_head(folder, "model.embed_tokens").unembedding, W_KD)
         with pytest.raises(
-            CheckpointError, match=rf"expected two{end} beside it, where model.norm.weight is, got no such file\.$"
+            CheckpointError, match=rf"expected two{end} beside it, which holds model.norm.weight, got no such file\.$"
         ):
             read_head(folder)
 
@@ -384,19 +384,22 @@ def test_an_index_names_shards_beside_it_alone(shard: str, tmp_path: Path) -> No
     torch.save({"lm_head.weight": W_KD}, tmp_path / "one.bin")
     np.save(folder / "one.npy", W_KD.numpy())
     (folder / "x.index.json").write_text(json.dumps({"weight_map": {"lm_head.weight": shard}}))
-    with pytest.raises(CheckpointError, match=r"got no such file|expected shards of one of the kinds"):
+    with pytest.raises(CheckpointError, match=r"got no such file|expected shards of type"):
         read_head(folder / "x.index.json", "lm_head")
 
 
 def test_a_folder_without_weights_is_told(tmp_path: Path) -> None:
-    remedy = "A folder of a saved transformers model has model.safetensors, pytorch_model.bin, or the index of one."
+    remedy = "Pass the file, or a folder with model.safetensors, pytorch_model.bin, or an index of one."
     with pytest.raises(CheckpointError) as caught:
         read_head(tmp_path)
-    assert str(caught.value) == f"{tmp_path}: expected a file, got a folder. {remedy}"
+    assert str(caught.value) == f"{tmp_path}: expected a file or the folder of a saved model, got a folder. {remedy}"
     for name in ("a.pt", "b.ckpt"):
         torch.save(EMBEDDING, tmp_path / name)
     with pytest.raises(CheckpointError) as caught:
         read_head(tmp_path)
-    assert str(caught.value) == f"{tmp_path}: expected a file, got a folder with a.pt, b.ckpt. {remedy}"
-    with pytest.raises(CheckpointError, match=r"expected a file of one array of embeddings, got a folder\.$"):
+    assert (
+        str(caught.value)
+        == f"{tmp_path}: expected a file or the folder of a saved model, got a folder with a.pt, b.ckpt. {remedy}"
+    )
+    with pytest.raises(CheckpointError, match=r"expected a file with one array of embeddings, got a folder\.$"):
         analyze(tmp_path / "a.pt", head="model.embed_tokens", embeddings=tmp_path)

@@ -421,8 +421,10 @@ def test_the_command_takes_the_link(fitted: Fitted, tmp_path: Path, capsys: pyte
     capsys.readouterr()
     (tmp_path / "alerts.yaml").write_text("min_inputs: 0\nalerts: [{scalar: gap_translation, above: 0.01}]\n", encoding="utf-8")
     assert main([*asked, *number, "--fail-on", str(tmp_path / "alerts.yaml")]) == 2
-    said = f"expected alerts on scalars that the head has, got gap_translation, which means nothing under {link}: {WHY[link]}.\n"
-    assert capsys.readouterr().err == f"{tmp_path / 'alerts.yaml'}: {said}"
+    said = (
+        f"expected alerts on scalars that exist for this head, got gap_translation, which is undefined under {link}: {WHY[link]}"
+    )
+    assert capsys.readouterr().err == f"{tmp_path / 'alerts.yaml'}: {said}. Remove this alert.\n"
 
 
 @pytest.mark.parametrize("name", ["W", "kernel"])
@@ -430,7 +432,7 @@ def test_a_file_does_not_tell_rows_from_columns_so_the_user_does(name: str, tmp_
     rows = torch.randn(20, 6)
     torch.save({f"loss.{name}": rows.T}, tmp_path / "head.pt")
     settings: dict[str, Any] = {"head": "loss", "link": "cosine"}
-    text = f"expected `transposed` for loss.{name}, (6, 20), got none. Pass `--transposed` if each label has a column"
+    text = f"expected `transposed` for loss.{name}, (6, 20), got none. If each label is a column, pass `transposed=True`"
     with pytest.raises(LabelSimilarityError, match=re.escape(text)):
         analyze(tmp_path / "head.pt", **settings)
     turned, as_it_is = (analyze(tmp_path / "head.pt", transposed=transposed, **settings) for transposed in (True, False))
