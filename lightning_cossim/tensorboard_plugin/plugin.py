@@ -102,7 +102,7 @@ class Plugin(base_plugin.TBPlugin):
         run, tag, number = _argument(request, "run"), _argument(request, "tag"), _whole(request, "step")
         environ = request.environ
         found = self._steps.find(plugin_util.context(environ), plugin_util.experiment_id(environ), run, tag, number)
-        gone = _BadRequest(f"Step {number} of {tag} in the run {run} no longer exists. Press Refresh.", 404)
+        gone = _BadRequest(f"Step {number} of {tag} does not exist in the run {run}.", 404)
         if found is None:
             raise gone
         try:
@@ -131,7 +131,7 @@ class Plugin(base_plugin.TBPlugin):
     def _sequence(self, request: Request, run: str, tag: str) -> Any:
         found = self._listed(request, run, tag).get(run, {}).get(tag)
         if found is None:
-            raise _BadRequest(f"The run {run} has no steps of {tag}. Press Refresh.", 404)
+            raise _BadRequest(f"The run {run} has no steps of {tag}.", 404)
         return found
 
 

@@ -92,7 +92,7 @@ export class TooNew extends Error {}
  * @returns {Decoded}
  */
 export function decode(buffer) {
-  if (buffer.byteLength < 4) throw new Error("TensorBoard sent an empty step. Press Refresh.");
+  if (buffer.byteLength < 4) throw new Error("TensorBoard sent an empty step.");
   const length = new DataView(buffer).getUint32(0, true);
   const header = current(JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length))));
   const arrays = readColumns(buffer, 4 + length, header.columns);
