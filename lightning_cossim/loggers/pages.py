@@ -30,7 +30,7 @@ class Pages:
     Args:
         display: which views to draw, and the number of rows of tables.
         name: the monitor's name, which is part of the tags; None: none.
-        lacks_glyphs: is called if the font lacks characters of the names.
+        lacks_glyphs: function to call if the font lacks characters of the names.
     """
 
     def __init__(self, display: Display, name: str | None, lacks_glyphs: Callable[[], None]) -> None:
@@ -56,7 +56,11 @@ class Pages:
         return tuple(view for view in VIEWS if getattr(self.display, view))
 
     def draw(self, view: View, report: GapReport) -> list[Write]:
-        """Draw a view of a report. Returns functions, each of which writes one item to a logger."""
+        """Draw a view of a report.
+
+        Returns:
+            Functions that take a logger and write one item to it.
+        """
         drawn: dict[View, Callable[[GapReport], Iterator[Write]]] = {
             "heatmaps": self._heatmaps,
             "scatter": self._scatter,

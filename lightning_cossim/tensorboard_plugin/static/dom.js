@@ -116,7 +116,7 @@ export function roomOf(canvas, leastWidth, leastHeight) {
 }
 
 /**
- * A number as text: about three significant digits, none after the point for a whole number, a minus sign, and a dash for NaN.
+ * A number as text: three digits after the point below 10, fewer above, an exponent for very small or large numbers. NaN is a dash.
  * @param {number | null | undefined} value
  */
 export function number(value, { signed = false, whole = false } = {}) {
