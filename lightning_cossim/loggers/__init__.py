@@ -1,1 +1,1 @@
-"""From a report to loggers. Nothing is imported here: the TensorBoard tab reads `wire` and must not load torch."""
+"""Write reports to loggers. This file imports nothing: the TensorBoard tab imports `wire` and must not load torch."""

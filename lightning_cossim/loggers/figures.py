@@ -1,7 +1,7 @@
-"""A report as pictures: heatmaps in one order of labels, and every pair's similarity against its overlap.
+"""Draw a report as pictures: heatmaps of pairs of labels, and a scatter of similarity against overlap.
 
-Pixels are (H, W, 3), uint8, 350 wide, as TensorBoard shows them, and at most as high. Figures are drawn without pyplot,
-which keeps every figure that it makes and belongs to the user.
+Pixels are (H, W, 3), uint8. W is 350, the width at which TensorBoard shows images; H is at most 350. The module does not use
+pyplot: pyplot keeps every figure that it makes, and its state belongs to the user.
 """
 
 import math
@@ -29,22 +29,28 @@ __all__ = ["MAX_LABELS", "Pixels", "heatmaps", "label_order", "scatter"]
 Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
 
 MAX_LABELS: Final = 100
-"""Of a heatmap."""
+"""Largest number of labels in a heatmap."""
 _WIDTH, _DPI = 3.5, 100
 _DENSE: Final = 20_000
-"""Pairs from which on a scatter shows their density."""
+"""A scatter of more pairs than this shows their density instead of points."""
 _NAMED: Final = 3
-"""Flagged pairs of either side that a scatter names."""
+"""Number of strangers, and of look-alikes, that a scatter names."""
 _STRANGERS, _LOOKALIKES = "#d55e00", "#0072b2"
-"""Orange and blue of Okabe and Ito, which the color-blind tell apart; their marks differ too."""
+"""Orange and blue of the Okabe-Ito palette, which color-blind readers can distinguish. The markers differ too."""
 
 
 def label_order(report: GapReport, most: int = MAX_LABELS) -> list[int]:
-    """An order in which labels that overlap stand together, by average linkage; those not kept come last.
+    """The order of labels in a heatmap: labels that overlap are next to one another, by average linkage.
+
+    Labels that are not kept come last.
 
     Args:
-        report: with the labels.
-        most: of more labels, those that are most probable; a picture has no more than two pixels for each of a hundred.
+        report: the report with the labels.
+        most: largest number of labels, at least 1. If the report has more, the most probable ones are used. With 100 labels, a
+            picture has about two pixels for each.
+
+    Returns:
+        Places of labels in the report, at most `most`.
     """
     probable_L = report.mean_probs.nan_to_num(0).where(report.kept, -1)
     shown = probable_L.argsort(descending=True, stable=True)[:most].sort().values
@@ -60,11 +66,13 @@ def label_order(report: GapReport, most: int = MAX_LABELS) -> list[int]:
 
 
 def heatmaps(report: GapReport, order: Sequence[int]) -> Iterator[tuple[str, Pixels]]:
-    """Name and picture of the cosine that gaps refer to, the overlap, and the gap, those that have a value.
+    """Key and pixels of each heatmap: the cosine that gaps refer to, the overlap, and the gap.
+
+    A quantity without any finite value has no heatmap.
 
     Args:
-        report: with the matrices.
-        order: the labels to show, by their place in the report.
+        report: the report with the values.
+        order: the labels to show, as places in the report.
     """
     cosine = report.ladder.cosine
     index = torch.tensor(list(order), dtype=torch.long)
@@ -78,12 +86,12 @@ def heatmaps(report: GapReport, order: Sequence[int]) -> Iterator[tuple[str, Pix
 
 
 def scatter(report: GapReport) -> Pixels:
-    """Every pair: similarity (x) against overlap (y), what is expected for its similarity, and the band of the thresholds."""
+    """Pixels of a scatter of all pairs: cosine (x) against overlap (y), the expected overlap, and the band of the thresholds."""
     return _pixels(partial(_scatter, report=report))
 
 
 def _title(key: str) -> str:
-    """Over a heatmap."""
+    """The title of a heatmap."""
     return "Gap: overlap minus expected" if key == GAP.key else QUANTITIES[key].title
 
 
@@ -99,7 +107,7 @@ def _pixels(draw: Callable[["Figure"], None]) -> Pixels:
 
 
 def _left_out(num_shown: int, num_labels: int, num_compared: int) -> str:
-    """Which labels a heatmap does not show, which it does not name, and what its gray lines are; empty if there are none."""
+    """The note above a heatmap: how many labels it shows and names, if not all have names, and what gray means; else empty."""
     every = -(-num_shown // MAX_NAMES)
     some = f"{num_shown} of {num_labels} labels" if num_shown < num_labels else f"{num_labels} labels"
     said = [some, f"1 in {every} named"] if every > 1 else []
@@ -109,9 +117,9 @@ def _left_out(num_shown: int, num_labels: int, num_compared: int) -> str:
 
 
 def _heatmap(figure: "Figure", matrix: Tensor, names: Sequence[str], title: str, note: str) -> None:
-    """A heatmap that leaves its names as much room as the longest of them takes, and is no higher than it has to be.
+    """Draw a heatmap. The margin for names fits the longest name, and the figure is as low as possible.
 
-    Of texts, not of ticks: matplotlib takes ten times as long to make a tick.
+    Names are drawn as texts, not as tick labels: matplotlib takes ten times as long to make a tick.
     """
     size = 10 if len(names) <= 12 else 8
     places, texts = shown_names(names)
@@ -130,7 +138,7 @@ def _heatmap(figure: "Figure", matrix: Tensor, names: Sequence[str], title: str,
 
 
 def _color_bar(figure: "Figure", image: Any, place: tuple[float, float, float, float]) -> None:
-    """The colors of an image with the values at their ends and in the middle."""
+    """Draw the colors of an image, with the lowest, the middle and the highest value."""
     low, high = image.get_clim()
     axes = _bare_axes(figure, place)
     axes.imshow(np.linspace(1, 0, 200)[:, None], cmap=image.cmap, aspect="auto", extent=(0, 1, low, high), vmin=0, vmax=1)
@@ -139,7 +147,7 @@ def _color_bar(figure: "Figure", image: Any, place: tuple[float, float, float, f
 
 
 def _bare_axes(figure: "Figure", inches: tuple[float, float, float, float]) -> "Axes":
-    """Axes in a frame without ticks, placed in inches."""
+    """Axes without ticks at (left, bottom, width, height) in inches."""
     left, bottom, width, height = inches
     all_width, all_height = figure.get_size_inches()
     place = (left / all_width, bottom / all_height, width / all_width, height / all_height)
@@ -147,7 +155,7 @@ def _bare_axes(figure: "Figure", inches: tuple[float, float, float, float]) -> "
 
 
 def _width(figure: "Figure", text: str, size: float) -> float:
-    """How many inches a text is wide."""
+    """The width of a text in inches."""
     shown = figure.text(0, 0, text, fontsize=size, parse_math=False)
     extent = shown.get_window_extent()
     shown.remove()
@@ -167,7 +175,7 @@ def _scatter(figure: "Figure", report: GapReport) -> None:
     limits, why = report.verdict.limits, report.verdict.why_none
     if np.isfinite(e).any():
         order = np.argsort(s)
-        axes.plot(s[order], e[order], color="0", linewidth=1.2, label="expected for this cosine", zorder=3)
+        axes.plot(s[order], e[order], color="0", linewidth=1.2, label="expected overlap", zorder=3)
         if limits:
             low, high = e[order] - limits["lookalikes"], e[order] + limits["strangers"]
             axes.fill_between(s[order], np.maximum(low, 0), high, color="0.9", linewidth=0, label="not flagged", zorder=0)
@@ -186,7 +194,7 @@ def _scatter(figure: "Figure", report: GapReport) -> None:
 
 
 def _draw_flagged(axes: "Axes", report: GapReport, cosine: str) -> None:
-    """Strangers as orange triangles that point up, look-alikes as blue ones that point down, the largest with their names."""
+    """Draw strangers as orange triangles that point up, look-alikes as blue triangles that point down; name the largest."""
     marks: dict[Any, tuple[str, str, str]] = {
         "strangers": ("^", _STRANGERS, "strangers"),
         "lookalikes": ("v", _LOOKALIKES, "look-alikes"),
@@ -204,7 +212,7 @@ def _draw_flagged(axes: "Axes", report: GapReport, cosine: str) -> None:
 
 
 def _name(axes: "Axes", pair: Pair, x: float, color: str, places: list[float]) -> None:
-    """Write a pair's names beside its mark, on the side that has more room, clear of the names before."""
+    """Write a pair's names beside its marker, on the side with more space and without covering earlier names."""
     from matplotlib.patheffects import withStroke
 
     low, high = axes.get_xlim()
@@ -220,6 +228,6 @@ def _name(axes: "Axes", pair: Pair, x: float, color: str, places: list[float]) -
     halo = [withStroke(linewidth=2.5, foreground="1")]
     figure: Any = axes.figure
     width = _width(figure, text, 8) / _WIDTH / axes.get_position().width * (high - low)
-    where = min(x + shift, high - width) if right else max(x - shift, low + width)  # not over the edge
+    where = min(x + shift, high - width) if right else max(x - shift, low + width)  # stay inside the axes
     align: Any = "left" if right else "right"
     axes.text(where, y, text, ha=align, va="center", fontsize=8, color=color, parse_math=False, path_effects=halo, zorder=5)

@@ -1,4 +1,4 @@
-"""Pages: the views of a report beside its curves, each drawn once and then written to every logger that can show it."""
+"""Draw the views of a report (heatmaps, scatter, tables, histograms) once, and write them to every logger that can show them."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,45 +18,49 @@ __all__ = ["VIEWS", "Pages", "View", "Write"]
 View = Literal["heatmaps", "scatter", "tables", "histograms"]
 VIEWS: Final[tuple[View, ...]] = ("heatmaps", "scatter", "tables", "histograms")
 Write = Callable[[Any], None]
-"""Writes something to a logger."""
+"""Writes one item to the logger that it gets."""
 
 MIN_LABELS: Final = 15
-"""From which on a histogram says more than a table."""
+"""Fewest kept labels for which histograms are written; for fewer labels, the table is enough."""
 
 
 class Pages:
-    """Draws views of reports; remembers one order of labels for all heatmaps.
+    """Draws views of reports, and keeps one order of labels for all heatmaps.
 
     Args:
-        display: which views, and how long tables are.
-        name: goes into the tags.
-        lacks_glyphs: told when names hold characters that the font does not have.
+        display: which views to draw, and the number of rows of tables.
+        name: the monitor's name, which is part of the tags; None: none.
+        lacks_glyphs: function to call if the font lacks characters of the names.
     """
 
     def __init__(self, display: Display, name: str | None, lacks_glyphs: Callable[[], None]) -> None:
         self.display, self.name, self._lacks_glyphs = display, name, lacks_glyphs
         self._order: list[int] | None = None
-        """Labels of the head that heatmaps show, in their order; None before the first."""
+        """Rows of the head whose labels heatmaps show, in order; None before the first heatmap."""
 
     def start_fit(self) -> None:
-        """A fit begins that does not go on where the last one ended: its heatmaps may have another order."""
+        """Forget the order of labels. Call it when a fit starts that does not resume an earlier one."""
         self._order = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a run that goes on needs, in builtins."""
+        """What a resumed run needs, as Python builtins."""
         return {"order": self._order}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore what `state_dict` returned."""
         self._order = state["order"]
 
     @property
     def views(self) -> tuple[View, ...]:
-        """Those that are wanted."""
+        """The views that `display` enables."""
         return tuple(view for view in VIEWS if getattr(self.display, view))
 
     def draw(self, view: View, report: GapReport) -> list[Write]:
-        """What a view writes to every logger."""
+        """Draw a view of a report.
+
+        Returns:
+            Functions that take a logger and write one item to it.
+        """
         drawn: dict[View, Callable[[GapReport], Iterator[Write]]] = {
             "heatmaps": self._heatmaps,
             "scatter": self._scatter,
@@ -81,17 +85,18 @@ class Pages:
             yield partial(writers.write_image, tag=tag, pixels=pixels, step=report.step)
 
     def _order_for(self, report: GapReport) -> list[int]:
-        """The order there is, as long as all of its labels are there.
+        """The order of labels in the heatmaps of a report.
 
-        Of a sample of the pairs, the labels shown change little by little: those that come in stand last, until a third of all
-        are new, and then all are put in order anew.
+        The order stays the same while it fits the labels of the report. If the report has a sample of the pairs, its labels
+        change from report to report: new labels go last, until more than a third of the labels are new; then all are ordered
+        again.
         """
         order = self._order or []
         if not report.sampling:
             if {*order} <= {*report.labels} and len(order) == min(len(report.labels), MAX_LABELS):
                 return order
             return [report.labels[index] for index in label_order(report)]
-        anew = [report.labels[index] for index in label_order(report)]  # whose pairs are all in the sample
+        anew = [report.labels[index] for index in label_order(report)]  # the sample has all pairs of these labels
         staying = [label for label in order if label in {*anew}]
         return anew if 3 * len(staying) < 2 * len(anew) else [*staying, *(label for label in anew if label not in {*staying})]
 

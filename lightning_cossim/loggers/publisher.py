@@ -1,4 +1,4 @@
-"""Publisher: a report to all who read it, the loggers and the callbacks that watch a key."""
+"""Publish a report to loggers, and to callbacks that watch a metric."""
 
 import logging
 import math
@@ -37,21 +37,23 @@ _logger = logging.getLogger(__name__)
 
 
 class ScalarLogger(Protocol):
-    """Any logger of Lightning's: what it has, not what it is."""
+    """A logger, by the one method that scalars need. Every Lightning logger has it."""
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
         """Write values at a step."""
 
 
 class Publisher:
-    """Writes the scalars and alerts of reports; what it cannot write costs a warning, nothing else.
+    """Writes reports to loggers and to the metrics that callbacks watch.
+
+    If something cannot be drawn or written, the user gets one warning and the run goes on.
 
     Args:
-        link: of the head; not every scalar means something under every link.
-        name: goes into the tags.
-        pages: draws what is shown beside curves.
-        warn: says to the user that something is wrong; what it is given again was said before.
-        inform: says something else, in the same way.
+        link: link of the head, which decides which scalars exist.
+        name: the monitor's name, which is part of the tags; None: none.
+        pages: draws pictures, tables and histograms.
+        warn: warns the user with the text that it gets.
+        inform: logs the text that it gets.
     """
 
     def __init__(
@@ -60,36 +62,39 @@ class Publisher:
         self.link, self.name, self._pages, self._warn, self._inform = link, name, pages, warn, inform
         self._recorder = Recorder(name)
         self._watched: dict[str, dict[str, float]] = {}
-        """Group to the values that other callbacks last saw."""
+        """Tag of a window to the values that other callbacks got last."""
         self._failed: list[tuple[ScalarLogger | None, str]] = []
-        """Logger, None for all of them, and what it gets no more."""
+        """(Logger, kind of item) of writes that failed and are not repeated; None as logger: the drawing failed."""
         self._arranged: list[ScalarLogger] = []
         self._told: set[str] = set()
 
     def start_run(self) -> None:
-        """A run begins: loggers that failed in an earlier one get another chance, and messages may come again."""
+        """Forget failures and messages of earlier runs. Call it when a run starts."""
         self._failed.clear()
         self._told.clear()
         self._arranged.clear()
 
     def start_fit(self) -> None:
-        """A fit begins that does not go on where the last one ended."""
+        """Forget values of earlier fits. Call it when a fit starts that does not resume an earlier one."""
         self._watched.clear()
         self._pages.start_fit()
         self._recorder.start_fit()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a run that goes on needs, in builtins."""
+        """What a resumed run needs, as Python builtins."""
         watched = {tags: dict(values) for tags, values in self._watched.items()}
         return {"watched": watched, "pages": self._pages.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore what `state_dict` returned."""
         self._watched = {tags: dict(values) for tags, values in state["watched"].items()}
         self._pages.load_state_dict(state["pages"])
 
     def publish(self, report: GapReport, loggers: Iterable[ScalarLogger], watched: MutableMapping[str, Tensor]) -> None:
-        """Write a report to the loggers and, if it is of a validation run, into the metrics that other callbacks watch."""
+        """Write the scalars and alerts of a report to the loggers.
+
+        The scalars of a validation report go into `watched` too, the metrics that other callbacks watch.
+        """
         tags, end = group(report.stage, self.name), report.window.suffix
         values, bounds = {name: report.scalars[name] for name in scalars(self.link)}, band(report)
         self._warn_of_undefined(window_tag(report.window, self.name), report)
@@ -104,7 +109,7 @@ class Publisher:
                 self._write(logger, "texts", partial(write_alerts, logger, f"{tags}/alerts{end}", report.alerts, report.step))
 
     def publish_steps(self, reports: Sequence[GapReport], loggers: Iterable[ScalarLogger]) -> None:
-        """Write reports for TensorBoard's tab, to the loggers that can."""
+        """Write reports as steps of TensorBoard's tab, to the loggers that can write them."""
         for logger in loggers:
             if self._asked(logger, shows_steps, "steps"):
                 for report in reports:
@@ -113,8 +118,8 @@ class Publisher:
                 self._told.add("tab")
                 writer = type(getattr(logger, "experiment", None)).__module__
                 self._inform(
-                    f"TensorBoard's tab stays empty: {writer} does not write what it shows; torch.utils.tensorboard does. Its "
-                    "built-in pages have everything else."
+                    f"TensorBoard's tab stays empty: {writer} cannot write its data. Use a logger that writes with "
+                    "torch.utils.tensorboard. TensorBoard's other pages have everything else."
                 )
 
     def _record(self, report: GapReport, logger: ScalarLogger) -> None:
@@ -122,10 +127,10 @@ class Publisher:
             where = f"step {report.step} of {window_tag(report.window, self.name)}"
             if where not in self._told:
                 self._told.add(where)
-                self._inform(f"{where}, or a later one, is in TensorBoard's tab already, which this report therefore is not")
+                self._inform(f"TensorBoard's tab does not get {where}: it has this step or a later one already.")
 
     def publish_files(self, reports: Sequence[GapReport], loggers: Iterable[ScalarLogger]) -> None:
-        """Write reports into files beside the events of the loggers that have some."""
+        """Write reports as CSV and JSON files into the folders of loggers that have one."""
         for report in reports:
             texts: dict[str, str] = {}
             for logger in loggers:
@@ -134,14 +139,14 @@ class Publisher:
     def _write_files(self, logger: ScalarLogger, report: GapReport, texts: dict[str, str]) -> None:
         if log_folder(logger) is None:
             return
-        if not texts:  # the same for all
+        if not texts:  # all loggers get the same texts
             name = re.sub(r"[^\w.-]", "_", window_tag(report.window, self.name))
             step = step_of(report, index=0, time=time())
             texts.update({f"{name}.csv": as_csv(step), f"{name}.json": as_json(step)})
         write_files(logger, texts)
 
     def publish_pictures(self, report: GapReport, loggers: Iterable[ScalarLogger]) -> None:
-        """Draw a report for the loggers that show pictures, if there are any."""
+        """Draw a report and write it to the loggers that show pictures. Without such a logger, nothing is drawn."""
         showing = [logger for logger in loggers if self._asked(logger, shows_pictures, "pictures")]
         for logger in showing:
             if logger not in self._arranged:
@@ -156,31 +161,31 @@ class Publisher:
                 drawn = self._pages.draw(view, report)
             except Exception as error:
                 _logger.debug("The failure that ended a view:", exc_info=True)
-                self._fail(None, view, f"there are no more {view} in this run", error)
+                self._fail(None, view, f"drawing {view} failed and is off for the rest of this run", error)
                 continue
             for logger in showing:
                 self._write(logger, view, partial(_write_all, logger, drawn))
 
     def publish_projection(self, rows: Tensor, report: GapReport, loggers: Iterable[ScalarLogger]) -> None:
-        """Write the rows (L, D) of the labels of a report for TensorBoard's projector."""
+        """Write the rows (L, D) of a report's labels for TensorBoard's projector."""
         tag = picture_group(report.stage, "rows", self.name)
         for logger in loggers:
             self._write(logger, "projections", partial(write_projection, logger, tag, rows, report.names, report.step))
 
     def publish_nothing(self, windows: Iterable[WindowKey], watched: MutableMapping[str, Tensor]) -> None:
-        """For a validation run without a report: other callbacks find their keys all the same."""
+        """Give other callbacks all keys of these windows after a validation run without a report."""
         for window in windows:
             self._offer(window, dict.fromkeys(scalars(self.link), math.nan), watched)
 
     def _offer(self, window: WindowKey, values: dict[str, float], watched: MutableMapping[str, Tensor]) -> None:
         tags, key = group(window.stage, self.name), window_tag(window, self.name)
         self._watched[key] = watchable(values, self._watched.get(key, {}))
-        dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)  # a default of half would round them
+        dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)  # half precision rounds the values
         tensors = {name: torch.tensor(value, dtype=dtype) for name, value in self._watched[key].items()}
         watched.update({f"{tags}/{name}{window.suffix}": value for name, value in tensors.items()})
 
     def _asked(self, logger: ScalarLogger, question: Callable[[ScalarLogger], bool], what: str) -> bool:
-        """What a logger answers; to be asked may be the first thing that makes it open a file."""
+        """Whether a logger has an ability; False if the question fails. The question may make the logger open its first file."""
         answer = False
 
         def ask() -> None:
@@ -191,22 +196,26 @@ class Publisher:
         return answer
 
     def _write(self, logger: ScalarLogger, what: str, write: Callable[[], None]) -> None:
-        """Loggers write on one process only: a failure there must stay there, or the other processes would wait for it."""
+        """Write one item, and turn a failure into a warning.
+
+        Loggers write on one process only. An exception there would leave the other processes waiting.
+        """
         if (logger, what) in self._failed:
             return
         try:
             write()
         except Exception as error:
             _logger.debug("The failure that ended logging:", exc_info=True)
-            self._fail(logger, what, f"{type(logger).__name__} gets no more {what} in this run", error)
+            gone = f"writing {what} to {type(logger).__name__} failed and is off for the rest of this run"
+            self._fail(logger, what, gone, error)
 
     def _fail(self, logger: ScalarLogger | None, what: str, gone: str, error: Exception) -> None:
         self._failed.append((logger, what))
-        cause = error.__cause__ or error  # Lightning's loggers have a guess of their own at what went wrong
-        self._warn(f"{gone}, reports go on in `last_report`, after {in_one_line(cause)}")
+        cause = error.__cause__ or error  # Lightning's loggers wrap the error in their own guess at its cause
+        self._warn(f"{gone}. Reports are still in `last_report`. The error: {in_one_line(cause)}")
 
     def _warn_of_undefined(self, tags: str, report: GapReport) -> None:
-        """What has no value is told once for every scalar, with the reason; that there is no verdict once for every stage."""
+        """Warn once of each undefined scalar, with the reason; log once for each window that there is no verdict."""
         by_reason: dict[str, list[str]] = {}
         for name, why in report.undefined.items():
             if name in report.scalars and name not in {*SHARES, *self._told}:
@@ -215,13 +224,13 @@ class Publisher:
         if by_reason:
             undefined = "; ".join(f"{', '.join(names)} ({why})" for why, names in by_reason.items())
             self._warn(
-                f"{tags}: undefined: {undefined}. Loggers get nothing; callbacks that watch them see the last value, or 1 for "
-                "gaps and 0 for others."
+                f"{tags}: undefined scalars: {undefined}. Loggers get no value for them. Callbacks that watch them get the last "
+                "defined value or, if there is none, 1 for gaps and 0 for others."
             )
         no_verdict = report.undefined.get(SHARES[0])
         if no_verdict is not None and tags not in self._told:
             self._told.add(tags)
-            self._inform(f"{tags}: no verdict on pairs: {no_verdict}. Until there is one, nothing is flagged and alerts wait.")
+            self._inform(f"{tags}: no verdict on pairs: {no_verdict}. Until there is one, no pair is flagged and alerts wait.")
 
 
 def _write_all(logger: ScalarLogger, writes: Iterable[Write]) -> None:
@@ -230,14 +239,28 @@ def _write_all(logger: ScalarLogger, writes: Iterable[Write]) -> None:
 
 
 def log_scalars(loggers: Iterable[ScalarLogger], group: str, scalars: Mapping[str, float], step: int, suffix: str = "") -> None:
-    """Write the defined scalars of a group at one step; an undefined value leaves a hole in the curve, never an old value."""
+    """Write the defined scalars of a group at one step.
+
+    NaN is not written, so that an undefined value leaves a hole in the curve instead of an old value.
+
+    Args:
+        loggers: loggers to write to.
+        group: first part of each tag.
+        scalars: name to value; NaN means undefined.
+        step: the x of the curves.
+        suffix: last part of each tag.
+    """
     defined = {f"{group}/{name}{suffix}": value for name, value in scalars.items() if not math.isnan(value)}
     for logger in loggers:
-        logger.log_metrics(metrics=defined, step=step)  # by keyword, as Lightning does
+        logger.log_metrics(metrics=defined, step=step)  # by keyword, as Lightning calls it
 
 
 def band(report: GapReport) -> dict[str, float]:
-    """The bounds of the interval of 95 % of the cosine's rank agreement; empty where it has no error."""
+    """The bounds of the 95 % interval of the cosine's rank agreement with the overlap.
+
+    Returns:
+        The scalar's name with `_low` and with `_high`, each to its bound; empty if the scalar has no standard error.
+    """
     name = f"rank_agreement_{report.ladder.cosine}"
     if name not in report.intervals:
         return {}
@@ -246,9 +269,14 @@ def band(report: GapReport) -> dict[str, float]:
 
 
 def watchable(scalars: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
-    """The scalars without a NaN, of which callbacks that watch a key make an error.
+    """The scalars without NaN, because callbacks that watch a metric raise an error for NaN.
 
-    What is undefined keeps its last value; before there is one, 1 for gaps and 0 for the others.
+    Args:
+        scalars: name to value; NaN means undefined.
+        before: name to the last defined value.
+
+    Returns:
+        Name to value. An undefined scalar has its value from `before` or, if there is none, 1 for gaps and 0 for others.
     """
     return {
         name: before.get(name, 1.0 if name in GAPS else 0.0) if math.isnan(value) else value for name, value in scalars.items()

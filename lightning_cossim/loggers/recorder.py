@@ -1,4 +1,4 @@
-"""Recorder: reports as steps of TensorBoard's tab, each written once and none before an earlier one."""
+"""Write reports as steps of TensorBoard's tab, each step once and in ascending order."""
 
 from time import time
 from typing import Any
@@ -12,23 +12,30 @@ __all__ = ["Recorder"]
 
 
 class Recorder:
-    """Writes the steps of every stage. TensorBoard's readers disagree on steps that come twice, and drop those that go back.
+    """Writes the steps of every stage.
+
+    A step that is not larger than the last one is not written: TensorBoard's readers disagree on repeated steps, and drop steps
+    that go back.
 
     Args:
-        name: goes into the tags.
+        name: the monitor's name, which is part of the tags; None: none.
     """
 
     def __init__(self, name: str | None) -> None:
         self.name = name
         self._written: dict[tuple[str, str], tuple[int, int]] = {}
-        """Folder and tag to the steps written there, and the last of them."""
+        """(Folder, tag) to (number of steps written, last step)."""
 
     def start_fit(self) -> None:
-        """A fit begins that does not go on where the last one ended."""
+        """Forget all written steps. Call it when a fit starts that does not resume an earlier one."""
         self._written.clear()
 
     def record(self, report: GapReport, logger: Any) -> bool:
-        """Write a report as a step, unless there is one already, or a later one; whether it was written."""
+        """Write a report as a step, unless this step or a later one is written already.
+
+        Returns:
+            Whether the step was written.
+        """
         tag = window_tag(report.window, self.name)
         place = log_folder(logger) or str(id(logger)), tag
         index, last = self._written.get(place, (0, -1))

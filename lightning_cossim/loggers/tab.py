@@ -1,6 +1,6 @@
-"""From a report to the step that TensorBoard's tab shows: all pairs of up to 140 labels, chosen ones of more.
+"""Turn a report into a step of TensorBoard's tab: all pairs of up to 140 labels, chosen pairs of more labels.
 
-Shapes: L labels looked at, P pairs of them, C pairs chosen.
+Shapes: L labels compared, P pairs of them, C pairs chosen.
 """
 
 import csv
@@ -28,37 +28,41 @@ from lightning_cossim.report.verdicts import WHY_UNFLAGGED
 __all__ = ["MAX_LABELS", "MAX_NAMES", "MAX_PAIRS", "as_csv", "as_json", "step_of"]
 
 MAX_LABELS: Final = 140
-"""All of whose pairs are shown: as many as there is room for."""
+"""Up to this many labels, a step has all pairs. More would not fit into `MAX_BYTES`."""
 MAX_PAIRS: Final = 10_000
+"""Largest number of pairs chosen."""
 MAX_NAMES: Final = 2_000
-"""Labels of the pairs chosen."""
+"""Largest number of labels of the pairs chosen."""
 _TOP: Final = 500
-"""Pairs of either end of the gaps, and of the alike end of every similarity."""
+"""Number of pairs chosen for each of: largest gaps, smallest gaps, most alike by each similarity."""
 _TOGETHER: Final = 60
-"""The most probable labels, all of whose pairs are shown: a heatmap needs them."""
+"""Number of most probable labels of which a step has all pairs, if there is space: a heatmap needs them."""
 _LONGEST: Final = 48
-"""Characters of a name."""
+"""Largest number of characters of a name."""
 _LONGEST_TEXT: Final = 400
+"""Largest number of characters of a remark."""
 _OF_A_LABEL: Final = 28
-"""Bytes of it besides its name."""
+"""Bytes that a label takes in a header besides its name."""
 _ROOM_FOR_TEXTS: Final = 20_000
-"""Bytes of a header besides its labels."""
+"""Bytes reserved for a header besides its labels."""
 _DIGITS: Final = 6
+"""Digits after the point in CSV and JSON."""
 _CURVE: Final = 257
-"""Similarities at which the curve of expected overlaps is known: more than a picture shows."""
+"""Grid points of the curve of expected overlaps: more than a picture can show."""
 _THRESHOLDS: Final = ("stranger", "lookalike", "outlier", "min_joint_inputs", "min_reliability")
-"""What a view needs to know of them."""
+"""Thresholds that a step contains."""
 _LOTS: Final = 2**20
+"""Number of values that `_lot` returns."""
 _NUMBERS: Final[Mapping[Side, int]] = {"strangers": FLAGS.index("stranger"), "lookalikes": FLAGS.index("look-alike")}
 
 
 def step_of(report: GapReport, *, index: int, time: float) -> Step:
-    """What the tab shows of a report.
+    """The step of a report.
 
     Args:
-        report: judged already.
-        index: how many steps of its stage there are with this one.
-        time: seconds since 1970.
+        report: the report, after its verdict.
+        index: number of steps of the report's stage, this one included.
+        time: time of writing, in seconds since 1970.
     """
     shown = _shown(report)
     pairs, flag = report.compared[shown.pairs], torch.zeros(len(shown.pairs), dtype=torch.uint8)
@@ -106,7 +110,7 @@ def step_of(report: GapReport, *, index: int, time: float) -> Step:
 
 
 def _values(report: GapReport) -> dict[str, Tensor]:
-    """The numbers of all pairs (P,), but for the gap, which is the difference of two of them."""
+    """Key to the values of all pairs (P,). The gap is absent, because it is the difference of two of them."""
     return {
         **report.rungs,
         "overlap_error": report.overlap_error,
@@ -116,7 +120,7 @@ def _values(report: GapReport) -> dict[str, Tensor]:
 
 
 def _of_targets(report: GapReport, pairs: Tensor) -> dict[str, Any]:
-    """Errors and shares of the joint mass (C,) of some pairs; none where targets are not known."""
+    """Errors and shares of the joint mass (C,) of some pairs; empty if targets are unknown."""
     if report.errors is None or report.joint_shares is None:
         return {}
     of_pairs = [*report.errors[:, pairs], *report.joint_shares[:, pairs]]
@@ -124,7 +128,7 @@ def _of_targets(report: GapReport, pairs: Tensor) -> dict[str, Any]:
 
 
 def _quantities(report: GapReport) -> list[dict[str, Any]]:
-    """What the numbers of a pair are called and mean under the report's link: the rows of the table of similarities."""
+    """Name, range and explanation of each quantity under the report's link, from the table of similarities."""
     shown = (*_values(report), "gap")
     return [
         {
@@ -142,7 +146,7 @@ def _quantities(report: GapReport) -> list[dict[str, Any]]:
 
 
 def _curve(report: GapReport) -> list[list[float]]:
-    """The corners of the curve of expected overlaps, on a grid of similarities; none where it is not known."""
+    """The corners (cosine, overlap) of the curve of expected overlaps, on a grid of cosines; empty if the curve is unknown."""
     known = report.expected_curve.isfinite()
     if not known.any():
         return []
@@ -156,22 +160,22 @@ def _curve(report: GapReport) -> list[list[float]]:
 
 
 def _bound(value: float) -> float | None:
-    """Of a range; None where there is none."""
+    """A bound of a range as JSON can hold it; None if it is infinite."""
     return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """What of a report is shown."""
+    """The pairs and labels of a report that a step has."""
 
     pairs: Tensor
-    """(C,), ascending."""
+    """(C,), places of the pairs in the report, ascending."""
     labels: Tensor
-    """Of those, ascending."""
+    """Places of the labels of these pairs in the report, ascending."""
     together: int
-    """How many of the most probable labels have all their pairs shown."""
+    """Number of most probable labels of which the step should have all pairs: the largest heatmap."""
     how: str
-    """The pairs were chosen; empty where they are all there are."""
+    """How the pairs were chosen, in words; empty if the step has all pairs."""
 
 
 def _shown(report: GapReport) -> _Shown:
@@ -184,15 +188,15 @@ def _shown(report: GapReport) -> _Shown:
     pairs = order[:within].sort().values
     compared = report.compared[pairs]
     how = (
-        f"{len(pairs)} of {report.num_pairs} pairs: the {_TOP} with the largest gaps either way, the {_TOP} most alike by every "
-        f"similarity, all of the {len(probable)} most probable labels, flagged ones, and others at random"
+        f"{len(pairs)} of {report.num_pairs} pairs: the {_TOP} largest gaps in either direction, the {_TOP} most alike pairs by "
+        f"each similarity, all pairs of the {len(probable)} most probable labels, flagged pairs, and random others"
     )
-    how += f", out of a sample ({report.sampling})" if report.sampling else ""
+    how += f", chosen from a sample ({report.sampling})" if report.sampling else ""
     return _Shown(pairs, compared.labels, len(probable), how)
 
 
 def _by_importance(report: GapReport, probable: Tensor) -> Tensor:
-    """The pairs that count (C,), those first that are to be shown if there is room for a few."""
+    """Places of pairs of kept labels (C,), at most `MAX_PAIRS`, the most important first."""
     compared = report.compared
     gap = report.gap
     first = [_top(gap), _top(-gap)]
@@ -211,20 +215,20 @@ def _by_importance(report: GapReport, probable: Tensor) -> Tensor:
 
 
 def _lot(labels: Tensor, pairs: Pairs) -> Tensor:
-    """A number below `_LOTS` for every pair (P,), as if drawn by lot, and yet the same at every step: so each has a history."""
+    """A pseudorandom number in [0, `_LOTS`) for each pair (P,), equal at every step, so that the chosen pairs have a history."""
     mixed = labels[pairs.row] * 0x9E3779B1 ^ labels[pairs.column] * 0x85EBCA77
     mixed = (mixed ^ mixed >> 15) * 0x2C1B3C6D & 0x7FFFFFFFFFFF
     return (mixed ^ mixed >> 17) & (_LOTS - 1)
 
 
 def _top(values: Tensor) -> Tensor:
-    """The places of the largest that are known."""
+    """The places of the `_TOP` largest known values."""
     largest = values.nan_to_num(-math.inf).topk(min(_TOP, len(values)))
     return largest.indices[largest.values > -math.inf]
 
 
 def _fits(report: GapReport, order: Tensor) -> int:
-    """How many pairs, in this order, there is room for together with the names of their labels."""
+    """Number of pairs, taken in this order, that fit into `MAX_BYTES` with the names of their labels."""
     compared = report.compared[order]
     labels, first = np.unique(torch.stack([compared.row, compared.column], dim=1).flatten().numpy(), return_index=True)
     by_first = first.argsort()[:MAX_NAMES]
@@ -241,8 +245,9 @@ def _name(report: GapReport, label: int) -> str:
 
 
 def as_csv(step: Step) -> str:
-    """The pairs of a step that count, one a line, from the most positive gap down; a name that a spreadsheet would take for a
-    formula begins with an apostrophe.
+    """The pairs of a step that have a value as CSV, one line for each, in descending order of the gap.
+
+    A name that a spreadsheet would run as a formula gets an apostrophe in front.
     """
     rows = list(_records(step))
     text = StringIO()
@@ -253,7 +258,7 @@ def as_csv(step: Step) -> str:
 
 
 def as_json(step: Step) -> str:
-    """Everything that is known of a step, its pairs as in the table."""
+    """A step as JSON: its facts, and its pairs as in `as_csv`."""
     whole = {
         "stage": step.stage,
         "step": step.step,
@@ -292,12 +297,12 @@ def _records(step: Step) -> Iterator[dict[str, Any]]:
 
 
 def _why(step: Step, index: int) -> str:
-    """Why a pair is not flagged; empty if it is, or if nothing was judged."""
+    """The reason why a pair is not flagged, or "no verdict"; empty if the pair is flagged or the step has no reasons."""
     return "no verdict" if step.verdict else step.reasons[step.why[index]] if step.reasons else ""
 
 
 def _rounded(values: Any) -> list[float]:
-    """Numbers to six digits after the point; whole numbers stay whole."""
+    """Real numbers rounded to `_DIGITS` digits after the point; whole numbers unchanged."""
     found: list[float] = (np.round(values.astype(float), _DIGITS) if values.dtype.kind == "f" else values).tolist()
     return found
 

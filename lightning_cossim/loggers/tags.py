@@ -1,4 +1,4 @@
-"""Every tag, once."""
+"""The names of all tags."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ GAPS: Final = tuple(name for name in SCALARS if name.startswith("gap_"))
 
 
 def picture_group(stage: str, kind: str, name: str | None = None) -> str:
-    """The group of a stage's pictures of one kind: one of their own, so that curves stay on top.
+    """The group of a stage's pictures of one kind. It is not `group`, so that loggers show curves before pictures.
 
     Example:
         >>> picture_group("val", "heatmap")
@@ -24,7 +24,7 @@ def picture_group(stage: str, kind: str, name: str | None = None) -> str:
 
 
 def group(stage: str, name: str | None = None) -> str:
-    """The group that a stage's tags stand in.
+    """The group of a stage's tags.
 
     Example:
         >>> group("val"), group("train", "aux")
@@ -34,7 +34,7 @@ def group(stage: str, name: str | None = None) -> str:
 
 
 def window_tag(window: WindowKey, name: str | None = None) -> str:
-    """The tag of a window as a whole: its group and, where each of several data loaders has reports, which of them.
+    """The tag of a window: its group and, if each data loader has its own reports, the index of the data loader.
 
     Example:
         >>> window_tag(WindowKey("val", 1))

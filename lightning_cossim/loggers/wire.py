@@ -1,17 +1,22 @@
-"""The wire format: one step of one stage, between the writer of events and TensorBoard's tab. NumPy only, no torch.
+"""The wire format: how one step of one stage goes from the event file to TensorBoard's tab. The module needs NumPy, not torch.
 
-A step is one blob, since TensorBoard's reader takes some forty milliseconds for each, and needs no other step to be understood:
+A step is one blob, because TensorBoard's reader takes about 40 ms for each blob. A blob can be read without other steps. It has:
 
-* four bytes, little-endian: the length of the header;
-* the **header**, JSON in UTF-8, whose keys are the fields of `Step` and `version`, `columns`; `targets` names the columns that
-  are the step's `targets`;
-* the **body**, one array of P entries after another, little-endian, as `columns` names them, `{"name", "type", "low", "high"}`:
-  `pair` (uint32, first label times number of labels plus second; missing where all pairs are there, row by row of the upper
-  triangle), one uint16 column for each number of a pair, `flag` (uint8: 1 stranger, 2 look-alike, 0 nothing was judged, above
-  that 2 more than the place in `reasons` of why the pair is not flagged), and `reach`, if it was asked for (uint8: 1 no input
-  brings out both labels on top, 2 one does, 3 undecided, else 0).
+* four bytes, little-endian: the length of the header in bytes;
+* the **header**, JSON in UTF-8. Its keys are the fields of `Step` except the arrays, `version`, `columns`, and `targets`, which
+  names the columns that belong to the step's `targets`;
+* the **body**, arrays of P entries, little-endian, one after another. `columns` describes them in order, each as
+  `{"name", "type", "low", "high"}`:
 
-A uint16 q stands for `low + q * (high - low) / 65534`, and 65535 for what is not known. Whole numbers up to 65534 stay whole.
+  - `pair` (uint32): first label times number of labels plus second label. The column is absent if the step has all pairs, in
+    the order of the rows of the upper triangle;
+  - one uint16 column for each quantity of a pair;
+  - `flag` (uint8): 1 stranger, 2 look-alike, 0 not judged. A larger value means that the pair is not flagged, and is 2 more
+    than the place of the reason in `reasons`;
+  - `reach` (uint8): whether an input can make both labels the most likely ones: 1 no, 2 yes, 3 undecided, 0 not computed. The
+    column is absent if reachability was not computed.
+
+A uint16 q means `low + q * (high - low) / 65534`; 65535 means unknown. Whole numbers up to 65534 are exact.
 Shapes: L labels, P pairs.
 """
 
@@ -26,14 +31,16 @@ import numpy as np
 __all__ = ["FLAGS", "MAX_BYTES", "PLUGIN", "UNKNOWN", "VERSION", "Step", "pack", "unpack"]
 
 PLUGIN: Final = "lightning_cossim"
-"""What TensorBoard knows the tab by."""
+"""The plugin's name in TensorBoard and in event files."""
 VERSION: Final = 3
-"""Version 1 called columns `blocks` and had no `quantities`. Versions 1 and 2 had no errors, joint inputs and reasons, flagged
-whatever was beyond the thresholds, called `truncation` `overlap_error`, and had no `curve`: `expected_overlap` was on it."""
+"""Version 1 named columns `blocks` and had no `quantities`. Versions 1 and 2 named `truncation` `overlap_error`; they had no
+errors, joint inputs, reasons or `curve` (`expected_overlap` was on the curve), and flagged every pair beyond the thresholds."""
 MAX_BYTES: Final = 200_000
-"""Of a step: TensorBoard's writer takes a quarter of a second for a megabyte, and the training waits."""
+"""Largest size of a step in bytes. TensorBoard's writer takes 0.25 s for a megabyte, and training waits for it."""
 UNKNOWN: Final = 65535
+"""The uint16 that means an unknown value."""
 FLAGS: Final = ("", "stranger", "look-alike")
+"""Flags, by their numbers in the column `flag`."""
 
 Floats = np.ndarray[tuple[int], np.dtype[np.floating[Any]]]
 Integers = np.ndarray[tuple[int], np.dtype[np.integer[Any]]]
@@ -41,83 +48,86 @@ Integers = np.ndarray[tuple[int], np.dtype[np.integer[Any]]]
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What the tab shows of a step."""
+    """The data of one step in the tab."""
 
     stage: str
     """"train", "val" or "test"."""
     step: int
-    """The x of the loggers' curves."""
+    """The step of the loggers' curves, at least 0."""
     index: int
-    """How many steps of this stage were written, this one included: TensorBoard keeps only some."""
+    """Number of steps of this stage that were written, this one included. TensorBoard keeps only some of them."""
     time: float
-    """Seconds since 1970."""
+    """Time of writing, in seconds since 1970."""
     link: str
     cosine: str
     """The similarity that gaps refer to."""
     num_labels: int
-    """Live ones of the head."""
+    """Number of live labels of the head."""
     num_inputs: int
     num_pairs: int
-    """Pairs that count, shown or not."""
+    """Number of pairs of kept labels, whether they are in the step or not."""
     chosen: str
-    """How the pairs shown were chosen, in words; empty where they are all there are."""
+    """How the pairs of the step were chosen, in words; empty if the step has all pairs."""
     truncation: float
-    """By how much overlaps may be larger at the most, where only the most likely labels of inputs were kept."""
+    """Upper bound on how much larger an overlap may be, in [0, 1], if only the most likely labels of inputs were kept; else 0."""
     verdict: str
-    """Why no pair is flagged, in words; empty where pairs are judged."""
+    """Why there is no verdict, in words; empty if pairs are judged."""
     quantities: Sequence[Mapping[str, Any]]
-    """The numbers of a pair, each with `key`, `title`, `column`, `low`, `high` (None: no bound), `direction` and `about`."""
+    """Quantities of a pair: `key`, `title`, `column`, `low`, `high` (None: no bound), `direction`, `whole`, `about` of each."""
     similarities: Sequence[str]
-    """Keys of the `values` that are held against the overlap."""
+    """Keys of the `values` that are compared with the overlap."""
     thresholds: Mapping[str, float]
     limits: Mapping[Literal["strangers", "lookalikes"], float]
-    """Side to the size of a gap from which on pairs are flagged; empty where pairs are not judged."""
+    """Side to the size that a gap must exceed for a flag; empty if pairs are not judged."""
     reasons: Sequence[str]
-    """Why a pair is not flagged, in words; the first is empty. No words where pairs are not judged."""
+    """Reasons why a pair is not flagged, in words; the first is empty. The sequence is empty if pairs are not judged."""
     scalars: Mapping[str, float]
-    """NaN where undefined."""
+    """Scalar to its value; NaN if it is undefined."""
     standard_errors: Mapping[str, float]
-    """Scalar to its standard error, where that is known."""
+    """Scalar to its standard error, for scalars that have one."""
     undefined: Mapping[str, str]
-    """Scalar to the reason."""
+    """Undefined scalar to the reason."""
     remarks: Sequence[str]
     names: Sequence[str]
     """(L,)"""
     labels: Sequence[int]
-    """(L,), rows of the head."""
+    """(L,), the rows of the labels in the head."""
     mean_probs: Sequence[float]
     """(L,)"""
     order: Sequence[int]
-    """Places of the labels of heatmaps, those that overlap beside one another."""
+    """Places of the labels of heatmaps in `labels`, such that labels that overlap are next to one another."""
     curve: Sequence[Sequence[float]]
-    """Corners (similarity, overlap) of the curve of expected overlaps, from the left to the right; empty where there is none."""
+    """Corners (cosine, overlap) of the curve of expected overlaps, in ascending order; empty if the curve is unknown."""
     row: Integers
-    """(P,), place of the first label."""
+    """(P,), the place of the first label in `labels`."""
     column: Integers
-    """(P,), of the second."""
+    """(P,), the place of the second label in `labels`, larger than `row`."""
     values: Mapping[str, Floats | Integers]
-    """Similarity, "overlap", "overlap_error" (its standard error), "expected_overlap" or "joint_inputs", to (P,).
+    """Key of a similarity, "overlap", "overlap_error" (its standard error), "expected_overlap" or "joint_inputs" to (P,).
 
-    NaN where not known. Whole numbers are sent exactly. Versions 1 and 2 had neither errors nor joint inputs.
+    NaN means unknown. Whole numbers up to 65534 are exact. Versions 1 and 2 had neither errors nor joint inputs.
     """
     flag: Integers
-    """(P,), place in `FLAGS`."""
+    """(P,), places in `FLAGS`."""
     why: Integers
-    """(P,), place in `reasons`, 0 where a pair is flagged or nothing was judged."""
+    """(P,), places in `reasons`; 0 if a pair is flagged or not judged."""
     reach: Integers
-    """(P,), whether an input brings out both labels on top: 1 no, 2 yes, 3 undecided, 0 not asked for."""
+    """(P,), whether an input can make both labels the most likely ones: 1 no, 2 yes, 3 undecided, 0 not computed."""
     targets: Mapping[str, np.ndarray[tuple[int], Any]] = field(default_factory=dict)
-    """Column to (P,), what the targets of inputs tell of pairs. A blob has them where it stays within `MAX_BYTES` with them."""
+    """Column to (P,), statistics of pairs from the targets of inputs. `pack` omits them if the blob would exceed `MAX_BYTES`."""
 
 
 _ARRAYS: Final = ("row", "column", "values", "flag", "why", "reach", "targets")
 _HEADER: Final = tuple(field.name for field in fields(Step) if field.name not in _ARRAYS)
 _LIMITS: Final = {"strangers": "stranger", "lookalikes": "lookalike"}
-"""Side to its threshold."""
+"""Side to the name of its threshold."""
 
 
 def pack(step: Step) -> bytes:
-    """The blob of a step."""
+    """The blob of a step.
+
+    If the blob is larger than `MAX_BYTES`, `targets` are omitted. Without targets, the size is not checked.
+    """
     blob = _packed(step)
     return _packed(replace(step, targets={})) if step.targets and len(blob) > MAX_BYTES else blob
 
@@ -149,7 +159,7 @@ def unpack(blob: bytes) -> Step:
     """The step in a blob.
 
     Raises:
-        ValueError: it is no step, or one of a later version.
+        ValueError: the blob is not a step, or a later version wrote it.
     """
     start = 4 + int.from_bytes(blob[:4], "little")
     header, body = _current(json.loads(blob[4:start])), blob[start:]
@@ -186,7 +196,7 @@ def unpack(blob: bytes) -> Step:
 
 
 def _current(header: dict[str, Any]) -> dict[str, Any]:
-    """A header of any version as this one has it."""
+    """The header in the form of the current version."""
     if header["version"] > VERSION:
         raise ValueError(f"Expected `version` to be at most {VERSION}, got {header['version']}. Upgrade lightning-cossim.")
     if header["version"] < 2:
@@ -208,9 +218,9 @@ def _current(header: dict[str, Any]) -> dict[str, Any]:
 
 
 def _range(values: Floats | Integers) -> tuple[float, float]:
-    """What is known lies within; a range of its own for every step keeps small differences apart.
+    """The lowest and the highest known value. Each step has its own range, so that small differences survive quantization.
 
-    The levels of whole numbers are whole.
+    The range of whole numbers is such that every level is a whole number.
     """
     if values.dtype.kind in "iu":
         return 0.0, float((UNKNOWN - 1) * max(1, math.ceil(values.max(initial=0) / (UNKNOWN - 1))))
@@ -230,7 +240,7 @@ def _real(quantized: Integers, low: float, high: float) -> Floats:
 
 
 def _plain(value: Any) -> Any:
-    """For JSON, which knows neither NaN nor tuples."""
+    """The value with None for NaN and lists for tuples, as JSON needs."""
     if isinstance(value, Mapping):
         return {key: _plain(one) for key, one in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -1,7 +1,8 @@
-"""What loggers show beside curves: images, tables, histograms, texts, and a layout of curves.
+"""Write images, tables, histograms, texts, layouts of curves, steps and files to loggers.
 
-A logger is asked what it can do, never what it is: one whose `experiment` is a TensorBoard writer gets everything; one with
-`log_image` and `log_table`, as those of Weights & Biases, gets images and tables; others get none.
+The functions check a logger's methods, not its type. A logger whose `experiment` has the methods of a TensorBoard writer gets
+everything. A logger with `log_image` and `log_table`, such as that of Weights & Biases, gets images and tables. Other loggers
+get nothing.
 """
 
 import os
@@ -37,17 +38,24 @@ _NUM_BINS = 30
 
 
 def shows_pictures(logger: Any) -> bool:
-    """Whether a logger takes anything but numbers."""
+    """Whether a logger can show images."""
     return callable(getattr(logger, "log_image", None)) or takes_images(logger)
 
 
 def takes_images(logger: Any) -> bool:
-    """Whether a logger has a writer like TensorBoard's."""
+    """Whether a logger has a writer with TensorBoard's method for images."""
     return _writer(logger, "add_image") is not None
 
 
 def write_image(logger: Any, tag: str, pixels: Any, step: int) -> None:
-    """Write pixels (H, W, 3), uint8."""
+    """Write an image.
+
+    Args:
+        logger: a logger that cannot show images gets nothing.
+        tag: the image's tag.
+        pixels: (H, W, 3), uint8.
+        step: the step of the logger's curves.
+    """
     add_image, log_image = _writer(logger, "add_image"), getattr(logger, "log_image", None)
     if add_image is not None:
         add_image(_prefixed(logger, tag), pixels, step, dataformats="HWC")
@@ -56,7 +64,16 @@ def write_image(logger: Any, tag: str, pixels: Any, step: int) -> None:
 
 
 def write_table(logger: Any, tag: str, markdown: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int) -> None:
-    """Write a table, as Markdown or by its cells."""
+    """Write a table.
+
+    Args:
+        logger: a TensorBoard writer gets `markdown`; a logger with `log_table` gets `columns` and `rows`; others get nothing.
+        tag: the table's tag.
+        markdown: the table as Markdown.
+        columns: headings of the columns.
+        rows: cells of each row.
+        step: the step of the logger's curves.
+    """
     add_text, log_table = _writer(logger, "add_text"), getattr(logger, "log_table", None)
     if add_text is not None:
         add_text(_prefixed(logger, tag), markdown, step)
@@ -65,7 +82,15 @@ def write_table(logger: Any, tag: str, markdown: str, columns: Sequence[str], ro
 
 
 def write_histogram(logger: Any, tag: str, values: Tensor, step: int, weights: Tensor | None = None) -> None:
-    """Write how values (P,) are distributed, each as often as its weight says. TensorBoard's own way takes forty milliseconds."""
+    """Write a histogram of 30 bins. It is computed here, because TensorBoard's own `add_histogram` takes 40 ms.
+
+    Args:
+        logger: a logger that cannot show histograms gets nothing.
+        tag: the histogram's tag.
+        values: (P,), finite. If there are none, nothing is written.
+        step: the step of the logger's curves.
+        weights: (P,), how often each value counts; None: once.
+    """
     add_histogram = _writer(logger, "add_histogram_raw")
     if add_histogram is None or not values.numel():
         return
@@ -82,26 +107,26 @@ def write_histogram(logger: Any, tag: str, values: Tensor, step: int, weights: T
 
 
 def write_alerts(logger: Any, tag: str, alerts: Sequence[str], step: int) -> None:
-    """Write the alerts that act at a step as a list in Markdown; a logger without texts gets none."""
+    """Write the alerts that act at a step as a Markdown list. A logger that cannot show texts gets nothing."""
     add_text = _writer(logger, "add_text")
     if add_text is not None:
         add_text(_prefixed(logger, tag), "\n".join(f"* {as_markdown_text(alert)}" for alert in alerts), step)
 
 
 def shows_layouts(logger: Any) -> bool:
-    """Whether a logger draws several curves in one chart as a layout says."""
+    """Whether a logger accepts a layout that groups several curves in one chart."""
     return _writer(logger, "add_custom_scalars") is not None
 
 
 def write_layout(logger: Any, groups: Sequence[str], scalars: Sequence[str], bounded: str | None) -> None:
-    """Write which curves stand in one chart, for the page of custom scalars.
+    """Write the layout of TensorBoard's page "Custom Scalars": which curves share a chart.
 
     Args:
-        logger: one without such a page gets nothing.
-        groups: of curves, a page each.
-        scalars: of a group.
-        bounded: a scalar with bounds, whose curves are `<group>_band/<scalar>_low` and `_high`, or None. They are drawn as
-            curves, since TensorBoard's margin chart shows an error where one of the three lacks a step of another.
+        logger: a logger that accepts no layout gets nothing.
+        groups: groups of tags; each gets a section with all charts.
+        scalars: names of the scalars of a group.
+        bounded: the scalar whose bounds are the curves `<group>_band/<scalar>_low` and `_high`; None: none. The chart shows
+            them as curves: TensorBoard's margin chart shows an error if one of the three curves lacks a step.
     """
     add_layout = _writer(logger, "add_custom_scalars")
     if add_layout is None:
@@ -112,14 +137,14 @@ def write_layout(logger: Any, groups: Sequence[str], scalars: Sequence[str], bou
 
     charts = {
         "Rank agreement of each similarity with the overlap": those("rank_agreement_"),
-        "Rank agreement of the cosine, with its error": [f"/{bounded}", f"_band/{bounded}_low", f"_band/{bounded}_high"],
-        "Share of the overlap that each similarity explains": those("explained_"),
+        "Rank agreement of the cosine, with its 95 % interval": [f"/{bounded}", f"_band/{bounded}_low", f"_band/{bounded}_high"],
+        "Share of the overlap explained by each similarity": those("explained_"),
         "Gaps": those("gap_"),
-        "Flagged pairs, as a share": [f"/{name}" for name in SHARES],
-        "How far to trust it, and how much overlap there is": ["/reliability", "/residual_scale", "/overlap_mean"],
+        "Share of flagged pairs": [f"/{name}" for name in SHARES],
+        "Reliability, residual scale, mean overlap": ["/reliability", "/residual_scale", "/overlap_mean"],
     }
     if bounded is None:
-        del charts["Rank agreement of the cosine, with its error"]
+        del charts["Rank agreement of the cosine, with its 95 % interval"]
     layout = {
         group: {title: ["Multiline", [_pattern(logger, f"{group}{end}") for end in ends]] for title, ends in charts.items()}
         for group in groups
@@ -128,23 +153,23 @@ def write_layout(logger: Any, groups: Sequence[str], scalars: Sequence[str], bou
 
 
 def write_projection(logger: Any, tag: str, rows: Tensor, names: Sequence[str], step: int) -> None:
-    """Write rows (L, D) with their names, for the page of projections: some ten megabytes for a thousand labels."""
+    """Write rows (L, D) with their names for TensorBoard's projector: about 10 MB for 1000 labels."""
     add_embedding = _writer(logger, "add_embedding")
     if add_embedding is not None:
         add_embedding(rows.float().cpu(), metadata=[printable(name) or "-" for name in names], global_step=step, tag=tag)
 
 
 def shows_steps(logger: Any) -> bool:
-    """Whether a logger writes events in TensorBoard's own format; tensorboardX, in its place, knows no sequences of blobs."""
+    """Whether a logger can write steps of the tab: it writes with `torch.utils.tensorboard`. tensorboardX cannot write blobs."""
     from torch.utils.tensorboard import SummaryWriter
 
     return isinstance(getattr(logger, "experiment", None), SummaryWriter)
 
 
 def log_folder(logger: Any) -> str | None:
-    """Where a logger's events are, if they are in a folder of this machine.
+    """The folder of a logger's events; None if the logger has no folder on this machine.
 
-    It is there already, for a writer makes it: what a mocked logger says is no folder.
+    The folder must exist, because a writer creates it. This rejects the answers of mocked loggers.
     """
     folder = getattr(getattr(logger, "experiment", None), "log_dir", None)
     try:
@@ -155,7 +180,10 @@ def log_folder(logger: Any) -> str | None:
 
 
 def write_step(logger: Any, tag: str, step: Step) -> None:
-    """Write a step for TensorBoard's tab, as a sequence of one blob: of rank 1, or TensorBoard drops it without a word."""
+    """Write a step for TensorBoard's tab, as a sequence of one blob.
+
+    The tensor has rank 1, because TensorBoard silently drops other ranks.
+    """
     from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 
     shape = tensor_shape_pb2.TensorShapeProto(dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=1)])
@@ -164,12 +192,19 @@ def write_step(logger: Any, tag: str, step: Step) -> None:
         plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name=PLUGIN), data_class=summary_pb2.DATA_CLASS_BLOB_SEQUENCE
     )
     value = summary_pb2.Summary.Value(tag=_prefixed(logger, tag), metadata=metadata, tensor=tensor)
-    writer = logger.experiment._get_file_writer()  # noqa: SLF001 - the only way to the file, which may have been closed
+    writer = logger.experiment._get_file_writer()  # noqa: SLF001 - no public method gives the file, or reopens a closed one
     writer.add_summary(summary_pb2.Summary(value=[value]), step.step, walltime=step.time)
 
 
 def write_files(logger: Any, texts: Mapping[str, str]) -> None:
-    """Write texts into files of these names beside a logger's events, in place of those there: whole or not at all."""
+    """Write texts into files in the folder of a logger's events.
+
+    A file is written completely or not at all, and replaces an older one.
+
+    Args:
+        logger: a logger without a folder gets nothing.
+        texts: file name to text.
+    """
     folder = log_folder(logger)
     if folder is None:
         return
@@ -182,17 +217,17 @@ def write_files(logger: Any, texts: Mapping[str, str]) -> None:
 
 
 def _pattern(logger: Any, tag: str) -> str:
-    """Matches the tag, also of one of several loaders."""
+    """A regular expression that matches the tag, with or without the index of a data loader."""
     return rf"^{re.escape(_prefixed(logger, tag))}(/dataloader_idx_\d+)?$"
 
 
 def _writer(logger: Any, method: str) -> Any | None:
-    """A method of the logger's experiment, if it has it."""
+    """A method of the logger's experiment; None if the experiment does not have it."""
     found = getattr(getattr(logger, "experiment", None), method, None)
     return found if callable(found) else None
 
 
 def _prefixed(logger: Any, tag: str) -> str:
-    """The tag with the logger's prefix, which it puts in front of scalars by itself."""
+    """The tag with the logger's prefix. The logger itself adds the prefix to scalars only."""
     prefix = getattr(logger, "_prefix", "")
     return f"{prefix}{getattr(logger, 'LOGGER_JOIN_CHAR', '-')}{tag}" if prefix else tag

@@ -1,4 +1,4 @@
-"""How pairs of labels went from step to step, out of the blobs of all steps of a tag."""
+"""Collect the values of pairs of labels over all steps of a tag."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -11,15 +11,20 @@ from lightning_cossim.loggers.wire import Step, unpack
 __all__ = ["history", "parse_pairs"]
 
 _MAX_PAIRS: Final = 32
+"""Largest number of pairs in one request."""
 
 
 def history(steps: Sequence[int], blobs: Iterable[bytes], pairs: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """Every pair's values at all steps that can be read; None where a pair is not in a step or not known.
+    """The values of each pair at every step that can be read.
 
     Args:
-        steps: their numbers.
-        blobs: of each step.
-        pairs: labels of the head.
+        steps: numbers of the steps.
+        blobs: the blob of each step.
+        pairs: two labels each, as rows of the head, the order does not matter.
+
+    Returns:
+        `steps`: numbers of the steps that can be read; `pairs`: of each pair its `labels`, and `values`: key of a quantity to
+        one value for each of these steps. A value is None if the step lacks the pair or the value is unknown.
     """
     readable = [(number, step) for number, blob in zip(steps, blobs, strict=True) if (step := _readable(blob)) is not None]
     places = [_places(step, pairs) for _, step in readable]
@@ -39,7 +44,7 @@ def history(steps: Sequence[int], blobs: Iterable[bytes], pairs: Sequence[tuple[
 
 
 def _readable(blob: bytes) -> Step | None:
-    """One step that is broken, or of a later version, is no reason to show none."""
+    """The step in a blob; None if the blob is broken or a later version wrote it, so that other steps are still shown."""
     try:
         return unpack(blob)
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
@@ -53,7 +58,7 @@ def _value(step: Step, name: str, place: int | None) -> float | None:
 
 
 def _places(step: Step, pairs: Sequence[tuple[int, int]]) -> list[int | None]:
-    """Where pairs of labels of the head are in a step."""
+    """The place of each pair in a step; None if the step lacks the pair."""
     place = {label: index for index, label in enumerate(step.labels)}
     found: list[int | None] = []
     for pair in pairs:
@@ -64,10 +69,10 @@ def _places(step: Step, pairs: Sequence[tuple[int, int]]) -> list[int | None]:
 
 
 def parse_pairs(text: str) -> list[tuple[int, int]]:
-    """Pairs of labels of the head.
+    """The pairs in a text such as `3-8,0-12`, as rows of the head.
 
     Raises:
-        ValueError: the text is no list of pairs.
+        ValueError: the text is not a list of pairs, or it has more than 32 pairs.
 
     Example:
         >>> parse_pairs("3-8,0-12")

@@ -1,7 +1,7 @@
-"""The entry point, which every TensorBoard in the environment imports: no torch, no lightning, no matplotlib.
+"""The entry point of the tab. Every TensorBoard in the environment imports it, so it needs no torch, Lightning or matplotlib.
 
-It imports TensorBoard's base classes alone, and there is no `__init__` beside it, so that whatever else is broken leaves
-TensorBoard standing.
+It imports only TensorBoard's base classes, and its folder has no `__init__`. So TensorBoard starts even if the rest of the
+package is broken.
 """
 
 import argparse
@@ -13,26 +13,26 @@ from typing_extensions import override
 __all__ = ["KEPT_STEPS", "Loader"]
 
 KEPT_STEPS = 200
-"""Steps of a tag that TensorBoard keeps unless `--samples_per_plugin` says otherwise; without that it would keep 10."""
+"""Number of steps of a tag that TensorBoard keeps, unless the user sets `--samples_per_plugin`. TensorBoard's default is 10."""
 
 _logger = logging.getLogger(__name__)
 
 
 class Loader(base_plugin.TBLoader):
-    """Makes the plugin when TensorBoard starts."""
+    """Creates the plugin when TensorBoard starts."""
 
     @override
     def fix_flags(self, flags: argparse.Namespace) -> None:
-        """Keep more steps than TensorBoard keeps by default."""
+        """Set the number of steps that TensorBoard keeps, if the user has not set it."""
         flags.samples_per_plugin.setdefault("lightning_cossim", KEPT_STEPS)
 
     @override
     def load(self, context: base_plugin.TBContext) -> base_plugin.TBPlugin | None:
-        """The plugin, or None if it cannot be imported: then its tab is missing, which is said, and all others are there."""
+        """The plugin; None, with a warning, if it cannot be imported. Then only its tab is missing."""
         try:
             from lightning_cossim.tensorboard_plugin.plugin import Plugin
 
             return Plugin(context)
         except Exception:
-            _logger.warning("The tab of lightning-cossim is missing: reinstall the package to get it.", exc_info=True)
+            _logger.warning("TensorBoard cannot load the tab of lightning-cossim. Reinstall lightning-cossim.", exc_info=True)
             return None

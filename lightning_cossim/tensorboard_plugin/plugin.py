@@ -1,4 +1,4 @@
-"""The plugin: what the tab's page asks for, answered from TensorBoard's data provider."""
+"""The plugin: answers the requests of the tab's page with data from TensorBoard's data provider."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
@@ -25,8 +25,8 @@ _Route = Callable[["Plugin", Request], Response]
 _App = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
-class _BadRequest(Exception):  # noqa: N818 - named as the answer it becomes
-    """What was asked for in a way that cannot be answered, or is not there."""
+class _BadRequest(Exception):  # noqa: N818 - named after the HTTP answer
+    """A request that is invalid, or asks for something that does not exist."""
 
     def __init__(self, text: str, code: int = 400) -> None:
         super().__init__(text)
@@ -34,7 +34,7 @@ class _BadRequest(Exception):  # noqa: N818 - named as the answer it becomes
 
 
 def _route(answer: _Route) -> Callable[["Plugin"], _App]:
-    """A route: GET only; what is wrong with a request is answered with one line and its code."""
+    """A route that accepts only GET and HEAD. The answer to a bad request is one line of text and an HTTP status code."""
 
     @wraps(answer)
     def bound(plugin: "Plugin") -> _App:
@@ -46,7 +46,7 @@ def _route(answer: _Route) -> Callable[["Plugin"], _App]:
                 return _plain(request, f"Expected the method GET, got {request.method}.", 405)
             except _BadRequest as error:
                 return _plain(request, str(error), error.code)
-            except errors.PublicError as error:  # TensorBoard's own: not found, not allowed
+            except errors.PublicError as error:  # of TensorBoard itself: not found, not allowed
                 return _plain(request, str(error), error.http_code)
 
         return app
@@ -55,7 +55,7 @@ def _route(answer: _Route) -> Callable[["Plugin"], _App]:
 
 
 class Plugin(base_plugin.TBPlugin):
-    """Serves the page, the list of steps, the steps, and how pairs of labels went from step to step."""
+    """Serves the page, the list of steps, the blobs of steps, and the values of pairs over all steps."""
 
     plugin_name = PLUGIN
 
@@ -64,7 +64,7 @@ class Plugin(base_plugin.TBPlugin):
 
     @override
     def get_plugin_apps(self) -> Mapping[str, _App]:
-        """Route to what answers it."""
+        """Route to the app that answers it."""
         names = sorted(file.name for file in _STATIC.iterdir() if file.suffix in _TYPES)
         return {
             "/runs": self._runs(),
@@ -75,17 +75,17 @@ class Plugin(base_plugin.TBPlugin):
 
     @override
     def is_active(self) -> bool:
-        """Left to TensorBoard, which looks whether there are data."""
+        """False: TensorBoard itself checks whether there is data."""
         return False
 
     @override
     def frontend_metadata(self) -> base_plugin.FrontendMetadata:
-        """How TensorBoard shows the tab."""
+        """The tab's page and its name."""
         return base_plugin.FrontendMetadata(es_module_path="/index.js", tab_name="Label similarity")
 
     @_route
     def _runs(self, request: Request) -> Response:
-        """Every run, its tags, and their steps with the time of each."""
+        """All runs, with their tags, and the number and time of each step."""
         listed = self._listed(request)
         runs = [
             {
@@ -102,7 +102,7 @@ class Plugin(base_plugin.TBPlugin):
         run, tag, number = _argument(request, "run"), _argument(request, "tag"), _whole(request, "step")
         environ = request.environ
         found = self._steps.find(plugin_util.context(environ), plugin_util.experiment_id(environ), run, tag, number)
-        gone = _BadRequest(f"There is no step {number} of {tag} in the run {run} any more.", 404)
+        gone = _BadRequest(f"Step {number} of {tag} does not exist in the run {run}.", 404)
         if found is None:
             raise gone
         try:
@@ -113,7 +113,7 @@ class Plugin(base_plugin.TBPlugin):
 
     @_route
     def _pairs(self, request: Request) -> Response:
-        """The values of some pairs of labels at every step."""
+        """The values of pairs of labels at every step."""
         run, tag = _argument(request, "run"), _argument(request, "tag")
         try:
             pairs = parse_pairs(_argument(request, "pairs"))
@@ -131,30 +131,30 @@ class Plugin(base_plugin.TBPlugin):
     def _sequence(self, request: Request, run: str, tag: str) -> Any:
         found = self._listed(request, run, tag).get(run, {}).get(tag)
         if found is None:
-            raise _BadRequest(f"There is no {tag} in a run {run}.", 404)
+            raise _BadRequest(f"The run {run} has no steps of {tag}.", 404)
         return found
 
 
 def _read(read: Callable[[], _T]) -> _T:
     try:
         return read()
-    except errors.InvalidArgumentError:  # of a key that is its own
+    except errors.InvalidArgumentError:  # the fast reader cannot parse its own key
         raise _BadRequest(
-            "TensorBoard's fast reader cannot read runs and tags with quotes or backslashes in their names: rename them, or "
+            "TensorBoard's fast reader cannot read runs and tags with quotes or backslashes in their names. Rename them, or "
             "start TensorBoard with --load_fast=false.",
             422,
         ) from None
 
 
 def _file(name: str) -> Callable[[Plugin], _App]:
-    """A file of the page, read anew whenever it is asked for: it may be missing, and nothing else."""
+    """A route that answers with a file of the page. The file is read at each request, and may be missing."""
 
     @_route
     def answer(_plugin: Plugin, request: Request) -> Response:
         try:
             content = (_STATIC / name).read_bytes()
         except OSError:
-            raise _BadRequest(f"{name} is missing: reinstall lightning-cossim.", 404) from None
+            raise _BadRequest(f"The file {name} is missing. Reinstall lightning-cossim.", 404) from None
         return http_util.Respond(request, content, _TYPES[Path(name).suffix])
 
     return answer
@@ -163,7 +163,7 @@ def _file(name: str) -> Callable[[Plugin], _App]:
 def _argument(request: Request, name: str) -> str:
     value: str | None = request.args.get(name)
     if value is None:
-        raise _BadRequest(f"Expected `{name}` in the address, got none.")
+        raise _BadRequest(f"Expected the parameter `{name}` in the address, got none.")
     return value
 
 

@@ -1,4 +1,4 @@
-"""The steps that TensorBoard's data provider has, and their blobs, each of which is read once."""
+"""Read steps from TensorBoard's data provider, and cache their blobs."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ from lightning_cossim.loggers.wire import PLUGIN
 __all__ = ["Steps"]
 
 _MAX_BYTES: Final = 96_000_000
-"""Of the blobs kept."""
+"""Largest total size of the cached blobs."""
 _AT_ONCE: Final = 16
-"""Blobs read at a time: the fast reader takes forty milliseconds for each, however small, and most of that is waiting."""
+"""Number of blobs read in parallel. The fast reader takes 40 ms for a blob of any size, most of it waiting."""
 _ANY_NUMBER: Final = 1_000_000
-"""TensorBoard's readers want a bound; how many steps there are is `--samples_per_plugin`'s business."""
+"""Bound on the number of steps, which TensorBoard's readers require. `--samples_per_plugin` sets the real bound."""
 
 
 class Steps:
-    """Reads through a data provider.
+    """Reads steps from a data provider, and caches the blobs that were read last.
 
     Args:
-        data_provider: TensorBoard's.
+        data_provider: TensorBoard's data provider.
     """
 
     def __init__(self, data_provider: Any) -> None:
@@ -36,7 +36,7 @@ class Steps:
         self._lock = Lock()
 
     def listed(self, context: Any, experiment_id: str, run: str | None = None, tag: str | None = None) -> Any:
-        """Run to tag to its steps, each with its number, its time and the key of its blob."""
+        """Run to tag to its steps, each with its number, its time and the key of its blob; None as `run` or `tag`: all."""
         only = provider.RunTagFilter(runs=None if run is None else [run], tags=None if tag is None else [tag])
         found = self._data.read_blob_sequences(
             context, experiment_id=experiment_id, plugin_name=PLUGIN, downsample=_ANY_NUMBER, run_tag_filter=only
@@ -49,14 +49,14 @@ class Steps:
         return found
 
     def find(self, context: Any, experiment_id: str, run: str, tag: str, number: int) -> Any | None:
-        """A step, which is looked up only if no list has had it."""
+        """A step; None if it does not exist. The data provider is asked only if no earlier list has the step."""
         key = experiment_id, run, tag
         if number not in self._seen.get(key, {}):
             self.listed(context, experiment_id, run, tag)
         return self._seen.get(key, {}).get(number)
 
     def blobs(self, context: Any, sequence: Sequence[Any]) -> list[bytes]:
-        """The blob of every step of a sequence; empty for those that have gone since it was listed."""
+        """The blob of each step of a sequence; empty if TensorBoard has dropped the step since it was listed."""
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             return list(threads.map(lambda datum: self._blob_or_nothing(context, datum), sequence))
 
@@ -67,8 +67,12 @@ class Steps:
             return b""
 
     def blob(self, context: Any, datum: Any) -> bytes:
-        """The blob of a step. Raises `KeyError`, or `NotFoundError` of TensorBoard, if it has gone."""
-        key = (datum.wall_time, datum.values[0].blob_key if datum.values else "")  # a run may be started over
+        """The blob of a step.
+
+        Raises:
+            KeyError, NotFoundError: TensorBoard has dropped the step; its readers raise different errors.
+        """
+        key = (datum.wall_time, datum.values[0].blob_key if datum.values else "")  # the time: a restarted run repeats keys
         with self._lock:
             if key in self._blobs:
                 self._blobs.move_to_end(key)

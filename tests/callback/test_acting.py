@@ -357,7 +357,8 @@ def test_a_logger_that_takes_no_more_texts_costs_them_only(feed: Callable[[Stage
     logger = Full()
     with heard() as said:
         fit(monitor, max_epochs=1, logger=logger)
-    gone = "Full gets no more texts in this run, reports go on in `last_report`, after OSError: disk full"
+    failed = "writing texts to Full failed and is off for the rest of this run"
+    gone = f"{failed}. Reports are still in `last_report`. The error: OSError: disk full"
     texts = [f"alert of cossim_train at step {step}: gap_behavior is 0.7, above 0.6 (warn)" for step in (1, 3)]
     assert said == [gone, *texts]
     assert sorted(logger.curve("cossim_train/gap_behavior")) == [0, 1, 2, 3, 4, 5]
@@ -423,7 +424,7 @@ def test_the_same_with_a_head_that_has_nothing_to_say_at_first(tmp_path: Path) -
     save = ModelCheckpoint(tmp_path, monitor=key, mode="max", filename="{epoch}")
     run = trainer(callbacks=[LabelSimilarityMonitor(), stop, save], logger=logger, max_epochs=40, enable_checkpointing=True)
     pl.seed_everything(0, verbose=False)
-    with pytest.warns(UserWarning, match="undefined: rank_agreement_raw_cosine"):
+    with pytest.warns(UserWarning, match="undefined scalars: rank_agreement_raw_cosine"):
         run.fit(Late(NUM_LABELS), loader(num_labels=NUM_LABELS), loader(60, num_labels=NUM_LABELS, seed=2))
     curve = logger.curve(key)
     values = [curve.get(step, 0.0) for step in sorted(logger.curve("val_loss"))]

@@ -349,8 +349,8 @@ def undefined_message(stage: str, reasons: Reasons) -> str:
     by_reason = [(sorted(names, key=ALL_SCALARS.index), why) for why, names in reasons.items()]
     by_reason.sort(key=lambda names_why: ALL_SCALARS.index(names_why[0][0]))
     what = "; ".join(f"{', '.join(names)} ({why})" for names, why in by_reason)
-    then = "Loggers get nothing; callbacks that watch them see the last value, or 1 for gaps and 0 for others."
-    return message(f"cossim_{stage}: undefined: {what}. {then}")
+    callbacks = "Callbacks that watch them get the last defined value or, if there is none, 1 for gaps and 0 for others."
+    return message(f"cossim_{stage}: undefined scalars: {what}. Loggers get no value for them. {callbacks}")
 
 
 PADDING_MOVES = median_move(toy(pad, num_labels=19)().head.weight, range(7, 19))
@@ -696,7 +696,7 @@ def test_a_head_that_falls_from_one_fault_into_the_next_is_no_storm() -> None:
     )
     _, trained, said = fit(run, monitor)
     assert (trained.global_step, monitor.last_report["train"].step) == (96, 95)
-    of_scalars = [text for text in ours(said) if ": undefined: " in text]
+    of_scalars = [text for text in ours(said) if ": undefined scalars: " in text]
     assert sorted(name for text in of_scalars for name in ALL_SCALARS if name in text) == sorted(ALL_SCALARS)
     inputs = [remark("train", left_out(32, 32)), remark("val", left_out(60, 60))]
     rows = [remark(stage, not_finite("0 to 7")) for stage in STAGES]

@@ -163,7 +163,8 @@ class TestTouchesNothing:
         monitor = LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW, display=ALWAYS)
         with pytest.warns(UserWarning) as record:
             run = fit(Toy(), monitor, logger=[Broken(), good := MemoryLogger()])
-        text = "Broken gets no more scalars in this run, reports go on in `last_report`, after OSError: disk full"
+        gone = "writing scalars to Broken failed and is off for the rest of this run"
+        text = f"{gone}. Reports are still in `last_report`. The error: OSError: disk full"
         assert ours(record) == [f"LabelSimilarityMonitor: {text}"]
         assert sorted(good.curve("cossim_val/overlap_mean")) == [5, 11]
         assert monitor.last_report["train"].step == 11
@@ -693,12 +694,11 @@ class TestScalars:
         with pytest.warns(UserWarning) as record:
             run.fit(Toy(4), loader(num_labels=4), loader(60, num_labels=4))
         text = (
-            "LabelSimilarityMonitor: cossim_val: undefined: rank_agreement_raw_cosine, rank_agreement_centered_cosine, "
+            "LabelSimilarityMonitor: cossim_val: undefined scalars: rank_agreement_raw_cosine, rank_agreement_centered_cosine, "
             "rank_agreement_logit_correlation, rank_agreement_log_odds_variance, explained_raw_cosine, "
             "explained_centered_cosine, explained_logit_correlation, explained_log_odds_variance, gap_behavior, reliability, "
-            "residual_scale (6 pairs of labels, at least 10 are needed). Loggers get nothing; callbacks that watch them see the "
-            "last value, or "
-            "1 for gaps and 0 for others."
+            "residual_scale (6 pairs of labels, at least 10 are needed). Loggers get no value for them. Callbacks that watch "
+            "them get the last defined value or, if there is none, 1 for gaps and 0 for others."
         )
         assert ours(record) == [text]
         assert not logger.curve("cossim_val/gap_behavior")

@@ -39,11 +39,11 @@ FAULTS: dict[str, tuple[Any, str, str]] = {
     "thresholds": (session, "judge", GONE),
     "alerts": (AlertBook, "observe", GONE),
     "queue": (ReportQueue, "add", GONE),
-    "render: heatmaps": (pages, "heatmaps", "there are no more heatmaps in this run, reports go on in `last_report`, after"),
-    "render: scatter": (pages, "scatter", "there are no more scatter in this run, reports go on in `last_report`, after"),
-    "render: tables": (pages, "as_page", "there are no more tables in this run, reports go on in `last_report`, after"),
-    "write: scalars": (publisher, "log_scalars", "TensorBoardLogger gets no more scalars in this run, reports go on in"),
-    "write: layout": (publisher, "write_layout", "TensorBoardLogger gets no more layout in this run, reports go on in"),
+    "render: heatmaps": (pages, "heatmaps", "drawing heatmaps failed and is off for the rest of this run. Reports are still in"),
+    "render: scatter": (pages, "scatter", "drawing scatter failed and is off for the rest of this run. Reports are still in"),
+    "render: tables": (pages, "as_page", "drawing tables failed and is off for the rest of this run. Reports are still in"),
+    "write: scalars": (publisher, "log_scalars", "writing scalars to TensorBoardLogger failed and is off"),
+    "write: layout": (publisher, "write_layout", "writing layout to TensorBoardLogger failed and is off"),
 }
 """A step of our own work: where it is done, and what the warning says."""
 ERRORS: list[Exception] = [
@@ -145,7 +145,7 @@ def test_a_read_only_folder_costs_what_would_be_written_there(unwatched: Toy, tm
     told = [str(warning.message) for warning in record if str(warning.message).startswith("LabelSimilarityMonitor")]
     assert told
     assert all("PermissionError: [Errno 13] Permission denied" in text for text in told)
-    lost = {text.split(" in this run")[0].rpartition("no more ")[2] for text in told}
+    lost = {text.split(" to ")[0].rpartition("writing ")[2] for text in told}
     assert lost == {"scalars", "pictures", "steps", "files"}
     assert_same_weights(model, unwatched)
     assert set(monitor.last_report) == {"train", "val"}
@@ -156,4 +156,4 @@ def test_figures_without_a_font_or_matplotlib_are_gone_and_no_more(unwatched: To
         model, told = trained(tmp_path, LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW, display=ALWAYS))
     assert_same_weights(model, unwatched)
     assert len(told) == 2  # of heatmaps and of the scatter
-    assert all("there are no more" in text for text in told)
+    assert all("drawing " in text and " failed and is off" in text for text in told)

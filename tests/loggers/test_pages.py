@@ -141,18 +141,18 @@ def test_a_scatter_is_of_the_thresholds_that_the_report_was_judged_by() -> None:
     judged = report_of().judged(OPEN)
     counts = [f"{int(judged.flags['strangers'].sum())} strangers", f"{int(judged.flags['lookalikes'].sum())} look-alikes"]
     agreement = [f"Rank agreement with the overlap: {judged.scalars['rank_agreement_centered_cosine']:.2f}"]
-    assert said(judged) == (["expected for this cosine", "not flagged", *counts], agreement)
-    assert said(report_of()) == (["expected for this cosine"], agreement)
+    assert said(judged) == (["expected overlap", "not flagged", *counts], agreement)
+    assert said(report_of()) == (["expected overlap"], agreement)
     assert said(report_of(4)) == ([], ["Cosine against overlap"])
     without = report_of(num_inputs=100).judged(Thresholds())
-    assert said(without) == (["expected for this cosine"], ["No verdict: 100 inputs, verdicts need 256"])
+    assert said(without) == (["expected overlap"], ["No verdict: 100 inputs, verdicts need 256"])
 
 
 def test_a_scatter_draws_the_curve_of_all_pairs() -> None:
     """Not what single pairs are held against: that goes up and down."""
     report, figure = report_of(), Figure()
     figures._scatter(figure, report)
-    (line,) = (line for line in figure.axes[0].lines if line.get_label() == "expected for this cosine")
+    (line,) = (line for line in figure.axes[0].lines if line.get_label() == "expected overlap")
     drawn = np.asarray(line.get_ydata())
     assert np.array_equal(drawn, report.expected_curve[report.rungs["centered_cosine"].argsort()].numpy())
     assert (np.diff(drawn) >= 0).all()
@@ -311,8 +311,8 @@ def test_the_layout_of_custom_scalars_names_curves_that_there_are(tmp_path: Path
     for category in layout.category:
         assert [chart.title for chart in category.chart][:3] == [
             "Rank agreement of each similarity with the overlap",
-            "Rank agreement of the cosine, with its error",
-            "Share of the overlap that each similarity explains",
+            "Rank agreement of the cosine, with its 95 % interval",
+            "Share of the overlap explained by each similarity",
         ]
     patterns = [pattern for category in layout.category for chart in category.chart for pattern in chart.multiline.tag]
     assert all(sum(bool(re.search(pattern, tag)) for tag in tags) == 1 for pattern in patterns)
@@ -511,8 +511,8 @@ def test_a_fault_costs_one_view_and_one_warning(fault: str, tmp_path: Path) -> N
         warnings.simplefilter("always")
         watched = fit(monitor, TensorBoardLogger(tmp_path, name=None, version=""))
     told = [str(warning.message) for warning in record if "LabelSimilarityMonitor" in str(warning.message)]
-    gone = [f"{logger} gets no more {view}" if logger else f"there are no more {view}" for view in views]
-    why = "in this run, reports go on in `last_report`, after OSError: planted"
+    gone = [f"writing {view} to {logger}" if logger else f"drawing {view}" for view in views]
+    why = "failed and is off for the rest of this run. Reports are still in `last_report`. The error: OSError: planted"
     assert told == [f"LabelSimilarityMonitor: {text} {why}" for text in gone]
     found = {tag.removeprefix("cossim_val_").partition("/")[0] for tag in steps(events_of(tmp_path))}
     groups = {"heatmaps": "heatmap", "scatter": "scatter", "tables": "pairs", "histograms": "histogram"}
@@ -540,13 +540,14 @@ def test_what_cannot_be_written_is_told_once_a_view(error: Exception, tmp_path: 
         warnings.simplefilter("always")
         run = fit(ours(), logger)
     told = [str(warning.message) for warning in record if "LabelSimilarityMonitor" in str(warning.message)]
-    why = f"in this run, reports go on in `last_report`, after {type(error).__name__}: {error}"
+    cause = f"Reports are still in `last_report`. The error: {type(error).__name__}: {error}"
+    why = f"failed and is off for the rest of this run. {cause}"
     assert len(told) == len({*told}) == 7
     assert all("\n" not in text for text in told)
-    lightnings_own = [text for text in told if "gets no more scalars" in text]  # which says that no number can be logged
+    lightnings_own = [text for text in told if "writing scalars to" in text]  # which says that no number can be logged
     assert len(lightnings_own) == 1
     wanted = [
-        f"LabelSimilarityMonitor: TensorBoardLogger gets no more {view} {why}"
+        f"LabelSimilarityMonitor: writing {view} to TensorBoardLogger {why}"
         for view in ("layout", "steps", *VIEWS)
         if view != "files"
     ]

@@ -38,7 +38,7 @@ def test_that_there_is_no_verdict_is_said_once_in_a_stage_and_not_as_of_a_fault(
     few, fewer = (report_of(num_inputs=number).judged(Thresholds()) for number in (100, 50))
     for report in (few, fewer, altered(few, stage="train"), few):
         desk.publish(report)
-    said = "no verdict on pairs: 100 inputs, verdicts need 256. Until there is one, nothing is flagged and alerts wait."
+    said = "no verdict on pairs: 100 inputs, verdicts need 256. Until there is one, no pair is flagged and alerts wait."
     assert desk.informed == [f"cossim_val: {said}", f"cossim_train: {said}"]
     assert desk.warned == []
     desk.publisher.start_run()
@@ -161,7 +161,7 @@ def test_bounds_go_where_a_layout_draws_them_and_nowhere_else() -> None:
 
 def test_a_chart_draws_the_headline_between_its_bounds_where_there_are_some() -> None:
     """Its patterns match what is written, and a report without an error gets no such chart."""
-    title = "Rank agreement of the cosine, with its error"
+    title = "Rank agreement of the cosine, with its 95 % interval"
     writer, without = Writer(), Writer()
     desk, logger = Desk(), Notebook(writer)
     desk.publish(with_interval(0.25, 0.75), logger)

@@ -47,7 +47,7 @@ def test_of_many_labels_pairs_are_chosen(large: GapReport) -> None:
     """No more than the most, and the step says how many, of how many, and which."""
     step = step_of(large, index=1, time=0.0)
     assert 8_000 < len(step.row) <= MAX_PAIRS
-    assert step.chosen.startswith(f"{len(step.row)} of 44850 pairs: the 500 with the largest gaps")
+    assert step.chosen.startswith(f"{len(step.row)} of 44850 pairs: the 500 largest gaps in either direction")
 
 
 def test_what_matters_is_among_them(large: GapReport) -> None:
@@ -106,7 +106,7 @@ def test_a_sample_is_said_to_be_one(large: GapReport) -> None:
         truncation=torch.linspace(0, 0.25, len(some)),
     )
     step = step_of(sampled, index=1, time=0.0)
-    assert step.chosen.endswith("out of a sample (one in seven)")
+    assert step.chosen.endswith("chosen from a sample (one in seven)")
     assert step.truncation == 0.25
 
 

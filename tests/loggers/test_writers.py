@@ -79,7 +79,8 @@ def test_a_logger_that_fails_when_asked_costs_its_files_and_one_warning() -> Non
     desk, logger = Desk(), Closed()
     report = report_of(num_inputs=300)
     desk.publisher.publish_files([report, report], [logger])
-    assert desk.warned == ["Closed gets no more files in this run, reports go on in `last_report`, after RuntimeError: closed"]
+    gone = "writing files to Closed failed and is off for the rest of this run"
+    assert desk.warned == [f"{gone}. Reports are still in `last_report`. The error: RuntimeError: closed"]
 
 
 @pytest.mark.parametrize("what", ["anything", "a TensorBoardLogger"])

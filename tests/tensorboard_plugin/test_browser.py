@@ -250,7 +250,7 @@ def test_the_table_is_searched_sorted_and_filtered(open_tab: Open) -> None:
     tab(page).get_by_label("Show", exact=True).select_option("stranger")
     expect(lambda: {*tab(page).locator("tbody td.flag").all_inner_texts()}, {"▲ stranger"}, page)
     tab(page).get_by_label("Show", exact=True).select_option("pinned")
-    assert "tick a pair" in tab(page).locator("td.nothing").inner_text()
+    assert "Tick a pair" in tab(page).locator("td.nothing").inner_text()
 
 
 def test_pairs_are_pinned(open_tab: Open) -> None:
@@ -382,16 +382,17 @@ def test_a_history_that_cannot_be_read_is_said_once(browser: Any, served: Served
 
     def refuse(route: Any) -> None:
         asked.append(route.request.url)
-        route.fulfill(status=404, body="There is no cossim_val in a run clothes.")
+        route.fulfill(status=404, body="The run clothes has no steps of cossim_val.")
 
     page.route("**/lightning_cossim/pairs?*", refuse)
     page.goto(f"{served.address}/#lightning_cossim&p.lightning_cossim.run=clothes&p.lightning_cossim.pair=2-6")
     note = tab(page).locator(".history .note")
-    expect(note.inner_text, "not read: There is no cossim_val in a run clothes. Refresh tries again.", page)
+    told = "Cannot read the steps: The run clothes has no steps of cossim_val. Press Refresh to try again."
+    expect(note.inner_text, told, page)
     page.wait_for_timeout(500)
     assert len(asked) == 1
     page.unroute("**/lightning_cossim/pairs?*")
-    tab(page).get_by_role("button", name="Look for new steps").click()
+    tab(page).get_by_role("button", name="Load new steps").click()
     expect(note.inner_text, "", page)
     page.close()
 
@@ -441,9 +442,9 @@ def test_what_a_rung_is_stands_one_click_away(open_tab: Open) -> None:
 @pytest.mark.parametrize(
     ("answer", "title", "remedy"),
     [
-        ({"status": 404, "body": "There is no step 120 any more."}, "This cannot be shown", "There is no step 120 any more."),
-        ({"later": True}, "This step was written by a later lightning-cossim", "pip install --upgrade lightning-cossim"),
-        ({"abort": True}, "This cannot be shown", "TensorBoard does not answer. Is it still running?"),
+        ({"status": 404, "body": "Step 120 does not exist."}, "The tab cannot show this", "Step 120 does not exist."),
+        ({"later": True}, "A newer version of lightning-cossim wrote this step", "pip install --upgrade lightning-cossim"),
+        ({"abort": True}, "The tab cannot show this", "TensorBoard does not answer. Check that it is still running."),
     ],
     ids=["gone", "later", "no answer"],
 )

@@ -79,7 +79,7 @@ def test_tensorboard_starts_whatever_is_damaged(copied: Path, file: str, damage:
         path.write_text("" if damage == "empty" else "}{ this is no code")
     there, _, said = started(copied)
     if not there:
-        assert "The tab of lightning-cossim is missing: reinstall the package to get it." in said
+        assert "TensorBoard cannot load the tab of lightning-cossim. Reinstall lightning-cossim." in said
 
 
 def test_steps_are_kept_unless_the_user_says_otherwise() -> None:

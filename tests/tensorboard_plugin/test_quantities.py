@@ -101,10 +101,10 @@ def test_an_added_similarity_is_in_every_view(open_tab: Open) -> None:
 def test_a_run_of_an_earlier_version_opens(open_tab: Open) -> None:
     """Its quantities are called by their keys, and the explanation is that there is none."""
     page = open_tab(run="earlier", pair="2-6")
-    assert page.locator(".headline b").inner_text().startswith("The centered cosine accounts for ")
+    assert page.locator(".headline b").inner_text().startswith("The centered cosine explains ")
     assert options(page, "x") == options(page, "Similarity of the heatmap") == PLAIN_NAMES
     assert page.locator(".chart .title b").all_inner_texts() == [*PLAIN_NAMES, "overlap"]
     assert "expected overlap" in page.locator("thead th").all_inner_texts()
     assert "written by an earlier lightning-cossim" in dialog_of(page, ".scatter")
     page.get_by_label("x", exact=True).select_option("log_odds_variance")
-    assert "flags go by the centered cosine" in page.locator(".scatter .note").first.inner_text()
+    assert "flags use the centered cosine" in page.locator(".scatter .note").first.inner_text()

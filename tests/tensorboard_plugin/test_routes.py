@@ -76,9 +76,9 @@ def test_a_pair_that_was_not_chosen_is_a_gap_in_its_line(served: Served) -> None
 @pytest.mark.parametrize(
     ("route", "parameters", "status", "said"),
     [
-        ("step", {}, 400, "Expected `run` in the address, got none."),
-        ("step", {"run": "clothes"}, 400, "Expected `tag`"),
-        ("step", {"run": "clothes", "tag": TAG}, 400, "Expected `step`"),
+        ("step", {}, 400, "Expected the parameter `run` in the address, got none."),
+        ("step", {"run": "clothes"}, 400, "Expected the parameter `tag`"),
+        ("step", {"run": "clothes", "tag": TAG}, 400, "Expected the parameter `step`"),
         ("step", {"run": "clothes", "tag": TAG, "step": "ten"}, 400, "Expected `step` to be a whole number, got 'ten'."),
         ("step", {"run": "clothes", "tag": TAG, "step": "-1"}, 400, "whole number"),
         ("step", {"run": "clothes", "tag": TAG, "step": "٣"}, 400, "whole number"),
@@ -87,26 +87,26 @@ def test_a_pair_that_was_not_chosen_is_a_gap_in_its_line(served: Served) -> None
             "step",
             {"run": "clothes", "tag": TAG, "step": "11"},
             404,
-            "There is no step 11 of cossim_val in the run clothes any more.",
+            "Step 11 of cossim_val does not exist in the run clothes.",
         ),
         (
             "step",
             {"run": "../../etc", "tag": TAG, "step": "10"},
             404,
-            "There is no step 10 of cossim_val in the run ../../etc any more.",
+            "Step 10 of cossim_val does not exist in the run ../../etc.",
         ),
         (
             "step",
             {"run": "clothes", "tag": "<script>", "step": "10"},
             404,
-            "There is no step 10 of <script> in the run clothes any more.",
+            "Step 10 of <script> does not exist in the run clothes.",
         ),
-        ("pairs", {"run": "clothes", "tag": TAG}, 400, "Expected `pairs`"),
+        ("pairs", {"run": "clothes", "tag": TAG}, 400, "Expected the parameter `pairs`"),
         ("pairs", {"run": "clothes", "tag": TAG, "pairs": ""}, 400, "pairs of labels such as 3-8,0-12"),
         ("pairs", {"run": "clothes", "tag": TAG, "pairs": "1-2-3"}, 400, "pairs of labels"),
         ("pairs", {"run": "clothes", "tag": TAG, "pairs": "1-x"}, 400, "pairs of labels"),
         ("pairs", {"run": "clothes", "tag": TAG, "pairs": ",".join(["1-2"] * 33)}, 400, "at most 32 pairs, got 33"),
-        ("pairs", {"run": "none", "tag": TAG, "pairs": "1-2"}, 404, "There is no cossim_val"),
+        ("pairs", {"run": "none", "tag": TAG, "pairs": "1-2"}, 404, "The run none has no steps of cossim_val."),
     ],
 )
 def test_what_is_wrong_with_a_request_is_said(
@@ -186,7 +186,7 @@ def test_a_run_that_has_gone_is_not_found(error: Exception) -> None:
     provider = Forgetful(error)
     apps = Plugin(SimpleNamespace(data_provider=provider)).get_plugin_apps()
     answer = Client(apps["/step"]).get(f"?run=gone&tag={TAG}&step=10")
-    assert (answer.status_code, answer.text) == (404, f"There is no step 10 of {TAG} in the run gone any more.")
+    assert (answer.status_code, answer.text) == (404, f"Step 10 of {TAG} does not exist in the run gone.")
     assert Client(apps["/runs"]).get("").json == {"runs": []}
     assert Client(apps["/step"]).get(f"?run=gone&tag={TAG}&step=10").status_code == 404
     assert provider.num_listed == 3

@@ -143,7 +143,7 @@ def test_another_writer_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptur
         trainer(callbacks=[monitor], logger=logger).fit(Toy(12), *loaders())
     said = [record.getMessage() for record in caplog.records if "tab stays empty" in record.getMessage()]
     assert len(said) == 1
-    assert "does not write what it shows; torch.utils.tensorboard does" in said[0]
+    assert "cannot write its data. Use a logger that writes with torch.utils.tensorboard." in said[0]
     assert events(tmp_path, "cossim_val") == []
 
 
@@ -157,8 +157,9 @@ def test_a_failure_costs_the_tab_alone(tmp_path: Path, broken: str) -> None:
         warnings.simplefilter("always")
         monitor = fit(tmp_path)
     said = [str(one.message) for one in caught if "LabelSimilarityMonitor" in str(one.message)]
-    gone = "TensorBoardLogger gets no more steps in this run, reports go on in `last_report`, after OSError: disk full"
-    assert said == [f"LabelSimilarityMonitor: {gone}"]
+    gone = "writing steps to TensorBoardLogger failed and is off for the rest of this run"
+    error = "Reports are still in `last_report`. The error: OSError: disk full"
+    assert said == [f"LabelSimilarityMonitor: {gone}. {error}"]
     assert monitor.last_report["val"].step == 11
     assert (tmp_path / "cossim_val.csv").exists()
 
@@ -207,9 +208,9 @@ def test_a_second_validation_at_a_step_is_told_of(tmp_path: Path, caplog: pytest
     with caplog.at_level(logging.INFO):
         for _ in range(2):
             trainer(callbacks=[monitor], logger=logger).validate(model, loader(60, num_labels=12), verbose=False)
-    said = [record.getMessage() for record in caplog.records if "TensorBoard's tab already" in record.getMessage()]
+    said = [record.getMessage() for record in caplog.records if "TensorBoard's tab does not get" in record.getMessage()]
     assert len(said) == 1
-    assert "step 0 of cossim_val, or a later one, is in TensorBoard's tab already, which this report therefore is not" in said[0]
+    assert "TensorBoard's tab does not get step 0 of cossim_val: it has this step or a later one already." in said[0]
     assert [step for step, _ in events(tmp_path, "cossim_val")] == [0]
 
 

@@ -1,4 +1,4 @@
-// Colors that the color-blind tell apart, for a light and for a dark page. Zero is the middle, and as pale as the page.
+// Colors for a light and a dark page that color-blind readers can distinguish. Zero is the middle, as pale as the page.
 
 /** @import { Quantity } from "./wire.js" */
 
@@ -22,13 +22,13 @@ export function isDark() {
     const { body } = window.parent.document;
     if (window.parent !== window) return body.classList.contains("dark-mode");
   } catch {
-    // a page of another origin around this one: the system decides
+    // The outer page has another origin and cannot be read: use the system's setting.
   }
   return window.matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
 /**
- * Calls back whenever the page around turns dark or light.
+ * Calls `callback` when the page changes between dark and light.
  * @param {() => unknown} callback
  */
 export function watchTheme(callback) {
@@ -36,7 +36,7 @@ export function watchTheme(callback) {
   try {
     new MutationObserver(callback).observe(window.parent.document.body, { attributes: true, attributeFilter: ["class"] });
   } catch {
-    // the same
+    // As above: only the system's setting is watched.
   }
 }
 
@@ -51,7 +51,7 @@ function channels(hex) {
 }
 
 /**
- * Color at a place from 0 to 1 along some stops.
+ * The color at a place, in [0, 1], between color stops.
  * @param {readonly string[]} stops
  * @param {number} place
  */
@@ -63,18 +63,18 @@ export function along(stops, place) {
 }
 
 /**
- * Root of a size, sign kept: small values are told apart, and all steps share one scale.
+ * The square root of the absolute value, with the sign of the value. It makes small values distinguishable on a scale that all steps share.
  * @param {number} value
  */
 export const spread = (value) => Math.sign(value) * Math.sqrt(Math.abs(value));
 
 /**
- * What a heatmap colors by.
+ * The scale of a heatmap's colors.
  *
  * @typedef {object} Scale
  * @property {"diverging" | "sequential"} stops
- * @property {(value: number) => number} place of a value, from 0 to 1
- * @property {number[]} marks the values that its legend names
+ * @property {(value: number) => number} place of a value, in [0, 1]
+ * @property {number[]} marks values that the legend shows
  */
 
 /** @type {Scale} */
@@ -83,7 +83,7 @@ export const OVERLAPS = { stops: "sequential", place: spread, marks: [0, 0.1, 0.
 export const GAPS = { stops: "diverging", place: (value) => (spread(value) + 1) / 2, marks: [-1, -0.2, 0, 0.2, 1] };
 
 /**
- * The scale of a similarity: what is more alike lies to the right. Where there is no bound, it goes as far as the values do.
+ * The scale of a similarity; more alike is to the right. Without a bound, the scale ends at the largest value.
  * @param {Quantity} quantity
  * @param {Float32Array} values
  * @returns {Scale}
@@ -91,7 +91,7 @@ export const GAPS = { stops: "diverging", place: (value) => (spread(value) + 1) 
 export function scaleOf(quantity, values) {
   const { low, high, isBounded } = boundsOf(quantity, values);
   const size = (low < 0 ? Math.max(-low, high) : high - low) || 1;
-  const bend = isBounded ? same : spread; // a few may be far larger than all others
+  const bend = isBounded ? same : spread; // without a bound, a few values can be far larger than the others
   /** @type {(value: number) => number} */
   const place = low < 0 ? (value) => (bend(value / size) + 1) / 2 : (value) => bend((value - low) / size);
   const marks = low < 0 ? (isBounded ? [-1, -0.5, 0, 0.5, 1] : [-1, 0, 1]) : isBounded ? [0, 0.5, 1] : [0, 0.3, 1];
@@ -111,7 +111,7 @@ function boundsOf(quantity, values) {
   const low = quantity.low ?? known.reduce((one, other) => Math.min(one, other), quantity.high ?? 0);
   const high = quantity.high ?? known.reduce((one, other) => Math.max(one, other), low);
   const isUnknown = quantity.low === null && quantity.high === null;
-  if (isUnknown && low < 0 && low >= -1 && high <= 1) return { low: -1, high: 1, isBounded: true }; // a cosine of an older run
+  if (isUnknown && low < 0 && low >= -1 && high <= 1) return { low: -1, high: 1, isBounded: true }; // a cosine of a version 1 step, which has no bounds
   return { low, high, isBounded: quantity.low !== null && quantity.high !== null };
 }
 

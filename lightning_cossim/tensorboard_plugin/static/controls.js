@@ -1,4 +1,4 @@
-// The bar: which run, stage and step; play, compare, refresh, link.
+// The bar at the top: selects run, stage and step; plays steps, compares runs, refreshes, makes a link.
 
 import { button, choice, element } from "./dom.js";
 import { about, showLink } from "./explain.js";
@@ -15,7 +15,7 @@ export class Controls {
     this.app = app;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
-    this.pickersAre = ""; // what they were made of
+    this.pickersAre = ""; // key of the current choices
     this.pickers = element("span", { class: "group" });
     this.slider = element("input", { type: "range", min: "0", step: "1", id: "step", oninput: () => this.slide() });
     this.now = element("output", { for: "step", class: "now" });
@@ -26,7 +26,7 @@ export class Controls {
       button("‹", "Previous step", () => this.move(-1)), this.slider, button("›", "Next step", () => this.move(1)), this.player, this.now, this.kept);
     this.root = element("header", { class: "bar" }, this.pickers, this.steps,
       element("span", { class: "group" },
-        button("Refresh", "Look for new steps", () => app.refresh()),
+        button("Refresh", "Load new steps", () => app.refresh()),
         button("Link", "Copy a link to what is shown", () => showLink(app.dialogs, app.link)),
         button("?", "What this tab shows", () => about(app.dialogs, app.sides[0]?.step))));
   }
@@ -53,7 +53,7 @@ export class Controls {
     if ("latest" in side) {
       const written = numWritten(side);
       this.kept.textContent = written > steps.length ? `${steps.length} of ${written} steps kept` : `${steps.length} step${steps.length === 1 ? "" : "s"}`;
-      this.kept.title = written > steps.length ? "TensorBoard keeps a sample of the steps: --samples_per_plugin lightning_cossim=1000 keeps more" : "All steps that were written";
+      this.kept.title = written > steps.length ? "TensorBoard keeps a sample of the steps. To keep more, start it with --samples_per_plugin lightning_cossim=1000" : "All written steps";
     }
   }
 
@@ -64,7 +64,7 @@ export class Controls {
   renderPickers(side, runs) {
     const { app } = this;
     const key = JSON.stringify([runs.map(({ run, tags }) => [run, tags.map(({ tag }) => tag)]), side.run, side.tag, app.state.run2]);
-    if (key === this.pickersAre) return; // an open choice stays open
+    if (key === this.pickersAre) return; // do not close an open choice
     this.pickersAre = key;
     const names = runs.filter(({ tags }) => tags.length).map(({ run }) => run);
     const choices = [
@@ -73,7 +73,7 @@ export class Controls {
     ];
     if (names.length > 1) {
       /** @type {Option[]} */
-      const others = [["", "no other"], ...names.filter((run) => run !== side.run).map(itself)];
+      const others = [["", "no other run"], ...names.filter((run) => run !== side.run).map(itself)];
       choices.push(choice("Compare with", others, app.state.run2 ?? "", (run2) => app.set({ run2: run2 || null })));
     }
     this.pickers.replaceChildren(...choices);
@@ -121,7 +121,7 @@ export class Controls {
   }
 
   /**
-   * Arrows go from step to step wherever nothing else takes them.
+   * The left and right arrow keys change the step, unless the focused element uses these keys.
    * @param {KeyboardEvent} event
    */
   key(event) {
@@ -143,7 +143,7 @@ const itself = (value) => [value, value];
 export const stageOf = (tag) => tag.replace(/cossim_/, "").replaceAll("_", " ");
 
 /**
- * Every step knows how many were written with it; a run that was resumed began to count anew.
+ * Number of written steps, from the last step. A resumed run counts from 1 again, so the number of kept steps is a lower bound.
  * @param {Shown} shown
  */
 function numWritten({ steps, latest }) {

@@ -1,21 +1,21 @@
-// What the plugin serves, asked for once: steps are kept, the oldest go first.
+// Loads data from the plugin. The last 60 steps are cached.
 
 import { Step } from "./step.js";
 import { decode } from "./wire.js";
 
 /** @import { Pair } from "./step.js" */
 
-/** @typedef {[number, number]} Kept a step that TensorBoard keeps: its number, and when it was written */
+/** @typedef {[number, number]} Kept a step that TensorBoard keeps: its number, and its time in seconds since 1970 */
 /** @typedef {{ tag: string, steps: Kept[] }} Tag */
 /** @typedef {{ run: string, tags: Tag[] }} Run */
 
 /**
- * How pairs went over the steps; null where something is not known.
+ * The values of pairs over the steps; null means unknown.
  *
  * @typedef {object} Course
  * @property {number[]} steps
  * @property {{ labels: Pair, values: Record<string, (number | null)[]> }[]} pairs
- * @property {Error} [error] why it could not be read
+ * @property {Error} [error] why the values could not be read
  */
 
 const BASE = new URL("./", import.meta.url);
@@ -25,7 +25,7 @@ export class Source {
   constructor() {
     /** @type {Map<string, Promise<Step>>} */
     this.kept = new Map();
-    /** @type {Map<string, Map<number, string>>} of the labels of a run and tag */
+    /** @type {Map<string, Map<number, string>>} run and tag to the names of labels in all loaded steps */
     this.names = new Map();
   }
 
@@ -35,7 +35,7 @@ export class Source {
   }
 
   /**
-   * A step; its time tells it from another of the same number in a run that was started over.
+   * Loads a step. The time is part of the key, because a restarted run has the same step numbers.
    * @param {string} run
    * @param {string} tag
    * @param {Kept} kept
@@ -61,13 +61,13 @@ export class Source {
     const key = JSON.stringify([run, tag]);
     const known = this.names.get(key) ?? new Map();
     this.names.set(key, known);
-    read.known = known; // labels differ from step to step: what one calls them, all know
+    read.known = known; // steps have different labels: they share all names
     read.labels.forEach((label, place) => known.set(label, read.names[place]));
     return read;
   }
 
   /**
-   * How pairs of labels went over all kept steps.
+   * Loads the values of pairs of labels over all kept steps.
    * @param {string} run
    * @param {string} tag
    * @param {Pair[]} pairs
@@ -90,7 +90,7 @@ async function ask(route, parameters) {
   try {
     answer = await fetch(address);
   } catch {
-    throw new Error("TensorBoard does not answer. Is it still running?");
+    throw new Error("TensorBoard does not answer. Check that it is still running.");
   }
   if (!answer.ok) throw new Error(await answer.text());
   return answer;

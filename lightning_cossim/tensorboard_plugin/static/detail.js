@@ -1,4 +1,4 @@
-// A pair at a step, in words: its numbers with their errors, and whether it is flagged, or why not.
+// Describes a pair at a step in words: its values, their standard errors, and its flag or the reason for no flag.
 
 import { number } from "./dom.js";
 import { inSentence } from "./quantities.js";
@@ -9,7 +9,7 @@ import { inSentence } from "./quantities.js";
 export const MARKS = { stranger: "▲ stranger", "look-alike": "▼ look-alike", "": "" };
 
 /**
- * One line on the overlap, one on the joint inputs, and two on the targets of inputs; of what the step has.
+ * Up to four lines: one about the overlap, one about the joint inputs, two about the targets of inputs. Lines without data are absent.
  * @param {Step} step
  * @param {number} pair
  */
@@ -37,7 +37,7 @@ function ofTargets({ targets, names, row, column }, pair) {
 }
 
 /**
- * Its flag, or why it has none; empty where nothing was judged.
+ * The flag of a pair, or the reason for no flag; empty if a step of an earlier version has no reason.
  * @param {Step} step
  * @param {number} pair
  */

@@ -1,7 +1,7 @@
-// Elements. Texts are set as text, never as HTML: labels, runs and tags are what users named them.
+// Creates elements. All texts are set as text, never as HTML, because the names of labels, runs and tags come from users.
 
 /** @typedef {{ [Name in keyof HTMLElementEventMap as `on${Name}`]?: (event: HTMLElementEventMap[Name]) => unknown }} Handlers */
-/** @typedef {Handlers & Record<string, unknown>} Properties handlers, attributes, and properties that are no texts */
+/** @typedef {Handlers & Record<string, unknown>} Properties event handlers, attributes, and properties that are not strings */
 
 /**
  * @template {keyof HTMLElementTagNameMap} Tag
@@ -30,7 +30,7 @@ export function button(text, title, onclick) {
 }
 
 /**
- * Notes where the focus is, by what the element is called; calling what comes back puts it there again, if it was lost.
+ * Remembers the focused element by its name. Call the returned function to focus the element with that name, if the focus was lost.
  * @param {Element} root
  */
 export function focused(root) {
@@ -51,7 +51,7 @@ export function focused(root) {
 /** @typedef {[value: string, text: string]} Option */
 
 /**
- * A choice whose label is not seen.
+ * A choice with a label that only screen readers get.
  * @param {string} label
  * @param {Option[]} options
  * @param {string} value
@@ -66,7 +66,7 @@ export function select(label, options, value, onchange) {
 }
 
 /**
- * A choice with its label.
+ * A choice with a visible label.
  * @param {string} label
  * @param {Option[]} options
  * @param {string} value
@@ -79,12 +79,12 @@ export function choice(label, options, value, onchange) {
 /** @param {HTMLCanvasElement} canvas */
 export function contextOf(canvas) {
   const context = canvas.getContext("2d");
-  if (!context) throw new Error("The browser gives this page no canvas to draw on.");
+  if (!context) throw new Error("The browser does not provide a canvas to draw on. Use another browser.");
   return context;
 }
 
 /**
- * A canvas with as many pixels as the screen has, and its context in CSS pixels.
+ * Resizes and clears a canvas, at the screen's resolution, and returns its context in CSS pixels.
  * @param {HTMLCanvasElement} canvas
  * @param {number} width
  * @param {number} height
@@ -105,7 +105,7 @@ export function canvasOf(canvas, width, height) {
 }
 
 /**
- * The room that a canvas may take.
+ * The width and height available to a canvas, in CSS pixels.
  * @param {HTMLCanvasElement} canvas
  * @param {number} leastWidth
  * @param {number} leastHeight
@@ -116,7 +116,7 @@ export function roomOf(canvas, leastWidth, leastHeight) {
 }
 
 /**
- * A number as it is read: three digits, or none of a whole number, a real minus, no NaN.
+ * A number as text: three digits after the point below 10, fewer above, an exponent for very small or large numbers. NaN is a dash.
  * @param {number | null | undefined} value
  */
 export function number(value, { signed = false, whole = false } = {}) {
@@ -138,7 +138,7 @@ export function shortened(text, longest) {
 }
 
 /**
- * Ticks of an axis: a few round numbers.
+ * Ticks of an axis: about `num` round numbers.
  * @param {number} low
  * @param {number} high
  */

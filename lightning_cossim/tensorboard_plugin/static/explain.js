@@ -1,4 +1,4 @@
-// Dialogs: what a similarity is, what the tab shows, the link to it.
+// Dialogs: explain a quantity, explain the tab, show a link to the current view.
 
 import { element } from "./dom.js";
 
@@ -8,7 +8,7 @@ import { element } from "./dom.js";
 const PAPER = "https://arxiv.org/abs/2603.29488";
 
 /**
- * What a number of a pair is: one click away from every place that names it.
+ * Opens the explanation of a quantity. Every view that names a quantity has a button for it.
  * @param {Element} parent
  * @param {Quantity} quantity
  */
@@ -18,12 +18,12 @@ export function explain(parent, quantity) {
 
 /** @param {Quantity} quantity */
 function paragraphs({ about: texts }) {
-  const shown = texts.length ? texts : ["This step was written by an earlier lightning-cossim, which wrote no explanations beside the numbers."];
+  const shown = texts.length ? texts : ["An earlier version of lightning-cossim wrote this step, without explanations. Steps of newer versions have them."];
   return shown.map((one) => element("p", {}, one));
 }
 
 /**
- * What the tab shows, with everything that the step on view has.
+ * Opens the explanation of the tab and of all quantities of the current step.
  * @param {Element} parent
  * @param {Step | undefined} step
  */
@@ -31,9 +31,9 @@ export function about(parent, step) {
   open(
     parent,
     "Label similarity",
-    element("p", {}, "The rows of a classifier's final linear layer look like embeddings of its labels, and their cosines like similarities. Every point and every cell here is a pair of labels at one step of the training: what the rows say (a similarity) against what the model does (how far the two labels are probable for the same inputs)."),
-    element("p", {}, "A stranger (▲) overlaps more than is expected of pairs with its cosine; a look-alike (▼) less, either by more than its error. The table says of every other pair why it is not flagged. Select a pair in any view to see it in all others; pin several to compare them over the steps."),
-    element("p", {}, "Keys: ← and → go from step to step, ↑ and ↓ in the table from pair to pair. The wheel zooms into heatmaps, dragging moves them."),
+    element("p", {}, "Each point and each cell is a pair of labels at one step of the training. This tab compares two quantities of the pair: how similar the two rows of the classifier's final linear layer are (a similarity, such as the cosine), and how much the model's probabilities of the two labels overlap on the same inputs."),
+    element("p", {}, "A stranger (▲) overlaps more than expected for its cosine; a look-alike (▼) overlaps less. The difference must exceed the threshold and its error. For every other pair, the table gives the reason for no flag. Select a pair in any view to see it in all views. Pin several pairs to compare them over the steps."),
+    element("p", {}, "Keys: ← and → change the step; in the table, ↑ and ↓ change the pair. In a heatmap, turn the wheel to zoom and drag to move."),
     ...(step?.quantities ?? []).map((one) => element("details", {}, element("summary", {}, one.title), ...paragraphs(one))),
     paper(),
   );
@@ -52,12 +52,12 @@ export async function showLink(parent, address) {
     await navigator.clipboard.writeText(address);
     said.textContent = "Copied. The link opens this tab with the same run, step, pair and filters:";
   } catch {
-    field.select(); // the browser does not allow it: the user copies it
+    field.select(); // the browser denies access to the clipboard: the user copies the selected text
   }
 }
 
 function paper() {
-  return element("p", {}, "The proofs: ", element("a", { href: PAPER, target: "_blank", rel: "noopener noreferrer" }, "Nielsen, Why not to use Cosine Similarity between Label Representations (arXiv 2603.29488)"));
+  return element("p", {}, "Proofs: ", element("a", { href: PAPER, target: "_blank", rel: "noopener noreferrer" }, "Nielsen, Why not to use Cosine Similarity between Label Representations (arXiv 2603.29488)"));
 }
 
 /**

@@ -1,15 +1,15 @@
-// What a step shows, in words.
+// Summarizes a step in three sentences.
 
 import { number } from "./dom.js";
 import { inSentence } from "./quantities.js";
 
 /** @import { Step } from "./step.js" */
 
-const ORDERS = /** @type {const} */ ([[0.8, "in nearly the same order"], [0.5, "in a similar order"], [0.2, "in a faintly similar order"], [-0.2, "in no common order"]]);
+const ORDERS = /** @type {const} */ ([[0.8, "in nearly the same order"], [0.5, "in a similar order"], [0.2, "in a weakly similar order"], [-0.2, "in no common order"]]);
 const SHARES = /** @type {const} */ ([[80, "nearly all"], [50, "more than half"], [20, "a part"], [5, "little"]]);
 
 /**
- * One sentence on how far the cosine agrees with the overlap, one on the flagged pairs, one on how far to trust both.
+ * One sentence about the agreement of the cosine with the overlap, one about the flagged pairs, one about the reliability.
  * @param {Step} step
  */
 export function headline(step) {
@@ -23,15 +23,15 @@ function agreement(step) {
   const explained = step.scalars[`explained_${step.cosine}`];
   if (isKnown(ranks)) {
     const [, words] = ORDERS.find(([least]) => ranks > least) ?? [-1, "in partly opposite orders"];
-    return `The ${cosine} and the overlap put pairs of labels ${words} (rank agreement ${number(ranks)}${error(step, `rank_agreement_${step.cosine}`)}; share explained ${number(explained)}).`;
+    return `The ${cosine} and the overlap rank pairs of labels ${words} (rank agreement ${number(ranks)}${error(step, `rank_agreement_${step.cosine}`)}; share explained ${number(explained)}).`;
   }
-  if (ranks === undefined && isKnown(explained)) return accounted(cosine, explained); // an earlier version's step
+  if (ranks === undefined && isKnown(explained)) return accounted(cosine, explained); // a step of an earlier version
   const why = step.undefined[`rank_agreement_${step.cosine}`] ?? step.undefined[`explained_${step.cosine}`];
-  return `Whether overlaps follow the ${cosine} is not known${why ? `: ${why}` : ""}.`;
+  return `The rank agreement of the ${cosine} with the overlap is unknown${why ? `: ${why}` : ""}.`;
 }
 
 /**
- * What stands behind a scalar, if its error is known.
+ * The standard error of a scalar as text; empty if it is unknown.
  * @param {Step} step
  * @param {string} name
  */
@@ -40,14 +40,14 @@ function error({ standard_errors: errors }, name) {
 }
 
 /**
- * What led before there were rank agreements among the scalars.
+ * The first sentence for steps without rank agreements, which earlier versions wrote.
  * @param {string} cosine
  * @param {number} explained
  */
 function accounted(cosine, explained) {
   const share = Math.round(100 * Math.max(0, explained));
-  const [, words] = SHARES.find(([least]) => share > least) ?? [0, "next to nothing"];
-  return `The ${cosine} accounts for ${words} of the overlap between labels (${share}%).`;
+  const [, words] = SHARES.find(([least]) => share > least) ?? [0, "almost none"];
+  return `The ${cosine} explains ${words} of the overlap between labels (${share}%).`;
 }
 
 /**
@@ -70,7 +70,7 @@ function flagged(step) {
 }
 
 /**
- * The pair furthest from what is expected, by name.
+ * The names of the flagged pair with the largest gap, and its overlap; empty if no pair is flagged.
  * @param {Step} step
  */
 function furthest(step) {
@@ -79,15 +79,15 @@ function furthest(step) {
   const pair = all.reduce((best, one) => (best < 0 || Math.abs(gaps[one]) > Math.abs(gaps[best]) ? one : best), -1);
   if (pair < 0) return "";
   const names = step.namesAt(pair).map((name) => `“${name}”`).join(" and ");
-  return `; furthest off: ${names}, overlap ${number(step.values.overlap[pair])} where ${number(step.values.expected_overlap[pair])} is expected`;
+  return `; largest gap: ${names}, overlap ${number(step.values.overlap[pair])}, expected ${number(step.values.expected_overlap[pair])}`;
 }
 
 /** @param {Step} step */
 function trust(step) {
   const { reliability } = step.scalars;
   const inputs = `${step.num_inputs.toLocaleString("en")} inputs`;
-  if (reliability === null || reliability === undefined) return `From ${inputs}.`;
-  const words = reliability >= 0.9 ? "other inputs would show about the same" : reliability >= 0.5 ? "other inputs would show much the same" : "other inputs would show something else: look at more";
+  if (reliability === null || reliability === undefined) return `Based on ${inputs}.`;
+  const words = reliability >= 0.9 ? "other inputs would give nearly the same ranking" : reliability >= 0.5 ? "other inputs would give a similar ranking" : "other inputs could give a different ranking, so use more inputs";
   const bound = step.truncation > 0.0005 ? `, overlaps may be up to ${number(step.truncation)} larger` : "";
-  return `From ${inputs}${bound}; reliability ${number(reliability)}: ${words}.`;
+  return `Based on ${inputs}${bound}; reliability ${number(reliability)}: ${words}.`;
 }

@@ -1,4 +1,4 @@
-// Three heatmaps side by side, a similarity, overlap and gap: one order of labels for all steps, one zoom for all three.
+// Three heatmaps: a similarity, the overlap and the gap. All steps share one order of labels; all three share one zoom.
 
 import { GAPS, OVERLAPS, along, scaleOf, theme } from "./colors.js";
 import { button, canvasOf, contextOf, element, roomOf, select, shortened } from "./dom.js";
@@ -17,7 +17,7 @@ const NAMES = 74;
 export class Heatmaps {
   /** @type {Step} */
   step;
-  /** @type {number[]} labels, by their rows in the head */
+  /** @type {number[]} labels, as rows of the head */
   order = [];
 
   /** @param {App} app */
@@ -49,7 +49,7 @@ export class Heatmaps {
     this.maps.forEach((map) => map.take(step, order));
     this.draw();
     const some = !order.length ? "no labels to show" : order.length < step.num_labels ? `the ${order.length} most probable of ${step.num_labels.toLocaleString("en")} labels at the last step` : `${order.length} labels`;
-    this.note.textContent = `${some}, those that overlap beside one another · ▲ stranger ▼ look-alike · gray: not compared`;
+    this.note.textContent = `${some}, ordered by overlap · ▲ stranger ▼ look-alike · gray: not compared`;
   }
 
   get window() {
@@ -59,14 +59,14 @@ export class Heatmaps {
   }
 
   /**
-   * Keep the label under the pointer where it is.
+   * Zooms, such that the label under the pointer stays in place.
    * @param {number} factor
    */
   zoom(factor, place = 0.5) {
     const { from, num } = this.window;
     const center = from + place * num;
     const wanted = Math.max(num * factor, 4);
-    this.num = wanted < this.order.length ? wanted : Infinity; // all of them, however many another run has
+    this.num = wanted < this.order.length ? wanted : Infinity; // infinity: all labels, also of a run with more labels
     this.from = center - place * Math.min(this.num, this.order.length);
     this.draw();
   }
@@ -90,14 +90,14 @@ class Heatmap {
 
   /**
    * @param {Heatmaps} heatmaps
-   * @param {string | null} fixed what it shows; null: the similarity that is chosen
+   * @param {string | null} fixed key of the quantity; null: the selected similarity
    */
   constructor(heatmaps, fixed) {
     this.heatmaps = heatmaps;
     this.app = heatmaps.app;
     this.fixed = fixed;
     this.named = fixed === null;
-    this.key = ""; // of what it shows
+    this.key = ""; // key of the quantity
     this.scale = OVERLAPS;
     this.cells = new Float32Array();
     this.flags = new Float32Array();
@@ -264,7 +264,7 @@ class Heatmap {
   }
 
   /**
-   * The two labels under the pointer, as places in the order.
+   * The two labels under the pointer, as places in the order; null if there are none.
    * @param {MouseEvent} event
    */
   under(event) {
@@ -315,7 +315,7 @@ class Heatmap {
 
   /** @param {WheelEvent} event */
   wheel(event) {
-    if (event.deltaY > 0 && this.box.num === this.order.length) return; // nothing to zoom out of: the page scrolls
+    if (event.deltaY > 0 && this.box.num === this.order.length) return; // all labels are visible: scroll the page instead
     event.preventDefault();
     const frame = this.canvas.getBoundingClientRect();
     const place = Math.min(Math.max((event.clientX - frame.left - this.box.left) / this.box.size, 0), 1);
@@ -324,7 +324,7 @@ class Heatmap {
 }
 
 /**
- * As much of a name as there is room for.
+ * A name, shortened to a width in CSS pixels.
  * @param {CanvasRenderingContext2D} context
  * @param {string} name
  * @param {number} room

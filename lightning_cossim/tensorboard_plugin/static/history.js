@@ -1,4 +1,4 @@
-// The selected and the pinned pairs over all kept steps, one small chart for every similarity.
+// Charts of the selected and pinned pairs over all kept steps, one for each similarity and one for the overlap.
 
 import { theme } from "./colors.js";
 import { detail, verdict } from "./detail.js";
@@ -10,9 +10,9 @@ import { keyOf } from "./step.js";
 /** @import { App, Chosen, Shown } from "./index.js" */
 /** @import { Step } from "./step.js" */
 
-/** @typedef {Shown & { history: Course | null }} Followed null: it is on its way */
+/** @typedef {Shown & { history: Course | null }} Followed a shown run with its history; null while it is loading */
 /** @typedef {{ left: number, top: number, width: number, height: number }} Box */
-/** @typedef {{ key: string, canvas: HTMLCanvasElement, span: { first: number, last: number, box: Box } | null }} Chart of a quantity, and the steps that it spans */
+/** @typedef {{ key: string, canvas: HTMLCanvasElement, span: { first: number, last: number, box: Box } | null }} Chart the chart of a quantity, and the first and last step on its x axis */
 /** @typedef {{ steps: number[], values: (number | null)[], color: string, dash: number[], width: number, faint: boolean }} Line */
 
 const DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
@@ -51,12 +51,12 @@ export class History {
     if (!pairs.length) {
       this.legend.replaceChildren();
       this.drawn = [];
-      this.charts.replaceChildren(element("p", { class: "hint" }, "Select a pair in any view, and its similarities over the steps are drawn here. Pin pairs in the table to compare several."));
+      this.charts.replaceChildren(element("p", { class: "hint" }, "Select a pair in any view to see its similarities over the steps here. Pin pairs in the table to compare several."));
       return;
     }
     const error = sides.map(({ history }) => history?.error).find(Boolean);
     if (sides.some(({ history }) => !history)) this.note.textContent = "reading all steps…";
-    else if (error) this.note.textContent = `not read: ${error.message} Refresh tries again.`;
+    else if (error) this.note.textContent = `Cannot read the steps: ${error.message} Press Refresh to try again.`;
     this.legend.replaceChildren(...pairs.map((one) => this.entry(step, one)));
     this.drawn = [];
     this.charts.replaceChildren(...[...step.similarities, "overlap"].map((key) => this.chart(step, key)));
@@ -79,7 +79,7 @@ export class History {
     context.stroke();
     const names = pair.map((label) => step.nameOf(label)).join(" / ");
     const pinned = this.app.isPinned(pair);
-    const button = element("button", { type: "button", title: pinned ? "Unpin" : "Pin: keep this pair in all views", "aria-label": `${pinned ? "Unpin" : "Pin"} ${names}`, onclick: () => this.app.pin(pair) }, pinned ? "unpin" : "pin");
+    const button = element("button", { type: "button", title: pinned ? "Unpin" : "Pin this pair: show it in all views", "aria-label": `${pinned ? "Unpin" : "Pin"} ${names}`, onclick: () => this.app.pin(pair) }, pinned ? "unpin" : "pin");
     return element("li", { class: isSelected ? "selected" : "" }, sample, element("span", { class: "name" }, names), button);
   }
 
@@ -101,7 +101,7 @@ export class History {
   }
 
   /**
-   * The lines of a quantity: of every pair, in every run.
+   * The lines of a quantity, one for each pair and run.
    * @param {string} key
    * @param {Colors} colors
    */
@@ -135,7 +135,7 @@ export class History {
     context.font = "11px Roboto, Arial, sans-serif";
     context.fillStyle = colors.muted;
     if (!values.length) {
-      context.fillText(steps.length ? "not known for this pair" : "", box.left, box.top + 14);
+      context.fillText(steps.length ? "unknown for this pair" : "", box.left, box.top + 14);
       return;
     }
     const [low, high] = padded(Math.min(...values), Math.max(...values));
@@ -167,7 +167,7 @@ export class History {
   }
 
   /**
-   * A click goes to the nearest kept step.
+   * A click selects the nearest kept step.
    * @param {MouseEvent} event
    * @param {Chart} chart
    */
@@ -208,7 +208,7 @@ function drawLine(context, { steps, values, color, dash, width, faint }, x, y) {
   steps.forEach((step, at) => {
     const value = values[at];
     if (value === null) {
-      drawing = false; // a gap in the line is a gap in what is known
+      drawing = false; // unknown values interrupt the line
       return;
     }
     if (drawing) context.lineTo(x(step), y(value));

@@ -1,4 +1,4 @@
-// The tab: its state, and what the views share. TensorBoard calls `render` in a frame of its own.
+// The tab: owns the state that the views share. TensorBoard calls `render` in a separate frame.
 
 import { theme, isDark, watchTheme } from "./colors.js";
 import { Controls } from "./controls.js";
@@ -19,11 +19,11 @@ import { Tip } from "./tip.js";
 /** @import { Quantity } from "./wire.js" */
 
 /**
- * A run and stage, and the place of the step that is looked at among those kept.
+ * A selected run and tag, with its kept steps and the place of the selected step among them.
  * @typedef {{ run: string, tag: string, steps: Kept[], tags: Tag[], at: number }} Looked
  */
 /**
- * The same once it has been read; `latest` is its last step, `order` the labels of its heatmaps.
+ * The same after loading; `latest` is the last step, `order` has the labels of the heatmaps in order.
  * @typedef {Looked & { step: Step, latest: Step, order: number[] }} Shown
  */
 /** @typedef {{ pair: Pair, color: string, dash: number[], isSelected: boolean }} Chosen a pair that is selected or pinned */
@@ -49,11 +49,11 @@ export class App {
     this.source = new Source();
     /** @type {Run[] | null} */
     this.runs = null;
-    /** @type {Shown[]} one, or two that are compared */
+    /** @type {Shown[]} one run, or two that are compared */
     this.sides = [];
-    /** @type {Map<string, Course | null>} null while it is on its way */
+    /** @type {Map<string, Course | null>} null while it is loading */
     this.histories = new Map();
-    /** @type {Looked | null} what is wanted, there or on its way */
+    /** @type {Looked | null} what the user selected, loaded or not */
     this.looked = null;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.writing = undefined;
@@ -84,7 +84,7 @@ export class App {
     document.documentElement.dataset.theme = isDark() ? "dark" : "light";
   }
 
-  // What there is, and what of it is looked at
+  // Load and select
 
   async refresh() {
     if (!this.runs) this.content.replaceChildren(loading());
@@ -99,7 +99,7 @@ export class App {
   }
 
   /**
-   * The run, tag and steps that the state means, which may name what is no longer there.
+   * The selected run and tag with its steps. If they no longer exist, the run that was written last and its validation stage, if it has one.
    * @param {string | null} run
    * @param {string | null} tag
    */
@@ -113,7 +113,7 @@ export class App {
   }
 
   /**
-   * The kept step nearest to a number; the last one for none.
+   * The place of the kept step nearest to a number; the last place for null.
    * @param {Kept[]} steps
    * @param {number | null} step
    */
@@ -124,7 +124,7 @@ export class App {
 
   async update() {
     const { state, runs } = this;
-    if (!runs) return; // they are on their way, and bring this about
+    if (!runs) return; // the runs are loading; `refresh` calls this again
     const ticket = ++this.ticket;
     const first = this.chosen(state.run, state.tag);
     if (!first) {
@@ -142,7 +142,7 @@ export class App {
     this.controls.render(one, runs);
     try {
       const sides = await Promise.all(wanted.map((side) => this.read(side)));
-      if (ticket !== this.ticket) return; // the user went on
+      if (ticket !== this.ticket) return; // the user has selected something else
       this.sides = sides;
       this.paint();
       this.prefetch(one);
@@ -159,7 +159,7 @@ export class App {
     const { run, tag, steps, at } = looked;
     const last = this.source.step(run, tag, steps[steps.length - 1]);
     const [step, latest] = await Promise.all([this.source.step(run, tag, steps[at]), last]);
-    const ordered = latest.order.length ? latest : step; // the last one may be of a model that has diverged
+    const ordered = latest.order.length ? latest : step; // the last step has no order if the model has diverged
     const order = ordered.order.map((place) => ordered.labels[place]);
     return { ...looked, step, latest, order };
   }
@@ -177,7 +177,7 @@ export class App {
     this.content.replaceChildren(aboutError(error, () => this.refresh()));
   }
 
-  // The state, and who may change it
+  // Change the state
 
   /** @param {Partial<State>} patch */
   set(patch) {
@@ -188,13 +188,13 @@ export class App {
     return Promise.resolve();
   }
 
-  /** A link to what is seen, whatever comes later: it names the run, the stage and the step. */
+  /** A link to the current view. It names run, tag and step, so that later steps do not change the view. */
   get link() {
     const shown = this.sides[0];
     return addressOf(shown ? { ...this.state, run: shown.run, tag: shown.tag, step: shown.step.step } : this.state);
   }
 
-  /** Keep the address up to date, once the user rests: browsers refuse a hundred changes at a time. */
+  /** Updates the address 150 ms after the last change of the state, because browsers limit the rate of updates. */
   remember() {
     clearTimeout(this.writing);
     this.writing = setTimeout(() => writeAddress(this.state), 150);
@@ -202,8 +202,8 @@ export class App {
 
   /**
    * @param {Step} step
-   * @param {number} index of a pair in it, or -1
-   * @param {{ keep?: boolean }} options whether the pair stays selected if it was so already
+   * @param {number} index of a pair in the step; -1 deselects
+   * @param {{ keep?: boolean }} options keep: whether a pair that is selected already stays selected
    */
   select(step, index, { keep = false } = {}) {
     const [first] = this.sides;
@@ -227,7 +227,7 @@ export class App {
   }
 
   /**
-   * To a step by its place among those kept.
+   * Selects a step by its place among the kept steps.
    * @param {number} at
    */
   goTo(at) {
@@ -238,7 +238,7 @@ export class App {
   }
 
   /**
-   * The labels in a step of the pair that the state names by the labels of the first run.
+   * The pair in another step. The state names pairs by the labels of the first run.
    * @param {Step} step
    * @param {Pair | null} pair
    */
@@ -248,7 +248,7 @@ export class App {
   }
 
   /**
-   * The selected pair and the pinned ones, each with a color and a dash of its own.
+   * The pinned pairs and the selected pair, each with its color and dash pattern.
    * @returns {Chosen[]}
    */
   get pairs() {
@@ -262,7 +262,7 @@ export class App {
     return this.pairs.filter(({ pair }) => this.isPinned(pair));
   }
 
-  // What is seen
+  // Draw
 
   paint() {
     const [one, other] = this.sides;
@@ -277,7 +277,7 @@ export class App {
     this.table.render(one.step, other?.step);
     this.recall();
     focus();
-    performance.clearMarks("painted"); // for whoever measures
+    performance.clearMarks("painted"); // for tests that measure the drawing time
     performance.mark("painted");
   }
 
@@ -289,7 +289,7 @@ export class App {
     }
   }
 
-  /** Draw how the chosen pairs went, and read what is missing of it. */
+  /** Draws the history of the selected and pinned pairs, and loads missing data. */
   recall() {
     const pairs = this.pairs;
     const sides = this.sides.map((side) => {
@@ -299,7 +299,7 @@ export class App {
         this.histories.set(key, null);
         this.source
           .history(side.run, side.tag, there)
-          .catch((error) => ({ steps: [], pairs: [], error })) // asked for again by Refresh alone
+          .catch((error) => ({ steps: [], pairs: [], error })) // only Refresh asks again
           .then((found) => this.histories.set(key, found))
           .then(() => this.recall());
       }
@@ -316,7 +316,7 @@ export class App {
 }
 
 /**
- * What of the runs and tags has steps.
+ * The runs and tags that have steps.
  * @param {Run[]} runs
  */
 function withSteps(runs) {
@@ -324,7 +324,7 @@ function withSteps(runs) {
 }
 
 /**
- * When anything was written last.
+ * The time of a run's last step, in seconds since 1970.
  * @param {Run} run
  */
 const latestTime = ({ tags }) => Math.max(...tags.flatMap(({ steps }) => steps.map(([, time]) => time)));

@@ -1,25 +1,25 @@
-// The state of the page as a link, in the part of TensorBoard's address that belongs to plugins: p.lightning_cossim.<key>=<value>.
+// Stores the state of the page in the address, in TensorBoard's form for plugins: p.lightning_cossim.<key>=<value>.
 
 const PREFIX = "p.lightning_cossim.";
 
 /** @import { Pair } from "./step.js" */
 
 /**
- * What a link brings back.
+ * The state that a link restores.
  *
  * @typedef {object} State
  * @property {string | null} run
  * @property {string | null} tag
- * @property {number | null} step null: the last one
- * @property {string | null} run2 that it is compared with
+ * @property {number | null} step null: the last step
+ * @property {string | null} run2 run to compare with; null: none
  * @property {string} x similarity of the scatter; empty: the cosine that gaps refer to
- * @property {string} map similarity of the first heatmap; the same
- * @property {string} sort column of the table
- * @property {boolean} down
- * @property {string} query
- * @property {string} flag
- * @property {Pair | null} pair
- * @property {Pair[]} pins
+ * @property {string} map similarity of the first heatmap; empty: as for `x`
+ * @property {string} sort column by which the table is sorted
+ * @property {boolean} down whether the table is sorted in descending order
+ * @property {string} query text of the search
+ * @property {string} flag filter of the table; empty: all pairs
+ * @property {Pair | null} pair selected pair
+ * @property {Pair[]} pins pinned pairs
  */
 
 /**
@@ -30,7 +30,7 @@ const PREFIX = "p.lightning_cossim.";
  * @property {(value: NonNullable<Value>) => string} write
  */
 
-/** @type {{ [Key in keyof State]: Field<State[Key]> }} how each is read and written; what equals the default is left out of links */
+/** @type {{ [Key in keyof State]: Field<State[Key]> }} how each value is read and written; links omit values that equal the default */
 const FIELDS = {
   run: text(null), tag: text(null), step: whole(), run2: text(null), x: text(""), map: text(""), sort: text("gap"), down: flag(true),
   query: text(""), flag: text(""), pair: pair(), pins: list(pair()),
@@ -82,7 +82,7 @@ function list(one) {
 }
 
 /**
- * The state in the fragment of an address; what is missing or makes no sense has its default.
+ * The state in the fragment of an address. A missing or invalid value has its default.
  * @param {string} fragment
  */
 export function parse(fragment) {
@@ -95,7 +95,7 @@ export function parse(fragment) {
     try {
       read(state, key, decodeURIComponent(part.slice(at + 1)));
     } catch {
-      // not an escaped text: the default stays
+      // The value is not a valid escaped text: keep the default.
     }
   }
   return state;
@@ -112,7 +112,7 @@ function read(state, key, value) {
 }
 
 /**
- * The fragment of an address with this state in it, and what else was there.
+ * The fragment of an address with this state. Other parts of the fragment stay.
  * @param {State} state
  */
 export function format(state, fragment = "") {
@@ -132,7 +132,7 @@ function written(state, key) {
 }
 
 /**
- * The window whose address is the page's: TensorBoard's, or this one if it stands alone.
+ * The window with the address of the page: TensorBoard's window, or this one if the page is not in a frame of the same origin.
  * @returns {Window}
  */
 function page() {
@@ -158,12 +158,12 @@ export function writeAddress(state) {
   try {
     page().history.replaceState(page().history.state, "", addressOf(state));
   } catch {
-    // the browser allows no more changes for now: the next one brings the address up to date
+    // The browser limits the rate of updates: the next update will contain this one.
   }
 }
 
 /**
- * Calls back with the state of a link that is opened while the tab is there.
+ * Calls `callback` with the state of a link that is opened while the tab is open.
  * @param {(state: State) => unknown} callback
  */
 export function watchAddress(callback) {

@@ -1,9 +1,9 @@
-// What the numbers of a pair are called and mean. A step brings that with it, from Python's table of similarities.
+// Names and explanations of the quantities of a pair. Each step contains them; they come from Python's table of similarities.
 
 /** @import { Quantity } from "./wire.js" */
 
 /**
- * The row of a quantity in a step's table. Steps of older runs have no table: there it is called by its key.
+ * The row of a quantity in a step's table. Steps of version 1 have no table; for them, the key is the name.
  * @param {readonly Quantity[]} table
  * @param {string} key
  * @returns {Quantity}
@@ -14,7 +14,7 @@ export function quantityOf(table, key) {
 }
 
 /**
- * A title within a sentence; what begins with an abbreviation stays as it is.
+ * A title for use within a sentence: its first letter in lower case, unless the title begins with an abbreviation.
  * @param {string} title
  */
 export const inSentence = (title) => title.replace(/^\p{Lu}(?!\p{Lu})/u, (letter) => letter.toLowerCase());

@@ -1,4 +1,4 @@
-// Every pair: a similarity (x) against the overlap (y), with the overlap expected, and the band around it within which no pair is flagged.
+// Scatter of all pairs: a similarity (x) against the overlap (y), with the curve of expected overlaps and the band in which no pair is flagged.
 
 import { theme } from "./colors.js";
 import { canvasOf, choice, element, number, roomOf, shortened, ticks } from "./dom.js";
@@ -24,8 +24,8 @@ export class Scatter {
   /** @param {App} app */
   constructor(app) {
     this.app = app;
-    this.key = ""; // of the similarity
-    /** @type {number[]} pairs with a place */
+    this.key = ""; // key of the similarity
+    /** @type {number[]} pairs with a known similarity and overlap */
     this.known = [];
     this.box = { left: 0, top: 0, width: 1, height: 1 };
     /** @type {{ x: Range, y: Range }} */
@@ -266,7 +266,7 @@ export class Scatter {
     const titleOf = (/** @type {string} */ key) => inSentence(step.quantity(key).title);
     const shown = step.chosen ? `${num.toLocaleString("en")} of ${step.num_pairs.toLocaleString("en")} pairs shown` : `${num.toLocaleString("en")} pairs`;
     const band = step.limits.strangers === undefined ? "" : "; band: gaps too small for a flag";
-    this.note.textContent = `${shown} · ${judged ? `line: expected overlap${band}` : `flags go by the ${titleOf(step.cosine)}`}`;
+    this.note.textContent = `${shown} · ${judged ? `line: expected overlap${band}` : `flags use the ${titleOf(step.cosine)}`}`;
     this.note.title = step.chosen;
     this.canvas.setAttribute("aria-label", `Scatter of ${shown}: ${titleOf(this.key)} against ${titleOf("overlap")}. The table lists the same pairs.`);
   }

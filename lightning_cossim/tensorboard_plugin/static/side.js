@@ -1,4 +1,4 @@
-// One run at one step: what it shows in words, the scatter and the heatmaps.
+// One run at one step: its summary in words, its scatter and its heatmaps.
 
 import { element } from "./dom.js";
 import { headline } from "./headline.js";

@@ -1,22 +1,22 @@
-// A step with what the views ask of it again and again: where a pair is, what a label is called, which pairs count.
+// A step with the lookups that views need: the place of a pair, the name of a label, the pairs with a value.
 
 import { quantityOf } from "./quantities.js";
 import { FLAGS } from "./wire.js";
 
 /** @import { Decoded } from "./wire.js" */
 
-/** @typedef {[number, number]} Pair two labels, by their rows in the head */
+/** @typedef {[number, number]} Pair two labels, as rows of the head */
 
 const PLACES = 2 ** 26;
 
 /**
- * Pairs are known by their labels' rows in the head, the smaller one first: places differ from step to step.
+ * The key of a pair, from its labels' rows in the head, the smaller row first. Places cannot be the key, because they differ between steps.
  * @param {Pair} pair
  */
 export const keyOf = ([one, other]) => one * PLACES + other;
 
 /**
- * The smaller one first.
+ * A pair with the smaller row first.
  * @param {number} one
  * @param {number} other
  * @returns {Pair}
@@ -37,7 +37,7 @@ export class Step extends HasDecoded {
   constructor(decoded) {
     super(decoded);
     this.placeOf = new Map(this.labels.map((label, place) => [label, place]));
-    /** @type {Map<number, string> | null} what any step of the run calls its labels */
+    /** @type {Map<number, string> | null} names of the labels of all loaded steps of the run */
     this.known = null;
     /** @type {Map<number, number> | null} */
     this.byKey = null;
@@ -46,7 +46,7 @@ export class Step extends HasDecoded {
   }
 
   /**
-   * What a number of a pair is called and means.
+   * The name and explanation of a quantity.
    * @param {string} key
    */
   quantity(key) {
@@ -54,7 +54,7 @@ export class Step extends HasDecoded {
   }
 
   /**
-   * The rows in the head of a pair's labels, as `keyOf` takes them.
+   * The labels of a pair as rows of the head, the smaller row first.
    * @param {number} index
    */
   pairAt(index) {
@@ -62,7 +62,7 @@ export class Step extends HasDecoded {
   }
 
   /**
-   * Where a pair of labels is, or -1.
+   * The place of a pair of labels in the step; -1 if the step lacks the pair.
    * @param {Pair | null} pair
    */
   indexOf(pair) {
@@ -72,7 +72,7 @@ export class Step extends HasDecoded {
   }
 
   /**
-   * Of any label that some step of the run has shown.
+   * The name of a label of any loaded step of the run.
    * @param {number} label
    */
   nameOf(label) {
@@ -92,7 +92,7 @@ export class Step extends HasDecoded {
   }
 
   /**
-   * Why a pair is not flagged, in words; empty if it is, or if nothing was judged.
+   * The reason why a pair is not flagged, in words; empty if the pair is flagged or the step has no reasons.
    * @param {number} index
    */
   whyAt(index) {
@@ -100,7 +100,7 @@ export class Step extends HasDecoded {
   }
 
   /**
-   * Whether any input at all can bring out both labels of a pair on top; empty where it was not asked for.
+   * Whether an input can make both labels of a pair the most likely ones, in words; empty if this was not computed.
    * @param {number} index
    */
   onTopAt(index) {
@@ -109,7 +109,7 @@ export class Step extends HasDecoded {
     return ["", "never together", "", "undecided"][reach];
   }
 
-  /** The pairs that have a value at all. */
+  /** The pairs that have a value. */
   get counted() {
     if (!this.pairs) {
       const all = [...this.similarities, "overlap"].map((key) => this.values[key]);
@@ -118,14 +118,14 @@ export class Step extends HasDecoded {
     return this.pairs;
   }
 
-  /** How many pairs shown are flagged, by flag. */
+  /** Number of flagged pairs in the step, by flag. */
   get numFlagged() {
     const [, stranger, lookalike] = FLAGS.map((_, flag) => this.flag.filter((one) => one === flag).length);
     return { stranger, lookalike };
   }
 
   /**
-   * The pair of another run's labels in this one: rows of the same name, or else the only labels that are called so.
+   * The pair of this step with the same labels as a pair of another run's step: rows with the same names or, if they differ, unique labels with these names.
    * @param {Step} other
    * @param {Pair | null} pair
    */
@@ -155,7 +155,7 @@ function own(step) {
 }
 
 /**
- * The labels of a name.
+ * The labels with a name.
  * @param {Map<number, string>} names
  * @param {string} name
  */
@@ -164,7 +164,7 @@ function called(names, name) {
 }
 
 /**
- * A matrix n x n in the order of labels; NaN where there is no pair.
+ * A matrix n x n in the order of labels; NaN if the step lacks the pair.
  * @param {Step} step
  * @param {ArrayLike<number>} values of each pair
  * @param {number[]} order
@@ -188,7 +188,7 @@ export function matrix(step, values, order) {
 }
 
 /**
- * The overlap expected of pairs with a cosine: a staircase, as the corners of its line. In steps of older runs, all pairs are on it.
+ * The curve of expected overlaps, as corners (cosine, overlap). Steps of versions 1 and 2 have no curve; there, all expected overlaps of pairs are on it.
  * @param {Step} step
  */
 export function expectedCurve(step) {

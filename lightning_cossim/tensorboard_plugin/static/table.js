@@ -1,4 +1,4 @@
-// The table of pairs: searched, sorted, filtered, pinned, downloaded. Only the rows in sight are elements.
+// The table of pairs, with search, sorting, filter, pins and download. Only visible rows are elements of the page.
 
 import { MARKS } from "./detail.js";
 import { element, number } from "./dom.js";
@@ -12,7 +12,7 @@ import { keyOf } from "./step.js";
  * @typedef {object} Heading
  * @property {string} key
  * @property {string} text
- * @property {string} [title] as a part of a sentence
+ * @property {string} [title] its name within a sentence
  */
 /** @typedef {{ number: true, of: (pair: number) => number, signed?: boolean, whole?: boolean, direction?: number }} OfNumbers */
 /** @typedef {{ number?: false, of: (pair: number) => string }} OfTexts */
@@ -26,7 +26,7 @@ export class Table {
   step;
   /** @type {Column[]} */
   columns = [];
-  /** @type {Column} what rows are sorted by */
+  /** @type {Column} the column by which rows are sorted */
   sort;
 
   /** @param {App} app */
@@ -34,7 +34,7 @@ export class Table {
     this.app = app;
     /** @type {number[]} */
     this.rows = [];
-    /** @type {number | null} the pair that was brought into sight */
+    /** @type {number | null} key of the pair to which the table was scrolled last */
     this.revealed = null;
     this.search = element("input", { type: "search", placeholder: "label", "aria-label": "Search", oninput: () => this.look() });
     this.filter = element("select", { "aria-label": "Show", onchange: () => this.look() });
@@ -58,7 +58,7 @@ export class Table {
 
   /**
    * @param {Step} step
-   * @param {Step | undefined} other of the run compared with
+   * @param {Step | undefined} other step of the run compared with
    */
   render(step, other) {
     const { state } = this.app;
@@ -85,10 +85,10 @@ export class Table {
       const button = element("button", { type: "button", "data-name": key, title: `Sort by ${title}`, onclick: turn }, `${text}${sorts ? (state.down ? " ↓" : " ↑") : ""}`);
       return element("th", { scope: "col", class: right ? "number" : "", "aria-sort": sorts ? (state.down ? "descending" : "ascending") : "none" }, button);
     });
-    this.head.replaceChildren(element("th", { scope: "col", title: "Pinned pairs stay in all views" }, "pin"), ...cells);
+    this.head.replaceChildren(element("th", { scope: "col", title: "Pinned pairs are shown in all views" }, "pin"), ...cells);
   }
 
-  /** The rows in sight, and as much room above and below as the others take. */
+  /** Creates the visible rows, and empty rows above and below with the height of the others. */
   fill() {
     const height = this.frame.clientHeight || 300;
     const first = Math.max(0, Math.floor(this.frame.scrollTop / ROW) - 5);
@@ -101,10 +101,10 @@ export class Table {
 
   nothing() {
     const { state } = this.app;
-    if (state.flag === "pinned" && !state.pins.length) return "Nothing is pinned: tick a pair in the first column.";
-    if (state.query) return "No pair has a label like this. Clear the search to see all.";
+    if (state.flag === "pinned" && !state.pins.length) return "No pair is pinned. Tick a pair in the first column to pin it.";
+    if (state.query) return "No pair matches the search. Clear the search to see all pairs.";
     if (state.flag && this.step.verdict) return `No pair is flagged: ${this.step.verdict}.`;
-    return "No pairs here.";
+    return "No pairs to show.";
   }
 
   /** @param {number} pair */
@@ -122,7 +122,7 @@ export class Table {
     return element("tr", { class: [selected ? "selected" : "", flag].join(" ").trim(), "aria-selected": String(selected), onclick: () => app.select(step, pair) }, element("td", {}, pin), ...cells);
   }
 
-  /** Bring the selected pair into sight, if it was chosen elsewhere. */
+  /** Scrolls to the selected pair, if it was selected in another view. */
   reveal() {
     const pair = this.step.indexOf(this.app.state.pair);
     const key = pair < 0 ? null : keyOf(this.step.pairAt(pair));
@@ -152,9 +152,9 @@ export class Table {
 }
 
 /**
- * The columns of a step's table: a new similarity has one like all others.
+ * The columns of a step's table. Every similarity of the step has a column, so a new similarity needs no change here.
  * @param {Step} step
- * @param {Step} [other] of the run compared with
+ * @param {Step} [other] step of the run compared with
  * @returns {Column[]}
  */
 export function columnsOf(step, other) {
@@ -173,7 +173,7 @@ export function columnsOf(step, other) {
     return { key: `${key}_b`, text: `${column} in B`, title: `${inSentence(title)} in the run compared with`, number: true, signed: key === "gap", direction, of };
   };
   /** @type {Column} */
-  const onTop = { key: "on_top", text: "on top", title: "whether any input at all can make the two the most likely labels", of: (pair) => step.onTopAt(pair) };
+  const onTop = { key: "on_top", text: "reachable", title: "whether an input can make the two labels the most likely ones", of: (pair) => step.onTopAt(pair) };
   /** @type {Column} */
   const why = { key: "why_unflagged", text: "why not flagged", of: (pair) => step.whyAt(pair) };
   return [
@@ -188,7 +188,7 @@ export function columnsOf(step, other) {
 }
 
 /**
- * The pairs that the search and the filter leave.
+ * The pairs that match the search and the filter.
  * @param {Step} step
  * @param {Pick<App, "state" | "isPinned">} app
  */
@@ -204,7 +204,7 @@ export function filtered(step, { state, isPinned }) {
 }
 
 /**
- * By a column; what is not known comes last, whichever way.
+ * The pairs sorted by a column. Unknown values come last in both directions.
  * @param {readonly number[]} pairs
  * @param {OfNumbers | OfTexts} column
  * @param {boolean} down
@@ -219,7 +219,7 @@ export function sorted(pairs, column, down) {
 }
 
 /**
- * Each value is worked out once.
+ * The pairs sorted by a comparison of values. Each value is computed once.
  * @template Value
  * @param {readonly number[]} pairs
  * @param {(pair: number) => Value} of
@@ -237,7 +237,7 @@ function by(pairs, of, compare) {
 export function csv(columns, pairs) {
   const numeral = (/** @type {number} */ value) => (Number.isNaN(value) ? "" : String(Number(value.toPrecision(6))));
   const cell = (/** @type {string} */ text) => {
-    const harmless = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text; // a spreadsheet would take it for a formula
+    const harmless = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text; // a spreadsheet would run it as a formula
     return /[",\n\r]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
   };
   const rows = pairs.map((pair) => columns.map((one) => (one.number ? numeral(one.of(pair)) : cell(one.key === "flag" ? one.of(pair).replace(/^[▲▼] /, "") : one.of(pair)))));

@@ -1,4 +1,4 @@
-// What is under the pointer, by name.
+// The tooltip: names and values of the pair under the pointer.
 
 import { detail, verdict } from "./detail.js";
 import { element, number } from "./dom.js";
@@ -14,7 +14,7 @@ export class Tip {
    * @param {MouseEvent} event
    * @param {Step} step
    * @param {number} pair
-   * @param {string} key of what the view shows
+   * @param {string} key key of the quantity that the view shows
    */
   show(event, step, pair, key) {
     const flag = step.flagAt(pair);

@@ -1,17 +1,17 @@
-// The wire format of lightning_cossim/loggers/wire.py: from the bytes of a step to its pairs.
+// Decodes a step from its bytes. lightning_cossim/loggers/wire.py describes the format.
 
 /**
- * A row of Python's table of similarities, its texts chosen for the step's link.
+ * A row of Python's table of similarities, with the texts for the step's link.
  *
  * @typedef {object} Quantity
  * @property {string} key
- * @property {string} title its name in sentences and over pictures
- * @property {string} column its name over the column of a table
- * @property {number | null} low null: there is no bound
- * @property {number | null} high
- * @property {number} direction 1 if larger means more alike, -1 if smaller does
- * @property {boolean} [whole] its values are whole numbers; up to version 2, none were
- * @property {string[]} about what it is, one paragraph each
+ * @property {string} title its name in sentences and in titles of pictures
+ * @property {string} column its name in the heading of a table's column
+ * @property {number | null} low lowest possible value; null: no bound
+ * @property {number | null} high highest possible value; null: no bound
+ * @property {number} direction 1: larger means more alike, -1: smaller means more alike
+ * @property {boolean} [whole] whether its values are whole numbers; absent up to version 2
+ * @property {string[]} about its explanation, one text for each paragraph
  */
 
 /**
@@ -20,12 +20,12 @@
  * @typedef {object} Column
  * @property {string} name
  * @property {"uint32" | "uint16" | "uint8"} type
- * @property {number} [low] of a uint16
- * @property {number} [high]
+ * @property {number} [low] value that 0 means, if the type is uint16
+ * @property {number} [high] value that 65534 means
  */
 
 /**
- * What a header says of a step; `Step` of wire.py explains every field.
+ * The facts in a header; `Step` in wire.py explains each field.
  *
  * @typedef {object} Facts
  * @property {string} stage
@@ -57,26 +57,26 @@
  */
 
 /**
- * What the body adds.
+ * The data of the pairs, from the body.
  *
  * @typedef {object} Pairs
- * @property {number} num how many pairs there are
+ * @property {number} num number of pairs
  * @property {Uint32Array} row
  * @property {Uint32Array} column
- * @property {Record<string, Float32Array>} values of each pair, by the key of the quantity; NaN: not known
- * @property {Record<string, Float32Array>} targets what the targets of inputs tell of each pair, if they are known and there was room
+ * @property {Record<string, Float32Array>} values key of a quantity to its value for each pair; NaN: unknown
+ * @property {Record<string, Float32Array>} targets statistics of each pair from the targets of inputs; empty if the step does not have them
  * @property {Uint8Array} flag
- * @property {Uint8Array} why place in `reasons`, 0 where a pair is flagged or nothing was judged
+ * @property {Uint8Array} why place in `reasons`; 0 if a pair is flagged or not judged
  * @property {Uint8Array | null} reach
  */
 
 /** @typedef {Facts & Pairs} Decoded */
-/** @typedef {Facts & { version: number, columns: Column[], targets: string[] }} Header targets: which columns are those of targets */
+/** @typedef {Facts & { version: number, columns: Column[], targets: string[] }} Header `targets` names the columns that belong to `targets` of `Pairs` */
 /**
- * Up to version 2, what was beyond the thresholds was flagged, `truncation` had another name, and the expected overlaps of the pairs were on the curve.
+ * Header of version 2: every pair beyond the thresholds was flagged, `truncation` had another name, and the expected overlaps of the pairs were on the curve.
  * @typedef {Omit<Header, "truncation" | "similarities" | "limits" | "reasons" | "standard_errors" | "targets" | "curve"> & { overlap_error: number }} Header2
  */
-/** @typedef {Omit<Header2, "columns" | "quantities"> & { blocks: Column[] }} Header1 version 1 had no table, and called columns blocks */
+/** @typedef {Omit<Header2, "columns" | "quantities"> & { blocks: Column[] }} Header1 header of version 1: it had no `quantities`, and named columns `blocks` */
 
 export const VERSION = 3;
 export const UNKNOWN = 65535;
@@ -87,19 +87,19 @@ const ARRAYS = { uint32: Uint32Array, uint16: Uint16Array, uint8: Uint8Array };
 export class TooNew extends Error {}
 
 /**
- * The step in a response: how long the header is, the header, the body.
+ * The step in a response. The bytes are the length of the header, the header, and the body.
  * @param {ArrayBuffer} buffer
  * @returns {Decoded}
  */
 export function decode(buffer) {
-  if (buffer.byteLength < 4) throw new Error("The answer is empty.");
+  if (buffer.byteLength < 4) throw new Error("TensorBoard sent an empty step.");
   const length = new DataView(buffer).getUint32(0, true);
   const header = current(JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length))));
   const arrays = readColumns(buffer, 4 + length, header.columns);
   const numLabels = header.names.length;
   const marks = Uint8Array.from(arrays.flag);
   const [row, column] = arrays.pair ? apart(Uint32Array.from(arrays.pair), numLabels) : triangle(numLabels);
-  if (row.length !== marks.length) throw new Error(`The step should have ${row.length} pairs, but has ${marks.length}.`);
+  if (row.length !== marks.length) throw new Error(`Expected ${row.length} pairs in the step, got ${marks.length}. The event file may be damaged.`);
   /** @type {Record<string, Float32Array>} */
   const values = {};
   for (const { name, type, low = 0, high = 0 } of header.columns) {
@@ -118,7 +118,7 @@ export function decode(buffer) {
 }
 
 /**
- * A header of any version as the current one has it.
+ * The header in the form of the current version.
  * @param {Header | Header1 | Header2} header
  * @returns {Header}
  */
@@ -151,7 +151,7 @@ function current(header) {
 function readColumns(buffer, start, columns) {
   const width = columns.reduce((sum, { type }) => sum + ARRAYS[type].BYTES_PER_ELEMENT, 0);
   const num = (buffer.byteLength - start) / width;
-  if (!Number.isInteger(num)) throw new Error("The step is cut off.");
+  if (!Number.isInteger(num)) throw new Error("The step is incomplete. The event file may be damaged.");
   /** @type {Record<string, Uint32Array | Uint16Array | Uint8Array>} */
   const arrays = {};
   for (const { name, type } of columns) {
@@ -171,7 +171,7 @@ function apart(pair, numLabels) {
 }
 
 /**
- * All pairs, row by row of the upper triangle.
+ * All pairs, in the order of the rows of the upper triangle.
  * @param {number} numLabels
  */
 function triangle(numLabels) {
@@ -189,7 +189,7 @@ function triangle(numLabels) {
 }
 
 /**
- * NaN for what is not known: it must never become a zero.
+ * The values of quantized numbers. An unknown value is NaN, never zero.
  * @param {ArrayLike<number>} quantized
  * @param {number} low
  * @param {number} high

@@ -143,20 +143,20 @@ test("where nothing is expected there is no curve", () => assert.deepEqual(expec
 
 test("a headline says what there is", () => {
   const [agreement, flagged, trust] = headline(step());
-  assert.match(agreement, /^The label-centered cosine and the overlap put pairs of labels in .* order \(rank agreement \d\.\d{3}, standard error 0\.\d{3}; share explained −?\d\.\d{3}\)\.$/);
-  assert.match(flagged, /^\d+ strangers? and \d+ look-alikes? among 45 pairs of 10 labels; furthest off: “.+” and “.+”, overlap [\d.]+ where [\d.]+ is expected\.$/);
-  assert.match(trust, /^From 400 inputs; reliability 0\.\d+: other inputs would show /);
+  assert.match(agreement, /^The label-centered cosine and the overlap rank pairs of labels in .* order \(rank agreement \d\.\d{3}, standard error 0\.\d{3}; share explained −?\d\.\d{3}\)\.$/);
+  assert.match(flagged, /^\d+ strangers? and \d+ look-alikes? among 45 pairs of 10 labels; largest gap: “.+” and “.+”, overlap [\d.]+, expected [\d.]+\.$/);
+  assert.match(trust, /^Based on 400 inputs; reliability 0\.\d+: other inputs (would|could) give /);
 });
 
 test("a headline says in words how far two orders agree", () => {
   const one = step();
   /** @type {[number, string][]} */
-  const orders = [[0.81, "nearly the same order"], [0.8, "a similar order"], [0.5, "a faintly similar order"], [0.2, "no common order"], [-0.19, "no common order"], [-0.2, "partly opposite orders"]];
+  const orders = [[0.81, "nearly the same order"], [0.8, "a similar order"], [0.5, "a weakly similar order"], [0.2, "no common order"], [-0.19, "no common order"], [-0.2, "partly opposite orders"]];
   for (const [value, words] of orders) {
     one.scalars.rank_agreement_centered_cosine = value;
     one.scalars.explained_centered_cosine = 0.25;
     one.standard_errors = { rank_agreement_centered_cosine: 0.0345 };
-    assert.equal(headline(one)[0], `The label-centered cosine and the overlap put pairs of labels in ${words} (rank agreement ${number(value)}, standard error 0.035; share explained 0.250).`);
+    assert.equal(headline(one)[0], `The label-centered cosine and the overlap rank pairs of labels in ${words} (rank agreement ${number(value)}, standard error 0.035; share explained 0.250).`);
   }
   one.standard_errors = {}; // of many labels, most reports have none
   assert.match(headline(one)[0], /\(rank agreement −0\.200; share explained 0\.250\)\.$/);
@@ -165,7 +165,7 @@ test("a headline says in words how far two orders agree", () => {
 test("a headline says by how much overlaps may be larger", () => {
   const one = step();
   one.truncation = 0.0123;
-  assert.match(headline(one)[2], /^From 400 inputs, overlaps may be up to 0\.012 larger; reliability /);
+  assert.match(headline(one)[2], /^Based on 400 inputs, overlaps may be up to 0\.012 larger; reliability /);
 });
 
 /** The first pair with hand-made numbers. */
@@ -224,7 +224,7 @@ test("errors, joint inputs and reasons are in the table and its CSV", () => {
 
 test("a headline says why there is nothing", () => {
   const [agreement, flagged] = headline(step("three labels"));
-  assert.match(agreement, /^Whether overlaps follow the label-centered cosine is not known: 3 pairs of labels, at least 10 are needed\.$/);
+  assert.match(agreement, /^The rank agreement of the label-centered cosine with the overlap is unknown: 3 pairs of labels, at least 10 are needed\.$/);
   assert.match(flagged, /^No verdict on pairs: 3 pairs of labels, verdicts need 45\.$/);
 });
 
@@ -278,7 +278,7 @@ test("a step of version 1 calls everything by its key", () => {
   assert.deepEqual(one.values, values);
   assert.deepEqual(columnsOf(one).map(({ text }) => text), ["label", "other", "flag", "gap", "overlap", "expected overlap", "raw cosine", "centered cosine", "logit correlation", "log odds variance"]);
   assert.deepEqual(columnsOf(one).map(({ key }) => key), columnsOf(now).map(({ key }) => key).filter((key) => !["why_unflagged", "overlap_error", "joint_inputs"].includes(key)));
-  assert.match(headline(one)[0], /^The centered cosine accounts for (nearly all|more than half|a part|little|next to nothing) of the overlap between labels \(\d+%\)\.$/);
+  assert.match(headline(one)[0], /^The centered cosine explains (nearly all|more than half|a part|little|almost none) of the overlap between labels \(\d+%\)\.$/);
   assert.deepEqual(quantityOf([], "raw_cosine"), { key: "raw_cosine", title: "raw cosine", column: "raw cosine", low: null, high: null, direction: 1, about: [] });
 });
 
