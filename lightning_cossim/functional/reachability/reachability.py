@@ -35,8 +35,8 @@ class Reachability:
     """(P,), for each "yes" the lowest score of the asked labels minus the highest other score, NaN elsewhere.
 
     Always above 1e-6; a lower bound of the largest possible margin. Infinite if no other live label exists. The unit is the rms
-    length of the centered rows, for a direction with the largest entry 1. With one exception: if the bias is not constant, and the
-    witness needs it or `means` is "inputs", the unit is the rms of the centered bias.
+    length of the centered rows, for a direction with the largest entry 1. The exception is a bias that is not constant: if the
+    witness needs it, or `means` is "inputs", the unit is the rms of the centered bias.
     """
     witnesses: Tensor
     """(P, D), for each "yes" an embedding for which the head ranks the asked labels first, NaN elsewhere."""
