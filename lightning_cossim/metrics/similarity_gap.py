@@ -278,7 +278,7 @@ class SimilarityGap(EmbeddingGeometry):
             setattr(self, name, state.to(self.device))
 
     def _check_scale(self) -> None:
-        """Raise if a cosine head has no scale: its log-odds need one. A soft cap is optional, because logits are taken before it."""
+        """Raise if a cosine head has no scale: its log-odds need one. A soft cap is not needed for the logits before it."""
         if self.response.lacks == "link_scale":
             self.response.check_complete("and embeddings")
 
