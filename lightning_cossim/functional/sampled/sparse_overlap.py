@@ -70,7 +70,8 @@ class SparseOverlap:
 
         Returns:
             Two tensors (P,), float64, in [0, 1]: the overlap from the kept values, which is at most the true overlap, and an
-            upper bound of the difference. NaN for a pair without any mass.
+            upper bound of the difference. NaN if one of the two labels has no mass, or, for the kinds "coactivation" and "topk",
+            if both labels have none.
         """
         sums_P, own_P, others_own_P = self.sums(pairs), self._own_K[pairs.row], self._own_K[pairs.column]
         at_most_P = torch.minimum(own_P, others_own_P) if self.overlap.counts_inputs else (own_P * others_own_P).sqrt()

@@ -45,7 +45,7 @@ class Sizes:
     candidates: int
     """Largest number of pairs in the even sample of the first phase, at least 0."""
     even: float
-    """n_0, the number of pairs drawn evenly from all pairs, at least 0."""
+    """n_0, the number of pairs drawn evenly from all pairs that are not certain, at least 0."""
     by_overlap: float
     """c of the overlap, at least 0: c · ln 2 pairs per octave of ranks."""
     by_similarity: Mapping[str, float]
