@@ -139,7 +139,8 @@ class SummedMetric(Metric):
         def checked(*args: Any, **kwargs: Any) -> Any:
             if [name for name in vars(self) if name.startswith(_SETTINGS) and name not in self._defaults]:
                 wanted, got = "to group metrics with equal settings", f"a {type(self).__name__} with the states of another metric"
-                raise InputError(expected("compute_groups", wanted, got, "Remove it: MetricCollection finds the groups itself."))
+                remedy = "Remove `compute_groups`: MetricCollection finds the groups itself."
+                raise InputError(expected("compute_groups", wanted, got, remedy))
             return compute(*args, **kwargs)
 
         return super()._wrap_compute(_on_the_cpu(checked))

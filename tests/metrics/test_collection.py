@@ -235,7 +235,7 @@ def test_groups_made_by_hand_hold_equal_settings() -> None:
         collection.compute()
     assert str(caught.value) == (
         "Expected `compute_groups` to group metrics with equal settings, got a ProbabilityOverlap with the states of another "
-        "metric. Remove it: MetricCollection finds the groups itself."
+        "metric. Remove `compute_groups`: MetricCollection finds the groups itself."
     )
 
 

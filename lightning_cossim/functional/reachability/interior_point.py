@@ -1,4 +1,4 @@
-r"""Solve many small linear programs at once by an interior-point method. Each one searches a direction that separates labels.
+r"""Solve many small linear programs at once by an interior-point method. Each one looks for a direction that separates labels.
 
 A question separates its own labels c from some rivals k. Its program has the variables f, s, u and t:
 
