@@ -1,4 +1,4 @@
-"""torchmetrics of label representations: they own state and call into `lightning_cossim.functional`."""
+"""torchmetrics classes for label representations. They hold state and call `lightning_cossim.functional`."""
 
 from lightning_cossim.metrics.label_cosine import LabelCosineSimilarity
 from lightning_cossim.metrics.logit_geometry import LogitCorrelation, LogOddsVariance

@@ -1,4 +1,7 @@
-"""LabelCosineSimilarity: cosines between the rows of the last unembedding seen."""
+"""LabelCosineSimilarity: cosines between the rows of the last unembedding.
+
+Shapes: K labels, D embedding dimensions.
+"""
 
 from typing import Any
 
@@ -17,9 +20,9 @@ __all__ = ["LabelCosineSimilarity", "WeightSimilarity"]
 
 
 class WeightSimilarity(SummedMetric):
-    """State of the metrics that see the weights alone: a snapshot (K, D), the last one seen.
+    """Base of the metrics that need only the weights. Its state is the unembedding (K, D) of the last update.
 
-    A subclass names its `quantity`, a key of the table of similarities, and computes it.
+    A subclass sets its `quantity`, a key of the table of similarities, and implements `compute`.
     """
 
     full_state_update = True
@@ -34,12 +37,19 @@ class WeightSimilarity(SummedMetric):
     @property
     @override
     def invariances(self) -> frozenset[Symmetry]:
-        """What the table of similarities says leaves it unchanged."""
+        """The changes of a head that leave the similarity unchanged, from the table of similarities."""
         return symmetries_of_weights(self.quantity)
 
     @override
     def update(self, unembedding: Tensor) -> None:
-        """Take the snapshot of the unembedding (K, D) that `compute` is about."""
+        """Store a copy of the unembedding for `compute`.
+
+        Args:
+            unembedding: (K, D), any floating dtype.
+
+        Raises:
+            InputError: `unembedding` is not a floating (K, D) matrix, or a wrapper that cuts tensors runs this update.
+        """
         check_uncut()
         check_unembedding(unembedding)
         self.unembedding = taken(unembedding)
@@ -48,18 +58,20 @@ class WeightSimilarity(SummedMetric):
 class LabelCosineSimilarity(WeightSimilarity):
     r"""Cosines between label representations, label-centered (default) or raw.
 
-    :math:`\cos(i, j) = \tilde g_i^\top \tilde g_j / (\|\tilde g_i\| \|\tilde g_j\|)`; see
-    `lightning_cossim.functional.label_cosine_similarity`, also for what leaves it unchanged.
+    :math:`\cos(i, j) = \tilde g_i^\top \tilde g_j / (\|\tilde g_i\| \|\tilde g_j\|)`, where :math:`\tilde g_i` is row i minus the
+    mean row (`centered=True`) or row i itself. `lightning_cossim.functional.label_cosine_similarity` lists the changes that leave
+    it unchanged.
 
-    `update(unembedding)` takes (K, D), of any floating dtype; the last one wins. `compute()` returns (K, K) in [-1, 1].
+    `update(unembedding)` takes (K, D) of any floating dtype. `compute()` returns (K, K) in [-1, 1], for the unembedding of the
+    last update.
 
     Args:
         centered: whether to subtract the mean row over labels first.
-        kwargs: as for every `torchmetrics.Metric`.
+        kwargs: the arguments of every `torchmetrics.Metric`.
 
     Raises:
-        InputError: an unembedding that is not a floating (K, D) matrix, or one from a `BootStrapper` or a `MultioutputWrapper`,
-            which cut it.
+        InputError: the unembedding is not a floating (K, D) matrix, or the update comes from a `BootStrapper` or a
+            `MultioutputWrapper`. These wrappers cut the unembedding.
 
     Example:
         >>> import torch
@@ -81,5 +93,5 @@ class LabelCosineSimilarity(WeightSimilarity):
 
     @override
     def compute(self) -> Tensor:
-        """(K, K) in [-1, 1], NaN for rows that are zero or not finite."""
+        """The cosines (K, K) in [-1, 1]. NaN for rows that are not finite, or that are zero (after centering, if centered)."""
         return label_cosine_similarity(self.unembedding, centered=self.centered)

@@ -1,8 +1,9 @@
-"""LogitCorrelation and LogOddsVariance: labels compared through the inputs that the head saw.
+"""LogitCorrelation and LogOddsVariance: similarities that compare labels over the inputs of the head.
 
-Both keep the same state, `EmbeddingGeometry`: the last unembedding seen, and sums over inputs. Where labels are no more than
-embedding dimensions, these are sums over the logits of the head, each batch at its own weights, else over the embeddings.
-Shapes: K labels, D embedding dimensions, N inputs.
+Both keep the same state, `EmbeddingGeometry`: the last unembedding, and sums over inputs. If K <= D, the sums are over the logits
+of the head, and each batch uses its own weights. If K > D, the sums are over the embeddings.
+
+Shapes: K labels, L of them, D embedding dimensions, N inputs, B of them at a time, G blocks.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,19 +33,22 @@ from lightning_cossim.metrics.state import SummedMetric, writable
 __all__ = ["BlockMoments", "EmbeddingGeometry", "EmbeddingSimilarity", "LogOddsVariance", "LogitCorrelation"]
 
 _NUMBERS: Final = 2**22
-"""Numbers of the embeddings that are worked on at a time: in float64, 32 MB."""
+"""Embedding entries that are processed at a time: 32 MB in float64."""
 
 
 class EmbeddingGeometry(SummedMetric):
-    """State shared by the metrics that see labels through the inputs: a snapshot (K, D), and sums in float64 per block of inputs.
+    """Base of the metrics that need the inputs: a snapshot of the unembedding (K, D), and float64 sums per block of inputs.
 
-    The sums are `LogitMoments` for K <= D, else `EmbeddingMoments`, with the block before their own dimensions.
+    The sums are `LogitMoments` for K <= D, and `EmbeddingMoments` for K > D. The block is their first dimension.
 
     Args:
         num_labels: K, at least 1.
         embedding_dim: D, at least 1.
-        num_blocks: how many sums are kept apart.
-        kwargs: as for every `torchmetrics.Metric`.
+        num_blocks: G, the number of blocks with separate sums, at least 1.
+        kwargs: the arguments of every `torchmetrics.Metric`.
+
+    Raises:
+        InputError: `num_labels` or `embedding_dim` is below 1.
     """
 
     full_state_update = True
@@ -61,7 +65,7 @@ class EmbeddingGeometry(SummedMetric):
                 raise InputError(expected(argument, "to be at least 1", size, "Pass the shape of the head's weight."))
         self.num_labels, self.embedding_dim, self.num_blocks = num_labels, embedding_dim, num_blocks
         self.counted = torch.ones(num_labels, dtype=torch.bool, device="cpu")
-        """The labels that count for the mean row, if they are finite."""
+        """Boolean (K,), the labels that the mean row includes if their rows are finite."""
         self._has_logits = num_labels <= embedding_dim
         kind, size = (LogitMoments, num_labels + 1) if self._has_logits else (EmbeddingMoments, embedding_dim)
         self._sums = tuple(f"{name}_sums" for name in kind._fields)
@@ -71,6 +75,7 @@ class EmbeddingGeometry(SummedMetric):
         self.add_settings(num_blocks)
 
     def _take_snapshot(self, unembedding: Tensor) -> None:
+        """Check an unembedding (K, D) and store a copy."""
         check_uncut()
         check_rows(unembedding, "unembedding", "(K, D)", (self.num_labels, self.embedding_dim))
         self.unembedding = taken(unembedding)
@@ -78,13 +83,13 @@ class EmbeddingGeometry(SummedMetric):
     def _add_moments(
         self, inputs: Tensor, unembedding: Tensor, seen: Tensor | None = None, block_N: Tensor | None = None
     ) -> None:
-        """Add a batch of embeddings (N, D), and the logits that the unembedding (K, D) of that moment gives for them.
+        """Add the embeddings of a batch, or the logits that the current unembedding gives for them, to the sums.
 
         Args:
-            inputs: (N, D), the embeddings as the head's link sees them.
-            unembedding: (K, D), the rows as the head's link sees them.
-            seen: boolean (N,), the inputs that count; default those that are finite.
-            block_N: whole numbers (N,), the block that each input goes to, -1: none; default the first.
+            inputs: (N, D), the embeddings, normalized if the link does so.
+            unembedding: (K, D), the rows, normalized if the link does so.
+            seen: boolean (N,), the inputs that count; default all finite ones.
+            block_N: integer (N,), the block of each input, -1 for none; default block 0 for all.
         """
         check_rows(inputs, "embedding", "(N, D)", (None, self.embedding_dim))
         seen_N = inputs.isfinite().all(dim=1) if seen is None else seen
@@ -97,18 +102,18 @@ class EmbeddingGeometry(SummedMetric):
             setattr(self, name, state)
 
     def _moments_of(self, unembedding: Tensor) -> Callable[[Tensor, Tensor], EmbeddingMoments | LogitMoments]:
-        """From embeddings (B, D) and which of them count (B,) to the sums that they add."""
+        """A function from embeddings (B, D) and a mask of those that count (B,) to their sums."""
         if not self._has_logits:
             return lambda f_BD, seen_B: embedding_moments(f_BD, seen=seen_B)
         rows = split_rows(unembedding, self.counted)
         return lambda f_BD, seen_B: logit_moments(f_BD, rows=rows, seen=seen_B)
 
     def _parts(self, inputs: Tensor, seen_N: Tensor, block_N: Tensor | None) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """The inputs of every block, not too many at a time: the block, embeddings (B, D), and which of them count (B,)."""
+        """Yield the inputs of each block in parts of limited size: the block, embeddings (B, D), and whether each counts (B,)."""
         size = max(1, _NUMBERS // self.embedding_dim)
         place_N = seen_N.long() if block_N is None else block_N.to(inputs.device).masked_fill(~seen_N, -1) + 1
         counts = place_N.bincount(minlength=self.num_blocks + 1).tolist()
-        if max(counts[1:]) == len(inputs):  # all go to one block: none is copied
+        if max(counts[1:]) == len(inputs):  # all inputs are in one block: no copy
             for f_BD, seen_B in zip(torch.split(inputs, size), torch.split(seen_N, size), strict=True):
                 yield counts.index(len(inputs), 1) - 1, f_BD, seen_B
             return
@@ -119,37 +124,48 @@ class EmbeddingGeometry(SummedMetric):
 
     @property
     def _moments(self) -> "BlockMoments":
+        """The current sums."""
         return BlockMoments(tuple(getattr(self, name) for name in self._sums), self._has_logits)
 
 
 @dataclass(frozen=True, eq=False)
 class BlockMoments:
-    """Sums over the inputs of every block, and the covariances that follow from them."""
+    """Sums over the inputs of each block, and the covariances computed from them."""
 
     sums: tuple[Tensor, ...]
-    """(G, ...) each: those of `LogitMoments` or of `EmbeddingMoments`."""
+    """(G, ...) each, float64: the fields of `LogitMoments` or `EmbeddingMoments`, per block."""
     has_logits: bool
-    """Whether they are of logits."""
+    """Whether the sums are over logits."""
 
     def copied(self) -> "BlockMoments":
-        """The same sums, which later inputs do not change."""
+        """A copy that later inputs do not change."""
         return BlockMoments(tuple(sums.clone() for sums in self.sums), self.has_logits)
 
     def covariance(self, left_out: int | None = None) -> Tensor | LogitCovariance:
-        """Of all inputs, or of those of all blocks but one."""
+        """The covariance over all inputs, or over all blocks except one.
+
+        Args:
+            left_out: the block to leave out; None for none.
+
+        Returns:
+            `LogitCovariance` if the sums are over logits, else the covariance of the embeddings (D, D), float64.
+        """
         blocks = [block for block in range(len(self.sums[0])) if block != left_out]
-        # One block is not copied: it may be the largest thing here.
+        # A single block is not copied, because it may be the largest tensor here.
         total = [sums[blocks[0]] if len(blocks) == 1 else sums[blocks].sum(dim=0) for sums in self.sums]
         return LogitCovariance.of(LogitMoments(*total)) if self.has_logits else embedding_covariance(EmbeddingMoments(*total))
 
     def logit_covariances_without(self, rows: Tensor, labels: Tensor, live: Tensor, *, centered: bool) -> Tensor:
-        """The covariances of the logits of some labels (G, L, L), float64, over all inputs but those of each block.
+        """The covariance of the logits of L labels over all inputs outside each block.
 
         Args:
-            rows: (K, D), the rows as the head's link sees them.
-            labels: (L,), which labels.
-            live: boolean (K,), the labels that logits are centered over.
-            centered: whether logits are centered over labels.
+            rows: (K, D), the rows of the head, normalized if the link does so.
+            labels: integer (L,), the labels.
+            live: boolean (K,), the labels whose mean logit is subtracted if `centered`.
+            centered: whether to center the logits over labels.
+
+        Returns:
+            (G, L, L), float64: entry g leaves out block g.
         """
         covariances = [self.covariance(left_out=block) for block in range(len(self.sums[0]))]
         if self.has_logits:
@@ -162,9 +178,9 @@ class BlockMoments:
 
 
 class EmbeddingSimilarity(EmbeddingGeometry):
-    """The metrics that are computed from this state alone. In a `MetricCollection` they share it.
+    """Base of the metrics that need only this state. In a `MetricCollection` they share it.
 
-    A subclass names its `quantity`, a key of the table of similarities.
+    A subclass sets its `quantity`, a key of the table of similarities.
     """
 
     def __init__(self, num_labels: int, embedding_dim: int, **kwargs: Any) -> None:
@@ -173,17 +189,25 @@ class EmbeddingSimilarity(EmbeddingGeometry):
     @property
     @override
     def invariances(self) -> frozenset[Symmetry]:
-        """What the table of similarities says leaves it unchanged."""
+        """The changes of a head that leave the similarity unchanged, from the table of similarities."""
         return symmetries_of_weights(self.quantity)
 
     @override
     def update(self, unembedding: Tensor, embedding: Tensor) -> None:
-        """Add a batch of embeddings (N, D), those that are finite; take the unembedding (K, D) of the same moment."""
+        """Add a batch of inputs, and store a copy of the unembedding that the batch used.
+
+        Args:
+            unembedding: (K, D), any floating dtype.
+            embedding: (N, D), any floating dtype. Rows that are not finite are left out.
+
+        Raises:
+            InputError: a tensor has other sizes or is not floating, or a wrapper that cuts tensors runs this update.
+        """
         self._take_snapshot(unembedding)
         self._add_moments(embedding, unembedding)
 
     def _matrix(self) -> Tensor:
-        """(K, K), the similarity of all labels, as the table has it."""
+        """The similarity (K, K) of all labels, from the table of similarities."""
         every_K = torch.arange(self.num_labels, device=self.unembedding.device)
         live_K = live_labels(self.unembedding, None)
         head = HeadRows(self.unembedding, every_K, self._moments.covariance(), live_K, is_centered=True)
@@ -193,21 +217,22 @@ class EmbeddingSimilarity(EmbeddingGeometry):
 class LogitCorrelation(EmbeddingSimilarity):
     r"""Correlation over inputs of the centered logits of every two labels.
 
-    :math:`\tilde g_i^\top \Sigma \tilde g_j / \sqrt{\tilde g_i^\top \Sigma \tilde g_i \cdot \tilde g_j^\top \Sigma \tilde g_j}`;
-    see `lightning_cossim.functional.logit_correlation`, also for what leaves it unchanged.
+    :math:`\tilde g_i^\top \Sigma \tilde g_j / \sqrt{\tilde g_i^\top \Sigma \tilde g_i \cdot \tilde g_j^\top \Sigma \tilde g_j}`,
+    with :math:`\tilde g_i` the centered rows and :math:`\Sigma` the covariance of the embeddings.
+    `lightning_cossim.functional.logit_correlation` lists the changes that leave it unchanged.
 
-    `update(unembedding, embedding)` takes (K, D) and (N, D), of any floating dtype. For K <= D the logits of each batch add up,
-    at the unembedding that it came with; for K > D embeddings add up and the last unembedding wins. The two are the same as long
-    as the weights stand still. `compute()` returns (K, K) in [-1, 1].
+    `update(unembedding, embedding)` takes (K, D) and (N, D) of any floating dtype. If K <= D, it sums over the logits, and each
+    batch uses its own unembedding. If K > D, it sums over the embeddings, and `compute` uses the last unembedding. Both give the
+    same result while the weights do not change. `compute()` returns (K, K) in [-1, 1].
 
     Args:
         num_labels: K, at least 1.
         embedding_dim: D, at least 1.
-        kwargs: as for every `torchmetrics.Metric`.
+        kwargs: the arguments of every `torchmetrics.Metric`.
 
     Raises:
-        InputError: sizes below 1, tensors that do not have them, or an update by a `BootStrapper` or a `MultioutputWrapper`,
-            which cut the unembedding as well as the inputs.
+        InputError: a size is below 1, a tensor has other sizes, or the update comes from a `BootStrapper` or a
+            `MultioutputWrapper`. These wrappers cut the unembedding as well as the inputs.
 
     Example:
         >>> import torch
@@ -219,7 +244,7 @@ class LogitCorrelation(EmbeddingSimilarity):
                 [ 1.,  1., -1.],
                 [-1., -1.,  1.]])
 
-        For an error bar, update copies with inputs that are resampled, and with the unembedding as it is:
+        For an error bar, update copies with resampled inputs and the unchanged unembedding:
 
         >>> generator = torch.Generator().manual_seed(0)
         >>> embedding = torch.randn(50, 2, generator=generator)
@@ -235,28 +260,28 @@ class LogitCorrelation(EmbeddingSimilarity):
 
     @override
     def compute(self) -> Tensor:
-        """(K, K) in [-1, 1], NaN for labels whose centered logit is constant, all NaN without inputs."""
+        """The correlations (K, K) in [-1, 1]. NaN for labels whose centered logit is constant; all NaN without inputs."""
         return self._matrix()
 
 
 class LogOddsVariance(EmbeddingSimilarity):
-    r"""Variance over inputs of the log-odds between every two labels, in squared nats. Small means alike.
+    r"""Variance over inputs of the log-odds between every two labels, in squared nats. A small value means similar labels.
 
-    :math:`(g_i - g_j)^\top \Sigma\, (g_i - g_j)`; see `lightning_cossim.functional.log_odds_variance`, also for what leaves it
-    unchanged.
+    :math:`(g_i - g_j)^\top \Sigma\, (g_i - g_j)`, with :math:`\Sigma` the covariance of the embeddings.
+    `lightning_cossim.functional.log_odds_variance` lists the changes that leave it unchanged.
 
-    `update(unembedding, embedding)` takes (K, D) and (N, D), of any floating dtype. For K <= D the logits of each batch add up,
-    at the unembedding that it came with; for K > D embeddings add up and the last unembedding wins. The two are the same as long
-    as the weights stand still. `compute()` returns (K, K), at least 0.
+    `update(unembedding, embedding)` takes (K, D) and (N, D) of any floating dtype. If K <= D, it sums over the logits, and each
+    batch uses its own unembedding. If K > D, it sums over the embeddings, and `compute` uses the last unembedding. Both give the
+    same result while the weights do not change. `compute()` returns (K, K), at least 0.
 
     Args:
         num_labels: K, at least 1.
         embedding_dim: D, at least 1.
-        kwargs: as for every `torchmetrics.Metric`.
+        kwargs: the arguments of every `torchmetrics.Metric`.
 
     Raises:
-        InputError: sizes below 1, tensors that do not have them, or an update by a `BootStrapper` or a `MultioutputWrapper`,
-            which cut the unembedding as well as the inputs.
+        InputError: a size is below 1, a tensor has other sizes, or the update comes from a `BootStrapper` or a
+            `MultioutputWrapper`. These wrappers cut the unembedding as well as the inputs.
 
     Example:
         >>> import torch
@@ -271,5 +296,5 @@ class LogOddsVariance(EmbeddingSimilarity):
 
     @override
     def compute(self) -> Tensor:
-        """(K, K), at least 0, all NaN without inputs."""
+        """The variances (K, K) in squared nats, at least 0. NaN for rows that are not finite; all NaN without inputs."""
         return self._matrix()

@@ -1,4 +1,7 @@
-"""ProbabilityOverlap: how far two labels are probable for the same inputs."""
+"""ProbabilityOverlap: how much two labels are probable on the same inputs.
+
+Shapes: K labels, L of them compared, N inputs.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,26 +24,27 @@ __all__ = ["ProbabilityOverlap"]
 class ProbabilityOverlap(SummedMetric):
     r"""Overlap of the input profiles of every two labels.
 
-    By default the Bhattacharyya coefficient, :math:`S_{ij} / \sqrt{S_{ii} S_{jj}}` with :math:`S_{ij} = \sum_x \sqrt{p_i p_j}`;
-    see `lightning_cossim.functional.probability_overlap` for the other kinds. A function of the probabilities alone: what the
-    model cannot see cannot move it. One (L, L) state of sums and two smaller ones; nothing grows with the number of inputs.
+    The default is the Bhattacharyya coefficient, :math:`S_{ij} / \sqrt{S_{ii} S_{jj}}` with
+    :math:`S_{ij} = \sum_x \sqrt{p_i p_j}`. `lightning_cossim.functional.probability_overlap` describes the other kinds. The
+    overlap depends only on the probabilities: a change of the head that leaves them unchanged leaves the overlap unchanged.
 
-    `update(logits)` takes (N, K), of any floating dtype, all labels the model has; inputs with a NaN are left out. `compute()`
-    returns (L, L) in [0, 1].
+    `update(logits)` takes (N, K) of any floating dtype, with all labels of the model. An input with a NaN logit is left out, and
+    under a softmax also one with a logit of +inf. `compute()` returns (L, L) in [0, 1]. The state is one (L, L) matrix, a (K,)
+    vector and a count. It does not grow with the number of inputs.
 
     Args:
         num_labels: K, at least 1.
-        kind: which overlap: "bhattacharyya", "product", "coactivation" or "topk".
-        link: from logits to probabilities: "softmax", or "sigmoid" for labels that do not exclude one another. Under "softcap"
-            and "cosine", logits are to be the final ones, capped or scaled, and the rest is as under "softmax".
-        label_subset: (L,), the rows of the head whose pairs are compared; default all. The softmax still runs over all K.
-        threshold: for "coactivation", above 0 and, unless under a sigmoid, below 0.5; default 0.1.
+        kind: the overlap: "bhattacharyya", "product", "coactivation" or "topk".
+        link: the function from logits to probabilities: "softmax", or "sigmoid" for labels that do not exclude one another. With
+            "softcap" or "cosine", pass the final logits, after the cap or the scale; then it equals "softmax".
+        label_subset: (L,), the rows of the head whose pairs are compared; default all. The softmax still runs over all K labels.
+        threshold: for "coactivation", above 0 and below 0.5, or below 1 under a sigmoid; default 0.1.
         k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
-        kwargs: as for every `torchmetrics.Metric`.
+        kwargs: the arguments of every `torchmetrics.Metric`.
 
     Raises:
-        InputError: an unknown kind or link, an argument out of range, labels out of range or repeated, or logits that are not a
-            floating (N, K) matrix.
+        InputError: a kind or link is unknown, an argument is out of range or belongs to another kind, a label is out of range or
+            repeated, or the logits are not a floating (N, K) matrix.
 
     Example:
         >>> import torch
@@ -84,12 +88,19 @@ class ProbabilityOverlap(SummedMetric):
     @property
     @override
     def invariances(self) -> frozenset[Symmetry]:
-        """All that the probabilities, or for "topk" their ranks, do not show."""
+        """The changes of a head that leave the probabilities unchanged, or for "topk" their ranks."""
         return symmetries_of_overlap(self.overlap.kind, self.overlap.link)
 
     @override
     def update(self, logits: Tensor) -> None:
-        """Add a batch of logits (N, K)."""
+        """Add a batch.
+
+        Args:
+            logits: (N, K), any floating dtype, the final logits of the model.
+
+        Raises:
+            InputError: `logits` is not a floating (N, K) matrix.
+        """
         check_rows(logits, "logits", "(N, K)", (None, self.num_labels))
         h_NK, probs_K, counts_N, _ = self.overlap.profiles(self.overlap.log_probabilities(logits))
         self.joint = writable(self.joint)
@@ -99,5 +110,8 @@ class ProbabilityOverlap(SummedMetric):
 
     @override
     def compute(self) -> Tensor:
-        """(L, L) in [0, 1], NaN where there is nothing to compare."""
+        """The overlaps (L, L) in [0, 1].
+
+        NaN where one of the two labels has no mass, or, for the kinds "coactivation" and "topk", where both labels have none.
+        """
         return self.overlap.finish(self.joint)

@@ -1,4 +1,7 @@
-"""SimilarityGap: the ladder, its agreement with the overlap, and the gaps of one window."""
+"""SimilarityGap: the similarities of one window of inputs, their agreement with the overlap, and the gaps.
+
+Shapes: K labels, L of them compared, D embedding dimensions, N inputs, G blocks, P pairs.
+"""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -38,62 +41,61 @@ if TYPE_CHECKING:
 __all__ = ["SimilarityGap"]
 
 _MAX_BLOCK_SIZE: Final = 1024
-"""Labels or embedding dimensions, the fewer of them: of more, covariances are not kept for every block."""
+"""Largest min(K, D) for which covariances are kept per block; above it, they are kept only in total."""
 Plotted = Mapping[str, Tensor] | Tensor | float
 """Scalars by name, or one scalar."""
 
 
 class SimilarityGap(EmbeddingGeometry):
-    r"""How far similarities between label representations agree with the overlap of the labels' probabilities.
+    r"""How well similarities between label representations agree with the overlap of the labels' probabilities.
 
-    Five rungs between every two labels (raw cosine, centered cosine, logit correlation, log-odds variance, overlap), and over the
-    pairs of *kept* labels, those with mean probability of at least `min_probability` / K_live:
+    The metric compares every two labels by four similarities (raw cosine, centered cosine, logit correlation, log-odds variance)
+    and by their overlap. Its scalars are over the pairs of *kept* labels: labels with a mean probability of at least
+    `min_probability` / K_live, where K_live is the number of live labels (finite rows, not in `ignore`). The scalars are:
 
-    - `rank_agreement_<similarity>`: how far it puts pairs in the order of their overlap, in [-1, 1] (rho_a): the headline;
-    - `explained_<similarity>`: the adjusted share of the overlap's variance that the similarity accounts for, at most 1;
-    - `gap_translation`: mean \|raw - centered cosine\|, what the arbitrary origin did, in [0, 2];
-    - `gap_geometry`: mean \|centered cosine - logit correlation\|, what the anisotropy of the embeddings did, in [0, 2];
-    - `gap_behavior`: 1 - max(0, `rank_agreement_centered_cosine`), how far the order of the overlaps is not that of the centered
-      cosines, in [0, 1];
-    - `reliability`: how far the overlaps would come out the same with other inputs, in [0, 1], from two halves of them;
-    - `residual_scale`: 1.4826 times the median of \|overlap - expected overlap\|, at least 0: how large gaps of pairs are;
-    - `overlap_mean`, in [0, 1], and `common_mode_ratio`, at least 0, to read them by.
+    - `rank_agreement_<similarity>`: how well the similarity orders pairs by their overlap (rho_a), in [-1, 1]; the main result;
+    - `explained_<similarity>`: the adjusted share of the overlap's variance that the similarity explains, at most 1;
+    - `gap_translation`: the mean of \|raw cosine - centered cosine\|, the effect of the arbitrary origin, in [0, 2];
+    - `gap_geometry`: the mean of \|centered cosine - logit correlation\|, the effect of the embeddings' anisotropy, in [0, 2];
+    - `gap_behavior`: 1 - max(0, `rank_agreement_centered_cosine`), how much the order of the overlaps differs from the order of
+      the centered cosines, in [0, 1];
+    - `reliability`: how well the overlaps would repeat on other inputs, in [0, 1], estimated from two halves of the inputs;
+    - `residual_scale`: 1.4826 times the median of \|overlap - expected overlap\|, the typical gap of a pair, at least 0;
+    - `overlap_mean`, in [0, 1], and `common_mode_ratio`, at least 0, as context for the others.
 
-    They describe a model. None of them is a target to select a checkpoint by: a smaller gap is no better model.
+    These scalars describe a model. Do not select a checkpoint by any of them: a model with a smaller gap is not a better model.
 
-    Under any other link than "softmax" the origin is not arbitrary and centering would throw something away: there is no centered
-    cosine, no `gap_translation` and no `common_mode_ratio`, and the raw cosine takes the place of the centered one. Correlation
-    and variance are those of the head's own logits: of a soft-capped model before the cap. Of a cosine head, rows and embeddings
-    are taken at length 1, times its scale.
+    Under a link other than "softmax", the origin is not arbitrary, so centering would lose information. Then `centered_cosine`,
+    `gap_translation` and `common_mode_ratio` do not exist, and the raw cosine takes the place of the centered cosine. The logit
+    correlation and the log-odds variance use the linear logits of the head: under "softcap", the logits before the cap. Under
+    "cosine", they use rows and embeddings of length 1, and `link_scale`.
 
-    `update(unembedding, logits, embedding, groups, targets)` takes (K, D), (N, K) and (N, D), of any floating dtype: inputs add
-    up, the last unembedding wins. Logits are the model's final ones, after a soft cap or a scale and without any margin. An input
-    that is not finite is left out of everything. Logits or embeddings may be None where they cannot be had: the rungs that need
-    them are then NaN. Sums are kept for eight blocks of the inputs, from which the standard errors come: a run of up to 32
-    consecutive inputs of an update goes to one block. `groups` (N,) says which inputs belong together instead, the positions of a
-    sequence for example; ids are compared within one update. `targets` (N,) are the labels that inputs really have, integers; a
-    negative one, or one from K on, stands for none. With them the report counts how many inputs of one label are predicted as
-    the other, and tells which shares of a pair's joint mass lie on inputs of either. Under a sigmoid an input may have several
-    labels: `targets` has to be None. `compute()` returns a dict of scalars, NaN where undefined; `report()` the `GapReport` with
-    the matrices, the pairs, the errors and the reasons.
+    `update` takes the unembedding and, if you have them, logits, embeddings, groups and targets. The inputs of all updates add
+    up; the last unembedding replaces earlier ones. `compute()` returns a dict of scalars, NaN where a scalar is undefined.
+    `report()` returns the `GapReport` with the matrices, the pairs, the standard errors and the reasons for NaN.
+
+    Sums are kept for eight blocks of inputs, and the standard errors come from these blocks. A run of up to 32 consecutive inputs
+    of one update goes to one block, unless you pass `groups`. If min(K, D) is above 1024, the standard errors treat the logit
+    correlation and the log-odds variance as fixed.
 
     Args:
         num_labels: K, at least 1.
         embedding_dim: D, at least 1.
-        overlap: which overlap: "bhattacharyya", "product", "coactivation" or "topk".
-        link: from the head to probabilities: "softmax", "softcap" (logits bent by a tanh), "cosine" (ArcFace and its like), or
-            "sigmoid" for labels that do not exclude one another.
-        label_subset: (L,), the rows of the head whose pairs are compared; default all. Softmax and mean row still run over all.
-        ignore: labels that do not count at all: neither for the mean row nor in pairs.
-        min_probability: share of 1/K_live from which labels are kept, at least 0.
-        overlap_threshold: for "coactivation", above 0 and, unless under a sigmoid, below 0.5; default 0.1.
+        overlap: the kind of overlap: "bhattacharyya", "product", "coactivation" or "topk".
+        link: the function from the head to probabilities: "softmax", "softcap" (a tanh bounds the logits), "cosine" (for example
+            ArcFace), or "sigmoid" for labels that do not exclude one another.
+        label_subset: (L,), the rows of the head whose pairs are compared; default all. The softmax and the mean row still include
+            all labels.
+        ignore: labels to leave out of the mean row and of all pairs.
+        min_probability: the lowest mean probability of a kept label, as a multiple of 1/K_live; at least 0.
+        overlap_threshold: for "coactivation", above 0 and below 0.5, or below 1 under a sigmoid; default 0.1.
         overlap_k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
-        link_scale: of a cosine head, what its cosines are multiplied with; needed with embeddings.
-        seed: decides which inputs go to which block; equal on all processes.
-        kwargs: as for every `torchmetrics.Metric`.
+        link_scale: for "cosine", the positive factor between cosines and logits. Required if you pass embeddings.
+        seed: the seed of the assignment of inputs to blocks; must be equal on all processes.
+        kwargs: the arguments of every `torchmetrics.Metric`.
 
     Raises:
-        InputError: arguments out of range, or tensors that do not have the sizes the metric was built for.
+        InputError: an argument is out of range, or a tensor does not have the sizes of the metric.
 
     Example:
         >>> import torch
@@ -143,10 +145,11 @@ class SimilarityGap(EmbeddingGeometry):
             num_labels, kind=overlap, link=link, threshold=overlap_threshold, k=overlap_k, arguments=OVERLAP_ARGUMENTS
         )
         self.response = Response.of(link, link_scale=link_scale)
-        """From embeddings and rows to logits; a scale that is learned may be replaced by that of another moment."""
+        """The function from embeddings and rows to logits. `use_response` replaces it when a learned scale changes."""
         self.min_probability = min_probability
         if not min_probability >= 0:
-            raise InputError(expected("min_probability", "to be at least 0", min_probability, "It is a share of 1/K_live."))
+            remedy = "Pass a multiple of 1/K_live, for example 0.1."
+            raise InputError(expected("min_probability", "to be at least 0", min_probability, remedy))
         self.labels, self._looks_at_all = label_index(label_subset, num_labels), label_subset is None
         if ignore:
             self.counted[label_index(sorted(set(ignore)), num_labels, "ignore")] = False
@@ -170,7 +173,10 @@ class SimilarityGap(EmbeddingGeometry):
     @property
     @override
     def invariances(self) -> frozenset[Symmetry]:
-        """What leaves every rung unchanged: the raw cosine is one of them, so not even translations."""
+        """The changes of a head that leave every scalar unchanged.
+
+        They do not include translations, because a translation changes the raw cosine.
+        """
         return symmetries_of_ladder(self.overlap.kind, self.overlap.link)
 
     @override
@@ -182,10 +188,31 @@ class SimilarityGap(EmbeddingGeometry):
         groups: Tensor | None = None,
         targets: Tensor | None = None,
     ) -> None:
-        """Add a batch of logits (N, K) and embeddings (N, D), and take the unembedding (K, D) of the same moment."""
+        """Add a batch of inputs, and store a copy of the unembedding that the batch used.
+
+        If `logits` or `embedding` is None, the results that need it are NaN. An input is left out of all sums if its embedding is
+        not finite, if one of its logits is NaN, or, under a softmax, if one of them is +inf.
+
+        Args:
+            unembedding: (K, D), any floating dtype.
+            logits: (N, K), any floating dtype, the final logits of the model: after a soft cap or a scale, without any margin.
+            embedding: (N, D), any floating dtype, the inputs of the head.
+            groups: integer (N,), ids of inputs that belong together, for example the positions of one sequence. All inputs of a
+                group go to one block. Ids are compared only within one update.
+            targets: integer (N,), the true label of each input. A value below 0 or from K on means no target. With targets, the
+                report counts for each pair the inputs of one label that the model predicts as the other, and gives the shares of
+                the pair's joint mass on inputs of either label. Must be None under a sigmoid, because an input can have several
+                labels there.
+
+        Raises:
+            InputError: a tensor has other sizes or dtypes, `link_scale` is missing, or `targets` is given under a sigmoid.
+
+        Warns:
+            UserWarning: a `BootStrapper` or a `MultioutputWrapper` runs this update. The batch is left out.
+        """
         why = why_cut()
-        if why is not None:  # nothing is known then, and what is not known is NaN
-            warnings.warn(f"SimilarityGap leaves the batch out, its scalars stay NaN. {why}", stacklevel=2)
+        if why is not None:  # unknown statistics are NaN, not an error
+            warnings.warn(f"SimilarityGap leaves out this batch: its scalars stay NaN without other batches. {why}", stacklevel=2)
             return
         check_rows(unembedding, "unembedding", "(K, D)", (self.num_labels, self.embedding_dim))
         seen_N, log_p_NK = None, None
@@ -216,40 +243,55 @@ class SimilarityGap(EmbeddingGeometry):
             self._add_moments(self.response.inputs(embedding), self.response.rows(unembedding), seen_N, blocks_N)
 
     def place_among(self, rank: int, num_processes: int) -> None:
-        """Say which of several processes this one is; by default those of torch's default process group count.
+        """Set the rank of this process and the number of processes; the default is torch's default process group.
 
-        Their inputs go to the blocks as those of one process would.
+        The inputs of all processes then go to the eight blocks as the inputs of a single process would.
+
+        Args:
+            rank: the rank of this process, from 0 to `num_processes` - 1.
+            num_processes: the number of processes, at least 1.
         """
         self._among = rank, num_processes
 
     def _rank_and_world(self) -> tuple[int, int]:
+        """The rank of this process, and the number of processes."""
         if self._among is not None:
             return self._among
         together = torch.distributed.is_available() and torch.distributed.is_initialized()
         return (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)
 
     def use_response(self, response: Response | None) -> None:
-        """Go on with another scale, where that is learned; None: the same. The link stays."""
+        """Replace the response, for example when a learned scale has changed.
+
+        Args:
+            response: a response with the same link; None keeps the current one.
+        """
         self.response = response or self.response
 
     def load_sums(self, states: Mapping[str, Tensor]) -> None:
-        """Take sums over several processes in place of this one's."""
+        """Replace sums of this process by sums over several processes.
+
+        Args:
+            states: state name to tensor, in the shape and dtype of that state.
+        """
         for name, state in states.items():
             setattr(self, name, state.to(self.device))
 
     def _check_scale(self) -> None:
-        """Log-odds are of logits, which are scaled; a soft-capped head's are taken before the cap."""
+        """Raise if a cosine head has no scale: its log-odds need one. A soft cap is not needed for the logits before it."""
         if self.response.lacks == "link_scale":
             self.response.check_complete("and embeddings")
 
     def _check_targets(self, targets: Tensor | None, num_inputs: int) -> None:
+        """Raise unless `targets` is None, or an integer (N,) under a link other than "sigmoid"."""
         if targets is not None and self.overlap.link == "sigmoid":
-            why = "An input may have several labels there."
-            raise InputError(expected("targets", "to be None under link='sigmoid'", f"a {type(targets).__name__}", why))
+            why = "Under a sigmoid, an input can have several labels. Leave out `targets`."
+            raise InputError(expected("targets", "to be None with link='sigmoid'", f"a {type(targets).__name__}", why))
         check_targets(targets, num_inputs)
 
     def _add_overlaps(self, log_p_NK: Tensor, seen_N: Tensor, block_N: Tensor, targets: Tensor | None) -> None:
-        if not seen_N.all():  # writing is as slow as a softmax
+        """Add a batch to all sums over probabilities. Overwrites `log_p_NK`."""
+        if not seen_N.all():  # the check avoids a write that costs as much as a softmax
             log_p_NK = log_p_NK.masked_fill_(~seen_N[:, None], torch.nan)
         labels = self.labels.to(log_p_NK.device)
         likely = likely_labels(log_p_NK, self.overlap.link)
@@ -269,6 +311,7 @@ class SimilarityGap(EmbeddingGeometry):
         self.block_inputs = add_to(self.block_inputs, block_N[counts_N].bincount(minlength=NUM_BLOCKS))
 
     def _add_targets(self, target_N: Tensor, predicted_N: Tensor, h_NL: Tensor, place_K: Tensor | None) -> None:
+        """Add a batch to the counts and sums by target."""
         self.num_targets = add_to(self.num_targets, (target_N >= 0).sum())
         if place_K is not None:
             target_N, predicted_N = labels_at(place_K, target_N), labels_at(place_K, predicted_N)
@@ -278,9 +321,9 @@ class SimilarityGap(EmbeddingGeometry):
 
     @override
     def compute(self) -> dict[str, Tensor]:
-        """Scalars by tag, NaN where undefined (`report().undefined` says why)."""
+        """The scalars by name, as 0-dimensional tensors. NaN where undefined; `report().undefined` gives the reasons."""
         self._statistics = self._measured()
-        dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)  # a default of half would round them
+        dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)  # a half-precision default would round the scalars
         scalars = self._statistics.numbers.scalars
         return {tag: torch.tensor(value, dtype=dtype, device=self.device) for tag, value in scalars.items()}
 
@@ -288,17 +331,21 @@ class SimilarityGap(EmbeddingGeometry):
     def plot(
         self, val: Plotted | Sequence[Plotted] | None = None, ax: "Axes | None" = None, names: Sequence[str] | None = None
     ) -> tuple["Figure", "Axes"]:
-        """Bars of the rank agreement of each similarity with the overlap; of several steps a curve for each.
+        """Plot the rank agreement of each similarity with the overlap: bars for one step, curves for several steps.
 
         Args:
-            val: scalars as `compute` or `forward` return them; default what `compute` returns now. A sequence of such, one a
-                step, or a dict of (S,) as `MetricTracker.compute_all` returns it, gives curves over the steps. Of a dict without
-                rank agreements every scalar is drawn; one scalar, or a sequence of scalars, is drawn as well.
-            ax: what to draw on; default a new figure of pyplot.
-            names: what bars or curves are called; default what the similarities are called in tags.
+            val: the scalars to plot, as `compute` or `forward` return them; default the current result of `compute`. For curves,
+                pass a sequence with one such dict per step, or a dict of tensors (S,) for S steps, as
+                `MetricTracker.compute_all` returns it. If the dict has no rank agreements, all its scalars are plotted. One
+                scalar, or a sequence of scalars, is allowed too.
+            ax: the axes to draw on; default a new pyplot figure.
+            names: the names of the bars or curves; default the keys of the similarities.
+
+        Returns:
+            The figure and the axes.
 
         Raises:
-            InputError: `val` holds no scalars, or there are more or fewer names than bars or curves.
+            InputError: `val` holds no scalars, or the number of names differs from the number of bars or curves.
         """
         drawn = series(self.compute() if val is None else val)
         prefix = "rank_agreement_"
@@ -319,15 +366,16 @@ class SimilarityGap(EmbeddingGeometry):
         return figure, ax
 
     def statistics(self) -> Statistics:
-        """What `compute` returns and all it comes from: the table of pairs, the numbers and the reasons."""
+        """The `Statistics` behind `compute`: the table of pairs, the scalars, and the reasons for NaN."""
         self.compute()
         return self._statistics
 
     def report(self) -> GapReport:
-        """The `GapReport` of what `compute` returns: with the matrices, the pairs and the reasons."""
+        """The `GapReport` of all inputs so far: the scalars, the matrices, the pairs, the errors, and the reasons for NaN."""
         return GapReport(self.statistics())
 
     def _measured(self) -> Statistics:
+        """Compute the statistics from the current state."""
         W_KD, link = self.response.rows(self.unembedding), self.overlap.link
         labels, counted_K = self.labels.to(W_KD.device), self.counted.to(W_KD.device)
         live_K = live_labels(W_KD, counted_K)
@@ -363,14 +411,18 @@ class SimilarityGap(EmbeddingGeometry):
         )
 
     def _similarities_without(self, W_KD: Tensor, pairs: Pairs, live_K: Tensor) -> Callable[[], Mapping[str, Tensor]] | None:
-        """Computes the similarities that see the inputs without each block, as they are now; none without blocks."""
+        """A function that computes the input-dependent similarities without each block, for the current state.
+
+        None if covariances are not kept per block.
+        """
         if self.num_blocks == 1:
             return None
         labels, is_centered = self.labels.to(W_KD.device), LADDERS[self.overlap.link].is_centered
         return partial(_logit_geometry_without, self._moments.copied(), W_KD, labels, pairs, live_K, is_centered=is_centered)
 
     def _remarks(self, live_K: Tensor, num_inputs: int, num_skipped: int) -> dict[str, str]:
-        if not self.update_count and self.unembedding.isnan().all():  # nothing was ever seen, here or on another process
+        """Remarks about the head and its inputs, by kind."""
+        if not self.update_count and self.unembedding.isnan().all():  # no update, here or on another process
             return {}
         return remarks(
             self.unembedding,
@@ -387,7 +439,7 @@ class SimilarityGap(EmbeddingGeometry):
 def _logit_geometry_without(
     moments: BlockMoments, rows: Tensor, labels: Tensor, pairs: Pairs, live: Tensor, *, is_centered: bool
 ) -> dict[str, Tensor]:
-    """The similarities that see the inputs without each block, (8, P). No method, so that a report with it can be pickled."""
+    """Logit correlation and log-odds variance without each block, (8, P). A module function, so that reports can be pickled."""
     C_GLL = moments.logit_covariances_without(rows, labels, live, centered=is_centered)
     deviation_GL = C_GLL.diagonal(dim1=1, dim2=2).sqrt()
     row, column = pairs.row.to(C_GLL.device), pairs.column.to(C_GLL.device)

@@ -1,8 +1,11 @@
-"""The unembedding as a metric's state: the last one seen, never a sum.
+"""The unembedding as the state of a metric: the one from the last update, never a sum.
 
-Summed over `forward` calls or over processes, a weight would be silently doubled. So the last update wins, metrics that hold one
-set `full_state_update = True`, and processes, which hold equal weights, agree by taking the first that has any. A wrapper that
-cuts every tensor it is given cuts the unembedding too, so metrics that take one refuse such a wrapper.
+A sum over `forward` calls or over processes would silently double the weights. So three rules hold. The last update replaces the
+unembedding, and metrics that store one set `full_state_update = True`. All processes hold equal weights, so a reduction takes the
+first snapshot that exists. Some torchmetrics wrappers cut every tensor that they receive, the unembedding too, so metrics that
+take one reject these wrappers.
+
+Shapes: K labels, D embedding dimensions, P processes.
 """
 
 import inspect
@@ -19,56 +22,64 @@ from lightning_cossim.functional.precision import result_dtype
 __all__ = ["check_uncut", "first_seen", "gather_snapshots", "taken", "unseen", "why_cut"]
 
 _RESAMPLES: Final = (
-    "from BootStrapper, which resamples its rows, the labels. For an error bar resample the inputs alone: "
-    "`copy.update(unembedding, embedding[rows])` for copies that `metric.clone()` makes"
+    "from BootStrapper, which resamples its rows (the labels). For an error bar, resample only the inputs: call "
+    "`copy.update(unembedding, embedding[rows])` on copies that `metric.clone()` makes"
 )
-_SPLITS: Final = "from MultioutputWrapper, which splits it by its columns. Update the metric itself"
+_SPLITS: Final = "from MultioutputWrapper, which splits its columns. Update the metric without this wrapper"
 _CUTS: Final = {
     BootStrapper.update.__code__: _RESAMPLES,
     MultioutputWrapper.update.__code__: _SPLITS,
     MultioutputWrapper.forward.__code__: _SPLITS,
 }
-"""Code of the wrappers that cut every tensor they are given, to what happens to the unembedding and what to do instead."""
+"""Code object of each wrapper method that cuts tensors, to its effect on the unembedding and the remedy."""
 
 
 def why_cut() -> str | None:
-    """Why the unembedding of the update that runs is not the head's: a wrapper has cut it; None if none has.
+    """The error text if a wrapper has cut the unembedding of the current update, else None.
 
-    Resampled rows may have the right shape and values, so the callers are looked at, not the tensor.
+    The function inspects the call stack, because resampled rows can have a valid shape and valid values.
     """
     frame = inspect.currentframe()
     while frame is not None and frame.f_code not in _CUTS:
         frame = frame.f_back
-    return None if frame is None else expected("unembedding", "as the head has it", f"one {_CUTS[frame.f_code]}")
+    return None if frame is None else expected("unembedding", "to be the head's weight", f"one {_CUTS[frame.f_code]}")
 
 
 def check_uncut() -> None:
-    """Raise `InputError` if a wrapper has cut the unembedding of the update that runs."""
+    """Raise `InputError` if a wrapper has cut the unembedding of the current update."""
     why = why_cut()
     if why is not None:
         raise InputError(why)
 
 
 def taken(unembedding: Tensor) -> Tensor:
-    """The snapshot of an unembedding: a copy that does not follow the weights, in float32 or better."""
+    """A snapshot of an unembedding (K, D): a detached copy, float64 for a float64 unembedding, else float32."""
     return unembedding.detach().to(result_dtype(unembedding), copy=True)
 
 
 def unseen(num_labels: int, embedding_dim: int) -> Tensor:
-    """The state before any update, (K, D)."""
+    """The state before the first update: (K, D), float32, all NaN."""
     return torch.full((num_labels, embedding_dim), torch.nan, dtype=torch.float32)
 
 
 def first_seen(stacked: Tensor) -> Tensor:
-    """The reduction over processes: of (P, K, D), the first snapshot that is not `unseen`."""
+    """The first of the snapshots (P, K, D) of all processes that is not all NaN; the first one if all are."""
     seen_P = (~stacked.flatten(1).isnan()).any(dim=1)
     return stacked[seen_P.int().argmax()]
 
 
 def gather_snapshots(snapshot: Tensor, group: Any = None) -> list[Tensor]:
-    """A state of all processes, for `Metric`'s `dist_sync_fn`: snapshots in one dtype and one shape.
+    """Gather a state from all processes, as a `dist_sync_fn`. Snapshots get one dtype and one shape.
 
-    A process without any update knows neither: it has float32, and where the shape is not given beforehand an empty (0, 0).
+    A process without an update does not know them: its snapshot is float32, and is an empty (0, 0) if the metric has no fixed
+    shape. An empty snapshot becomes NaN in the largest shape of the others.
+
+    Args:
+        snapshot: the state of this process: an unembedding (K, D), or any other state.
+        group: the process group; None for all processes.
+
+    Returns:
+        The states of all processes, in the order of their ranks.
     """
     if snapshot.ndim != 2 or not snapshot.is_floating_point():
         return list(gather_all_tensors(snapshot, group))

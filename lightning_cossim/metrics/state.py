@@ -1,6 +1,7 @@
-"""SummedMetric: a metric whose states keep their dtypes wherever it goes, and are never taken for those of other settings.
+"""SummedMetric: a metric whose states keep their dtypes, and are never shared with a metric of other settings.
 
-Sums over inputs stall where their dtype is too narrow, so no cast of the model around a metric may narrow them.
+A sum over many inputs stops growing if its dtype has too few bits. So a cast of the model that contains the metric must not cast
+the states.
 """
 
 import functools
@@ -28,30 +29,30 @@ if TYPE_CHECKING:
 __all__ = ["SummedMetric", "add_to", "writable"]
 
 _SETTINGS: Final = "settings_"
-"""With this begins the name of the state that says which settings a metric has."""
+"""Prefix of the name of the state that identifies the settings of a metric."""
 
 
 class SummedMetric(Metric):
-    """A metric of tensors that are sums: they move with it from device to device, and their dtypes stay.
+    """Base of all metrics here. Its states move between devices with the metric and keep their dtypes.
 
-    Where a device has no float64, what is summed in float64 stays on the CPU.
+    If a device has no float64, the float64 states stay on the CPU.
     """
 
     is_differentiable = False
     higher_is_better = None
     quantity: str = ""
-    """Its key in the table of similarities, where it is one number a pair."""
+    """Its key in the table of similarities; empty if the metric gives more than one number per pair."""
 
     @override
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Keep TorchScript from compiling the properties: `torch.jit.script` takes a model that holds the metric."""
+        """Exclude the properties from TorchScript, so that `torch.jit.script` accepts a model that contains the metric."""
         super().__init_subclass__(**kwargs)
         own = [name for name, _ in inspect.getmembers(cls, _is_property) if not hasattr(Metric, name)]
         cls.__jit_unused_properties__ = [*Metric.__jit_unused_properties__, *own]
 
     @property
     def plot_title(self) -> str:
-        """Over its plot."""
+        """The title of the plot; empty if the metric has no `quantity`."""
         return QUANTITIES[self.quantity].title if self.quantity else ""
 
     @property
@@ -60,14 +61,15 @@ class SummedMetric(Metric):
         """The changes of a head (`lightning_cossim.functional.symmetries`) that leave what `compute` returns unchanged."""
 
     def add_settings(self, *settings: object) -> None:
-        """Tell the metric from those with other settings; called once the other states are there, a second call replaces a first.
+        """Add a state whose name identifies the settings. Call this method last; a second call replaces the first.
 
-        After the first batch a `MetricCollection` merges metrics whose states have equal names and values, and then updates only
-        one of them. Metrics with other settings may have equal states then by chance. So the name of one more state, a zero, is
-        made of the settings and of the `update` that uses them. torchmetrics 1.4 compares all names, but only the first value.
+        After the first batch, a `MetricCollection` groups metrics whose states have equal names and values, and from then on
+        updates only one of each group. Metrics with different settings can have equal values by chance. So this method adds one
+        more state, a zero, and derives its name from the settings and from the `update` method that uses them. torchmetrics 1.4
+        compares all names, but only the value of the first state.
 
         Args:
-            settings: values whose `repr` tells them apart.
+            settings: values; different settings must have different `repr` texts.
         """
         for before in [name for name in self._defaults if name.startswith(_SETTINGS)]:
             for names in (self._defaults, self._persistent, self._reductions, vars(self)):
@@ -85,16 +87,16 @@ class SummedMetric(Metric):
         should_sync: bool = True,
         distributed_available: Callable[..., Any] | None = None,
     ) -> None:
-        """Bring the states of all processes together, until `unsync`. Every process has to call it, at the same time.
+        """Replace the states by their reduction over all processes, until `unsync`. All processes must call it together.
 
         Args:
-            dist_sync_fn: gathers a state; default the one that the metric was built with, as in `compute`.
-            process_group: those that take part; default the one that the metric was built with, else all.
-            should_sync: whether to do anything.
-            distributed_available: tells whether there are other processes; default the one that the metric was built with.
+            dist_sync_fn: a function that gathers a state from all processes; default the metric's own, as in `compute`.
+            process_group: the processes to gather from; default the metric's own group, or all processes if it has none.
+            should_sync: whether to synchronize; if False, this method does nothing.
+            distributed_available: a function that returns whether other processes exist; default the metric's own.
 
         Raises:
-            TorchMetricsUserError: the states are synced already.
+            TorchMetricsUserError: the states are already synchronized.
         """
         super().sync(dist_sync_fn or self.dist_sync_fn, process_group, should_sync, distributed_available)
 
@@ -105,16 +107,19 @@ class SummedMetric(Metric):
         ax: "Axes | None" = None,
         names: Sequence[str] | None = None,
     ) -> tuple["Figure", "Axes"]:
-        """A heatmap of the value, red above zero and blue below.
+        """Plot the matrix as a heatmap, red above zero and blue below.
 
         Args:
-            val: (L, L), as `compute` or `forward` return it; default what `compute` returns now. Of several, a sequence or
-                (S, L, L), one a step, the last is drawn, and the title says so.
-            ax: what to draw on; default a new figure of pyplot.
-            names: (L,), what the labels are called; default their numbers.
+            val: (L, L), as `compute` or `forward` return it; default the current result of `compute`. If you pass a sequence of
+                matrices or (S, L, L), one per step, the last one is plotted, and the title states that.
+            ax: the axes to draw on; default a new pyplot figure.
+            names: L names of the labels; default their numbers.
+
+        Returns:
+            The figure and the axes.
 
         Raises:
-            InputError: `val` is no square matrix and no sequence of such, or there are more or fewer names than it has rows.
+            InputError: `val` is not a square matrix or a sequence of square matrices, or the number of names differs from L.
         """
         matrix, step = last_matrix(self.compute() if val is None else val)
         shown = list(map(str, range(len(matrix)))) if names is None else list(names)
@@ -133,8 +138,9 @@ class SummedMetric(Metric):
         @functools.wraps(compute)
         def checked(*args: Any, **kwargs: Any) -> Any:
             if [name for name in vars(self) if name.startswith(_SETTINGS) and name not in self._defaults]:
-                wanted, got = "to put metrics with equal settings together", f"a {type(self).__name__} with the states of another"
-                raise InputError(expected("compute_groups", wanted, got, "Leave the groups to MetricCollection."))
+                wanted, got = "to group metrics with equal settings", f"a {type(self).__name__} with the states of another metric"
+                remedy = "Remove `compute_groups`: MetricCollection finds the groups itself."
+                raise InputError(expected("compute_groups", wanted, got, remedy))
             return compute(*args, **kwargs)
 
         return super()._wrap_compute(_on_the_cpu(checked))
@@ -150,20 +156,20 @@ class SummedMetric(Metric):
 
 
 def add_to(state: Tensor, batch: Tensor) -> Tensor:
-    """The state and what a batch adds to it, in the state's dtype and on its device.
+    """The state plus the sums of a batch, in the dtype and on the device of the state.
 
-    A new tensor: a state that was reset under inference mode refuses in-place updates outside it.
+    The result is a new tensor, because a state that was reset in inference mode does not allow in-place updates outside of it.
     """
     return state + batch.to(state)
 
 
 def writable(state: Tensor) -> Tensor:
-    """The state, for updates in place: itself, but for one that was reset under inference mode and is used outside it."""
+    """A tensor for in-place updates: the state itself, or a copy if it was reset in inference mode and is used outside of it."""
     return state.clone() if state.is_inference() and not torch.is_inference_mode_enabled() else state
 
 
 def _on_the_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, in which tensors that name no device are on the CPU, whatever device the user has made the default."""
+    """Wrap a function so that tensors without an explicit device are created on the CPU, for any default device of the user."""
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -180,5 +186,6 @@ def _is_property(member: object) -> bool:
 
 
 def _moved(state: Any, device: torch.device) -> Any:
+    """The state on a device; float64 states stay on the CPU if the device has no float64."""
     stays = state.dtype == torch.float64 and not has_float64(device)
     return state.to("cpu" if stays else device)

@@ -234,8 +234,8 @@ def test_groups_made_by_hand_hold_equal_settings() -> None:
     with pytest.raises(InputError) as caught:
         collection.compute()
     assert str(caught.value) == (
-        "Expected `compute_groups` to put metrics with equal settings together, got a ProbabilityOverlap with the states of "
-        "another. Leave the groups to MetricCollection."
+        "Expected `compute_groups` to group metrics with equal settings, got a ProbabilityOverlap with the states of another "
+        "metric. Remove `compute_groups`: MetricCollection finds the groups itself."
     )
 
 

@@ -324,7 +324,7 @@ def test_without_embeddings_the_rungs_that_need_them_are_nan() -> None:
         ),
         (
             lambda: SimilarityGap(K, D, min_probability=-1),
-            "Expected `min_probability` to be at least 0, got -1. It is a share of 1/K_live.",
+            "Expected `min_probability` to be at least 0, got -1. Pass a multiple of 1/K_live, for example 0.1.",
         ),
         (
             lambda: LabelCosineSimilarity().update(torch.zeros(3)),

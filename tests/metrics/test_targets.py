@@ -182,5 +182,8 @@ def test_under_a_sigmoid_there_is_no_single_target() -> None:
     metric = SimilarityGap(K, D, link="sigmoid")
     with pytest.raises(InputError) as caught:
         metric.update(head(), logits(), embeddings(), targets=targets())
-    wanted = "Expected `targets` to be None under link='sigmoid', got a Tensor. An input may have several labels there."
+    wanted = (
+        "Expected `targets` to be None with link='sigmoid', got a Tensor. Under a sigmoid, an input can have several labels. "
+        "Leave out `targets`."
+    )
     assert str(caught.value) == wanted

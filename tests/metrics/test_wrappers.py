@@ -42,12 +42,12 @@ OF_WEIGHTS: dict[str, tuple[Callable[[], Metric], tuple[str, ...]]] = {
     "log-odds variance": (lambda: LogOddsVariance(K, D), ("unembedding", "embedding")),
 }
 BOOTSTRAPPED = (
-    "Expected `unembedding` as the head has it, got one from BootStrapper, which resamples its rows, the labels. For an error "
-    "bar resample the inputs alone: `copy.update(unembedding, embedding[rows])` for copies that `metric.clone()` makes."
+    "Expected `unembedding` to be the head's weight, got one from BootStrapper, which resamples its rows (the labels). For an "
+    "error bar, resample only the inputs: call `copy.update(unembedding, embedding[rows])` on copies that `metric.clone()` makes."
 )
 SPLIT = (
-    "Expected `unembedding` as the head has it, got one from MultioutputWrapper, which splits it by its columns. Update the "
-    "metric itself."
+    "Expected `unembedding` to be the head's weight, got one from MultioutputWrapper, which splits its columns. Update the "
+    "metric without this wrapper."
 )
 
 
@@ -95,7 +95,8 @@ def test_the_scalars_of_a_gap_are_unknown_there_and_a_warning_says_why(strategy:
     wrapper = BootStrapper(view, num_bootstraps=2, sampling_strategy=strategy)
     with pytest.warns(UserWarning, match="BootStrapper") as caught:
         wrapper.update(*inputs().values())
-    assert {str(one.message) for one in caught} == {f"SimilarityGap leaves the batch out, its scalars stay NaN. {BOOTSTRAPPED}"}
+    text = f"SimilarityGap leaves out this batch: its scalars stay NaN without other batches. {BOOTSTRAPPED}"
+    assert {str(one.message) for one in caught} == {text}
     assert all(value.isnan() for value in wrapper.compute().values())
 
 

@@ -1,1 +1,1 @@
-"""Which labels, and which pairs of labels, any input can make the most likely ones, with a proof for every answer."""
+"""Decide which labels and pairs of labels some embedding can make the most likely ones, with a proof for every answer."""

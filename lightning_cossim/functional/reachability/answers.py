@@ -1,6 +1,8 @@
-"""Verdicts as they come in, each with what proves it.
+"""The verdicts found so far, each with its proof.
 
-Shapes: D embedding dimensions; P questions of T labels each, `own_PT`, B of them at a time.
+A question asks whether some embedding can rank T given labels above all other labels. T is 1 for a label and 2 for a pair.
+
+Shapes: D embedding dimensions; P questions of T labels each, `own_PT`; B questions at a time, C of them answered.
 """
 
 from collections.abc import Callable
@@ -21,13 +23,13 @@ Means = Literal["rank", "inputs", "direction", "ascent", "mixture", "solver"]
 
 
 class Answers:
-    """What is decided so far, and what is open.
+    """The verdict and the proof of each question that is decided, and the list of questions that are still open.
 
     Args:
-        head: the head.
-        own_PT: (P, T), the labels asked for, by their place among the live rows.
-        time_limit: in seconds, None for as long as it takes.
-        progress: is told the share that is decided.
+        head: the head, scaled.
+        own_PT: integer (P, T), the labels of each question, as row numbers among the live rows.
+        time_limit: the time budget in seconds, at least 0; None means no limit.
+        progress: a function that receives the share of questions that are decided, in [0, 1]; None means no reports.
     """
 
     def __init__(
@@ -45,16 +47,16 @@ class Answers:
 
     @property
     def open(self) -> Tensor:
-        """The numbers of the questions that are open."""
+        """The row numbers in `own_PT` of the questions that are still open."""
         return self.open_P.nonzero().flatten()
 
     @property
     def late(self) -> bool:
-        """Whether time is over."""
+        """Whether the time limit has passed."""
         return perf_counter() >= self.until
 
     def say_yes(self, number_B: Tensor, trial: Trial, means: Means) -> None:
-        """Those of some questions that a trial has answered."""
+        """Record "yes" for each question (B,) whose trial succeeded, with its margin and witness."""
         number_C = number_B[trial.yes]
         for number in number_C.tolist():
             self.verdicts[number], self.means[number] = "yes", means
@@ -62,24 +64,24 @@ class Answers:
         self.open_P[number_C] = False
 
     def say_no(self, number: int, certificate: Certificate | None, means: Means) -> None:
-        """Of one question, if there is a certificate."""
+        """Record "no" for one question. Without a certificate, do nothing."""
         if certificate is not None:
             self.verdicts[number], self.means[number], self.certificates[number] = "no", means, certificate
             self.open_P[number] = False
 
     def take(self, number: int, outcome: Outcome, yes: Means, no: Means) -> None:
-        """What came of one question, if anything did."""
+        """Record the outcome of one question: its certificate or its witness. If it has neither, the question stays open."""
         self.say_no(number, outcome.certificate, no)
         if outcome.witness is not None:
             trial = Trial(torch.tensor([True]), torch.tensor([outcome.margin], dtype=torch.float64), outcome.witness[None])
             self.say_yes(torch.tensor([number]), trial, yes)
 
     def tell(self) -> None:
-        """Tell the share that is decided."""
+        """Report the share of questions that are decided."""
         if self._progress is not None:
             self._progress(1 - float(self.open_P.double().mean()))
 
     def tell_the_end(self) -> None:
-        """Tell that no more will be decided."""
+        """Report 1.0: the work has ended, even if some questions stay undecided."""
         if self._progress is not None:
             self._progress(1.0)

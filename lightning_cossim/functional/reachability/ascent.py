@@ -1,8 +1,8 @@
-r"""Directions in which labels come out on top: good guesses, and the ascent of the margin from there, by matrix products alone.
+r"""Search for directions in which given labels score above all rivals: first guesses, then ascent, by matrix products alone.
 
-The ascent is the smooth perceptron: a direction is a mean of differences :math:`g_i - g_k`, those of the rivals that are
-nearest to overtake counting most, and the softmax that says which these are sharpens as it goes. Where no direction is to be
-found it gathers the rivals that stand in the way.
+A rival is any live label that the question does not ask about. The ascent is the smooth perceptron. Its direction is a weighted
+mean of differences :math:`g_i - g_k`. A softmax gives the highest weights to the rivals k with the highest scores, and it becomes
+sharper with every step. If the ascent finds no direction, it returns the rivals with the highest weights.
 
 Shapes: K labels, D embedding dimensions, B questions of T labels each, `own_BT`; M rivals.
 Source: Soheili and Peña, A smooth perceptron algorithm, SIAM Journal on Optimization 22 (2012).
@@ -20,24 +20,27 @@ __all__ = ["Climb", "climb", "guesses", "whitenings"]
 
 _RIDGES: Final = (1.0, 0.03)
 _SCALES: Final = (0.1, 1.0, 10.0)
-"""Of the bias, beside a direction of length 1."""
+"""Shares of the bias to try with each direction, in units of the largest entry of the direction."""
 _LOOKS: Final = (5, 11, 17, 24)
-"""Steps after which what was found is looked at."""
+"""Steps after which the ascent reports its state."""
 
 
 class Climb(NamedTuple):
-    """Where an ascent stands."""
+    """The state of an ascent after some steps."""
 
     direction: Tensor
-    """(B, D), float64."""
+    """(B, D), float64, the direction of each question."""
     rising: Tensor
-    """(B,), whether the direction seems to put the labels on top."""
+    """Boolean (B,), whether the labels score above all rivals, computed in float32."""
     rivals: Tensor
-    """(B, M), those that weigh most."""
+    """(B, M), the rivals with the highest weights."""
 
 
 def whitenings(head: ScaledHead) -> list[Tensor]:
-    """Maps (D, D) of rows that turn them against what all rows have in common: C + ridge, inverted, C their covariance."""
+    """Maps (D, D) that reduce what all rows have in common: the inverse of C + ridge, with C the scaled covariance of the rows.
+
+    The list is empty if all rows are zero.
+    """
     C_DD = head.rows.T @ head.rows / len(head.rows)
     mean = float(C_DD.diagonal().mean())
     eye_DD = torch.eye(len(C_DD), dtype=C_DD.dtype)
@@ -45,7 +48,7 @@ def whitenings(head: ScaledHead) -> list[Tensor]:
 
 
 def guesses(head: ScaledHead, own_BT: Tensor, maps: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Directions (B, D) and their shares of the bias (B,): the rows themselves, plain and whitened, at several scales."""
+    """Directions (B, D) and their shares of the bias (B,): the labels' own rows, plain and whitened, at several bias shares."""
     g_BTD = head.rows[own_BT]
     directions = [_level(g_BTD, g_BTD @ map_DD if map_DD is not None else g_BTD) for map_DD in (None, *maps)]
     for f_BD in directions:
@@ -56,7 +59,7 @@ def guesses(head: ScaledHead, own_BT: Tensor, maps: list[Tensor]) -> Iterator[tu
 
 
 def _level(g_BTD: Tensor, f_BTD: Tensor) -> Tensor:
-    """The mixture of the directions of two labels that gives both the same score; of one label its own."""
+    """For a pair, the mixture of its two directions that gives both labels the same score; for one label, its direction."""
     if f_BTD.shape[1] == 1:
         return f_BTD[:, 0]
     apart_BD = g_BTD[:, 0] - g_BTD[:, 1]
@@ -66,11 +69,11 @@ def _level(g_BTD: Tensor, f_BTD: Tensor) -> Tensor:
 
 
 def climb(rows32_KD: Tensor, own_BT: Tensor, num_rivals: int) -> Iterator[Climb]:
-    """The ascent of all questions at once, in float32, as it stands every few steps; biases have no part in it.
+    """Run the ascent for all questions at once, in float32, and yield its state every few steps. It ignores biases.
 
     Args:
-        rows32_KD: the scaled rows of a head, in float32.
-        own_BT: (B, T), the labels asked for.
+        rows32_KD: (K, D), float32, the scaled rows of a head.
+        own_BT: integer (B, T), the labels of each question.
         num_rivals: M, at most K - T.
     """
     g_BTD = rows32_KD[own_BT]
@@ -91,7 +94,7 @@ def climb(rows32_KD: Tensor, own_BT: Tensor, num_rivals: int) -> Iterator[Climb]
 
 
 def _nearest(rows_KD: Tensor, g_BTD: Tensor, own_BT: Tensor, f_BD: Tensor, scale_B1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Margins (B,), the mean difference between labels and those nearest to overtake (B, D), and how much each counts (B, K)."""
+    """Margins (B,), the weighted mean difference between labels and rivals (B, D), and the weights of the rivals (B, K)."""
     scores_BK = f_BD @ rows_KD.T
     own_scores_BT = scores_BK.gather(1, own_BT)
     scores_BK.scatter_(1, own_BT, -torch.inf)

@@ -1,8 +1,10 @@
-r"""Mixtures of rivals that stand where a label stands: the proof that it is never on top.
+r"""Certificates: proofs that no embedding ranks given labels strictly above all rivals.
 
-If :math:`g_i = \sum_k y_k g_k` with :math:`y \ge 0`, :math:`\sum_k y_k = 1` and :math:`b_i \le \sum_k y_k b_k`, then its logit is
-at most the mean of theirs, and some rival's is at least as large. Of a pair (i, j) some mixture of the two stands where one of
-the rivals does. Found by products for many labels at once: by the rows that are equal, and from a mixture that is known.
+A mixture of rows is a weighted mean with weights that are at least 0 and sum to 1. If :math:`g_i = \sum_k y_k g_k` with
+:math:`y \ge 0`, :math:`\sum_k y_k = 1` and :math:`b_i \le \sum_k y_k b_k`, then the logit of label i is at most a weighted mean
+of the rivals' logits. So at least one rival always has a logit that is at least as large. For a pair (i, j), a mixture of the two
+rows equals a mixture of the rivals' rows. Two methods here find certificates for many labels at once: a search for equal rows,
+and small changes of a known certificate, by matrix products.
 
 Shapes: K labels, D embedding dimensions, S rivals in a mixture; P questions of T labels each, `own_PT`.
 """
@@ -18,51 +20,55 @@ from lightning_cossim.functional.reachability.scaled_head import ScaledHead
 __all__ = ["RESIDUAL", "Certificate", "certificate_of", "certificates_from", "equal_rivals"]
 
 RESIDUAL: Final = 1e-9
-"""How far apart the two mixtures may be, in units of the rms length of centered rows and of what is mixed."""
+"""Largest distance between the two mixtures, in units of the rms length of the centered rows.
+
+If the rivals lie closer to the mixture than that length, their weighted mean distance is the unit.
+"""
 _RANK: Final = 1e-13
 _CHUNK: Final = 2048
 _SELF: Final = 0.9
-"""A label may have this share in the mixture that is to replace it."""
+"""Largest weight that a label may have in the mixture that replaces it; its weight is then removed."""
 
 
 class Certificate(NamedTuple):
-    """Two mixtures that stand at one place: of the labels asked for, and of rivals."""
+    """Two equal mixtures of rows: one of the labels of the question, one of rivals. They prove the answer "no"."""
 
     own_weights: Tensor
-    """(T,), float64, at least 0, with sum 1: of the label (then just 1) or of the two labels of a pair."""
+    """(T,), float64, at least 0, with sum 1: the weights of the two labels of a pair. For one label the weight is 1."""
     rivals: Tensor
-    """(S,), other labels."""
+    """(S,), the rivals in the mixture."""
     weights: Tensor
-    """(S,), float64, above 0, with sum 1."""
+    """(S,), float64, above 0, with sum 1: the weights of the rivals."""
     residual: float
-    """Distance between the two mixtures, in units of the rms length of the centered rows; at most 1e-9."""
+    """Distance between the two mixtures, in units of the rms length of the centered rows; at most 1e-9, or rounding error if that
+    is larger."""
 
 
 def certificate_of(head: ScaledHead, own: Tensor, own_weights: Tensor, rivals: Tensor, weights: Tensor) -> Certificate | None:
-    """The certificate that these weights make, or None if they prove nothing.
+    """The certificate with these weights, or None if they prove nothing.
 
     Args:
-        head: the head.
-        own: (T,), the labels asked for.
-        own_weights: (T,), of any sum; what is negative counts as zero.
-        rivals: (S,), none of them in `own`.
-        weights: (S,), the same.
+        head: the head, scaled.
+        own: integer (T,), the labels of the question.
+        own_weights: (T,), with any positive sum; negative weights count as zero.
+        rivals: integer (S,), none of them in `own`.
+        weights: (S,), under the same rules as `own_weights`.
     """
     return _proven(head, own[None], own_weights[None], rivals, weights[None]).get(0)
 
 
 def _proven(head: ScaledHead, own_PT: Tensor, a_PT: Tensor, rivals_S: Tensor, y_PS: Tensor) -> dict[int, Certificate]:
-    """The certificates of those questions whose weights prove something."""
+    """The certificate of each question whose weights prove "no", by question number."""
     a_PT, y_PS = (weights / weights.sum(dim=1, keepdim=True) for weights in (a_PT.clamp(min=0), y_PS.clamp(min=0)))
     own_PTD, rows_SD = head.rows[own_PT], head.rows[rivals_S]
-    origin_D = own_PTD[0, 0]  # sums of what is near are exact
+    origin_D = own_PTD[0, 0]  # differences of near rows lose no digits
     place_PD = (a_PT[:, :, None] * (own_PTD - origin_D)).sum(dim=1)
     residual_P = (y_PS @ (rows_SD - origin_D) - place_PD).norm(dim=1)
     apart_PS = torch.cdist(place_PD + origin_D, rows_SD, compute_mode="donot_use_mm_for_euclid_dist")
-    reach_P = (y_PS * apart_PS).sum(dim=1)  # rows that nearly are one need a mixture that much better
+    reach_P = (y_PS * apart_PS).sum(dim=1)  # nearly equal rows need a stricter tolerance
     noise_P = 16 * torch.finfo(torch.float64).eps * own_PTD.norm(dim=2).amax(dim=1)
     proves_P = residual_P <= noise_P.maximum(RESIDUAL * reach_P.clamp(max=1))
-    if head.spread:  # as given: beside a bias of -1e9, that of a label ruled out, all others would be one
+    if head.spread:  # unscaled: next to a bias of -1e9 (a masked label), all other scaled biases look equal
         own_P = (a_PT * head.given_bias[own_PT]).sum(dim=1)
         behind_PS = y_PS * (head.given_bias[rivals_S] - own_P[:, None])
         proves_P &= -behind_PS.sum(dim=1) <= RESIDUAL * behind_PS.abs().sum(dim=1)
@@ -74,12 +80,12 @@ def _proven(head: ScaledHead, own_PT: Tensor, a_PT: Tensor, rivals_S: Tensor, y_
 
 
 def equal_rivals(head: ScaledHead, own_PT: Tensor) -> Tensor:
-    """(P,), a rival whose row equals that of one of the labels and whose bias is no less; -1 where there is none."""
+    """(P,), a rival with the same row as one of the labels and at least the same bias; -1 if there is none."""
     plain = np.ascontiguousarray((head.given_rows + 0.0).numpy())  # no negative zeros
     as_bytes = plain.view(np.dtype((np.void, plain.dtype.itemsize * plain.shape[1]))).ravel()
     group_K = torch.from_numpy(np.unique(as_bytes, return_inverse=True)[1])
     num_groups = int(group_K.max()) + 1
-    bias_order = head.given_bias.argsort(stable=True)  # what is written last stays: the largest biases of each group
+    bias_order = head.given_bias.argsort(stable=True)  # the last write wins: the largest bias of each group
     best_TG: list[Tensor] = []
     for _ in range(own_PT.shape[1] + 1):
         best_G = torch.full((num_groups,), -1)
@@ -97,15 +103,15 @@ def equal_rivals(head: ScaledHead, own_PT: Tensor) -> Tensor:
 
 
 def certificates_from(head: ScaledHead, known: Certificate, label_P: Tensor) -> dict[int, Certificate]:
-    """Certificates of other labels, from one that is known by the least change of its weights, relative to them.
+    """Certificates of other labels, from a known certificate: its weights change as little as possible, relative to their size.
 
     Args:
-        head: the head.
-        known: a label's certificate.
-        label_P: (P,), labels, of which those near enough will have one.
+        head: the head, scaled.
+        known: the certificate of one label.
+        label_P: integer (P,), the labels to try. Only labels near enough to the known mixture get a certificate.
 
     Returns:
-        Number in `label_P` to certificate.
+        A dict from position in `label_P` to certificate.
     """
     points_SC = _with_ones(head.points[known.rivals])
     place_C = known.weights @ points_SC
@@ -116,7 +122,7 @@ def certificates_from(head: ScaledHead, known: Certificate, label_P: Tensor) -> 
     found: dict[int, Certificate] = {}
     for first, label_B in enumerate(torch.split(label_P, _CHUNK)):
         wanted_BC = _with_ones(head.points[label_B])
-        wanted_BC[:, -2] = wanted_BC[:, -2].maximum(place_C[-2])  # more bias than that of the label does no harm
+        wanted_BC[:, -2] = wanted_BC[:, -2].maximum(place_C[-2])  # the mixture may have more bias than the label
         weights_BS = known.weights + (wanted_BC - place_C) @ step_CS
         is_own_BS = label_B[:, None] == known.rivals
         fits_B = (weights_BS >= 0).all(dim=1) & ((weights_BS * is_own_BS).sum(dim=1) < _SELF)

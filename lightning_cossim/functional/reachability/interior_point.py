@@ -1,14 +1,14 @@
-r"""Many small linear programs at once, by an interior-point method: a direction that sets labels apart, or why there is none.
+r"""Solve many small linear programs at once by an interior-point method. Each one looks for a direction that separates labels.
 
-For one question, with the labels asked for on one side and some rivals on the other, in variables f, s, u and t:
+A question separates its own labels c from some rivals k. Its program has the variables f, s, u and t:
 
     maximize t with z_c - u >= t for the labels, u - z_k >= t for the rivals, z = rows f + bias s, |f_d| <= 1, 0 <= s <= 1
 
-A direction with t > 0 sets them apart. Where there is none, the multipliers of the rows are the two mixtures that stand at one
-place. Both sides start feasible, every step is one product and one factorisation for each question (Mehrotra's predictor and
-corrector), and as soon as the multipliers are near enough to a proof the least change that makes them one is tried.
+A direction with t > 0 separates them. If no such direction exists, the multipliers of the rows give two equal mixtures: a
+certificate. The primal and the dual side both start feasible. Every step takes one product and one factorization for each
+question (Mehrotra's predictor and corrector). `mixtures` makes the smallest change that turns multipliers into a certificate.
 
-Shapes: B questions; R = T + M rows each, those of the labels first; n = D + 3 variables, of which E = D + 1 have bounds.
+Shapes: B questions; R = T + M rows each, the question's labels first; n = D + 3 variables, E = D + 1 of them with bounds.
 """
 
 from typing import Final, NamedTuple
@@ -23,11 +23,11 @@ __all__ = ["InteriorPoint"]
 _TO_THE_WALL: Final = 0.99
 _RIDGE: Final = 1e-13
 _SPENT: Final = 1e-13
-"""A gap between the two sides at which nothing more is to be had."""
+"""Duality gap at which further steps do not help."""
 
 
 class _Multipliers(NamedTuple):
-    """Of the rows (B, R) and of the bounds (B, E); the same for slacks."""
+    """Multipliers, or slacks, of the rows (B, R) and of the upper and lower bounds (B, E)."""
 
     rows: Tensor
     upper: Tensor
@@ -40,39 +40,39 @@ class _Multipliers(NamedTuple):
         return sum(((one * same).sum(dim=1) for one, same in zip(self, other, strict=True)), torch.zeros(()))
 
     def longest(self, step: "_Multipliers") -> Tensor:
-        """(B, 1), the share of a step, at most 1, up to which all stay positive."""
+        """(B, 1), the largest share of a step, at most 1, for which all values stay positive."""
         shares = [torch.where(change < 0, -one / change, torch.inf).amin(dim=1) for one, change in zip(self, step, strict=True)]
         return torch.stack(shares).amin(dim=0).clamp(max=1)[:, None]
 
 
 class InteriorPoint:
-    """The state of the programs, which goes on step by step for those that are kept.
+    """The state of B programs. `step` advances all of them; `keep` drops the others.
 
     Args:
-        head: the head.
-        own_BT: (B, T), the labels asked for.
-        rivals_BM: (B, M), those that count.
+        head: the head, scaled.
+        own_BT: integer (B, T), the labels of each question.
+        rivals_BM: integer (B, M), the rivals of each question.
     """
 
     slack: _Multipliers
     gap: Tensor
     normal: Tensor
-    """Of the rows alone."""
+    """(B, n, n), the normal matrix of the rows, without the bounds."""
     factor: Tensor
-    """The factor of rows and bounds together."""
+    """(B, n, n), the Cholesky factor of the normal matrix of rows and bounds."""
     failed: Tensor
 
     def __init__(self, head: ScaledHead, own_BT: Tensor, rivals_BM: Tensor) -> None:
         num_own, num_rivals = own_BT.shape[1], rivals_BM.shape[1]
         points_BRE = head.points[torch.cat([own_BT, rivals_BM], dim=1)]
-        points_BRE -= points_BRE[:, :num_own].mean(dim=1, keepdim=True)  # what is subtracted later is small
+        points_BRE -= points_BRE[:, :num_own].mean(dim=1, keepdim=True)  # later subtractions lose fewer digits
         side_R = points_BRE.new_ones(num_own + num_rivals)
         side_R[num_own:] = -1
         ends = [(-side_R)[None, :, None].expand(len(own_BT), -1, 1), points_BRE.new_full((*points_BRE.shape[:2], 1), -1)]
         self.num_own, self.num_bounds = num_own, points_BRE.shape[2]
         self.matrix = torch.cat([points_BRE * side_R[:, None], *ends], dim=2)
         self.lowest = points_BRE.new_full((self.num_bounds,), -1)
-        self.lowest[-1] = 0  # of s
+        self.lowest[-1] = 0  # the lower bound of s
         self.values = self.matrix.new_zeros(len(own_BT), self.matrix.shape[2])
         self.values[:, self.num_bounds - 1] = 0.5
         self.values[:, -1] = self._rows(self.values).amin(dim=1) - 1
@@ -83,33 +83,33 @@ class InteriorPoint:
 
     @property
     def direction(self) -> tuple[Tensor, Tensor]:
-        """Directions (B, D) and their shares of the bias (B,)."""
+        """The directions f (B, D) and their shares s of the bias (B,)."""
         return self.values[:, : self.num_bounds - 1], self.values[:, self.num_bounds - 1]
 
     @property
     def margin(self) -> Tensor:
-        """(B,), t."""
+        """(B,), the margin t that each direction reaches."""
         return self.values[:, -1]
 
     @property
     def bound(self) -> Tensor:
-        """(B,), what t cannot exceed."""
+        """(B,), an upper bound of t, from the multipliers."""
         bound_B: Tensor = self.y.upper.sum(dim=1) - self.y.lower @ self.lowest
         return bound_B
 
     @property
     def spent(self) -> Tensor:
-        """(B,), whether there is nothing more to be had."""
+        """Boolean (B,), whether further steps do not help: the gap is closed, or a factorization failed."""
         return (self.gap <= _SPENT) | (self.failed != 0) | ~self.gap.isfinite()
 
     def keep(self, kept_B: Tensor) -> None:
-        """Go on with some of the programs."""
+        """Keep the programs of the mask `kept_B` (B,) and drop all others."""
         self.matrix, self.values, self.normal, self.gap = (x[kept_B] for x in (self.matrix, self.values, self.normal, self.gap))
         self.factor, self.failed = self.factor[kept_B], self.failed[kept_B]
         self.y, self.slack = (_Multipliers(*(x[kept_B] for x in one)) for one in (self.y, self.slack))
 
     def step(self) -> None:
-        """One step of all of them."""
+        """Take one step of every program."""
         zero = self.y.rows.new_zeros(())
         target = _Multipliers(*(-one * same for one, same in zip(self.slack, self.y, strict=True)))
         dv_Bn, d_slack, d_y = self._newton(target)
@@ -123,7 +123,10 @@ class InteriorPoint:
         self._begin_step()
 
     def mixtures(self) -> Tensor:
-        """(B, R), multipliers that balance, by the least change of those there are; a negative one makes them void."""
+        """(B, R), the nearest multipliers that form two equal mixtures. If one of them is negative, they prove nothing.
+
+        The distance weights the squared change of each multiplier by slack / multiplier.
+        """
         H_Bnn = self.normal.clone()
         H_Bnn.diagonal(dim1=1, dim2=2).mul_(1 + _RIDGE).add_(torch.finfo(H_Bnn.dtype).tiny)
         L_Bnn, _ = torch.linalg.cholesky_ex(H_Bnn)
@@ -132,7 +135,7 @@ class InteriorPoint:
             sum_Bn = self._columns(y_BR)
             wanted_Bn = torch.zeros_like(sum_Bn)
             wanted_Bn[:, -1] = -1
-            wanted_Bn[:, self.num_bounds - 1] = sum_Bn[:, self.num_bounds - 1].clamp(max=0)  # less bias than the rivals is fine
+            wanted_Bn[:, self.num_bounds - 1] = sum_Bn[:, self.num_bounds - 1].clamp(max=0)  # less bias is allowed
             change_Bn1 = torch.cholesky_solve((wanted_Bn - sum_Bn)[:, :, None], L_Bnn)
             y_BR = y_BR + theta_BR * (self.matrix @ change_Bn1)[:, :, 0]
         return y_BR
@@ -148,7 +151,7 @@ class InteriorPoint:
         self.factor, self.failed = torch.linalg.cholesky_ex(H_Bnn)
 
     def _newton(self, target: _Multipliers) -> tuple[Tensor, _Multipliers, _Multipliers]:
-        """The step after which slack times multiplier changes by the target, to first order."""
+        """The Newton step that changes each product slack * multiplier by `target`, to first order."""
         right_Bn = self._columns(self.y.rows + target.rows / self.slack.rows)
         right_Bn[:, -1] += 1
         right_Bn[:, : self.num_bounds] += self.y.lower - self.y.upper

@@ -1,7 +1,8 @@
-r"""What can happen at all: which labels some input could bring out on top, and which no input ever will.
+r"""Reachability: which labels and pairs of labels some embedding can rank strictly first.
 
-A question of the weights alone. Label i is reachable if some embedding f makes its logit strictly the largest, a pair if some f
-puts both strictly above all others. "No" is final; "yes" does not promise that the network below can produce that embedding.
+The answer depends only on the weights and the bias of the head. Label i is reachable if some embedding f makes its logit strictly
+the largest. A pair is jointly reachable if some f ranks both labels strictly above all others. "No" is final. "Yes" does not
+guarantee that the network below the head can produce such an embedding.
 
 Shapes: K labels, D embedding dimensions, N inputs; P questions.
 """
@@ -26,23 +27,29 @@ __all__ = ["Certificate", "Reachability", "label_reachability", "pair_reachabili
 
 @dataclass(frozen=True, eq=False)
 class Reachability:
-    """Verdicts on labels or pairs, and what proves each."""
+    """A verdict for each label or pair, with its proof: a witness for "yes", a certificate for "no"."""
 
     verdicts: list[Verdict]
-    """(P,), "yes", "no" or "undecided"."""
+    """(P,), each "yes", "no" or "undecided"."""
     margins: Tensor
-    """(P,), of each "yes" by how much its witness puts the labels above all others, NaN elsewhere. Units: the rms length of the
-    centered rows, for a direction whose largest entry is 1, if that is enough whatever the bias; else the rms of the centered
-    bias. Above 1e-6, and at most what would be possible."""
+    """(P,), for each "yes" the lowest score of the asked labels minus the highest other score, NaN elsewhere.
+
+    Always above 1e-6; a lower bound of the largest possible margin. Infinite if no other live label exists. The unit is the rms
+    length of the centered rows, for a direction with the largest entry 1. The exception is a bias that is not constant: if the
+    witness needs it, or `means` is "inputs", the unit is the rms of the centered bias.
+    """
     witnesses: Tensor
-    """(P, D), of each "yes" an embedding for which the head ranks the labels first, NaN elsewhere."""
+    """(P, D), for each "yes" an embedding for which the head ranks the asked labels first, NaN elsewhere."""
     certificates: list[Certificate | None]
-    """(P,), of each "no" the mixture of rivals that stands where the label does."""
+    """(P,), for each "no" a mixture of rivals that equals the row of the label, or a mixture of the pair's rows; None elsewhere.
+
+    The tensors of a certificate are on the CPU.
+    """
     means: list[Means | None]
-    """(P,), how it was decided: by the "rank" of the head, "inputs" that were seen, a "direction" that was guessed, "ascent" of
-    the margin, a "mixture" of rivals, or the "solver"; None where it is undecided."""
+    """(P,), the method that decided: the "rank" of the head, "inputs" of the head, a guessed "direction", "ascent" of the margin,
+    a "mixture" of rivals, or the "solver". None if undecided."""
     labels: Tensor
-    """(P,) or (P, 2), what was asked for."""
+    """Integer (P,) or (P, 2), the labels or pairs that were asked for."""
 
 
 def label_reachability(
@@ -54,32 +61,40 @@ def label_reachability(
     time_limit: float | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Reachability:
-    r"""Whether labels can be the strict arg-max of :math:`f W^\top + b` for any embedding f.
+    r"""Whether each label is the strict arg-max of :math:`f W^\top + b` for some embedding f.
 
-    Label i is reachable if and only if no mixture of its rivals stands where it stands: :math:`y \ge 0`, :math:`\sum_k y_k = 1`,
-    :math:`g_i = \sum_k y_k g_k`, with a bias :math:`b_i \le \sum_k y_k b_k` too. Each "yes" comes with an embedding, each "no"
-    with the mixture. Decided in float64, centered rows at an rms length of 1: by what is free, then for many labels at once by
-    matrix products, the rest by HiGHS. What is between a margin of 1e-6 and a residual of 1e-9 is undecided, and so is what rows
-    whose lengths are a factor of 1e12 apart leave to rounding, or biases a factor of 1e6, as those of labels that are ruled out:
-    leave these out of the head.
+    Label i is unreachable if and only if its row equals a mixture of rival rows: :math:`g_i = \sum_k y_k g_k` with
+    :math:`y \ge 0`, :math:`\sum_k y_k = 1` and, if the head has a bias, :math:`b_i \le \sum_k y_k b_k`. Rivals are all other live
+    labels. A label is live if its row and its bias are finite. Each "yes" has an embedding as its proof, each "no" a mixture.
 
-    Unchanged by a translation of all rows or biases, by one scale for all, and by every invertible linear map of the embeddings.
-    For a sigmoid head it speaks of the ranking only; for a cosine head pass the normalized rows.
+    The computation runs in float64 on the CPU, on centered rows with an rms length of 1. Cheap checks run first, then matrix
+    products for many labels at once, then the HiGHS solver. A verdict is "undecided" in three cases:
+
+    - The margin is at most 1e-6 and no mixture has a residual of at most 1e-9.
+    - Rounding hides the answer, because row lengths differ by a factor of 1e12 or biases by a factor of 1e6. Labels that a large
+      negative bias masks are an example: remove them from the head first.
+    - The time limit has passed.
+
+    The verdicts do not change under a translation of all rows or biases, a positive scale of all rows or of all biases, or an
+    invertible linear map of the embeddings. For a sigmoid head, they describe only the ranking of the logits. For a cosine head,
+    pass the normalized rows.
 
     Args:
-        unembedding: (K, D), one row a label, any floating dtype.
-        bias: (K,), floating; default none.
-        label_subset: (P,), integer, the labels to decide; default all live ones. A label whose row or bias is not finite does not
-            count: it is nobody's rival and cannot be asked for.
-        embeddings: (N, D), inputs of the head that were seen: what they rank first is reachable.
-        time_limit: in seconds; what is not decided then is undecided. Steps that have begun are ended first.
-        progress: is told the share that is decided, from 0 to 1.
+        unembedding: (K, D), one row per label, any floating dtype, D at least 1.
+        bias: (K,), any floating dtype; default no bias.
+        label_subset: integer (P,), the live labels to decide; default all of them.
+        embeddings: (N, D), any floating dtype, inputs of the head. A label that one of them ranks first is reachable. Rows that
+            are not finite are ignored.
+        time_limit: seconds, at least 0; default no limit. A step that has started still finishes.
+        progress: a function that receives the share of decided labels, in [0, 1]; it receives 1 at the end.
 
     Returns:
-        `Reachability`, its tensors in float64 on the unembedding's device.
+        `Reachability` with P verdicts. Margins and witnesses are float64 (float32 on a device without float64), on the device of
+        the unembedding.
 
     Raises:
-        InputError: wrong shapes or dtypes, labels out of range or not live, or a negative `time_limit`.
+        InputError: a tensor has the wrong shape or dtype, a label is out of range or not live, or `time_limit` is negative or
+            NaN.
 
     Example:
         >>> import torch
@@ -110,27 +125,31 @@ def pair_reachability(
     time_limit: float | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Reachability:
-    r"""Whether both labels of a pair can be strictly above all others in :math:`f W^\top + b`, for any embedding f.
+    r"""Whether both labels of each pair are strictly above all others in :math:`f W^\top + b` for some embedding f.
 
-    Pair (i, j) is jointly reachable if and only if no mixture of the two stands where a mixture of their rivals stands:
-    :math:`a_i g_i + a_j g_j = \sum_k y_k g_k`, with a bias :math:`a_i b_i + a_j b_j \le \sum_k y_k b_k` too. The cosine between
-    the two does not tell. A pair may be reachable although one of its labels is not: of two equal rows neither is, alone.
+    Pair (i, j) is not jointly reachable if and only if a mixture of its two rows equals a mixture of rival rows:
+    :math:`a_i g_i + a_j g_j = \sum_k y_k g_k` and, if the head has a bias, :math:`a_i b_i + a_j b_j \le \sum_k y_k b_k`. The
+    weights a and the weights y are at least 0, and each set sums to 1. The cosine between the two labels does not decide it. A
+    pair can be jointly reachable although neither of its labels is reachable, for example if their rows and biases are equal.
 
-    All else is as for `label_reachability`.
+    Everything else is as in `label_reachability`.
 
     Args:
-        unembedding: (K, D), one row a label, any floating dtype.
-        pairs: (P, 2), integer: two different labels each.
-        bias: (K,), floating; default none.
-        embeddings: (N, D), inputs of the head that were seen: the two labels that each ranks first are a reachable pair.
-        time_limit: in seconds; what is not decided then is undecided.
-        progress: is told the share that is decided, from 0 to 1.
+        unembedding: (K, D), one row per label, any floating dtype, D at least 1.
+        pairs: integer (P, 2), two different live labels per row.
+        bias: (K,), any floating dtype; default no bias.
+        embeddings: (N, D), any floating dtype, inputs of the head. The two labels that one of them ranks first and second are a
+            reachable pair. Rows that are not finite are ignored.
+        time_limit: seconds, at least 0; default no limit. A step that has started still finishes.
+        progress: a function that receives the share of decided pairs, in [0, 1]; it receives 1 at the end.
 
     Returns:
-        `Reachability`, its tensors in float64 on the unembedding's device.
+        `Reachability` with P verdicts. Margins and witnesses are float64 (float32 on a device without float64), on the device of
+        the unembedding.
 
     Raises:
-        InputError: wrong shapes or dtypes, labels out of range, not live or equal, or a negative `time_limit`.
+        InputError: a tensor has the wrong shape or dtype, a label is out of range or not live, the labels of a pair are equal, or
+            `time_limit` is negative or NaN.
 
     Example:
         >>> import torch
@@ -145,7 +164,8 @@ def pair_reachability(
     same = (pairs[:, 0] == pairs[:, 1]).nonzero().flatten()
     if len(same):
         got = tuple(pairs[same[0]].tolist())
-        raise InputError(expected("pairs", "to hold two different labels each", got, "Of one label ask `label_reachability`."))
+        remedy = "For one label, call `label_reachability`."
+        raise InputError(expected("pairs", "to hold two different labels per row", got, remedy))
     _check_live("pairs", pairs, live_K)
     return _reachability(unembedding, bias, live_K, pairs, embeddings, time_limit, progress)
 
@@ -162,13 +182,13 @@ def _reachability(
     if embeddings is not None:
         check_matrix(embeddings, "embeddings", f"(N, {unembedding.shape[1]})")
         if embeddings.shape[1] != unembedding.shape[1]:
-            remedy = "Pass what goes into the head."
+            remedy = "Pass the inputs of the head."
             got = tuple(embeddings.shape)
             raise InputError(expected("embeddings", f"of shape (N, {unembedding.shape[1]})", got, remedy))
         embeddings = embeddings.detach().cpu().double()
         embeddings = embeddings[embeddings.isfinite().all(dim=1)]
     if time_limit is not None and not time_limit >= 0:
-        raise InputError(expected("time_limit", "to be at least 0", time_limit, "It is in seconds."))
+        raise InputError(expected("time_limit", "to be at least 0", time_limit, "Pass seconds, or None for no limit."))
     index = live_K.nonzero().flatten().cpu()
     W_KD = unembedding.detach().cpu()[index].double()
     b_K = torch.zeros(len(index), dtype=torch.float64) if bias is None else bias.detach().cpu()[index].double()
@@ -190,17 +210,17 @@ def _reachability(
 
 
 def _live(unembedding: Tensor, bias: Tensor | None) -> Tensor:
-    """(K,), the labels whose row and bias are finite."""
+    """Boolean (K,), the labels whose row and bias are finite."""
     live_K = live_labels(unembedding, None)
     if not unembedding.shape[1]:
-        raise InputError(
-            expected("unembedding", "to have dimensions", tuple(unembedding.shape), "Without any, no input tells labels apart.")
-        )
+        remedy = "Pass the head's weight, for example `model.head.weight`."
+        raise InputError(expected("unembedding", "of shape (K, D) with D at least 1", tuple(unembedding.shape), remedy))
     if bias is None:
         return live_K
     if bias.shape != live_K.shape or not bias.is_floating_point():
         got = f"{bias.dtype} of shape {tuple(bias.shape)}"
-        raise InputError(expected("bias", f"to be a floating-point tensor of shape ({len(live_K)},)", got, "One entry a label."))
+        wanted = f"to be a floating-point tensor of shape ({len(live_K)},)"
+        raise InputError(expected("bias", wanted, got, "Pass one entry per label."))
     return live_K & bias.isfinite().to(live_K.device)
 
 
@@ -217,4 +237,4 @@ def _check_live(argument: str, labels: Tensor, live_K: Tensor) -> None:
     dead = labels[~live_K[labels.to(live_K.device)].to(labels.device)]
     if len(dead):
         got = f"label {int(dead[0])}, whose row or bias is not finite"
-        raise InputError(expected(argument, "to hold live labels", got, "No probability is defined with it."))
+        raise InputError(expected(argument, "to hold live labels", got, f"Remove it from `{argument}`."))

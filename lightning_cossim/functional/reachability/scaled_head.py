@@ -1,10 +1,13 @@
-"""A head whose rows and biases are of length about one, and what it says of a direction.
+"""A head with rows and biases scaled to length 1, and the margin that a direction reaches in it.
 
-Which labels can be on top does not depend on a translation of all rows, on their scale or on that of the biases: here all three
-are taken out, so that a tolerance means the same for every head. A direction is a pair (f, s): scores are `rows @ f + s * bias`.
-With s = 0 it stands for embeddings f scaled up until no bias matters, with s > 0 for the one embedding f / s.
+Three changes of a head do not affect which labels can be the most likely ones: a translation of all rows, one scale for all rows,
+and one scale for all biases. `ScaledHead` removes all three, so a tolerance means the same for every head.
 
-Shapes: K labels, D embedding dimensions, B questions at a time; `own_BT` the labels each asks to be on top together, T of them.
+A direction is a pair (f, s) with the scores `rows @ f + s * bias`. With s = 0 it means the embedding f, scaled up until no bias
+matters. With s > 0 it means the embedding f / s.
+
+Shapes: K labels, D embedding dimensions, B questions at a time, C of them; `own_BT` the T labels that each question asks to score
+above all others.
 """
 
 from typing import Final, NamedTuple, Self
@@ -15,41 +18,42 @@ from torch import Tensor
 __all__ = ["MARGIN", "ScaledHead", "Trial"]
 
 MARGIN: Final = 1e-6
-"""In scaled units; a smaller one might be rounding."""
+"""Smallest margin that counts as "yes", in scaled units; a smaller one may be rounding error."""
 _CHUNK: Final = 1 << 23
-"""Scores that are kept at a time."""
+"""Scores in memory at a time."""
 
 
 class Trial(NamedTuple):
-    """What came of one direction for each question."""
+    """The result of one direction for each question."""
 
     yes: Tensor
-    """(B,), whether it puts the labels on top, in the head as it was given too."""
+    """Boolean (B,), whether the labels score above all others: in the scaled head and in the original one."""
     margin: Tensor
-    """(B,), by how much they are above all others, in scaled units; with s = 0 for a direction whose largest entry is 1."""
+    """(B,), the lowest score of the labels minus the highest other score, in scaled units. If s = 0, the direction is scaled to a
+    largest entry of 1."""
     witness: Tensor
-    """(B, D), an embedding for the head as it was given; of no meaning where `yes` is false."""
+    """(B, D), an embedding for the original head; meaningless where `yes` is False."""
 
 
 class ScaledHead(NamedTuple):
     """The live rows of a head, in float64 on the CPU."""
 
     given_rows: Tensor
-    """(K, D)"""
+    """(K, D), the original rows."""
     given_bias: Tensor
-    """(K,)"""
+    """(K,), the original bias."""
     rows: Tensor
     """(K, D), centered and divided by `length`."""
     bias: Tensor
-    """(K,), centered and divided by `spread`; zero where it is constant."""
+    """(K,), centered and divided by `spread`; all zero if the bias is constant."""
     length: float
-    """Root mean square of the centered rows' lengths."""
+    """Root mean square of the lengths of the centered rows; 0 if all rows are equal."""
     spread: float
-    """Root mean square of the centered bias; zero where it is constant, which is no bias at all."""
+    """Root mean square of the centered bias; 0 if the bias is constant, because a constant bias changes no ranking."""
 
     @classmethod
     def of(cls, W_KD: Tensor, b_K: Tensor) -> Self:
-        """Of finite rows and biases, in float64."""
+        """Scale a head. Its rows (K, D) and biases (K,) must be finite and float64."""
         rows_KD, length = _scaled(W_KD - W_KD.mean(dim=0))
         bias_K, spread = _scaled(b_K - b_K.mean())
         if spread <= 16 * torch.finfo(b_K.dtype).eps * _scaled(b_K)[1]:
@@ -58,21 +62,27 @@ class ScaledHead(NamedTuple):
 
     @property
     def chunk(self) -> int:
-        """How many questions to ask at a time."""
+        """How many questions to answer at a time, from 8 to 512."""
         return max(8, min(512, _CHUNK // len(self.rows)))
 
     @property
     def points(self) -> Tensor:
-        """(K, D + 1), rows and biases side by side."""
+        """(K, D + 1), the scaled rows with the scaled biases as their last column."""
         return torch.cat([self.rows, self.bias[:, None]], dim=1)
 
     def scores(self, f_BD: Tensor, s_B: Tensor) -> Tensor:
-        """(B, K) of directions."""
+        """The scores (B, K) of directions (f, s)."""
         scores_BK = f_BD @ self.rows.T
         return scores_BK.addcmul_(s_B[:, None], self.bias) if self.spread else scores_BK
 
     def tried(self, own_BT: Tensor, f_BD: Tensor, s_B: Tensor) -> Trial:
-        """Whether directions put the labels asked for on top: with their share of the bias, or scaled up until there is none."""
+        """Test directions (f, s): first scaled up until no bias matters, then with their share s of the bias.
+
+        Args:
+            own_BT: integer (B, T), the labels of each question.
+            f_BD: (B, D), the directions.
+            s_B: (B,), at least 0, their shares of the bias.
+        """
         largest_B = f_BD.abs().amax(dim=1)
         f_BD = f_BD / torch.where(largest_B > 0, largest_B, 1)[:, None]
         s_B = s_B / torch.where(largest_B > 0, largest_B, 1)
@@ -90,7 +100,7 @@ class ScaledHead(NamedTuple):
         return Trial(yes_B, margin_B, witness_BD)
 
     def seen(self, own_BT: Tensor, f_BD: Tensor) -> Trial:
-        """The same of inputs of the head, as they are."""
+        """Test embeddings (B, D) that the head received. Each witness is the embedding itself."""
         if self.spread:
             margin_B = margins(self.scores(f_BD * (self.length / self.spread), f_BD.new_ones(len(f_BD))), own_BT)
         else:
@@ -98,27 +108,27 @@ class ScaledHead(NamedTuple):
         return Trial((margin_B > MARGIN) & self.puts_on_top(f_BD, own_BT), margin_B, f_BD)
 
     def puts_on_top(self, witness_BD: Tensor, own_BT: Tensor) -> Tensor:
-        """(B,), whether the head as it was given ranks the labels strictly above all others for these embeddings."""
+        """Boolean (B,), whether the original head ranks the labels strictly above all others for these embeddings."""
         logits_BK = (witness_BD @ self.given_rows.T).add_(self.given_bias)
         return margins(logits_BK, own_BT) > 0
 
     def _beyond_bias(self, own_BT: Tensor, margin_B: Tensor) -> Tensor:
-        """How long a direction has to be for its margin to be twice what biases can take away."""
+        """(B,), at least 1, the factor for a direction so that its margin is twice what the biases can take away."""
         against_B = self.spread * (self.bias.max() - self.bias[own_BT].amin(dim=1))
         return (2 * against_B / margin_B.clamp(min=MARGIN)).clamp(min=1)
 
 
 def margins(scores_BK: Tensor, own_BT: Tensor) -> Tensor:
-    """(B,), the least score of a question's own labels minus the largest of all others; the scores are spent."""
+    """(B,), the lowest score of a question's own labels minus the highest other score. Overwrites `scores_BK`."""
     least_B = scores_BK.gather(1, own_BT).amin(dim=1)
     return least_B - scores_BK.scatter_(1, own_BT, -torch.inf).amax(dim=1)
 
 
 def _scaled(values: Tensor) -> tuple[Tensor, float]:
-    """Values (K, ...) at a root mean square length of 1, and what it was; zeros as they are."""
+    """Values (K, ...) divided by their root mean square length, and that length. If all are zero, they stay unchanged."""
     largest = float(values.abs().max()) if values.numel() else 0.0
     if not largest:
         return values, 0.0
-    values = values / largest  # the squares of what is very small would vanish
+    values = values / largest  # squares of very small values would underflow
     length = float((values.square().sum() / len(values)).sqrt())
     return values / length, largest * length

@@ -1,6 +1,6 @@
-"""Whether labels can be set apart from all rivals, decided with some of them: those that turn out to be in the way are added.
+"""Decide whether a direction separates labels from all rivals. Start with some rivals and add those that violate the answer.
 
-Shapes: B questions of T labels each, `own_BT`, with M rivals.
+Shapes: D embedding dimensions; B questions of T labels each, `own_BT`, with M rivals; R = T + M rows.
 """
 
 from time import perf_counter
@@ -21,29 +21,32 @@ _MOST_STEPS: Final = 40
 _FIRST_PROOF: Final = 4
 _NO_MARGIN: Final = 1e-11
 _NEAR: Final = 1e-8
-"""A gap at which the multipliers may be a proof as they are."""
+"""Duality gap below which the unchanged multipliers may be a certificate; also the tolerance for a violating rival."""
 _MOST_ROUNDS: Final = 60
 _EXACT: Final = 1e-10
 
 
 class Outcome(NamedTuple):
-    """What came of one question: a witness, or a certificate, or rivals that have to be looked at too, or nothing."""
+    """The outcome of one question: a witness, a certificate, a longer list of rivals to compare with, or nothing."""
 
     witness: Tensor | None = None
-    """(D,), an embedding for the head as it was given."""
+    """(D,), an embedding for the original head; the answer is "yes"."""
     margin: float = 0.0
+    """The margin of the witness, in scaled units."""
     certificate: Certificate | None = None
+    """The proof that the answer is "no"."""
     rivals: Tensor | None = None
+    """Integer, the rivals for the next round: those seen so far and the new ones."""
 
 
 def separate(head: ScaledHead, own_BT: Tensor, rivals_BM: Tensor, num_new: int) -> list[Outcome]:
-    """Many questions at once, by an interior-point method.
+    """The outcomes of many questions at once, by an interior-point method.
 
     Args:
-        head: the head.
-        own_BT: (B, T), the labels asked for.
-        rivals_BM: (B, M), of each some other labels.
-        num_new: how many rivals to add where some that were not looked at are in the way.
+        head: the head, scaled.
+        own_BT: integer (B, T), the labels of each question.
+        rivals_BM: integer (B, M), the rivals to compare with.
+        num_new: how many rivals to add if other rivals score above the labels.
     """
     outcomes = [Outcome()] * len(own_BT)
     program, number_B = InteriorPoint(head, own_BT, rivals_BM), torch.arange(len(own_BT))
@@ -66,7 +69,7 @@ def separate(head: ScaledHead, own_BT: Tensor, rivals_BM: Tensor, num_new: int) 
 
 
 def _set_apart(head: ScaledHead, program: InteriorPoint, own_BT: Tensor, rivals_BM: Tensor, num_new: int) -> dict[int, Outcome]:
-    """What there is to say of those that are set apart from the rivals looked at."""
+    """Outcomes of the questions whose labels are separated from their M rivals, by position."""
     apart = (program.margin > 0).nonzero().flatten()
     if not len(apart):
         return {}
@@ -85,6 +88,7 @@ def _set_apart(head: ScaledHead, program: InteriorPoint, own_BT: Tensor, rivals_
 
 
 def _proofs(head: ScaledHead, program: InteriorPoint, own_BT: Tensor, rivals_BM: Tensor) -> dict[int, Outcome]:
+    """Outcomes of the questions whose multipliers give a certificate, by position."""
     found, num_own = {}, own_BT.shape[1]
     balanced_BR = program.mixtures()
     tries = [(balanced_BR, (balanced_BR >= 0).all(dim=1)), (program.y.rows, program.gap < _NEAR)]
@@ -98,14 +102,14 @@ def _proofs(head: ScaledHead, program: InteriorPoint, own_BT: Tensor, rivals_BM:
 
 
 def solve(head: ScaledHead, own_T: Tensor, rivals_M: Tensor, num_new: int, until: float) -> Outcome:
-    """One question, by HiGHS; nothing is said where that takes longer than until then, as `perf_counter` tells.
+    """The outcome of one question, by the HiGHS solver. If the time runs out, the outcome is empty.
 
     Args:
-        head: the head.
-        own_T: (T,), the labels asked for.
-        rivals_M: (M,), some other labels to begin with.
+        head: the head, scaled.
+        own_T: integer (T,), the labels of the question.
+        rivals_M: integer (M,), the rivals to start with.
         num_new: how many rivals to add at a time.
-        until: when to give up.
+        until: the `perf_counter` time to stop at, in seconds.
     """
     for _ in range(_MOST_ROUNDS):
         left = until - perf_counter()
@@ -132,7 +136,7 @@ def solve(head: ScaledHead, own_T: Tensor, rivals_M: Tensor, num_new: int, until
 
 
 def _solution(head: ScaledHead, own_T: Tensor, rivals_M: Tensor, seconds: float) -> tuple[Tensor, Tensor, Tensor] | None:
-    """A direction (1, D), its share of the bias (1,) and the multipliers of the rows (R,)."""
+    """A direction (1, D), its share of the bias (1,) and the multipliers of the rows (R,). None if the solver fails."""
     points_RE = torch.cat([head.points[own_T], head.points[rivals_M]]) - head.points[own_T].mean(dim=0)
     side_R = torch.ones(len(points_RE), dtype=torch.float64)
     side_R[: len(own_T)] = -1
@@ -155,7 +159,7 @@ def _solution(head: ScaledHead, own_T: Tensor, rivals_M: Tensor, seconds: float)
 
 
 def _polished(head: ScaledHead, own_T: Tensor, rivals_M: Tensor, y_R: Tensor) -> Certificate | None:
-    """The certificate of multipliers as they are, or with those that count solved for again."""
+    """The certificate that the multipliers give, unchanged or after a least-squares correction of the positive ones."""
     labels_R, num_own = torch.cat([own_T, rivals_M]), len(own_T)
     certificate = certificate_of(head, own_T, y_R[:num_own], rivals_M, y_R[num_own:])
     if certificate is not None:

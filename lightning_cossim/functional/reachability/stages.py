@@ -1,6 +1,7 @@
-"""Which labels can be on top, decided stage by stage: what is free first, then many at once by products, the solver last.
+"""Answer reachability questions in stages: cheap checks first, then many questions at once by matrix products, the solver last.
 
-Shapes: K labels, D embedding dimensions, N inputs; P questions of T labels each, `own_PT`, B of them at a time.
+Shapes: K labels, D embedding dimensions, N inputs, M rivals; P questions of T labels each, `own_PT`, B of them at a time, C of
+these.
 """
 
 from typing import Final
@@ -20,14 +21,19 @@ _CHUNK: Final = 128
 _FEW: Final = 64
 _MOST_ROUNDS: Final = 12
 _PROGRAM: Final = 1 << 23
-"""Entries of the programs that are solved at a time."""
+"""Matrix entries of the linear programs that are solved at a time."""
 _MISSES: Final = 3
-"""Certificates that may be of no use to others before no more of a chunk are tried."""
+"""After this many certificates in a row that prove nothing for other labels, the rest of the batch is not tried."""
 
 
 def decide(answers: Answers, embeddings: Tensor | None) -> None:
-    """Go through all stages, as far as the time goes. `embeddings` (N, D) are inputs of the head that were seen."""
-    if answers.own_PT.shape[1] == len(answers.head.rows):  # there are no rivals
+    """Run all stages until every question is decided or the time limit has passed.
+
+    Args:
+        answers: the questions; receives the verdicts.
+        embeddings: (N, D), float64, finite inputs of the head; None skips the stage that uses them.
+    """
+    if answers.own_PT.shape[1] == len(answers.head.rows):  # no rivals exist
         beyond_all, anywhere = torch.full_like(answers.margins, torch.inf), torch.zeros_like(answers.witnesses)
         answers.say_yes(answers.open, Trial(answers.open_P, beyond_all, anywhere), "rank")
     _take_equal_rows(answers)
@@ -40,6 +46,7 @@ def decide(answers: Answers, embeddings: Tensor | None) -> None:
 
 
 def _take_equal_rows(answers: Answers) -> None:
+    """Answer "no" where a rival has the same row and at least the same bias."""
     open_B = answers.open
     if answers.late or not len(open_B):
         return
@@ -53,7 +60,7 @@ def _take_equal_rows(answers: Answers) -> None:
 
 
 def _take_rank(answers: Answers) -> None:
-    """If no centered row is a combination of others, directions exist that single out each."""
+    """Answer "yes" by a pseudo-inverse. If the centered rows have rank K - 1, this answers every question."""
     K, D = answers.head.rows.shape
     if answers.late or K > D + 1 or not answers.open_P.any():
         return
@@ -65,7 +72,10 @@ def _take_rank(answers: Answers) -> None:
 
 
 def _take_inputs(answers: Answers, embeddings: Tensor) -> None:
-    """The labels that inputs rank first (of pairs, first and second), each by the input that does so most clearly."""
+    """Answer "yes" for the labels that the head ranks first on some input (for pairs: first and second).
+
+    If several inputs do, the one with the largest margin is the witness.
+    """
     num_own, seen = answers.own_PT.shape[1], dict[tuple[int, ...], tuple[float, Tensor]]()
     if num_own == len(answers.head.rows):
         return
@@ -85,6 +95,7 @@ def _take_inputs(answers: Answers, embeddings: Tensor) -> None:
 
 
 def _take_directions(answers: Answers) -> None:
+    """Answer "yes" where a guessed direction is enough."""
     maps = whitenings(answers.head) if answers.open_P.any() else []
     for number_B in torch.split(answers.open, answers.head.chunk):
         if answers.late:
@@ -97,7 +108,7 @@ def _take_directions(answers: Answers) -> None:
 
 
 def _take_programs(answers: Answers) -> None:
-    """The ascent, and what it leaves to the interior-point method and to the solver."""
+    """Run the ascent, then the interior-point method, then the solver on the questions that are still open."""
     rows32_KD = answers.head.rows.float()
     num_rivals = min(len(rows32_KD) - answers.own_PT.shape[1], max(2 * rows32_KD.shape[1] + 6, _FEW))
     left: dict[int, Tensor] = {}
@@ -108,7 +119,7 @@ def _take_programs(answers: Answers) -> None:
         tried_P[number_B] = True
         tried_P |= ~answers.open_P
         answers.tell()
-    for number in [number for number in left if answers.open_P[number]]:  # some mixture found later may have been its own
+    for number in [number for number in left if answers.open_P[number]]:  # a later certificate may have decided it
         if answers.late:
             break
         outcome = solve(answers.head, answers.own_PT[number], left[number], _FEW, answers.until)
@@ -117,7 +128,7 @@ def _take_programs(answers: Answers) -> None:
 
 
 def _take_chunk(answers: Answers, number_B: Tensor, rows32_KD: Tensor, num_rivals: int) -> dict[int, Tensor]:
-    """What is left of a chunk, and the rivals that count there."""
+    """Ascent and programs for one chunk. Returns the rivals of each question that is still open."""
     rivals: dict[int, Tensor] = {}
     for state in climb(rows32_KD, answers.own_PT[number_B], num_rivals):
         rising_B = state.rising & answers.open_P[number_B]
@@ -138,13 +149,13 @@ def _take_chunk(answers: Answers, number_B: Tensor, rows32_KD: Tensor, num_rival
 
 
 def _take_round(answers: Answers, rivals: dict[int, Tensor]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-    """One round of programs: those that go on with more rivals, and those that are given up."""
+    """Run one round of programs. Returns the rivals of the questions to continue with, and of those left to the solver."""
     more: dict[int, Tensor] = {}
     given_up: dict[int, Tensor] = {}
     dim = answers.head.rows.shape[1] + 3
     size = max(1, _PROGRAM // (dim * len(next(iter(rivals.values())))))
     for every_B in torch.split(torch.tensor(list(rivals)), size):
-        number_B = every_B[answers.open_P[every_B]]  # some may have been decided on the way
+        number_B = every_B[answers.open_P[every_B]]  # an earlier batch may have decided some
         if answers.late or not len(number_B):
             continue
         rivals_BM = torch.stack([rivals[number] for number in number_B.tolist()])
@@ -161,7 +172,7 @@ def _take_round(answers: Answers, rivals: dict[int, Tensor]) -> tuple[dict[int, 
 
 
 def _share(answers: Answers, number_B: Tensor) -> None:
-    """Let the certificates of some labels show the way to those of all others."""
+    """Derive certificates for all open labels from the certificates of some labels."""
     misses = 0
     for number in number_B.tolist():
         certificate, open_B = answers.certificates[number], answers.open

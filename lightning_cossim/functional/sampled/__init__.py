@@ -1,1 +1,1 @@
-"""Overlap of many labels: the most likely labels of each input, and a weighted sample of pairs."""
+"""Overlaps in large vocabularies, from the most likely labels of each input and a weighted sample of pairs."""

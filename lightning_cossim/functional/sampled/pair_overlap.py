@@ -1,4 +1,4 @@
-"""Overlap of chosen pairs of very many labels, from embeddings: nothing is left out, and only the logits of these are formed.
+"""Exact overlap sums of chosen pairs in a large vocabulary. Only the logits of the labels in these pairs are computed.
 
 Shapes: K labels, L of them in a pair, D embedding dimensions, N inputs, B of them at a time, P pairs.
 """
@@ -17,7 +17,7 @@ from lightning_cossim.functional.precision import result_dtype
 __all__ = ["sums_of_pairs"]
 
 _NUM_PRODUCTS: Final = 2**23
-"""Products that are formed at a time."""
+"""Products in memory at a time."""
 
 
 def sums_of_pairs(
@@ -31,19 +31,21 @@ def sums_of_pairs(
     normalizer: Tensor,
     block: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Over every block of the inputs, the sums of the products of the profiles of two labels, and of a label with itself.
-
-    (8, P) and (8, L), float64; the L labels of the pairs are in ascending order.
+    """Sums of profile products over the inputs of each block: of the two labels of each pair, and of each label with itself.
 
     Args:
-        overlap: any kind but "topk", which is not a function of one label's probability.
-        pairs: (P,), by their rows in the unembedding.
-        response: from embeddings to logits.
-        unembedding: (K, D).
+        overlap: the kind of overlap; not "topk", because it depends on all labels of an input.
+        pairs: (P,), with labels as rows of the unembedding.
+        response: the function from embeddings to logits.
+        unembedding: (K, D), any floating dtype.
         bias: (K,), or None.
-        embedding: (N, D), what went into the head.
-        normalizer: (N,), unless under a sigmoid the logarithm of the sum of the exponentials of all logits of an input.
-        block: (N,), from 0 to 7, -1 for inputs that do not count.
+        embedding: (N, D), the inputs of the head.
+        normalizer: (N,), the log-sum-exp of all K logits of each input; ignored under a sigmoid.
+        block: integer (N,), the block of each input, from 0 to 7, or -1 for inputs that do not count.
+
+    Returns:
+        Two tensors, float64 on the CPU, at least 0: (8, P), the sums of each pair, and (8, L), the sums of each label with
+        itself. The L labels of the pairs are in ascending order.
     """
     labels, device = pairs.labels, unembedding.device
     among = pairs.among(labels)

@@ -1,4 +1,7 @@
-"""Confusion of chosen pairs of very many labels: nothing of the size K x K. Shapes: N inputs, m labels kept of each, P pairs."""
+"""Confusion of chosen pairs in a large vocabulary, without any (K, K) matrix.
+
+Shapes: N inputs, m labels kept per input, P pairs, E entries with a key.
+"""
 
 import torch
 from torch import Tensor
@@ -13,17 +16,20 @@ __all__ = ["sparse_confusion"]
 def sparse_confusion(
     pairs: Pairs, profiles: SparseProfiles, *, target: Tensor, predicted: Tensor, joint: Tensor, num_labels: int
 ) -> Confusion:
-    """What targets tell of some pairs.
+    """The errors and the shares of joint mass of each pair, from the targets of the inputs.
 
-    Errors are exact. Of the joint mass the values that were left out are missing, in all three parts.
+    Errors are exact counts. The shares of joint mass use only the m kept profile values of each input.
 
     Args:
-        pairs: (P,), by their rows in the head.
-        profiles: (N, m).
-        target: (N,), from 0 to K - 1, -1 for none.
-        predicted: (N,), the most likely label of every input that has a target.
-        joint: (P,), the products of these profiles, summed over all inputs.
+        pairs: (P,), with labels as rows of the head.
+        profiles: (N, m), the largest profile values of each input.
+        target: integer (N,), the label of each input, from 0 to K - 1, or -1 if it has none.
+        predicted: integer (N,), the most likely label of each input; read only where the input has a target.
+        joint: (P,), at least 0, the sums over all inputs of the products of the two labels' kept profile values.
         num_labels: K.
+
+    Returns:
+        `Confusion`: errors int64 (2, P), at least 0, and joint shares float32 (3, P), in [0, 1].
     """
     known_N = target >= 0
     target_N, predicted_N = target[known_N].long(), predicted[known_N].long()
@@ -37,7 +43,7 @@ def sparse_confusion(
 
 
 def _sums_at(wanted: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """The sums of the values (E,) that have each of the keys wanted, in their shape."""
+    """For each key in `wanted`, the sum of the values (E,) with that key in `keys` (E,), in the shape of `wanted`."""
     found, place_E = torch.unique(keys, return_inverse=True)
     if not len(found):
         return values.new_zeros(wanted.shape)

@@ -1,12 +1,13 @@
-"""Overlaps of very many labels: of each input its most likely labels alone, and a bound on what that leaves out.
+"""Overlaps in a large vocabulary, from the most likely labels of each input, with a bound on the truncation error.
 
-K labels make K² sums, 10 GB for fifty thousand. But an input has few probable labels: its m largest *profile values* (see
-`overlap`) are kept, and of every label what all its values together would be. Sums of products then come from a sparse matrix,
-for the pairs asked for. They are too small by what the values left out would have added, which is bounded from both sides:
-by the Cauchy-Schwarz inequality, and because none of an input's values left out is larger than the smallest that was kept.
+K labels have K² sums of products: 10 GB for 50 000 labels. But each input has few likely labels. So this module keeps the m
+largest *profile values* of each input (see `overlap`), and for every label the sum of all its squared profile values. A sparse
+matrix product gives the sums of the requested pairs.
 
-Shapes: K labels, L of them, N inputs, m kept of each, P pairs; `h_NK` profiles, `S_P` sums of their products, `T_K` of a profile
-with itself.
+The dropped values make these sums too small. Two facts bound the difference: the Cauchy-Schwarz inequality, and that no dropped
+value of an input is larger than the smallest kept one.
+
+Shapes: K labels, L of them compared, N inputs, m values kept per input, P pairs, C candidates; `h_NK` profiles.
 """
 
 from typing import Any, Final, NamedTuple
@@ -23,33 +24,33 @@ from lightning_cossim.functional.pairs import Pairs
 __all__ = ["SparseOverlap", "SparseProfiles", "sparse_profiles"]
 
 _CHUNK: Final = 2048
-"""Labels whose sums with all others are formed at a time."""
+"""Labels whose sums with all others are computed at a time."""
 
 Array = NDArray[np.floating[Any]]
 
 
 class SparseProfiles(NamedTuple):
-    """Of each input the labels with the largest profile values."""
+    """For each input, the labels with the m largest profile values."""
 
     labels: Tensor
-    """(N, m), int32."""
+    """(N, m), int32, the labels."""
     values: Tensor
-    """(N, m), float32, at least 0, the largest first."""
+    """(N, m), float32, at least 0, their profile values, the largest first."""
 
 
 def sparse_profiles(profiles: Tensor, *, num_kept: int) -> SparseProfiles:
-    """The `num_kept` largest values of profiles (N, K) in each input, or all where there are no more."""
+    """The `num_kept` largest values of each row of profiles (N, K). If K is smaller, all K values."""
     values_Nm, labels_Nm = profiles.topk(min(num_kept, profiles.shape[1]), dim=1)
     return SparseProfiles(labels_Nm.int(), values_Nm.float())
 
 
 class SparseOverlap:
-    """Overlaps of any pairs of K labels.
+    """Overlaps of any pairs of K labels, computed from the kept profile values.
 
     Args:
-        overlap: which overlap.
-        profiles: of N inputs.
-        own: (K,), of every label the sum over the same inputs of its squared profile values, kept or not.
+        overlap: the kind of overlap.
+        profiles: (N, m), the kept profile values.
+        own: (K,), at least 0, for each label the sum of its squared profile values over the same inputs, dropped ones included.
     """
 
     def __init__(self, overlap: Overlap, profiles: SparseProfiles, own: Tensor) -> None:
@@ -62,9 +63,15 @@ class SparseOverlap:
         self._h_NK.eliminate_zeros()
 
     def overlaps(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        """What the kept values tell, (P,) float64, at most the true overlap; and by how much that may be larger, in [0, 1].
+        """A lower bound of each overlap, and the largest possible truncation error.
 
-        NaN where there is nothing to compare.
+        Args:
+            pairs: (P,), labels from 0 to K - 1.
+
+        Returns:
+            Two tensors (P,), float64, in [0, 1]: the overlap from the kept values, which is at most the true overlap, and an
+            upper bound of the difference. NaN if one of the two labels has no mass, or, for the kinds "coactivation" and "topk",
+            if both labels have none.
         """
         sums_P, own_P, others_own_P = self.sums(pairs), self._own_K[pairs.row], self._own_K[pairs.column]
         at_most_P = torch.minimum(own_P, others_own_P) if self.overlap.counts_inputs else (own_P * others_own_P).sqrt()
@@ -73,7 +80,7 @@ class SparseOverlap:
         return found_P, (may_be_P - found_P).clamp(min=0)
 
     def most_overlapping(self, labels: Tensor, num_pairs: int) -> Pairs:
-        """Of all pairs of some labels (L,), ascending, those that overlap most, the first of them first: at most `num_pairs`."""
+        """The pairs of `labels` (L,), ascending, with the largest overlaps, the largest first; at most `num_pairs`."""
         h_NL = self._h_NK[:, labels.numpy()]
         h_LN = h_NL.T.tocsr()
         own_L = self._own_K[labels]
@@ -91,7 +98,7 @@ class SparseOverlap:
         return Pairs(row, column)
 
     def sums(self, pairs: Pairs) -> Tensor:
-        """(P,), float64: the sums of products over the inputs that have kept both labels."""
+        """(P,), float64, the sums of profile products over the inputs that keep both labels."""
         labels = pairs.labels
         among = pairs.among(labels)
         row_P, column_P = among.row.numpy(), among.column.numpy()
@@ -106,10 +113,10 @@ class SparseOverlap:
         return torch.from_numpy(sums_P)
 
     def _left_out(self, pairs: Pairs) -> Tensor:
-        """(P,): at most what the values left out would have added to the sums."""
+        """(P,), an upper bound of what the dropped values would add to the sums."""
         kept_K = torch.from_numpy(np.asarray(self._h_NK.multiply(self._h_NK).sum(axis=0))).ravel()
         left_K = (self._own_K - kept_K).clamp(min=0)
-        # Beside a value that was kept, one that was left out is at most the smallest kept: summed over the inputs of a label.
+        # A dropped value is at most the smallest kept value of its input. Sum that bound over the inputs that keep the label.
         beside_K = torch.from_numpy(self._h_NK.T @ self._smallest_N)
         neither = float(np.square(self._smallest_N).sum())
         i, j = pairs.row, pairs.column
@@ -122,7 +129,7 @@ class SparseOverlap:
 
 
 def _best(overlap_C: Tensor, index_2C: Tensor, num: int) -> tuple[Tensor, Tensor]:
-    """The candidates that overlap most; of equal ones those that come first."""
+    """The `num` candidates with the largest overlaps; of equal overlaps, the pairs with the smaller labels."""
     if len(overlap_C) > num:
         last = np.partition(overlap_C.nan_to_num(-1).numpy(), -num)[-num]
         near = overlap_C.nan_to_num(-1) >= last

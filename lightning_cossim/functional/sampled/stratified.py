@@ -1,21 +1,22 @@
-r"""A sample of the pairs of very many labels, in which the probability of every pair is known.
+r"""A random sample of label pairs in a large vocabulary, in which the probability of every pair is known.
 
-Some pairs are there for certain. The others are drawn in two phases:
+Some pairs are always in the sample. The others are drawn in two phases:
 
-1. Candidates are the pairs that overlap most (q = 1), and of all others an even sample, with probability q. Their similarities
-   are worked out.
-2. A candidate stays, independently of all others, with probability π / q. Its π grows with the size
+1. Choose candidates: the pairs with the largest overlaps (q = 1), and an even sample of all other pairs, each with probability q.
+   Compute the similarities of the candidates.
+2. Keep each candidate with probability π / q, independently of all others. Its π grows with the size
 
    .. math:: \frac{n_0}{N} + \sum_k \frac{c_k}{r_k}, \qquad \pi = \min(q, size)
 
-   with N pairs that are not certain and the rank r_k of the pair by the overlap and by every similarity, 1 for the most alike.
+   with N the number of pairs that are not always in the sample, and r_k the rank of the pair by the overlap and by every
+   similarity. Rank 1 is the most alike pair.
 
-A size of c / r draws as many pairs, c · ln 2, from every octave of ranks: those from 1 to 2, 2 to 4, 4 to 8, ... So the few pairs
-at the top of every similarity are there beside those that were chosen for their overlap. Without them, a fit of overlap on
-similarity sees only high overlaps there. The term n_0 / N covers all other pairs evenly.
+A size of c / r draws the same number of pairs, c · ln 2, from every octave of ranks: 1 to 2, 2 to 4, 4 to 8, and so on. So the
+sample contains the most alike pairs of every similarity as well as the pairs with the largest overlaps. Without the former, a fit
+of overlap on similarity sees only high overlaps at high similarities. The term n_0 / N covers all other pairs evenly.
 
-An estimate that weights pairs by 1/π has the expectation of the sum over all pairs, whatever the ranks are: they move its error
-only. Errors: `Pairs.sampling_error`.
+The expectation of a sum with weights 1/π is the sum over all pairs, for any ranks. The ranks affect only its standard error
+(`Pairs.sampling_error`).
 
 Source: Särndal, Swensson, Wretman, Model Assisted Survey Sampling (1992), 3.5 (Poisson sampling) and 9.3 (two phases).
 
@@ -34,21 +35,21 @@ from lightning_cossim.functional.pairs import Pairs
 __all__ = ["Sizes", "stratified_pairs"]
 
 _DECIMALS = 6
-"""Similarities that agree to 1e-6 have one rank."""
+"""Similarities are rounded to this many decimals, so values that agree to 1e-6 share one rank."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many pairs are drawn."""
+    """How many pairs the sample draws, in expectation unless stated otherwise."""
 
     candidates: int
-    """Pairs of the even sample in the first phase, at most."""
+    """Largest number of pairs in the even sample of the first phase, at least 0."""
     even: float
-    """n_0, the number of pairs that are drawn evenly from all."""
+    """n_0, the number of pairs drawn evenly from all pairs that are not certain, at least 0."""
     by_overlap: float
-    """c of the overlap."""
+    """c of the overlap, at least 0: c · ln 2 pairs per octave of ranks."""
     by_similarity: Mapping[str, float]
-    """c of every similarity."""
+    """c of each similarity, at least 0, by its key."""
 
 
 def stratified_pairs(
@@ -60,18 +61,19 @@ def stratified_pairs(
     sizes: Sizes,
     generator: torch.Generator,
 ) -> Pairs:
-    """Pairs that are in the sample for certain, and others that are drawn.
+    """A sample of the pairs of `labels`: the certain pairs, and others drawn at random.
 
     Args:
-        certain: pairs of the labels; a pair that is given several times counts once.
-        overlapping: the pairs that overlap most, the first of them first.
-        labels: (L,), ascending: those whose pairs there are.
-        similarities: gives the similarities of pairs, (P,) each, larger for more alike; a NaN is least alike.
-        sizes: how many pairs are drawn.
-        generator: of the draw, on the CPU.
+        certain: pairs that are always in the sample. A pair that occurs several times counts once.
+        overlapping: the pairs with the largest overlaps, the largest first.
+        labels: integer (L,), ascending, the labels to compare.
+        similarities: a function from pairs (C,) to their similarities, (C,) each, larger for more alike labels. NaN ranks last.
+        sizes: how many pairs to draw.
+        generator: the random generator, on the CPU.
 
     Returns:
-        (P,), rows before columns, in order, with weights 1/π. All pairs, without weights, where so many would be drawn.
+        `Pairs` (P,) in ascending order, row < column, with weights 1/π, at least 1. If the sizes sum to at least the number of
+        pairs that are not certain, all pairs without weights.
     """
     num_labels = len(labels)
     keys = _Keys(labels)
@@ -98,7 +100,7 @@ def stratified_pairs(
 
 
 class _Keys:
-    """A number for every pair of the labels, in their order."""
+    """A unique key for every pair of the labels; sorted keys give the pairs in order."""
 
     def __init__(self, labels: Tensor) -> None:
         self._labels = labels
@@ -106,15 +108,17 @@ class _Keys:
         self._place[labels] = torch.arange(len(labels))
 
     def of(self, pairs: Pairs) -> Tensor:
+        """The keys (P,) of pairs."""
         row, column = self._place[pairs.row], self._place[pairs.column]
         return torch.minimum(row, column) * len(self._labels) + torch.maximum(row, column)
 
     def pairs(self, keys: Tensor) -> Pairs:
+        """The pairs with the given keys (P,)."""
         return Pairs(self._labels[keys // len(self._labels)], self._labels[keys % len(self._labels)])
 
 
 def _even_sample(known: Tensor, num_labels: int, num: int, generator: torch.Generator) -> tuple[Tensor, float]:
-    """Keys of pairs that are not among those known, drawn without replacement, and the probability that one of them is drawn."""
+    """Keys of pairs outside `known`, drawn evenly without replacement, and the probability q of each such pair."""
     others = math.comb(num_labels, 2) - len(known)
     if others <= 2 * num:
         every = Pairs.of_all(num_labels)
@@ -122,7 +126,7 @@ def _even_sample(known: Tensor, num_labels: int, num: int, generator: torch.Gene
         keys = keys[~torch.isin(keys, known)]
         return keys[torch.randperm(others, generator=generator)[:num]], min(1.0, num / max(others, 1))
     drawn = torch.empty(0, dtype=torch.int64)
-    while len(drawn) < num:  # at least every second is new, of so many
+    while len(drawn) < num:  # more than half of the keys outside `known` are new
         one, other = torch.randint(num_labels, (2, 2 * num), generator=generator)
         keys = (torch.minimum(one, other) * num_labels + torch.maximum(one, other))[one != other]
         keys = torch.unique(keys[~torch.isin(keys, torch.cat([known, drawn]))])
@@ -131,7 +135,7 @@ def _even_sample(known: Tensor, num_labels: int, num: int, generator: torch.Gene
 
 
 def _ranks(similarity: Tensor, stands_for: Tensor) -> Tensor:
-    """(C,), how many of all pairs are at least as alike, the pair itself included; estimated from the candidates."""
+    """(C,), the number of pairs that are at least as alike, the pair itself included, estimated with the weights `stands_for`."""
     _, level_C = torch.unique(similarity.double().round(decimals=_DECIMALS).nan_to_num(-torch.inf), return_inverse=True)
     up_to = torch.bincount(level_C, weights=stands_for).flip(0).cumsum(0).flip(0)
     return up_to[level_C]

@@ -553,10 +553,10 @@ def test_programs_that_do_not_end_are_left(monkeypatch: pytest.MonkeyPatch) -> N
         ),
         ({"label_subset": torch.tensor([0, 4])}, "Expected `label_subset` to hold labels from 0 to 3, got 0 to 4."),
         ({"label_subset": torch.tensor([-1])}, "Expected `label_subset` to hold labels from 0 to 3, got -1 to -1."),
-        ({"embeddings": torch.zeros(5, 3)}, "Expected `embeddings` of shape (N, 2), got (5, 3). Pass what goes into the head."),
+        ({"embeddings": torch.zeros(5, 3)}, "Expected `embeddings` of shape (N, 2), got (5, 3). Pass the inputs of the head."),
         ({"embeddings": torch.zeros(5)}, "Expected `embeddings` of shape (N, 2), got (5,)."),
-        ({"time_limit": -1}, "Expected `time_limit` to be at least 0, got -1. It is in seconds."),
-        ({"time_limit": torch.nan}, "Expected `time_limit` to be at least 0, got nan. It is in seconds."),
+        ({"time_limit": -1}, "Expected `time_limit` to be at least 0, got -1. Pass seconds, or None for no limit."),
+        ({"time_limit": torch.nan}, "Expected `time_limit` to be at least 0, got nan. Pass seconds, or None for no limit."),
     ],
 )
 def test_what_labels_cannot_be_asked(options: dict[str, Any], text: str) -> None:
@@ -575,7 +575,7 @@ def test_what_labels_cannot_be_asked(options: dict[str, Any], text: str) -> None
         ),
         (
             torch.tensor([[0, 1], [2, 2]]),
-            "Expected `pairs` to hold two different labels each, got (2, 2). Of one label ask `label_reachability`.",
+            "Expected `pairs` to hold two different labels per row, got (2, 2). For one label, call `label_reachability`.",
         ),
     ],
 )
@@ -585,7 +585,7 @@ def test_what_pairs_cannot_be_asked(pairs: Tensor, text: str) -> None:
 
 
 def test_a_vector_is_no_head() -> None:
-    none = "Expected `unembedding` to have dimensions, got (4, 0). Without any, no input tells labels apart."
+    none = "Expected `unembedding` of shape (K, D) with D at least 1, got (4, 0). Pass the head's weight, for example"
     with pytest.raises(InputError, match=re.escape(none)):
         label_reachability(torch.zeros(4, 0))
     with pytest.raises(InputError, match=re.escape(none)):
