@@ -113,13 +113,14 @@ class LabelSimilarityMonitor(Callback):
         link_cap: cap for "softcap", above 0; all logits are between -cap and cap. Default: the cap in the model's config.
         link_scale: scale for "cosine", above 0; the logits are the cosines times this number. Default: the attribute `scale` or
             `s` of the head, a number or a learned parameter.
-        embeddings_from: pass this if the model does not call the head (`F.linear(x, embed.weight)`, a fused loss). The dotted
-            path of the module whose output is the head's input, or a function that returns that input from the LightningModule
-            after its forward pass. The monitor then computes the logits from the head's weights.
+        embeddings_from: pass this if the model does not call the head (`F.linear(x, embed.weight)`, a fused loss). It is the
+            dotted path of the module whose output is the head's input, or a function that gets the LightningModule after its
+            forward pass and returns that input. The monitor then computes the logits from the head's weights, for the inputs that
+            it compares.
         logits_from: pass this if the model changes its logits after the head (it pools, scales or masks them) and `link` does not
-            cover the change. The dotted path of the module whose output is the final logits or has them as `.logits`; "forward",
-            for the `forward` of the LightningModule; or a function that returns them from the LightningModule after its forward
-            pass. Overlaps then always come from these logits.
+            cover the change. It is the dotted path of the module whose output is the final logits or has them as `.logits`;
+            "forward", for the `forward` of the LightningModule; or a function that gets the LightningModule after its forward
+            pass and returns the final logits. Overlaps then always come from these logits.
         labels: a name for every row of the head, in order; or a `LabelSelection` of labels and inputs, with `names`, `ignore`,
             `max_tracked`, `labels_per_input`, `min_probability`, `ignore_index`, `targets_key` and `shift_targets`. Default: the
             numbers of the rows, and all labels.
@@ -146,7 +147,7 @@ class LabelSimilarityMonitor(Callback):
         Pass it to the Trainer: `Trainer(callbacks=[monitor])`. After the fit, `print(monitor.last_report["val"])` shows the
         report.
 
-        With a fixed head, a report every 500 steps and an alert:
+        With an explicit head, a training report every 500 steps and an alert:
 
         >>> from lightning_cossim import Alert, Schedule, Thresholds
         >>> alert = Alert("rank_agreement_centered_cosine", below=0.2, patience=3)
@@ -488,7 +489,7 @@ class LabelSimilarityMonitor(Callback):
         self._messages.start_run()
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         if any(isinstance(other, LabelSimilarityMonitor) and other.name == self.name for other in callbacks if other is not self):
-            remedy = "Pass a different `name=` to each monitor. It is part of the tags."
+            remedy = "Give each monitor a `name=`. It is part of the tags."
             raise ConfigError(expected("name", "to be different for every monitor of a Trainer", repr(self.name), remedy))
         build = functools.partial(
             self._settings.collector,

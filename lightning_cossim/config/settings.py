@@ -37,9 +37,9 @@ class Schedule:
         test: whether to report on every test run.
         neighbors: when to search for the labels with the most similar rows, if there are more than `max_tracked` labels. "never";
             "fit_end": at the end of a fit, and of a validation or test run outside a fit; "validation": also after every
-            validation. The search takes about 12 s for 50 000 labels on two cores. With fewer labels the monitor
-            compares all pairs.
-        reachability: when to decide which labels, and which flagged pairs, any input can make the most likely labels. "never";
+            validation. The search takes about 12 s for 50 000 labels on two cores. With up to `max_tracked` labels there is no
+            search, because the monitor compares all pairs.
+        reachability: when to decide whether some input can make a label, or both labels of a flagged pair, most likely. "never";
             "fit_end": at the end of a fit, and of a validation or test run outside a fit; "validation": also after every
             validation. This takes about 1 s for 1000 labels, and stops after about four minutes; the report marks the rest as
             undecided.
