@@ -1,6 +1,8 @@
-"""Where cosine similarity between labels and the model's probabilities part: a Lightning callback and its metrics.
+"""A Lightning callback that shows where label cosine similarity disagrees with the model's probabilities, and its metrics.
 
-Public names load on first use (PEP 562): importing the package imports neither torch nor lightning.
+Add a `LabelSimilarityMonitor` to the callbacks of a Trainer; `help(lightning_cossim.LabelSimilarityMonitor)` shows how.
+
+Python loads each public name at its first use (PEP 562), so importing the package imports neither torch nor lightning.
 """
 
 from importlib import import_module

@@ -1,14 +1,14 @@
-"""Every exception of the package, and the one form of its messages.
+"""All exceptions of the package, and the functions that build their messages.
 
     LabelSimilarityError
     ├── InputError       (ValueError)  a tensor or an argument that the mathematics cannot use
-    ├── ConfigError      (ValueError)  a setting that is out of range, misspelled or at odds with the model
+    ├── ConfigError      (ValueError)  a setting that is out of range, misspelled or in conflict with the model
     ├── HeadError        (ValueError)  the final linear layer is missing, ambiguous or not readable
-    ├── CheckpointError  (ValueError)  a file that does not hold what is wanted
-    ├── DistributedError               work of one of several processes failed; raised on all of them
+    ├── CheckpointError  (ValueError)  a file that lacks the expected content
+    ├── DistributedError               work on one of several processes failed; raised on all of them
     └── AlertError                     an alert with `action: raise` acts
 
-Every message is one line: what was expected, what came, what to do.
+Every message is one line: what was expected, what was got, what to do.
 """
 
 import difflib
@@ -30,11 +30,11 @@ __all__ = [
 ]
 
 _LONGEST = 300
-"""Characters that are shown of a value."""
+"""Maximum number of characters of a value in a message."""
 
 
 class LabelSimilarityError(Exception):
-    """Base of everything that lightning_cossim raises on purpose."""
+    """Base class of all exceptions that lightning_cossim raises on purpose."""
 
 
 class InputError(LabelSimilarityError, ValueError):
@@ -42,22 +42,22 @@ class InputError(LabelSimilarityError, ValueError):
 
 
 class ConfigError(LabelSimilarityError, ValueError):
-    """A setting that is out of range, misspelled or at odds with the model."""
+    """A setting that is out of range, misspelled or in conflict with the model."""
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
-        """Which setting, where it is one."""
+        """Name of the wrong setting; None if the error is not about one setting."""
 
 
 class HeadError(LabelSimilarityError, ValueError):
-    """The final linear layer is missing, ambiguous or not one we can read."""
+    """The final linear layer is missing, ambiguous or not readable."""
 
 
 class CheckpointError(LabelSimilarityError, ValueError):
-    """A file that does not hold what is wanted: one line with the file, what was expected, what came and what to do.
+    """A file lacks the expected content. The message names the file, what was expected, what was got and what to do.
 
-    Names out of files stand in it, so what cannot be printed is replaced by a space.
+    The message can contain names from the file, so spaces replace its unprintable characters.
     """
 
     def __init__(self, message: str) -> None:
@@ -65,27 +65,36 @@ class CheckpointError(LabelSimilarityError, ValueError):
 
 
 class DistributedError(LabelSimilarityError):
-    """Work of one of several processes failed, so none goes on. The text is that of the first process that failed."""
+    """Work on one of several processes failed, so all of them stop. The message is that of the first process that failed."""
 
 
 class AlertError(LabelSimilarityError):
-    """An alert with `action: raise` acts. The monitor's `last_report` holds the report."""
+    """An alert with `action: raise` acts. The monitor's `last_report` contains the report."""
 
 
 def expected(argument: str, wanted: str, got: object, remedy: str = "") -> str:
-    """The text of an error: argument, expected, got, remedy.
+    """The message of an error: argument, expected, got, remedy.
+
+    Args:
+        argument: name of the argument.
+        wanted: what was expected, in words that follow the name.
+        got: what was got, cut after 300 characters.
+        remedy: what the user can do, a sentence; default: none.
+
+    Returns:
+        One line.
 
     Example:
         >>> expected("k", "to be at least 2", 1, "Pass k=5.")
         'Expected `k` to be at least 2, got 1. Pass k=5.'
     """
-    value = " ".join(line.strip() for line in str(got).splitlines())  # an array takes several
+    value = " ".join(line.strip() for line in str(got).splitlines())  # the text of an array has several lines
     value = value if len(value) <= _LONGEST else f"{value[:_LONGEST]}..."
     return f"Expected `{argument}` {wanted}, got {value}. {remedy}".rstrip()
 
 
 def in_one_line(error: BaseException) -> str:
-    r"""The kind and the text of somebody else's error, for a line of our own.
+    r"""The type and the text of any exception, in one line.
 
     Example:
         >>> in_one_line(ValueError("\n not\n  this"))
@@ -95,7 +104,15 @@ def in_one_line(error: BaseException) -> str:
 
 
 def near_names(name: object, known: Iterable[str], *, most: int = 3) -> list[str]:
-    """The known names that are spelled most like a name, the nearest first.
+    """The known names with the most similar spelling, the most similar first.
+
+    Args:
+        name: what the user wrote.
+        known: the names that exist.
+        most: maximum number of names, at least 1.
+
+    Returns:
+        At most `most` names; an empty list if no name is similar.
 
     Example:
         >>> near_names("model.fd", ["model.fc", "model.conv", "loss"])
@@ -105,7 +122,7 @@ def near_names(name: object, known: Iterable[str], *, most: int = 3) -> list[str
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """A question for the known name that is nearest; empty if none is near.
+    """A question that offers the known name with the most similar spelling; empty if no name is similar.
 
     Example:
         >>> did_you_mean("lookalke", ["stranger", "lookalike"])
@@ -116,7 +133,7 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
 
 
 def wrong_choice(argument: str, value: object, known: Sequence[str]) -> str:
-    """The text of an error for a value that is none of the known words.
+    """The message of an error for a value that is not one of the known words.
 
     Example:
         >>> wrong_choice("link", "softmaxx", ["softmax", "sigmoid"])

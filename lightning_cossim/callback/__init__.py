@@ -1,1 +1,1 @@
-"""The Lightning shell. Nothing is imported here, so that a plain loop can use its parts without Lightning."""
+"""The Lightning part of the package. This file imports nothing, so plain loops can use its modules without Lightning."""

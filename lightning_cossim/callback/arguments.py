@@ -1,4 +1,4 @@
-"""What the monitor's arguments have to be: slips are told when it is made, before any training."""
+"""Checks of the monitor's arguments. They raise or warn before any training starts."""
 
 import math
 from collections.abc import Sequence
@@ -19,10 +19,18 @@ __all__ = ["check_arguments", "chosen_thresholds", "idle_alerts"]
 
 
 def check_arguments(arguments: dict[str, Any]) -> None:
-    """Raise unless every argument is of its kind: `InputError` for an unknown link or overlap, `ConfigError` for the others."""
+    """Check the type and range of every argument of the monitor.
+
+    Args:
+        arguments: name to value, for every argument.
+
+    Raises:
+        InputError: an unknown link or overlap, or a cap or scale that is not positive or does not belong to the link.
+        ConfigError: any other argument with a wrong type or value.
+    """
     check_one_of(arguments["overlap"], "overlap", get_args(OverlapKind))
     check_one_of(arguments["link"], "link", get_args(Link))
-    texts = {"head": "a dotted path", "name": "a text"}
+    texts = {"head": "a dotted path", "name": "a string"}
     for argument, wanted in texts.items():
         value = arguments[argument]
         if value == "" or not isinstance(value, str | None):
@@ -37,7 +45,9 @@ def check_arguments(arguments: dict[str, Any]) -> None:
     if not isinstance(labels, LabelSelection) and (isinstance(labels, str) or not isinstance(labels, Sequence)):
         got = repr(labels) if isinstance(labels, str) else type(labels).__name__
         wanted = "to be a list of names or a LabelSelection"
-        raise ConfigError(expected("labels", wanted, got, "Names in a file: LabelSelection(names=path)."), "labels")
+        raise ConfigError(
+            expected("labels", wanted, got, "To read names from a file, pass LabelSelection(names=path)."), "labels"
+        )
     kinds = {"schedule": Schedule, "thresholds": Thresholds, "display": Display}
     for argument, kind in kinds.items():
         if not isinstance(arguments[argument], kind):
@@ -53,7 +63,15 @@ def check_arguments(arguments: dict[str, Any]) -> None:
 
 
 def chosen_thresholds(thresholds: Thresholds, path: ThresholdsFile | None) -> Thresholds:
-    """The thresholds written out, or those of a file; raises `ConfigError` where both are given or the file is wrong."""
+    """The given thresholds, or those in a file.
+
+    Args:
+        thresholds: the value of `thresholds=`.
+        path: the value of `thresholds_file=`.
+
+    Raises:
+        ConfigError: both are given, or the file is not readable or not valid.
+    """
     if path is None:
         return thresholds
     if not isinstance(path, str | PathLike):
@@ -64,23 +82,23 @@ def chosen_thresholds(thresholds: Thresholds, path: ThresholdsFile | None) -> Th
 
 
 def idle_alerts(thresholds: Thresholds, link: Link, schedule: Schedule, num_labels: int) -> list[str]:
-    """What to tell of alerts that can never act, a line each."""
+    """Warnings about alerts that can never act, one line per alert."""
     reasons = [(alert, _idle(alert, thresholds, link, schedule, num_labels)) for alert in thresholds.alerts]
     return [f"the alert on {alert.scalar} of {alert.stage} can never act: {why}" for alert, why in reasons if why]
 
 
 def _idle(alert: Alert, thresholds: Thresholds, link: Link, schedule: Schedule, num_labels: int) -> str | None:
-    """Why an alert can never act, if so."""
+    """Why an alert can never act; None if it can."""
     looked_at = {"train": True, "val": schedule.validation, "test": schedule.test}
     num_pairs = math.comb(num_labels, 2)
     if alert.scalar not in scalars(link):
         return f"a {link} head has no such scalar"
     if not looked_at[alert.stage]:
-        return "the schedule leaves such runs out"
+        return "the schedule turns off reports on such runs"
     if alert.stage == "test" and alert.patience > 1:
-        return f"a test run makes one report, its patience is {alert.patience}"
+        return f"a test run makes one report, and the patience of the alert is {alert.patience}"
     if alert.scalar == "reliability" and alert.above is None and (alert.below or 0) <= thresholds.min_reliability:
-        return f"below min_reliability, {thresholds.min_reliability:g}, there are no verdicts"
+        return f"if the reliability is below min_reliability, {thresholds.min_reliability:g}, there are no verdicts"
     if num_pairs < MIN_PAIRS:
-        return f"{num_labels} labels have {num_pairs} pair{'s' * (num_pairs != 1)}, verdicts need {MIN_PAIRS}"
+        return f"{num_labels} labels have {num_pairs} pair{'s' * (num_pairs != 1)}, and verdicts need {MIN_PAIRS}"
     return None

@@ -1,6 +1,6 @@
-"""Audit: the paper's translation on a copy of a head, and what it does to cosines and to probabilities.
+"""Audit: adds the translations of the paper to a copy of a head, and measures how cosines and probabilities change.
 
-Shapes: K labels, D embedding dimensions, N inputs; everything in float64.
+Shapes: K labels, D embedding dimensions, N inputs. All computations use float64.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,32 +22,35 @@ from lightning_cossim.report.tables import text_table
 __all__ = ["Audit", "audit_of", "audit_translations", "most_alike", "row_of"]
 
 _ROWS: Final = 8192
-"""Labels that are translated at a time."""
+"""Rows of the head that one chunk contains."""
 _MAX_LOGITS: Final = 2**22
 _DRAWN: Final = 256
 _TRIED: Final = 1000
-"""Pairs whose rows are held against one another."""
+"""Maximum number of pairs whose rows are compared."""
 _SAME_PROBABILITY, _SAME_COSINE = 1e-6, 1e-5
 
 
 @dataclass(frozen=True)
 class Audit:
-    """One pair of labels under the two translations that make its raw cosine -1 and 1. Printing one gives the table."""
+    """One pair of labels under the two translations that make its raw cosine -1 and 1. `print(audit)` shows a table.
+
+    Source: Nielsen, arXiv 2603.29488, Lemmas 2.2 and 2.3.
+    """
 
     label: str
     other: str
     num_inputs: int
-    """On which probabilities were compared."""
+    """Number of inputs on which probabilities were compared."""
     as_trained: float
-    """The raw cosine of the pair."""
+    """Raw cosine of the pair before a translation, in [-1, 1]."""
     translated: tuple[float, float]
-    """The same after the translation that makes it -1, and after the one that makes it 1."""
+    """Raw cosine after the translation that makes it -1, and after the one that makes it 1."""
     largest_change: float
-    """Of any probability of any label, under either."""
+    """Largest absolute change of a probability, over all labels, inputs and both translations, in [0, 1]."""
 
     @property
     def holds(self) -> bool:
-        """Whether the paper's lemmas hold here: cosines to 1e-5, probabilities to 1e-6."""
+        """Whether the lemmas of the paper hold here: the cosines to 1e-5, the probabilities to 1e-6."""
         reached = all(abs(cosine - wanted) <= _SAME_COSINE for cosine, wanted in zip(self.translated, (-1, 1), strict=True))
         return reached and self.largest_change <= _SAME_PROBABILITY
 
@@ -70,25 +73,28 @@ def audit_of(
     label: int | str | None,
     other: int | str | None,
 ) -> Audit:
-    """The audit of a head that was watched.
+    """The audit of a head that a monitor watched.
 
     Args:
-        watched: what is left of it; None: there was none.
-        link: of the head.
-        reports: on it.
-        label: a label, by its row or its name; default the two that overlap most in the latest of the reports.
-        other: another one.
+        watched: the head; None if there was no run.
+        link: link of the head.
+        reports: reports on the head.
+        label: a label, by its row or its name; default: the pair with the largest overlap in the latest report.
+        other: another label, whose row differs.
 
     Raises:
-        InputError: there is nothing to audit, or the labels are no pair with different rows.
+        InputError: there was no run, the link is not "softmax", the model changes its logits after the head, only one of the two
+            labels is given, or the two labels are unknown or have equal rows.
     """
     if watched is None:
-        raise InputError(expected("audit", "to be called after a run has begun", "no head so far", "Fit or validate first."))
+        raise InputError(expected("audit", "to be called after a run has started", "no run", "Call `fit` or `validate` first."))
     if link != "softmax":
-        raise InputError(expected("link", "to be 'softmax'", repr(link), "A translation changes what that gives."))
+        raise InputError(
+            expected("link", "to be 'softmax'", repr(link), "A translation changes the probabilities of other links.")
+        )
     if not watched.explains:
-        got, why = "a model that changes its logits after its head", "A translation changes what that gives."
-        raise InputError(expected("audit", "to be of a head that gives the logits", got, why))
+        got, why = "a model that changes its logits after its head", "A translation can change its probabilities."
+        raise InputError(expected("audit", "to get a head whose output is the model's logits", got, why))
     if (label is None) != (other is None):
         raise InputError(expected("other", "and `label` to be given together", "one of them", "Pass both, or neither."))
     weights = watched.weights
@@ -101,20 +107,21 @@ def audit_of(
 def audit_translations(
     unembedding: Tensor, bias: Tensor | None, embedding: Tensor | None, pair: tuple[int, int], names: Sequence[str]
 ) -> Audit:
-    """Translate a copy of a softmax head, both ways, and compare.
+    """Add both translations to a copy of a softmax head, and compare cosines and probabilities.
 
     Args:
         unembedding: (K, D).
         bias: (K,) or None.
-        embedding: (N, D); fewer are taken of a very large vocabulary. None: inputs are drawn, by a generator of its own.
+        embedding: (N, D). For a very large vocabulary the first inputs are used, at least 8. None: 256 random inputs, from a
+            separate random generator.
         pair: two labels whose rows differ.
-        names: (K,).
+        names: (K,), the names of the labels.
 
     Raises:
-        InputError: the pair is no pair of labels with different rows.
+        InputError: the two labels are out of range, or their rows are equal or not finite.
     """
     i, j = pair
-    unembedding, bias = unembedding.detach().cpu(), None if bias is None else bias.detach().cpu()  # not all devices have float64
+    unembedding, bias = unembedding.detach().cpu(), None if bias is None else bias.detach().cpu()  # some devices lack float64
     if embedding is None:
         embedding = torch.randn(_DRAWN, unembedding.shape[1], generator=torch.Generator().manual_seed(0))
     f_ND = embedding.detach().cpu()[: max(8, _MAX_LOGITS // len(unembedding))].double()
@@ -127,7 +134,11 @@ def audit_translations(
 
 
 def most_alike(reports: Iterable[GapReport], unembedding: Tensor) -> tuple[int, int]:
-    """The labels with different rows that overlap most in the latest of some reports; the first two if none has an overlap."""
+    """The pair with the largest overlap among the pairs with different rows, in the latest report that has an overlap.
+
+    Returns:
+        Two labels; (0, 1) if no report has an overlap.
+    """
     for report in sorted(reports, key=lambda report: -report.step):
         overlap = report.rungs["overlap"].nan_to_num(-1)
         for place in overlap.argsort(descending=True)[:_TRIED].tolist():
@@ -138,17 +149,24 @@ def most_alike(reports: Iterable[GapReport], unembedding: Tensor) -> tuple[int, 
 
 
 def row_of(label: int | str, names: Sequence[str], argument: str) -> int:
-    """The row of a label in the head, by its number or its name.
+    """The row of a label in the head.
+
+    Args:
+        label: its row, from 0 to K - 1, or its name.
+        names: (K,).
+        argument: name of the argument, for messages.
 
     Raises:
-        InputError: there is none, or several have the name.
+        InputError: no label or several labels have the name, or the row is out of range.
     """
     if isinstance(label, str):
         rows = [row for row, name in enumerate(names) if name == label]
         if len(rows) != 1:
             near = ", ".join(map(repr, near_names(label, names)))
-            remedy = f"Near: {near}." if near and not rows else "Pass its row." if rows else ""
-            raise InputError(expected(argument, "to be the name of one label", f"{label!r}, of {len(rows)}", remedy))
+            remedy = f"Near names: {near}." if near and not rows else "Pass its row."
+            raise InputError(
+                expected(argument, "to be the name of one label", f"{label!r}, the name of {len(rows)} labels", remedy)
+            )
         return rows[0]
     if not 0 <= label < len(names):
         raise InputError(expected(argument, f"to be a label from 0 to {len(names) - 1}", label))
@@ -156,7 +174,7 @@ def row_of(label: int | str, names: Sequence[str], argument: str) -> int:
 
 
 def _probabilities(unembedding: Tensor, bias: Tensor | None, f_ND: Tensor, v_D: Tensor) -> Tensor:
-    """(N, K) of the translated head: every row is moved, a chunk at a time."""
+    """Probabilities (N, K) of the head with `v_D` added to every row, computed in chunks of rows."""
     z_NK = torch.cat([f_ND @ (rows.double() + v_D).T for rows in torch.split(unembedding, _ROWS)], dim=1)
     return (z_NK if bias is None else z_NK + bias.double()).softmax(dim=1)
 

@@ -1,4 +1,4 @@
-"""What the monitor costs by its own clock, and what it can afford."""
+"""The time that the monitor takes, and whether work that can wait fits into its share of the time."""
 
 from collections.abc import Mapping
 from time import perf_counter
@@ -7,38 +7,38 @@ from typing import Final, Literal
 __all__ = ["Budget", "Overhead", "Work"]
 
 Work = Literal["pictures", "tab", "window", "validation"]
-"""What is done now and then, as against what every step costs."""
+"""Work that is done now and then, in contrast to the work of every step."""
 
 _PART: Final[Mapping[Work, float]] = {"pictures": 1 / 8, "tab": 1 / 8, "window": 1 / 4}
-"""Of the share."""
+"""Part of the share for each kind of work that has a limit."""
 
 
 class Overhead:
-    """Time spent in the monitor, as a share of the time that passes."""
+    """Measures the time that the monitor takes, and its share of the elapsed time."""
 
     def __init__(self) -> None:
         self._spent = 0.0
         self._entered: float | None = None
-        """When the monitor began to work; None while it does not."""
+        """Time at which the monitor started to work; None while it does not work."""
         self._born = perf_counter()
         self._last: dict[str, tuple[float, float]] = {}
 
     def enter(self) -> None:
-        """The monitor begins to work."""
+        """Start the clock: the monitor starts to work."""
         self._entered = perf_counter()
 
     def leave(self) -> None:
-        """The monitor is done."""
+        """Stop the clock: the monitor ends its work."""
         self._spent = self.spent
         self._entered = None
 
     @property
     def spent(self) -> float:
-        """Seconds spent so far."""
+        """Seconds that the monitor has taken so far."""
         return self._spent if self._entered is None else self._spent + perf_counter() - self._entered
 
     def share(self, stage: str) -> float:
-        """The share since this stage was last asked for, in [0, 1]."""
+        """The share of the time since the last call with this stage (or since the start), in [0, 1]."""
         now, spent = perf_counter(), self.spent
         since, spent_then = self._last.get(stage, (self._born, 0.0))
         self._last[stage] = now, spent
@@ -46,29 +46,31 @@ class Overhead:
 
 
 class Budget:
-    """Whether work that may wait fits into a share of the time: an eighth of it is for pictures, an eighth for the tab, a quarter
-    for training windows.
+    """Decides whether work that can wait fits into a share of the time.
 
-    Each goes by the time since it was last done and by what it cost then. What every step costs comes out of the quarter of the
-    windows, for which steps are counted. The other half is left for what cannot be timed from here, and is not small on
-    short steps: that Lightning calls hooks, and that the model finds something else in the processor's caches. Work of any other
-    kind is on top.
+    An eighth of the share is for pictures, an eighth for the tab, and a quarter for training windows. A kind of work may start
+    again when its last cost fits into its part of the time since then. The work of every step counts towards training windows,
+    because it exists for them.
+
+    The other half is left for costs that this clock cannot measure: Lightning calls the hooks, and the monitor displaces the
+    model's data from the caches of the processor. These costs are not small if steps are short. Other kinds of work have no
+    limit.
 
     Args:
-        overhead: what is spent on everything.
-        share: of the time, from 0 to 1; None: everything fits.
+        overhead: measures the time of all work.
+        share: share of the time, from 0 to 1; None: there is no limit.
     """
 
     def __init__(self, overhead: Overhead, share: float | None) -> None:
         self.overhead, self.share = overhead, share
         self._work = 0.0
-        """Seconds spent on work of all kinds; what else was spent is what the steps cost."""
+        """Seconds spent on the kinds of `Work`. The rest of the overhead is the work of every step."""
         self._began: dict[Work, float] = {}
         self._last: dict[Work, tuple[float, float, float]] = {}
-        """When work of a kind was last done, what the steps had cost until then, and what it cost."""
+        """For each kind of work: when it last ended, the seconds that steps had taken until then, and its cost in seconds."""
 
     def allows(self, work: Work) -> bool:
-        """Whether the work may be done now; the first time it may."""
+        """Whether this kind of work may start now. The first time it always may."""
         if self.share is None or work not in self._last:
             return True
         done, steps, cost = self._last[work]
@@ -77,11 +79,11 @@ class Budget:
         return cost <= self.share * _PART[work] * (perf_counter() - done)
 
     def begin(self, work: Work) -> None:
-        """Work of a kind begins; other kinds may be begun and finished in between."""
+        """This kind of work starts. Other kinds may start and end before it ends."""
         self._began[work] = self._steps
 
     def finish(self, work: Work) -> None:
-        """What was last begun of a kind is done."""
+        """The work of this kind that started last has ended."""
         cost = self._steps - self._began[work]
         self._work += cost
         self._last[work] = perf_counter(), self._steps, cost

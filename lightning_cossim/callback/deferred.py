@@ -1,7 +1,6 @@
 """Deferred: expensive analyses that run once, at the end of a run: nearest neighbors and reachability.
 
-The functions serve a trained model's files as well, with the same limits. The Trainer comes from Lightning; nothing of Lightning
-is imported here.
+`analyze` uses the same functions, with the same limits. The Trainer is Lightning's, but this module does not import Lightning.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,23 +26,25 @@ from lightning_cossim.report.statistics import Numbers, Statistics
 __all__ = ["Deferred", "decide_reachability", "search_neighbors"]
 
 _LONG: Final = 3.0
-"""Seconds of work from which on the user is told about it and sees a progress bar."""
+"""If work takes more seconds than this, the monitor logs a line and shows a progress bar."""
 _MANY: Final = 2000
 _MOST_SECONDS: Final = 240.0
-"""Labels whose reachability takes seconds, and how long it may take in all."""
+"""For `_MANY` labels or more, reachability takes seconds; `_MOST_SECONDS` is its limit. A search for neighbors that takes longer
+runs on all processes.
+"""
 _NAMED: Final = 20
 
 
 def search_neighbors(
     summary: VocabularySummary, device: torch.device, *, shown: bool, announce: Callable[[str], None] | None = None
 ) -> Neighbors:
-    """The labels whose rows are most alike, on the CPU.
+    """The labels with the most similar rows, on the CPU.
 
     Args:
-        summary: of a window over a vocabulary.
-        device: to search on.
-        shown: whether to show a progress bar, if the search is long.
-        announce: is told what takes long, if it does.
+        summary: summary of a window over a vocabulary.
+        device: where to search.
+        shown: whether to show a progress bar if the search is long.
+        announce: receives a description of the search if it is long.
     """
     seconds = seconds_of_search(summary.unembedding, device)
     if seconds > _LONG and announce is not None:
@@ -56,14 +57,16 @@ def search_neighbors(
 def decide_reachability(
     reports: Sequence[GapReport], weights: Weights, embedding: Tensor | None, ignore: Sequence[int], *, shown: bool
 ) -> ReachabilityVerdicts:
-    """Which labels, and which flagged pairs of the reports, some input can make the most likely ones; four minutes at most.
+    """The reachability of all labels, and of the flagged pairs of the reports. It stops after four minutes.
+
+    A label is reachable if some input can make it the most likely label; a pair, if some input can make both the most likely.
 
     Args:
-        reports: judged already.
-        weights: of their head.
-        embedding: (N, D), inputs that were seen, if any.
-        ignore: labels that are not asked for.
-        shown: whether to show a progress bar, if there are many labels.
+        reports: reports with verdicts.
+        weights: weights of their head.
+        embedding: (N, D), inputs that were seen; None if there are none.
+        ignore: labels to leave out.
+        shown: whether to show a progress bar if there are many labels.
     """
     with bar("reachability", shown=shown and len(weights.unembedding) >= _MANY) as progress:
         return find_reachability(
@@ -78,29 +81,32 @@ def decide_reachability(
 
 
 class Deferred:
-    """Adds expensive analyses to the last reports of a run. Every process has to call it, at the same time.
+    """Adds expensive analyses to the last reports of a run. All processes must call it at the same time.
 
-    The first process works and the others take its results.
+    The first process does the work, and the others receive its results.
 
     Args:
         schedule: when analyses are due.
-        ignore: labels that are not asked for.
-        messages: tells what is under way.
+        ignore: labels to leave out.
+        messages: logs which analysis runs.
     """
 
     def __init__(self, schedule: Schedule, ignore: Sequence[int], messages: Messages) -> None:
         self.schedule, self.ignore, self._messages = schedule, ignore, messages
 
     def is_due_for(self, report: GapReport) -> bool:
-        """Whether a report, if it is the last of a run, gets something more at its end."""
+        """Whether an analysis is added to this report if it is the last one of a run."""
         return self.schedule.reachability == "fit_end" or (bool(report.sampling) and self.schedule.neighbors == "fit_end")
 
     def summarized(self, trainer: Any) -> tuple[str, ...]:
-        """The stages whose vocabularies are searched for neighbors: those of the runs that count, or else training."""
+        """Stages whose vocabularies are searched for neighbors: validation and test, or training in a fit without validation."""
         return () if self.schedule.neighbors == "never" else _stages(trainer)
 
     def with_errors(self, session: Session, reports: Mapping[WindowKey, GapReport]) -> list[GapReport]:
-        """The reports that lack the errors of their scalars, which take too long for every one, with them."""
+        """Copies of the reports that lack the standard errors of their scalars, with these errors.
+
+        They take too long to compute for every report.
+        """
         completed = []
         for report in reports.values():
             statistics = report.statistics
@@ -110,18 +116,18 @@ class Deferred:
         return completed
 
     def after_fit(self, session: Session, trainer: Any, reports: Mapping[WindowKey, GapReport]) -> list[GapReport]:
-        """The reports of a fit that gain something at its end, with it."""
+        """Copies of the reports to which the end of a fit adds an analysis, with that analysis."""
         return self._complete(session, trainer, reports, {"fit_end"} if trainer.enable_validation else {"fit_end", "validation"})
 
     def after_run(self, session: Session, trainer: Any, reports: Mapping[WindowKey, GapReport], *, ends: bool) -> list[GapReport]:
-        """The same after a validation or test run: one by itself (`ends`) or one within a fit."""
+        """The same after a validation or test run, alone (`ends`) or within a fit."""
         return self._complete(session, trainer, reports, {"fit_end", "validation"} if ends else {"validation"})
 
     def _complete(self, session: Session, trainer: Any, reports: Mapping[WindowKey, GapReport], due: set[str]) -> list[GapReport]:
         completed: dict[WindowKey, GapReport] = {}
         if self.schedule.neighbors in due:
             completed |= self._with_neighbors(session, reports)
-        # Another sample has flagged pairs that were not asked for yet.
+        # A new sample can have flagged pairs whose reachability is unknown.
         if self.schedule.reachability in due or any(report.unreachable is not None for report in completed.values()):
             counted = {key: report for key, report in reports.items() if key.stage in _stages(trainer)}
             completed |= self._with_reachability(
@@ -130,35 +136,35 @@ class Deferred:
         return [*completed.values()]
 
     def _with_neighbors(self, session: Session, reports: Mapping[WindowKey, GapReport]) -> dict[WindowKey, GapReport]:
-        """Reports on samples of the pairs, with those whose rows are most alike among them."""
+        """The reports on samples of pairs, with the pairs of nearest neighbors added to the samples."""
         return {
             key: self._among_neighbors(session, summary, reports[key]) for key, summary in session.collector.summaries.items()
         }
 
     def _among_neighbors(self, session: Session, summary: VocabularySummary, last: GapReport) -> GapReport:
-        """A report like the last one, on a sample that has the nearest neighbors in it."""
+        """A report like the last one, on a sample of pairs that contains the nearest neighbors."""
         processes, device = session.processes, session.collector.head.device
         seconds = processes.on_first(lambda: seconds_of_search(summary.unembedding, device))
-        # Processes that wait for another give up after some minutes; where all search, none waits.
+        # A process that waits for another one times out after some minutes. If all search, none waits.
         search = processes.on_first if seconds <= _MOST_SECONDS else processes.together
         neighbors = search(lambda: search_neighbors(summary, device, shown=True, announce=self._announce_search))
         statistics = agreed(processes, lambda: summary.statistics(neighbors))
         return last.on(statistics, session.judged(statistics, last.verdict.thresholds))
 
     def _announce_search(self, what: str) -> None:
-        self._messages.inform(f'looking for {what}; `Schedule(neighbors="never")` leaves it out')
+        self._messages.inform(f'searching {what}; `Schedule(neighbors="never")` turns this off')
 
     def _with_reachability(self, session: Session, reports: Mapping[WindowKey, GapReport]) -> dict[WindowKey, GapReport]:
-        """Reports with what no input can bring out on top."""
+        """The reports, with the labels and pairs that no input makes the most likely labels."""
         observed = session.processes.together(session.collector.observed)
         if not session.processes.from_first(observed.explains):
-            self._messages.inform_once("reachability is not decided: the model changes its logits after its head")
+            self._messages.inform_once("cannot decide reachability: the model changes its logits after its head")
             return {}
         weights = observed.head.gathered() or session.processes.together(lambda: observed.head.weights)
         if observed.head.num_labels >= _MANY:
-            what = f"deciding which of {observed.head.num_labels} labels can be the most likely one"
-            limit = f"for {_MOST_SECONDS:.0f} s at most"
-            self._messages.inform(f'{what}, {limit}; `Schedule(reachability="never")` leaves it out')
+            what = f"deciding which of {observed.head.num_labels} labels can be the most likely label"
+            limit = f"for at most {_MOST_SECONDS:.0f} s"
+            self._messages.inform(f'{what}, {limit}; `Schedule(reachability="never")` turns this off')
         found = session.processes.on_first(
             lambda: decide_reachability([*reports.values()], weights, observed.embedding, self.ignore, shown=True)
         )
@@ -171,7 +177,7 @@ class Deferred:
         if names:
             few = ", ".join(map(repr, names[:_NAMED]))
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            self._messages.inform_once(f"{len(names)} labels can be the most likely one for no input at all: {few}{more}")
+            self._messages.inform_once(f"no input can make these {len(names)} labels the most likely label: {few}{more}")
 
 
 def _numbers_with_errors(statistics: Statistics) -> Numbers:
@@ -179,5 +185,5 @@ def _numbers_with_errors(statistics: Statistics) -> Numbers:
 
 
 def _stages(trainer: Any) -> tuple[str, ...]:
-    """Of the runs that count: of training only where there are no others."""
+    """The stages that get analyses: training only if a fit has no validation."""
     return ("train",) if trainer.state.fn == "fit" and not trainer.enable_validation else ("val", "test")

@@ -1,5 +1,5 @@
-"""How many batches a fit still has, while loaders, accumulation and limits change. The Trainer comes from Lightning; nothing of
-Lightning is imported here.
+"""The number of batches that a fit still has, while dataloaders, accumulation and limits can change. The Trainer is Lightning's,
+but this module does not import Lightning.
 """
 
 import math
@@ -11,40 +11,43 @@ __all__ = ["FitEnd", "batches_of_fit"]
 
 
 class FitEnd:
-    """How many batches a fit still has, by what the Trainer says at each of them.
+    """Computes how many batches a fit still has, from the values of the Trainer at every batch.
 
-    Loaders, accumulation, `max_epochs` and `max_steps` may change in mid-fit, so every batch asks again. Only what is equal on
-    all processes counts. A process that trains alone knows more: which batch its loader calls the last, and how many batches the
-    last epoch had, where the Trainer cannot say or says another number.
+    Dataloaders, accumulation, `max_epochs` and `max_steps` can change during a fit, so the values are read at every batch. Only
+    values that are equal on all processes are used. A process that trains alone uses two more: which batch its dataloader marks
+    as the last, and how many batches the last epoch had, if the Trainer does not know that number or has a wrong one.
     """
 
     def __init__(self) -> None:
         self.per_epoch = math.inf
-        """Batches of an epoch, `math.inf` where unknown."""
+        """Batches of an epoch; `math.inf` if unknown."""
         self._is_alone = False
         self._said: Any = None
-        """What the Trainer said when the end was planned."""
+        """Values of the Trainer from which the end was computed."""
         self._end = math.inf
         """Batches from the start of this epoch to the end of the fit."""
         self._is_guess = self._is_last_epoch = False
         self._num_started = 0
-        """Batches of this epoch so far."""
+        """Batches of this epoch that have started."""
         self._last_epoch: tuple[float, int] = math.nan, 0
-        """Batches of the epoch before this one: as the Trainer said, and as they came."""
+        """Batches of the previous epoch: according to the Trainer, and as counted."""
 
     def start_fit(self, *, is_alone: bool) -> None:
-        """Forget an earlier fit. `is_alone`: no other process trains with this one."""
+        """Forget the previous fit. `is_alone`: no other process trains with this one."""
         self._is_alone, self._said, self._num_started, self._last_epoch = is_alone, None, 0, (math.nan, 0)
 
     def batches_left(self, trainer: Any, batch_idx: int, steps: StepCounter, *, manual: bool, has_started: bool = True) -> float:
-        """Batches of the fit from the one that starts on, itself included; `math.inf` where nobody knows.
+        """Batches of the fit from the batch that starts, itself included; `math.inf` if unknown.
 
         Args:
-            trainer: Lightning's.
-            batch_idx: batches of its epoch before it.
-            steps: have counted up to it.
-            manual: whether optimization is manual. Its steps in a batch are guessed from those so far.
-            has_started: False before a fit, to know what it will say of the first batch.
+            trainer: Lightning's Trainer.
+            batch_idx: batches of the epoch before this batch.
+            steps: a counter that includes all batches before this one.
+            manual: whether optimization is manual. Its steps per batch are estimated from the steps so far.
+            has_started: False before the start of a fit, to compute the value that its first batch will have.
+
+        Returns:
+            At least 1.
         """
         said = (
             trainer.num_training_batches,
@@ -63,7 +66,7 @@ class FitEnd:
         return max(1, self._end - batch_idx)
 
     def _plan(self, said: tuple[Any, ...], batch_idx: int, steps: StepCounter, steps_per_batch: float) -> None:
-        """Find the end by what the Trainer says now; that holds until it says something else."""
+        """Compute the end of the fit from the current values of the Trainer. It holds until these values change."""
         per_epoch, max_epochs, max_steps, accumulate, epoch = said
         if self._is_alone and self._said is not None and epoch != self._said[-1]:
             self._last_epoch = self._said[0], self._num_started
@@ -80,13 +83,13 @@ class FitEnd:
 
 
 def batches_of_fit(batches_per_epoch: float, max_epochs: int | None, max_steps: int, accumulate: int) -> float:
-    """How many batches a fit has from the start of an epoch on, `math.inf` where it cannot be known.
+    """Batches from the start of an epoch to the end of the fit; `math.inf` if unknown.
 
     Args:
-        batches_per_epoch: `math.inf` where unknown.
-        max_epochs: how many epochs at most, that one included; None or -1 for no limit.
-        max_steps: how many optimizer steps at most from there on, -1 for no limit.
-        accumulate: batches of a step; the last step of an epoch may have fewer.
+        batches_per_epoch: at least 0; `math.inf` if unknown.
+        max_epochs: maximum number of epochs, this one included; None or -1: no limit.
+        max_steps: maximum number of optimizer steps from the start of the epoch; -1: no limit.
+        accumulate: batches of an optimizer step, at least 1. The last step of an epoch can have fewer.
     """
     if max_epochs == 0:
         return 0

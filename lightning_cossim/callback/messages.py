@@ -1,4 +1,4 @@
-"""Messages: logs and warns in the monitor's name, each warning at most once a run."""
+"""Messages: logs and warns with the monitor's name, and sends each warning at most once per run."""
 
 import logging
 from collections.abc import Callable
@@ -9,11 +9,11 @@ _logger = logging.getLogger(__name__)
 
 
 class Messages:
-    """Hands messages on, each beginning with who speaks.
+    """Sends messages that start with the monitor's name.
 
     Args:
-        inform: logs a line, on one of several processes.
-        warn: warns, in the same way.
+        inform: logs a line, on one process only.
+        warn: warns, on one process only.
     """
 
     def __init__(self, inform: Callable[[str], None], warn: Callable[[str], None]) -> None:
@@ -21,26 +21,26 @@ class Messages:
         self._sent: set[str] = set()
 
     def start_run(self) -> None:
-        """Every message may come again."""
+        """Allow every message again."""
         self._sent.clear()
 
     def inform(self, text: str) -> None:
-        """Log a line, as often as it comes."""
+        """Log a line, every time."""
         self._inform(f"LabelSimilarityMonitor: {text}")
 
     def inform_once(self, text: str) -> None:
-        """Log a line, at most once a run."""
+        """Log a line, at most once per run."""
         if self._is_new(text):
             self.inform(text)
 
     def warn(self, text: str) -> None:
-        """Warn, at most once a run."""
+        """Warn, at most once per run."""
         if not self._is_new(text):
             return
         text = f"LabelSimilarityMonitor: {text}"
         try:
             self._warn(text)
-        except Warning:  # the user turned warnings into errors; ours must not end the run all the same
+        except Warning:  # if the user turns warnings into errors, this one must still not end the run
             _logger.warning(text)
 
     def _is_new(self, text: str) -> bool:

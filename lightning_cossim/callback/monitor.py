@@ -1,7 +1,8 @@
-"""LabelSimilarityMonitor: the hooks. The only module that imports Lightning.
+"""The callback `LabelSimilarityMonitor` and its Lightning hooks. Only this module and the demo import Lightning.
 
-A hook decides whether anything is due and hands on: `WindowClock` knows when, `Collector` sees and adds up, `ReportQueue` shows.
-A failure in one ends the monitor, never the run; where several processes train, on all of them at the same report.
+A hook decides whether work is due and passes it on: `WindowClock` knows when, `Collector` reads the head and adds up, and
+`ReportQueue` shows reports. If one of them fails, the monitor stops and the run continues. With several processes, the monitor
+stops on all of them at the same report.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from lightning_cossim.callback.deferred import Deferred
 from lightning_cossim.callback.fit_length import FitEnd
 from lightning_cossim.callback.messages import Messages
 from lightning_cossim.callback.other_process import Handover
-from lightning_cossim.callback.report_queue import ReportQueue
+from lightning_cossim.callback.report_queue import LastReports, ReportQueue
 from lightning_cossim.callback.schedule import StepCounter, WindowClock
 from lightning_cossim.callback.session import Session
 from lightning_cossim.capture.collector import CopiedHead, ObservedHead
@@ -48,12 +49,15 @@ __all__ = ["LabelSimilarityMonitor"]
 _logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _TRAIN: Final = WindowKey("train")
+_DOCUMENTATION: Final = "docs/ of the repository, help(lightning_cossim)"
 
 
 def _harmless(
     hook: Callable[Concatenate["LabelSimilarityMonitor", Session, _P], None],
 ) -> Callable[Concatenate["LabelSimilarityMonitor", _P], None]:
-    """The hook, timed as overhead and not called without a session; if it fails, the monitor goes and the run goes on."""
+    """The hook with its time measured as overhead. Without a session it does nothing; if it fails, the monitor stops and the run
+    continues.
+    """
 
     @functools.wraps(hook)
     def guarded(self: "LabelSimilarityMonitor", /, *args: _P.args, **kwargs: _P.kwargs) -> None:
@@ -63,7 +67,7 @@ def _harmless(
         session.overhead.enter()
         try:
             hook(self, session, *args, **kwargs)
-        except AlertError:  # what the user asked for
+        except AlertError:  # the user asked for it
             raise
         except Exception as error:
             _logger.debug("The failure that ends the monitor:", exc_info=True)
@@ -83,58 +87,75 @@ def _warn(text: str) -> None:
 
 
 class LabelSimilarityMonitor(Callback):
-    """Watches the final linear layer of a classifier and logs where cosine similarity and probability overlap part.
+    """A Lightning callback that shows where label cosine similarity disagrees with the model's probabilities.
 
-    In windows of training batches and over every validation and test run it gathers the head's weights, embeddings and logits,
-    forms a `GapReport` and logs its scalars as `cossim_train/…`, `cossim_val/…` and `cossim_test/…` to every logger, at the x of
-    the user's own `self.log`. The headline is `rank_agreement_centered_cosine`: how far the cosines put pairs of labels in the
-    order of their overlap. Validation scalars are also in `trainer.callback_metrics`, for callbacks of your own. None of them is
-    a target to select a checkpoint by: they describe a model, and a smaller gap is no better model. Pairs beyond the thresholds
-    are flagged, and alerts warn, stop the fit or raise. Training with it is bit for bit the training without it. Where a step
-    calls the head several times, its last call counts.
+    The monitor watches the final linear layer of a classifier, the head. During windows of training batches, and during every
+    validation and test run, it collects the weights, embeddings and logits of the head. From these it makes a `GapReport` and
+    logs its scalars to every logger, as `cossim_train/…`, `cossim_val/…` and `cossim_test/…`, with the same step values as your
+    own `self.log`.
+
+    - The headline is `rank_agreement_centered_cosine`, in [-1, 1]. It is 1 if cosines and overlaps put all pairs of labels in the
+      same order.
+    - The monitor flags pairs whose gap exceeds a threshold. Alerts warn, stop the fit or raise an error.
+    - Validation scalars are also in `trainer.callback_metrics`, for your own callbacks. Do not select checkpoints by them: they
+      describe a model, and a model with a smaller gap is not a better model.
+    - The monitor does not change the training: with and without it, the weights are the same bit for bit.
+    - If a step calls the head several times, only the last call counts.
 
     Args:
-        head: dotted path of the final linear layer in the LightningModule, "model.fc" for example, or of what holds the rows of a
-            cosine head; default: found by itself.
-        link: from the head to probabilities: "softmax"; "softcap", where a tanh bends the logits before it; "cosine", where they
-            are cosines times a scale (ArcFace and its like, whose margins are no part of it); or "sigmoid" for labels that do
-            not exclude one another (multi-label).
-        overlap: which probability overlap: "bhattacharyya", "product", "coactivation" or "topk".
-        overlap_threshold: for "coactivation", above 0 and, unless under a sigmoid, below 0.5; default 0.1.
-        overlap_k: for "topk", from 2 to K - 1; default max(2, min(5, K // 5)).
-        link_cap: of "softcap", the number that no logit gets beyond; default: the cap in the model's config.
-        link_scale: of "cosine", what cosines are multiplied with; default: `scale` or `s` of the head, a number or one that is
-            learned.
-        embeddings_from: where the head is not called (`F.linear(x, embed.weight)`, a fused loss): dotted path of the module whose
-            output goes into it, or a function that gets it from the LightningModule after its forward pass. Logits are then
-            worked out from the head's weights, for the inputs that are looked at.
-        logits_from: needed if the model changes its logits after the head (it pools, scales or masks them) and `link` does not
-            cover the change. Dotted path of the module whose output is the final logits or has them as `.logits`; "forward" for
-            the LightningModule's own `forward`; or a function of the LightningModule that returns them after its forward pass.
-            Overlaps are then those of these logits, whatever the head was called with.
-        labels: a name for every row of the head, in order; or a `LabelSelection`, of `names`, `ignore`, `max_tracked`,
-            `labels_per_input`, `min_probability`, `ignore_index`, `targets_key` and `shift_targets`: which labels and inputs
-            count, and what labels are called.
-        schedule: when it looks and how much it looks at.
-        thresholds: from which gap on a pair is flagged, and which alerts there are.
-        thresholds_file: a YAML file with the thresholds instead, as `lightning-cossim config` prints one; in the configuration of
-            a LightningCLI relative to the file that names it.
-        display: what is shown beside curves, and the share of the time that it may take.
-        name: puts everything under `cossim_<name>_…`; needed where several monitors share a Trainer.
+        head: dotted path of the final linear layer in the LightningModule, for example "model.fc", or of the module with the rows
+            of a cosine head. Default: the monitor finds the layer.
+        link: how the head's output becomes probabilities. "softmax"; "softcap": softmax after a tanh that caps the logits;
+            "cosine": softmax of cosines times a scale, as in ArcFace, without its margins; "sigmoid": for multi-label models.
+        overlap: kind of probability overlap: "bhattacharyya", "product", "coactivation" or "topk".
+        overlap_threshold: threshold for "coactivation", above 0, and below 0.5 unless the link is "sigmoid"; default: 0.1.
+        overlap_k: k for "topk", from 2 to K - 1; default: max(2, min(5, K // 5)).
+        link_cap: cap for "softcap", above 0; all logits are between -cap and cap. Default: the cap in the model's config.
+        link_scale: scale for "cosine", above 0; the logits are the cosines times this number. Default: the attribute `scale` or
+            `s` of the head, a number or a learned parameter.
+        embeddings_from: pass this if the model does not call the head (`F.linear(x, embed.weight)`, a fused loss). It is the
+            dotted path of the module whose output is the head's input, or a function that gets the LightningModule after its
+            forward pass and returns that input. The monitor then computes the logits from the head's weights, for the inputs that
+            it compares.
+        logits_from: pass this if the model changes its logits after the head (it pools, scales or masks them) and `link` does not
+            cover the change. It is the dotted path of the module whose output is the final logits or has them as `.logits`;
+            "forward", for the `forward` of the LightningModule; or a function that gets the LightningModule after its forward
+            pass and returns the final logits. Overlaps then always come from these logits.
+        labels: a name for every row of the head, in order; or a `LabelSelection` of labels and inputs, with `names`, `ignore`,
+            `max_tracked`, `labels_per_input`, `min_probability`, `ignore_index`, `targets_key` and `shift_targets`. Default: the
+            numbers of the rows, and all labels.
+        schedule: when the monitor makes reports, and how many inputs it compares.
+        thresholds: how large the gap of a flagged pair is, and which alerts there are.
+        thresholds_file: YAML file with the thresholds, instead of `thresholds`. `lightning-cossim config` prints such a file. In
+            a LightningCLI config, the path is relative to the config file.
+        display: what the monitor shows beside the curves, and the share of the time that it can take.
+        name: part of all tags, `cossim_<name>_…`. Pass a different name for each monitor of a Trainer.
 
     Raises:
-        InputError: an unknown link or overlap, a cap or a scale that is not positive or of another link; at the start of the fit:
-            one that is needed and nowhere to be found, a threshold or k out of range.
-        HeadError: at the start of the fit: no final linear layer is found, or several that are equally good.
-        ConfigError: an argument of the wrong type, thresholds that are wrong or given twice; at the start of the fit: labels or
-            names that do not fit the head, or two monitors of one name.
-        AlertError: in training, validation or test: an alert with `action="raise"` acts.
+        InputError: when you create the monitor: an unknown link or overlap, or a cap or scale that is not positive or does not
+            belong to the link. At the start of a run: a cap or scale is missing, or a threshold or k is out of range.
+        HeadError: at the start of a run: the monitor finds no final linear layer, or several that are equally good; or a dotted
+            path does not lead to a suitable module.
+        ConfigError: when you create the monitor: an argument of the wrong type, or invalid or duplicate thresholds. At the start
+            of a run: labels, names or known pairs that do not fit the head, or two monitors with the same name.
+        AlertError: during a run: an alert with `action="raise"` acts.
 
     Example:
         >>> from lightning_cossim import LabelSimilarityMonitor
         >>> monitor = LabelSimilarityMonitor(labels=["cat", "dog", "horse"])
 
-        Pass it as `Trainer(callbacks=[monitor])`; after the fit, `print(monitor.last_report["val"])`.
+        Pass it to the Trainer: `Trainer(callbacks=[monitor])`. After the fit, `print(monitor.last_report["val"])` shows the
+        report.
+
+        With an explicit head, a training report every 500 steps and an alert:
+
+        >>> from lightning_cossim import Alert, Schedule, Thresholds
+        >>> alert = Alert("rank_agreement_centered_cosine", below=0.2, patience=3)
+        >>> monitor = LabelSimilarityMonitor(
+        ...     "model.fc", schedule=Schedule(train_every_n_steps=500), thresholds=Thresholds(alerts=[alert])
+        ... )
+
+    Source: Nielsen, arXiv 2603.29488; the formulas are in THEORY §3-§5.
     """
 
     def __init__(
@@ -175,7 +196,7 @@ class LabelSimilarityMonitor(Callback):
         self.labels = labels if isinstance(labels, LabelSelection) else LabelSelection(names=labels)
         self.schedule, self.display, self.name = schedule, display, name
         self.thresholds = chosen_thresholds(thresholds, thresholds_file)
-        """Those that hold, wherever they were given."""
+        """The thresholds in use, from `thresholds` or `thresholds_file`."""
         self._state_key = self._generate_state_key(head=head, name=name)  # Lightning asks for it at every hook
         self._messages = Messages(_inform, _warn)
         self._deferred = Deferred(schedule, self.labels.ignore, self._messages)
@@ -185,13 +206,13 @@ class LabelSimilarityMonitor(Callback):
         self._queue = ReportQueue(self._publisher, has_tab=display.tab, is_due_at_end=self._deferred.is_due_for)
         self._session: Session | None = None
         self._observed: ObservedHead | CopiedHead | None = None
-        """What the last session observed."""
+        """The head of the last session, and some of its inputs."""
         self._handover = Handover()
         self._steps = StepCounter()
         self._clock = WindowClock(schedule.train_every_n_steps, schedule.train_batches, self.thresholds.min_inputs)
         self._fit_end = FitEnd()
 
-    # Coming and going
+    # Start and end of a run
 
     @override
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -200,7 +221,7 @@ class LabelSimilarityMonitor(Callback):
     @override
     @_harmless
     def on_train_start(self, session: Session, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not self._steps.start_fit(trainer.global_step, len(trainer.optimizers)):  # another fit than the last one
+        if not self._steps.start_fit(trainer.global_step, len(trainer.optimizers)):  # a new fit, not a resumed one
             self._clock.start_fit(self._steps.step)
             self._alerts.start_fit()
             self._publisher.start_fit()
@@ -236,7 +257,7 @@ class LabelSimilarityMonitor(Callback):
     def _record_rest(self, session: Session, trainer: pl.Trainer) -> None:
         self._queue.record(trainer, session.budget, at_the_end=True)
 
-    # Training: a step that is not due passes through the first hook only
+    # Training: a step that is not due runs the first hook only
 
     @override
     @_harmless
@@ -256,7 +277,7 @@ class LabelSimilarityMonitor(Callback):
     @override
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         if self._clock.batches_left:
-            self._look_at_train_batch()  # here the weights are still those of the forward pass
+            self._look_at_train_batch()  # the weights are still those of the forward pass
 
     @override
     def on_train_batch_end(
@@ -290,7 +311,7 @@ class LabelSimilarityMonitor(Callback):
             self._queue.draw(trainer, session.budget)
 
     def _close_early(self, session: Session, trainer: pl.Trainer) -> None:
-        """Report on a window that the end of the fit cuts short, where it has seen anything."""
+        """Report on a window that is open at the end of the fit, if it has any inputs."""
         if self._clock.batches_left and self._inputs_of_all(session):
             self._close_train_window(session, trainer)
 
@@ -325,7 +346,7 @@ class LabelSimilarityMonitor(Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._reports_on(trainer, "val"):
             self._end_run(trainer, "val", at_the_end=trainer.state.fn != "fit")
-            if self._session is None:  # switched off; who watches a key must find it all the same
+            if self._session is None:  # stopped; other callbacks must still find their keys
                 self._publisher.publish_nothing(self._windows(trainer, "val"), trainer.callback_metrics)
 
     @override
@@ -358,7 +379,7 @@ class LabelSimilarityMonitor(Callback):
         if self._reports_on(trainer, "test"):
             self._end_run(trainer, "test", at_the_end=True)
 
-    # What the two have in common: a run of a stage, within a fit or alone
+    # Common to validation and test runs, within a fit or alone
 
     def _reports_on(self, trainer: pl.Trainer, stage: str) -> bool:
         return self.schedule.test if stage == "test" else self.schedule.validation and not trainer.sanity_checking
@@ -393,7 +414,7 @@ class LabelSimilarityMonitor(Callback):
         session.budget.finish("validation")
         self._queue.draw(trainer, session.budget, at_the_end=at_the_end)
 
-    # State: builtins only, equal on all processes; each owner has its own
+    # State: builtins only, equal on all processes; one dictionary for each owner
 
     @property
     @override
@@ -411,34 +432,45 @@ class LabelSimilarityMonitor(Callback):
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if not self._owners.keys() <= state_dict.keys():
-            self._messages.inform("the checkpoint is of another version: counts of alerts and the schedule begin anew")
+            self._messages.inform("the checkpoint comes from another version: counts of alerts and the schedule start again")
             return
         for name, owner in self._owners.items():
             owner.load_state_dict(state_dict[name])
 
-    # For the user, after a run or in it
+    # For users, during or after a run
 
     @property
     def last_report(self) -> dict[str, GapReport]:
-        """The last report of each stage: "train", "val", "test"; of one of several loaders, "val/dataloader_idx_0"."""
-        self._take_over()
-        return {str(key): report for key, report in self._queue.last.items()}
-
-    def audit(self, label: int | str | None = None, other: int | str | None = None) -> Audit:
-        """The paper's point on the head that was watched last: one vector added to all rows of a copy makes the raw cosine of two
-        labels -1, another one 1, and no probability moves.
-
-        Args:
-            label: a label, by its row in the head or its name; default the two that overlap most in the last report.
-            other: another one, whose row differs.
+        """The last report of each stage.
 
         Returns:
-            The cosines, and the largest change of a probability over the inputs that were looked at last (inputs drawn at
-            random, if none were). The model itself is not touched. Of a sharded head, every process has to call it.
+            Stage to report, only for stages with a report. The keys are "train", "val" and "test"; with
+            `Display(per_dataloader=True)` and several dataloaders, one key for each, such as "val/dataloader_idx_0".
 
         Raises:
-            InputError: there was no run, the link is no softmax, the model changes its logits after the head, or the labels are
-                no pair with different rows.
+            KeyError: you read a stage without a report. The message names the stages with a report.
+        """
+        self._take_over()
+        return LastReports({str(key): report for key, report in self._queue.last.items()})
+
+    def audit(self, label: int | str | None = None, other: int | str | None = None) -> Audit:
+        """Show on a copy of the last watched head that the raw cosine of a pair is arbitrary.
+
+        One vector added to all rows makes the raw cosine of the two labels -1, another vector makes it 1, and no probability
+        changes. The model itself does not change. For a sharded head, all processes must call this method.
+
+        Args:
+            label: a label, by its row in the head, from 0 to K - 1, or by its name. Default: the pair with the largest overlap in
+                the last report.
+            other: another label, whose row differs from that of `label`.
+
+        Returns:
+            An `Audit` with the raw cosines and the largest change of a probability, on some of the inputs that the monitor
+            compared last (random inputs if there are none). `print` shows it as a table.
+
+        Raises:
+            InputError: there was no run, the link is not "softmax", the model changes its logits after the head, only one of the
+                two labels is given, or the two labels are unknown or have equal rows.
 
         Source: Nielsen, arXiv 2603.29488, Lemmas 2.2 and 2.3.
         """
@@ -449,7 +481,7 @@ class LabelSimilarityMonitor(Callback):
     # What the hooks call
 
     def _attach(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Find the head and put the hook on it. What the user configured wrongly is raised here, before anything runs."""
+        """Find the head and hook it. Wrong settings raise here, before anything runs."""
         self._detach()
         self._take_over()
         self._queue.start_run()
@@ -457,7 +489,7 @@ class LabelSimilarityMonitor(Callback):
         self._messages.start_run()
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         if any(isinstance(other, LabelSimilarityMonitor) and other.name == self.name for other in callbacks if other is not self):
-            remedy = "Give each monitor a `name=`, which goes into its tags."
+            remedy = "Give each monitor a `name=`. It is part of the tags."
             raise ConfigError(expected("name", "to be different for every monitor of a Trainer", repr(self.name), remedy))
         build = functools.partial(
             self._settings.collector,
@@ -485,30 +517,32 @@ class LabelSimilarityMonitor(Callback):
         if self._session is not None:
             session, self._session = self._session, None
             session.end()
-            with contextlib.suppress(Exception):  # what ended the run may have left the device unusable
+            with contextlib.suppress(Exception):  # the device can be unusable after a failed run
                 self._observed = session.collector.observed()
 
     def _fail(self, session: Session, error: Exception) -> None:
-        """Something went wrong: end the monitor. Not while other processes go on, and would wait for this one's next report."""
+        """Stop the monitor after a failure. With several processes, it stops at the next report, where the others wait for this
+        process.
+        """
         if session.processes.num > 1 and not isinstance(error, DistributedError):
             session.fail(error)
             return
         self._detach()
         what = str(error) if isinstance(error, DistributedError) else in_one_line(error)
-        self._messages.warn(f"switched off, training goes on without it, after {what}")
+        self._messages.warn(f"stopped after an error, and the run continues without it: {what}")
 
     def _hand_over(self, trainer: pl.Trainer) -> None:
-        """In a process that Lightning started: leave what the caller's monitor will be asked for."""
+        """In a process that Lightning started: write what the monitor in the caller's process needs."""
         if not self._handover.is_away or trainer.local_rank:
             return
         copied = self._observed.copied() if isinstance(self._observed, ObservedHead) and self._session is None else None
         try:
             self._handover.leave((self._queue.last, copied, self.state_dict()))
-        except Exception as error:  # noqa: BLE001 - a full disk, for example, and the run goes on
-            self._messages.warn(f"reports stay in the processes of the run, after {in_one_line(error)}")
+        except Exception as error:  # noqa: BLE001 - for example a full disk; the run must continue
+            self._messages.warn(f"could not pass reports to the process that started the run: {in_one_line(error)}")
 
     def _take_over(self) -> None:
-        """Go on from what a monitor in another process has left, if any has."""
+        """Continue from the state that a monitor in another process wrote, if there is any."""
         left = self._handover.collect()
         if left is not None:
             reports, copied, state = left
@@ -517,19 +551,19 @@ class LabelSimilarityMonitor(Callback):
             self.load_state_dict(state)
 
     def _windows(self, trainer: pl.Trainer, stage: str) -> list[WindowKey]:
-        """The windows of a validation or test run: one for each of its loaders, or one for all of them together."""
+        """The windows of a validation or test run: one for each dataloader, or one for all of them."""
         num_batches = trainer.num_test_batches if stage == "test" else trainer.num_val_batches
         if self.display.per_dataloader and len(num_batches) > 1:
             return [WindowKey(stage, dataloader_idx) for dataloader_idx in range(len(num_batches))]
         return [WindowKey(stage)]
 
     def _window(self, trainer: pl.Trainer, stage: str, dataloader_idx: int) -> WindowKey:
-        """The window that a batch of a validation or test run is in."""
+        """The window to which a batch of a validation or test run belongs."""
         windows = self._windows(trainer, stage)
         return windows[dataloader_idx] if len(windows) > 1 else windows[0]
 
     def _next_report(self, trainer: pl.Trainer, *, manual: bool) -> int:
-        """The step of the first report of a fit that starts, or goes on in the middle of an epoch."""
+        """The step of the first report of a fit that starts, or resumes within an epoch."""
         loop = trainer.fit_loop
         batch_idx = loop.batch_idx + 1 if loop.restarting else 0
         batch_idx = batch_idx if batch_idx < trainer.num_training_batches else 0
@@ -538,21 +572,21 @@ class LabelSimilarityMonitor(Callback):
         return self._clock.next_report(self._steps.step, left, accumulate, batch_idx, self._fit_end.per_epoch)
 
     def _report(self, session: Session, trainer: pl.Trainer, windows: Sequence[WindowKey]) -> None:
-        """Report on those of some windows that are open."""
+        """Report on the open windows among `windows`."""
         session.check()
         for key in windows:
             if session.collector.is_open(key):
                 self._report_on(session, trainer, key)
 
     def _report_on(self, session: Session, trainer: pl.Trainer, key: WindowKey) -> None:
-        """Make a report, each part by its owner, and hand it on."""
+        """Make a report and pass it on."""
         report, acting = session.report(key, self._steps.step, self.thresholds, self._alerts, counts=trainer.state.fn == "fit")
         self._queue.add(trainer, report)
-        self._hand_over(trainer)  # now: an alert, or a failure of somebody else, may be what comes next
+        self._hand_over(trainer)  # now, because an alert or another failure can end the run next
         self._act(trainer, f"{window_tag(key, self.name)} at step {report.step}", acting)
 
     def _act(self, trainer: pl.Trainer, where: str, acting: Sequence[Breach]) -> None:
-        """Do what alerts are there for."""
+        """Warn about alerts, and stop the fit or raise if they ask for it."""
         texts = [f"alert of {where}: {breach_in_words(breach)}" for breach in acting]
         for text in texts:
             self._messages.warn(text)
@@ -563,14 +597,14 @@ class LabelSimilarityMonitor(Callback):
             raise AlertError(texts[actions.index("raise")])
 
     def _warn_of_glyphs(self) -> None:
-        self._messages.warn("some names have characters that the font of pictures lacks: boxes stand in their place")
+        self._messages.warn("the font of the pictures lacks some characters of the names: the pictures show boxes instead")
 
     def _inputs_of_all(self, session: Session) -> int:
-        """What the window of this training has been shown by all processes."""
+        """Number of inputs of the training window, over all processes."""
         return sum(session.processes.each(session.collector.num_looked_at.get(_TRAIN, 0)))
 
     def _announce(self, session: Session, what_next: str) -> None:
         what = self._settings.describe(session.collector.head)
         counted = session.collector.targets.in_words
         what = what if counted is None else f"{what}; {counted}"
-        self._messages.inform(f"watching {what}; {what_next}; tags {group('*', self.name)}")
+        self._messages.inform(f"watching {what}; {what_next}; tags {group('*', self.name)}; documentation: {_DOCUMENTATION}")

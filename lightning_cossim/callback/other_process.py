@@ -1,7 +1,7 @@
-"""Handover: what a monitor leaves in the processes that Lightning starts for a run, for the process that started them.
+"""Handover: passes reports from the processes that Lightning starts for a run to the process that started them.
 
-Under `ddp_spawn`, `ddp_fork` and `ddp_notebook` a run takes place in other processes, in copies of the monitor. The copies share
-a file that has no name: only they can open it, and nothing of it is left when the last of them is gone, however the run ends.
+Under `ddp_spawn`, `ddp_fork` and `ddp_notebook`, the run happens in other processes, with copies of the monitor. The copies share
+a file without a name. Only they can open it, and the system deletes it when the last of them ends, however the run ends.
 """
 
 import contextlib
@@ -19,15 +19,15 @@ from typing_extensions import override
 __all__ = ["Handover"]
 
 _HEADER: Final = struct.Struct("<QQ")
-"""How often the file was written, and the bytes of the last time; 0 bytes until all of them are there."""
+"""Number of writes so far, and bytes of the last write. The bytes are 0 until the write is complete."""
 _PIECE: Final = 2**30
-"""Bytes that are read or written at a time: no system takes more than 2 GiB."""
+"""Maximum number of bytes of one read or write: no system accepts more than 2 GiB."""
 
 
 class Handover:
-    """A place that an object has in common with its copies in processes that are started from its own.
+    """A value that an object shares with its copies in processes that its own process starts.
 
-    Without a file (there is no room for one, or the system cannot hand it on) nothing is handed over.
+    If there is no file, because the disk is full or the system cannot pass files to other processes, nothing is shared.
     """
 
     def __init__(self) -> None:
@@ -38,31 +38,35 @@ class Handover:
 
     @property
     def is_away(self) -> bool:
-        """Whether this is a copy, in a process that was started from the first one's."""
+        """Whether this object is a copy in a process that the original's process started."""
         return os.getpid() != self._home
 
     def leave(self, what: object) -> None:
-        """Leave something that can be pickled, in place of what was left before.
+        """Write an object that pickle supports, in place of the last one.
 
         Raises:
-            OSError: the disk is full, for example.
+            OSError: the write failed, for example because the disk is full.
         """
         if self._file is not None:
             self._seen = self._file.write(pickle.dumps(what))
 
     def collect(self) -> Any:
-        """What was left elsewhere since this was last asked; None: nothing, or its process ended before all of it was written."""
+        """The object that another process wrote since the last call.
+
+        Returns:
+            None if there is no new object, or if the process ended before the write was complete.
+        """
         left, self._seen = self._left()
-        return pickle.loads(left) if left else None  # noqa: S301 - our own bytes, in a file that nobody else can open
+        return pickle.loads(left) if left else None  # noqa: S301 - our own bytes, in a file that only we can open
 
     def _left(self) -> tuple[bytes, int]:
-        """What is to be collected, and the number of the last writing."""
+        """The bytes that `collect` reads, and the number of the last write."""
         number, size = (0, 0) if self._file is None else self._file.header()
         return (self._file.read(size), number) if self._file is not None and number > self._seen else (b"", self._seen)
 
     @override
     def __getstate__(self) -> dict[str, Any]:
-        if multiprocessing.context.get_spawning_popen() is None:  # a copy by itself
+        if multiprocessing.context.get_spawning_popen() is None:  # a copy in the same process, or a pickle
             return {"left": self._left()[0]}
         return {"_home": self._home, "_seen": self._seen, "_file": self._file}
 
@@ -76,10 +80,10 @@ class Handover:
 
 
 class _SharedFile:
-    """A file without a name, which processes inherit that are started from this one.
+    """A file without a name, which processes that this process starts inherit.
 
     Args:
-        descriptor: of the file, which is closed with this object.
+        descriptor: descriptor of the file. It is closed when this object is deleted.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -88,25 +92,25 @@ class _SharedFile:
 
     @classmethod
     def new(cls) -> "_SharedFile":
-        """An empty one. Raises `AttributeError` on Windows, which does not hand files on in this way."""
+        """A new empty file. Raises `AttributeError` on Windows, which cannot pass files to other processes in this way."""
         with tempfile.TemporaryFile() as file:
             os.pwrite(file.fileno(), _HEADER.pack(0, 0), 0)
             return cls(os.dup(file.fileno()))
 
     def header(self) -> tuple[int, int]:
-        """How often it was written, and the bytes of the last time."""
+        """The number of writes so far, and the bytes of the last write."""
         number, size = _HEADER.unpack(os.pread(self._descriptor, _HEADER.size, 0))
         return number, size
 
     def read(self, size: int) -> bytes:
-        """So many bytes of the last time."""
+        """The first `size` bytes of the last write."""
         read = bytearray()
         while len(read) < size:
             read += os.pread(self._descriptor, min(size - len(read), _PIECE), _HEADER.size + len(read))
         return bytes(read)
 
     def write(self, given: bytes) -> int:
-        """Write bytes in place of those there; how often it was written then."""
+        """Replace the content. Returns the number of writes so far."""
         number = self.header()[0] + 1
         os.pwrite(self._descriptor, _HEADER.pack(number, 0), 0)
         done = 0

@@ -1,4 +1,4 @@
-"""Session: a head under observation from the start of a run to its end, what that costs, and what failed in it."""
+"""Session: a watched head from the start of a run to its end, with its time budget and its failures."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,17 +17,18 @@ __all__ = ["Session"]
 
 
 class Session:
-    """What lives while a head is watched.
+    """The state of the monitor while it watches a head.
 
     Args:
-        build: finds the head and observes it, with these labels.
-        labels: which labels are compared and what they are called.
-        processes: those that train together.
-        max_overhead: share of the time for work that may wait; None: nothing waits.
+        build: finds the head and observes it, with the given labels.
+        labels: which labels are compared, and their names.
+        processes: the processes that train together.
+        max_overhead: share of the time for work that can wait, from 0 to 1; None: no work waits.
 
     Raises:
-        HeadError: there is no head.
-        ConfigError: labels that do not fit it.
+        HeadError: no final linear layer is found, or several are equally good.
+        ConfigError: the labels do not fit the head.
+        InputError: a cap, scale, overlap threshold or k is missing or out of range.
     """
 
     def __init__(
@@ -42,10 +43,10 @@ class Session:
         self.overhead = Overhead()
         self.budget = Budget(self.overhead, max_overhead)
         self.failure: Exception | None = None
-        """What failed on this process since the last report, while others may wait for it there."""
+        """A failure on this process since the last report. It is kept, because other processes may wait for this one there."""
 
     def alone(self, work: Callable[[], None]) -> None:
-        """Run rank-local work. Where there are other processes, a failure is kept for `check`; later work is skipped."""
+        """Run work of this process. If there are other processes, keep a failure for `check`, and skip later work."""
         if self.failure is not None:
             return
         try:
@@ -56,22 +57,22 @@ class Session:
             self.fail(error)
 
     def fail(self, error: Exception) -> None:
-        """Keep a failure until the others can hear of it, and nothing of what was at hand when it happened."""
+        """Keep the first failure until the next `check`, without its traceback, which keeps tensors alive. Stop observing."""
         self.failure = self.failure or error.with_traceback(None)
         self.collector.disarm()
 
     def open(self, key: WindowKey, step: int) -> None:
-        """Begin a window. A head that was replaced or given more rows since the last one is found anew.
+        """Open a window. If the head was replaced or has a new number of rows since the last window, find it again.
 
         Raises:
-            HeadError: there is no head any more, or several are equally good.
+            HeadError: no head is found now, or several are equally good.
         """
         if not self.collector.is_current:
             self._watch_anew(step)
         self.collector.open(key, step, self.processes)
 
     def _watch_anew(self, step: int) -> None:
-        """Let go of a head that is the model's no more, and observe the one that is."""
+        """Stop observing a head that the model no longer has, and observe its new head."""
         old = self.collector
         old.detach()
         try:
@@ -81,7 +82,9 @@ class Session:
             self.collector.detach()
             self.collector = self._build(self._labels)
         except LabelSimilarityError as error:
-            raise HeadError(f"{old.head.path} was replaced in the run and is not watched any more. {error}") from error
+            raise HeadError(
+                f"{old.head.path} was replaced during the run, and the monitor does not watch it any more. {error}"
+            ) from error
         had, has_names = len(old.names), self._has_names
         names = f" `names=` has {had} names and the head {num_labels} rows: a row without a name shows its number."
         self.collector.warn(
@@ -90,14 +93,15 @@ class Session:
         )
 
     def look(self, key: WindowKey) -> None:
-        """Look at what the head showed. Of a sharded head, every process has to call it, at the same time."""
+        """Add what the head computed to the window. For a sharded head, all processes must call this at the same time."""
         weights = self.collector.head.gathered()
         self.alone(lambda: self.collector.look(key, weights))
 
     def end_batch(self, key: WindowKey) -> None:
-        """Look at what was not looked at yet, and at no more until the next batch. The same holds.
+        """Add what is not added yet, and ignore further calls of the head until the next batch.
 
-        In training a sharded head is looked at before the backward pass or not at all: nobody could tell if it has changed since.
+        For a sharded head, all processes must call this at the same time. In training, a sharded head is read before the backward
+        pass or not at all, because later nobody knows whether its weights have changed.
         """
         if self.collector.head.is_sharded and key.stage == "train":
             self.alone(self.collector.disarm)
@@ -108,20 +112,20 @@ class Session:
     def report(
         self, key: WindowKey, step: int, thresholds: Thresholds, alerts: AlertBook, *, counts: bool
     ) -> tuple[GapReport, list[Breach]]:
-        """End a window and report on it, each part by its owner. Every process has to call it, at the same time.
+        """Close a window and report on it. All processes must call this at the same time.
 
         Args:
-            key: of the window.
-            step: of the report.
-            thresholds: it is judged by.
-            alerts: count its breaches.
-            counts: whether it takes part in what a fit counts.
+            key: the window.
+            step: step of the report.
+            thresholds: thresholds of the verdict.
+            alerts: counts the breaches.
+            counts: whether the report belongs to a fit, so that its breaches count.
 
         Returns:
-            The report, and the alerts that act at it: the same on all processes.
+            The report, and the alerts that act; equal on all processes.
 
         Raises:
-            DistributedError: one of them could not do its part.
+            DistributedError: a process failed in its part.
         """
         statistics, extras = self.collector.close(key, self.processes)
         context = Context(key, step, self.collector.names, self.processes.from_first(self.overhead.share(str(key))))
@@ -131,7 +135,7 @@ class Session:
         return GapReport(statistics, context, verdict.with_alerts(tuple(map(in_words, acting))), extras), acting
 
     def judged(self, statistics: Statistics, thresholds: Thresholds | None) -> Verdict:
-        """The verdict of the first process, on all of them: in a borderline pair they could differ."""
+        """The verdict of the first process, on all processes. Rounding could give them different verdicts on borderline pairs."""
         verdict = self.processes.together(lambda: Verdict() if thresholds is None else self._judge(statistics, thresholds))
         return self.processes.from_first(verdict)
 
@@ -139,19 +143,19 @@ class Session:
         return judge(statistics, thresholds, self.collector.names.__getitem__)
 
     def check(self) -> None:
-        """Go on only if no process has failed. Every process has to call it, at the same time.
+        """Continue only if no process has failed. All processes must call this at the same time.
 
         Raises:
-            DistributedError: one of them has.
+            DistributedError: a process has failed.
         """
         self.processes.together(self._raise_failure)
 
     def affords_window(self) -> bool:
-        """Whether a training window fits into its share of the time; one process decides for all."""
+        """Whether a training window fits into its share of the time. The first process decides for all."""
         return self.max_overhead is None or self.processes.from_first(self.budget.allows("window"))
 
     def end(self) -> None:
-        """Let go of the head; a second call does nothing."""
+        """Stop observing the head. A second call does nothing."""
         self.collector.detach()
 
     def _raise_failure(self) -> None:

@@ -1,1 +1,1 @@
-"""What a user sets, from Python or YAML, and the checks of it."""
+"""The settings that users write in Python or YAML, and the checks of their values."""

@@ -1,4 +1,4 @@
-"""What settings ask of their values, each check once: `ConfigError` with the field, what was expected and what came."""
+"""Checks of single values of settings. Each raises `ConfigError` with the field, what was expected and what was got."""
 
 import math
 from collections.abc import Iterable
@@ -16,20 +16,20 @@ __all__ = ["Restriction", "check_bool", "check_number", "check_word"]
 
 @dataclass(frozen=True)
 class Restriction:
-    """Finite numbers within bounds, of which booleans are none."""
+    """A set of finite numbers between two bounds, which belong to the set. Booleans are not numbers."""
 
     base: type[Any]
-    """`int` for whole numbers, `float` for all."""
+    """`int` for whole numbers, `float` for all numbers."""
     low: float = -math.inf
     high: float = math.inf
 
     def allows(self, value: object) -> bool:
-        """Whether a value is such a number."""
+        """Whether a value belongs to the set."""
         if not is_number(value) or (self.base is int and not isinstance(value, Integral)):
             return False
         try:
             number = float(value)
-        except OverflowError:  # a whole number that no float is as large as
+        except OverflowError:  # an integer above the range of floats
             return False
         return math.isfinite(number) and self.low <= number <= self.high
 
@@ -42,19 +42,19 @@ class Restriction:
 
 
 def check_number(value: object, field: str, restriction: Restriction) -> None:
-    """Raise unless `value` is a number as the restriction wants it."""
+    """Raise `ConfigError` unless `value` is a number that the restriction allows."""
     if not restriction.allows(value):
         raise ConfigError(expected(field, f"to be a {restriction}", repr(value)), field)
 
 
 def check_bool(value: object, field: str) -> None:
-    """Raise unless `value` is true or false."""
+    """Raise `ConfigError` unless `value` is True or False."""
     if not isinstance(value, bool):
         raise ConfigError(expected(field, "to be true or false", repr(value)), field)
 
 
 def check_word(value: object, field: str, known: Iterable[str]) -> None:
-    """Raise unless `value` is one of the known words; the nearest is named."""
+    """Raise `ConfigError` unless `value` is one of the known words. The message offers the most similar word."""
     words = list(known)
     if not isinstance(value, str) or value not in words:
         raise ConfigError(wrong_choice(field, value, words), field)

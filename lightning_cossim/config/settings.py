@@ -1,4 +1,4 @@
-"""The monitor's settings: frozen dataclasses, checked when they are made."""
+"""The monitor's settings: frozen dataclasses that check their values when you create them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,25 +25,31 @@ __all__ = ["Display", "LabelSelection", "Schedule"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """When the monitor looks, and how much it looks at.
+    """When the monitor makes reports, and how many inputs it compares.
 
     Args:
         train_every_n_steps: optimizer steps from the start of one training window to the start of the next, at least 1.
-        train_batches: batches of a training window, 1 to 64, its report comes with the last of them; more where
-            `Thresholds.min_inputs` wants more. The last window closes with the fit, and may be shorter where nobody knew how long
-            the fit would be.
-        max_inputs_per_batch: inputs of a batch that are looked at, at least 1; of a larger batch a random sample.
+        train_batches: batches of a training window, 1 to 64. The report comes with the last batch. A window has more batches, up
+            to 64, if `Thresholds.min_inputs` needs more inputs. The last window ends with the fit; it can be shorter if the
+            length of the fit was unknown.
+        max_inputs_per_batch: inputs of a batch that the monitor compares, at least 1. It takes a random sample of a larger batch.
         validation: whether to report on every validation run.
         test: whether to report on every test run.
-        neighbors: of more than `max_tracked` labels, when to look for those whose rows are most alike, which takes some twelve
-            seconds for fifty thousand on two cores: "never", at the end of a fit ("fit_end") and of runs of their own, or with
-            every "validation" too. Fewer labels are all compared in any case.
-        reachability: when to decide which labels, and which flagged pairs, any input can make the most likely ones: "never", at
-            the end of a fit ("fit_end") and of runs of their own, or with every "validation" too. A second for a thousand labels,
-            at most some four minutes for very many; what is not decided by then is said to be undecided.
+        neighbors: when to search for the labels with the most similar rows, if there are more than `max_tracked` labels. "never";
+            "fit_end": at the end of a fit, and of a validation or test run outside a fit; "validation": also after every
+            validation. The search takes about 12 s for 50 000 labels on two cores. With up to `max_tracked` labels there is no
+            search, because the monitor compares all pairs.
+        reachability: when to decide whether some input can make a label, or both labels of a flagged pair, most likely. "never";
+            "fit_end": at the end of a fit, and of a validation or test run outside a fit; "validation": also after every
+            validation. This takes about 1 s for 1000 labels, and stops after about four minutes; the report marks the rest as
+            undecided.
 
     Raises:
-        ConfigError: a value is of the wrong type or out of range.
+        ConfigError: a value has the wrong type or is out of range.
+
+    Example:
+        >>> Schedule(train_every_n_steps=500).train_batches
+        8
     """
 
     train_every_n_steps: WholeFrom1 = 200
@@ -60,27 +66,32 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Display:
-    """What is shown beside curves, and what all of it may cost.
+    """What the monitor shows beside the curves, and how much time it can take.
 
     Args:
-        max_overhead: share of the time that the monitor may take, from 0 to 1: a quarter of it for pictures and the tab, a
-            quarter for training reports and the hooks of every step, half for what it cannot time. What does not fit is left
-            out. Pictures and the last step of the tab come once at the end of the fit in any case, and validation scalars, on
-            top, at every validation. Default 2 %; null: nothing is left out.
-        max_pairs: rows of a table of pairs, either way, at least 1.
-        heatmaps: whether to draw cosine, overlap and gap of all pairs.
-        scatter: whether to draw the cosine of all pairs against their overlap.
-        tables: whether to write the pairs furthest from what their cosine suggests, by name.
-        histograms: whether to draw, from 15 labels on, how cosines, overlaps and gaps are distributed.
-        tab: whether to write reports for TensorBoard's tab "Label similarity", where all pairs of a step are looked at together,
-            and at the end of a run the last one of each stage as CSV and JSON beside the events.
-        projector: whether to write the rows of the head for TensorBoard's projector at the end of the fit: some ten megabytes
-            for a thousand labels.
-        per_dataloader: whether each of several validation or test loaders has reports of its own, whose tags end in
-            `/dataloader_idx_n`; default all inputs of a run together.
+        max_overhead: share of the time that the monitor can take, from 0 to 1: a quarter for pictures and the tab, a quarter for
+            training reports and the hooks of every step, and half for costs that it cannot measure. It skips work that does not
+            fit. Two things come in any case: pictures and the last step of the tab at the end of the fit, and scalars at every
+            validation. Validation scalars do not count against the share. Default: 0.02. With None (null in YAML) it skips
+            nothing.
+        max_pairs: rows of the table of strangers and of the table of look-alikes, at least 1.
+        heatmaps: whether to draw heatmaps of the cosine, overlap and gap of all pairs.
+        scatter: whether to draw a scatter plot of the cosine and the overlap of all pairs.
+        tables: whether to write tables of the pairs with the largest gaps, with names.
+        histograms: whether to draw histograms of cosines, overlaps and gaps, for 15 labels or more.
+        tab: whether to write reports for TensorBoard's tab "Label similarity", which shows all pairs of a step. At the end of a
+            run, the last report of each stage is also written as CSV and JSON, next to the event files.
+        projector: whether to write the rows of the head for TensorBoard's projector at the end of the fit, about 10 MB for 1000
+            labels.
+        per_dataloader: whether each of several validation or test dataloaders gets its own reports, with tags that end in
+            `/dataloader_idx_n`. Default: one report on all inputs of a run.
 
     Raises:
-        ConfigError: a value is of the wrong type or out of range.
+        ConfigError: a value has the wrong type or is out of range.
+
+    Example:
+        >>> Display(max_overhead=0.05, max_pairs=20).heatmaps
+        True
     """
 
     max_overhead: UnitInterval | None = 0.02
@@ -99,30 +110,36 @@ class Display:
 
 @dataclass(frozen=True)
 class LabelSelection:
-    """Which labels are looked at, and what they are called.
+    """Which labels and inputs the monitor compares, and the names of the labels.
 
     Args:
-        names: a name for every row of the head, in order: a list, or the path of a UTF-8 text file with one name a line.
-        ignore: rows of the head that do not count at all, padding for example: neither for the mean row nor in pairs.
-        max_tracked: labels all of whose pairs are looked at, at least 2. Of more labels, as in a language model, a sample of the
-            pairs is: those that overlap most, those whose rows are most alike, and others drawn at random, the more likely the
-            more two labels overlap or are alike. Labels whose probabilities sum to less than 5 over the inputs are then left out.
-        labels_per_input: where there are more labels than that, those of each input that are kept, the most likely ones, at
-            least 2. Overlaps are then a little too small; reports say by how much at the most.
-        min_probability: labels with a smaller mean probability, as a share of 1/K, are left out of pairs; at least 0. Fits,
-            flags and scalars are all over the pairs of the labels that are left.
-        ignore_index: inputs with this target are left out where `targets_key` tells the targets: the padding of sequences for
-            example.
-        targets_key: the key of the targets in a batch, a place for a tuple; there has to be one target an input. Reports then
-            count for every pair how many inputs of one label were predicted as the other, unless a sigmoid may put several
-            labels on an input. Default: all inputs count.
-        shift_targets: whether a position learns the next position's target, as in a causal language model. If True, a position
-            counts if the next position's target is not `ignore_index`, and the last position never counts. Targets have to be
-            (B, T). Default: True where targets equal the input ids, False where they equal those of the next position; else the
-            class of the model decides (True for most `…ForCausalLM` of transformers). The log says which.
+        names: a name for every row of the head, in order: a list, or the path of a UTF-8 text file with one name per line. By
+            default a row has its number as its name.
+        ignore: rows of the head to leave out everywhere, from the mean row and from all pairs; for example padding.
+        max_tracked: compare all pairs of up to this many labels, at least 2. With more labels, as in a language model, compare a
+            sample of the pairs: the pairs with the largest overlaps, the pairs with the most similar rows, and random pairs. A
+            random pair is more likely to be drawn if its overlap or similarity is larger. Labels whose probabilities sum to less
+            than 5 over the inputs are then left out.
+        labels_per_input: if there are more labels than `max_tracked`, keep this many of the most likely labels of each input, at
+            least 2. Overlaps are then slightly too small; reports give a bound for the error.
+        min_probability: leave out the pairs of labels with a smaller mean probability, in units of 1/K; at least 0. Expected
+            overlaps, flags and scalars use the pairs of the other labels only.
+        ignore_index: leave out inputs with this target, for example the padding of sequences. Needs `targets_key`.
+        targets_key: key of the targets in a batch that is a mapping, or their index in a batch that is a tuple. There must be one
+            target per input. Reports then count, for every pair, how many inputs of one label were predicted as the other, except
+            with a sigmoid, where an input can have several labels. Default: all inputs count.
+        shift_targets: whether a position predicts the target of the next position, as in a causal language model. If True, a
+            position counts if the target of the next position is not `ignore_index`; the last position never counts. Targets must
+            have shape (B, T). Default: True if targets equal the input ids, False if targets equal the input ids of the next
+            position; otherwise the class of the model decides (True for most `…ForCausalLM` of transformers). The log names the
+            choice.
 
     Raises:
-        ConfigError: a value is of the wrong type or out of range.
+        ConfigError: a value has the wrong type or is out of range.
+
+    Example:
+        >>> LabelSelection(names=["cat", "dog", "horse"], ignore=[2]).read_names(3)
+        ('cat', 'dog', 'horse')
     """
 
     names: Sequence[str] | ReadableFile | None = None
@@ -137,9 +154,9 @@ class LabelSelection:
     def __post_init__(self) -> None:
         check_fields(self)
         if isinstance(self.targets_key, bool) or not isinstance(self.targets_key, str | int | None):
-            wanted = "to be a key of the batch, a place in it or None"
+            wanted = "to be a key of the batch, an index in it or None"
             raise ConfigError(expected("targets_key", wanted, repr(self.targets_key)))
-        for field in ("names", "ignore"):  # an array of them does as well
+        for field in ("names", "ignore"):  # users may pass arrays
             value = getattr(self, field)
             object.__setattr__(self, field, value.tolist() if hasattr(value, "tolist") else value)
         if isinstance(self.ignore, str) or not isinstance(self.ignore, Sequence):
@@ -148,37 +165,43 @@ class LabelSelection:
             check_number(label, "ignore", Restriction(int, 0))
         names = [] if self.names is None or isinstance(self.names, str | PathLike) else self.names
         if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-            raise ConfigError(expected("names", "to be a list of texts or the path of a file", repr(names)))
+            raise ConfigError(expected("names", "to be a list of strings or the path of a file", repr(names)))
 
     def check_labels(self, num_labels: int) -> None:
-        """Raise `ConfigError` unless the labels to ignore are rows of the head."""
+        """Raise `ConfigError` unless all labels in `ignore` are rows of the head, from 0 to `num_labels` - 1."""
         for label in self.ignore:
             if label >= num_labels:
                 raise ConfigError(
-                    expected("ignore", f"to hold labels from 0 to {num_labels - 1}", label, "They are rows of the head.")
+                    expected("ignore", f"to hold labels from 0 to {num_labels - 1}", label, "Each number is a row of the head.")
                 )
 
     def read_names(self, num_labels: int) -> tuple[str, ...]:
-        """A name for each of `num_labels` rows: those given, or the rows' numbers.
+        """A name for each of `num_labels` rows: the given names, or the numbers of the rows.
+
+        Args:
+            num_labels: rows of the head, K.
+
+        Returns:
+            (K,).
 
         Raises:
-            ConfigError: the file cannot be read, or there are more or fewer names than rows.
+            ConfigError: the file is not readable, or the number of names differs from the number of rows.
         """
         if self.names is None:
             return tuple(map(str, range(num_labels)))
         is_file = isinstance(self.names, str | PathLike)
         names = _lines(Path(self.names)) if isinstance(self.names, str | PathLike) else list(self.names)
         if len(names) != num_labels:
-            got = f"{len(names)} names" + (f" in {self.names}, one a line" if is_file else "")
+            got = f"{len(names)} names" + (f" in {self.names}, one per line" if is_file else "")
             raise ConfigError(expected("names", f"to name the {num_labels} rows of the head", got))
         return tuple(names)
 
     def resized(self, names: Sequence[str], num_labels: int) -> "LabelSelection":
-        """The same for a head that has other rows now: rows that are new have their numbers as names.
+        """The same selection for a head whose number of rows changed. New rows get their numbers as names.
 
         Args:
-            names: of the rows that there were.
-            num_labels: rows that there are now. Of fewer than before, nobody knows which ones they are: all have numbers.
+            names: names of the rows before the change.
+            num_labels: number of rows now. If it is smaller than before, it is unknown which rows are left, so all get numbers.
         """
         kept = list(names) if len(names) <= num_labels else []
         known = [*kept, *map(str, range(len(kept), num_labels))]
@@ -188,7 +211,7 @@ class LabelSelection:
 def _lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or no path at all
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not a valid path
         raise ConfigError(expected("names", "to be a list or a readable UTF-8 file", f"{path}: {_reason(error)}")) from None
     return text.removesuffix("\n").split("\n") if text else []
 

@@ -1,8 +1,9 @@
-"""Types of settings: what Python checks is what a YAML parser checks, and stands once, as the annotation of a field.
+"""Types of settings. The annotation of a field defines the check in Python and in the YAML parser.
 
-To type checkers they are plain `float`, `int` and `str`, and so are the values. To jsonargparse, with which LightningCLI reads
-YAML, each is a type of its own that says what it wants. They are not its own restricted types, since those have one name in the
-whole process: another package that calls the same restriction differently would fail to import.
+For type checkers the types are plain `float`, `int` and `str`, and so are the values. For jsonargparse, with which LightningCLI
+reads YAML, each is a separate type whose name states what it accepts. The restricted types of jsonargparse itself do not fit: it
+allows one name per restriction in the whole process, so another package with the same restriction under another name would fail
+to import.
 """
 
 import os
@@ -34,9 +35,12 @@ _NUMBER: Final = re.compile(r"[-+]?(?P<whole>[0-9]{1,300})|[-+]?([0-9]+\.?[0-9]*
 
 
 def check_fields(settings: object) -> None:
-    """Raise `ConfigError` unless those fields of a dataclass that are numbers, words or switches are as their types want them.
+    """Check the fields of a dataclass that are numbers, words or booleans against their types.
 
-    Numbers of other libraries become plain ones, which any checkpoint can hold.
+    Numbers of other libraries, such as NumPy, become plain Python numbers, which any checkpoint can store.
+
+    Raises:
+        ConfigError: a value does not fit the type of its field.
     """
     for field, (kind, optional) in _checkable(type(settings)).items():
         value = getattr(settings, field)
@@ -48,11 +52,11 @@ def check_fields(settings: object) -> None:
             check_word(value, field, get_args(kind))
         else:
             check_number(value, field, kind.restriction)
-            object.__setattr__(settings, field, kind.restriction.base(value))  # it may be frozen
+            object.__setattr__(settings, field, kind.restriction.base(value))  # the dataclass may be frozen
 
 
 def number_of(text: str) -> int | float | None:
-    """The number that a text is, None if it is none; `1e-1` is one, unlike in plain YAML.
+    """The number that a text contains; None if it is not a number. Unlike plain YAML, it accepts `1e-1`.
 
     Example:
         >>> number_of("1e-1"), number_of("8"), number_of("high")
@@ -65,15 +69,15 @@ def number_of(text: str) -> int | float | None:
 
 
 def file_type(name: str, check: Callable[[str], object] | None = None) -> Any:
-    """A type of paths of readable files: relative to the config that names one, absolute as a value.
+    """A type for paths of readable files. A relative path is relative to the config file that contains it; the value is absolute.
 
     Args:
-        name: what help and errors call it.
-        check: raises `ValueError` for a file that is missing or not right.
+        name: name of the type in help texts and errors.
+        check: a function of the path; it raises `ValueError` if the file is missing or wrong. Default: the file must be readable.
     """
 
     def read(value: object) -> str:
-        mode = "fr" if check is None else ""  # a check says itself what is wrong with a file that is not there
+        mode = "fr" if check is None else ""  # `check` has its own message for a missing file
         path: str = Path(value, mode=mode).absolute  # type: ignore[arg-type]
         if check is not None:
             check(path)
@@ -83,7 +87,7 @@ def file_type(name: str, check: Callable[[str], object] | None = None) -> Any:
 
 
 def _checkable(settings: type[object]) -> dict[str, tuple[Any, bool]]:
-    """Field to the type that its value can be held against, and whether it may be None too."""
+    """For each field that `check_fields` can check: its type, and whether it may also be None."""
     found = {}
     for field, hint in get_type_hints(settings).items():
         kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
@@ -94,10 +98,10 @@ def _checkable(settings: type[object]) -> dict[str, tuple[Any, bool]]:
 
 
 def _restricted(restriction: Restriction) -> Any:
-    """A type of numbers."""
+    """A type of numbers that a restriction allows."""
 
     def read(value: object) -> Any:
-        number = number_of(value) if isinstance(value, str) else value  # a command line gives texts
+        number = number_of(value) if isinstance(value, str) else value  # values from a command line are strings
         if not restriction.allows(number):
             raise ValueError(f"Expected a {restriction}, got {value!r}.")
         return restriction.base(number)
@@ -106,7 +110,7 @@ def _restricted(restriction: Restriction) -> Any:
 
 
 def _registered(name: str, base: type[Any], read: Callable[[object], Any], **members: Any) -> Any:
-    """A new type. Its values are plain, so that only reading them can tell whether they are right."""
+    """A new type, registered with jsonargparse. Its values are plain, so only the reading function can check them."""
     kind = type(name, (base,), {"__module__": __name__, **members})
     register_type(kind, serializer=base, deserializer=read, type_check=lambda *_: False)
     return kind

@@ -559,7 +559,7 @@ def broken(folder: Path) -> dict[str, list[str]]:
         "wide.npy: expected logits of shape (N, 6), one column for each label": ["good.pt", "--logits", "wide.npy"],
         "wide.npy: expected embeddings of shape (N, 4), one column for each": ["good.pt", "--embeddings", "wide.npy"],
         "whole.npy: expected its array to be floating-point, got int64.": ["good.pt", "--logits", "whole.npy"],
-        "Expected `names` to name the 6 rows of the head, got 2 names in short.txt, one a line.": [
+        "Expected `names` to name the 6 rows of the head, got 2 names in short.txt, one per line.": [
             "good.pt",
             "--names",
             "short.txt",

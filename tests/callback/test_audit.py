@@ -1,13 +1,14 @@
 """`monitor.audit()`: the paper's translation on a copy of the head that was watched."""
 
 import copy
+import re
 
 import lightning.pytorch as pl
 import pytest
 import torch
 
 from lightning_cossim import LabelSelection, LabelSimilarityError, LabelSimilarityMonitor
-from lightning_cossim.callback.audit import audit_translations
+from lightning_cossim.callback.audit import audit_translations, row_of
 from tests.toys import NUM_LABELS, LanguageToy, Sentences, Toy, loader, trainer
 
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "six"]
@@ -78,8 +79,8 @@ def test_the_audit_can_fail() -> None:
 @pytest.mark.parametrize(
     ("pair", "said"),
     [
-        (("forty", 2), "Expected `label` to be the name of one label, got 'forty', of 0. Near: 'four'."),
-        (("six", 2), "Expected `label` to be the name of one label, got 'six', of 2. Pass its row."),
+        (("forty", 2), "Expected `label` to be the name of one label, got 'forty', the name of 0 labels. Near names: 'four'."),
+        (("six", 2), "Expected `label` to be the name of one label, got 'six', the name of 2 labels. Pass its row."),
         ((2, None), "Expected `other` and `label` to be given together, got one of them. Pass both, or neither."),
         ((2, 8), "Expected `other` to be a label from 0 to 7, got 8."),
         ((2, 2), "Expected `j` to be a label whose row differs from that of label 2, got 2 with an equal row."),
@@ -93,8 +94,20 @@ def test_what_is_no_pair_is_said(
     assert str(caught.value) == said
 
 
+def test_an_unknown_name_lists_up_to_three_near_names() -> None:
+    names = ["pepper", "cinnamon", "cardamom", "mustard", "cumin", "garam"]
+    with pytest.raises(LabelSimilarityError) as caught:
+        row_of("cardamon", names, "label")
+    near = re.findall(r"'(\w+)'", str(caught.value).partition("Near names: ")[2])
+    assert near[0] == "cardamom"
+    assert len(near) == 3
+    assert "pepper" not in near
+    with pytest.raises(LabelSimilarityError, match=r"got 'xyz', the name of 0 labels\. Pass its row\.$"):
+        row_of("xyz", ["pepper", "cumin"], "label")
+
+
 def test_there_has_to_be_a_softmax_head() -> None:
-    with pytest.raises(LabelSimilarityError, match=r"Expected `audit` to be called after a run has begun, got no head so far"):
+    with pytest.raises(LabelSimilarityError, match=r"Expected `audit` to be called after a run has started, got no run"):
         LabelSimilarityMonitor().audit()
     monitor = LabelSimilarityMonitor(link="sigmoid")
     trainer(callbacks=[monitor]).validate(Toy(), loader(64), verbose=False)

@@ -289,7 +289,9 @@ def test_the_help_of_the_class_shows_every_field_with_its_help(capsys: pytest.Ca
             assert nested or f".{field}" in text, f"{kind.__name__}.{field}"
             assert line in text, f"{kind.__name__}.{field}"
     # What is an item of a list, or may be a list instead, has no options of its own: its fields are named where it is.
-    of_alerts, of_labels = (text.partition(first)[2] for first in ("scalarstobewatched", "anameforeveryrowofthehead"))
+    of_alerts, of_labels = (
+        text.partition(first)[2] for first in ("scalarsthatmuststaywithinbounds", "anameforeveryrowofthehead")
+    )
     assert all(f"`{field.name}`" in of_alerts for field in fields(Alert))
     assert all(f"`{field.name}`" in of_labels for field in fields(LabelSelection))
 

@@ -476,7 +476,8 @@ def test_the_lemmas_are_of_a_softmax(link: Link) -> None:
     monitor = LabelSimilarityMonitor(link=link, thresholds=FEW, **numbers)
     trainer(callbacks=[monitor]).validate(kind(), loader(64), verbose=False)
     with pytest.raises(
-        InputError, match=f"Expected `link` to be 'softmax', got '{link}'. A translation changes what that gives."
+        InputError,
+        match=f"Expected `link` to be 'softmax', got '{link}'. A translation changes the probabilities of other links.",
     ):
         monitor.audit()
 

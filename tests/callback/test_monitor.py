@@ -5,8 +5,10 @@ import inspect
 import io
 import json
 import logging
+import pydoc
 import random
 import re
+import tomllib
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -25,6 +27,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 from typing_extensions import override
 
+import lightning_cossim
 from lightning_cossim import Alert, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
 from lightning_cossim.callback import deferred
 from lightning_cossim.capture import vocabulary_summary
@@ -54,9 +57,9 @@ from tests.toys import (
 
 EVERY_BATCH = Schedule(train_every_n_steps=1, train_batches=1)
 LABELS = "Expected `labels` to be a list of names or a LabelSelection"
-IN_A_FILE = "Names in a file: LabelSelection(names=path)."
+IN_A_FILE = "To read names from a file, pass LabelSelection(names=path)."
 OWNERS = {"steps", "clock", "alerts", "publisher"}
-ANEW = "LabelSimilarityMonitor: the checkpoint is of another version: counts of alerts and the schedule begin anew"
+ANEW = "LabelSimilarityMonitor: the checkpoint comes from another version: counts of alerts and the schedule start again"
 
 
 def fit(model: pl.LightningModule, monitor: LabelSimilarityMonitor | None, **settings: Any) -> pl.Trainer:
@@ -144,7 +147,7 @@ class TestTouchesNothing:
             raise RuntimeError("planted")
 
         monkeypatch.setattr(Collector, method, fail)
-        text = "LabelSimilarityMonitor: switched off, training goes on without it, after RuntimeError: planted"
+        text = "LabelSimilarityMonitor: stopped after an error, and the run continues without it: RuntimeError: planted"
         with pytest.warns(UserWarning) as record:
             fit(model, LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW, display=ALWAYS))
         assert ours(record) == [text]
@@ -492,7 +495,7 @@ class TestReports:
         monkeypatch.setattr(deferred, "seconds_of_search", lambda *args: 42.4)
         with caplog.at_level(logging.INFO):
             fit(Toy(), LabelSimilarityMonitor(labels=LabelSelection(max_tracked=5), thresholds=FEW))
-        text = 'looking for the nearest neighbors of 8 labels, about 42 s; `Schedule(neighbors="never")` leaves it out'
+        text = 'searching the nearest neighbors of 8 labels, about 42 s; `Schedule(neighbors="never")` turns this off'
         assert sum(text in message for message in caplog.messages) == 1
 
     def test_head_that_is_never_called_leaves_the_rungs_of_the_weights(self) -> None:
@@ -521,7 +524,7 @@ class TestReports:
             run = fit(Toy(), LabelSimilarityMonitor())
         assert run.global_step == 12
         said = [record.message for record in caplog.records if record.name == "lightning_cossim.callback.messages"]
-        text = "switched off, training goes on without it, after ZeroDivisionError: division by zero"
+        text = "stopped after an error, and the run continues without it: ZeroDivisionError: division by zero"
         assert said == [f"LabelSimilarityMonitor: {text}"]
         caplog.clear()
 
@@ -723,9 +726,17 @@ class TestSetup:
         assert lines[0] == (
             "LabelSimilarityMonitor: watching head, Linear 5→8, found by its position as the only final linear layer; "
             "probabilities: softmax of its own output; next report at step 11, later if 8 batches have fewer than 256 inputs; "
-            "tags cossim_*"
+            "tags cossim_*; documentation: docs/ of the repository, help(lightning_cossim)"
         )
         assert {name: logging.getLogger(name).level for name in levels} == levels
+
+    def test_the_documentation_that_it_names_is_there(self) -> None:
+        """Until the package's metadata has the address of its documentation, which the line should then name."""
+        root = Path(__file__).parents[2]
+        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        assert "Documentation" not in project.get("urls", {})
+        assert (root / "docs" / "index.md").is_file()
+        assert "LabelSimilarityMonitor" in pydoc.render_doc(lightning_cossim)
 
     @pytest.mark.parametrize(
         ("sources", "output"),
@@ -894,9 +905,9 @@ class TestSetup:
             ({"labels": Path("names.txt")}, f"{LABELS}, got {type(Path()).__name__}. {IN_A_FILE}"),
             ({"labels": {"names": ["cat"]}}, f"{LABELS}, got dict. {IN_A_FILE}"),
             ({"labels": {"cat", "dog"}}, f"{LABELS}, got set. {IN_A_FILE}"),
-            ({"labels": ["cat", 2]}, "Expected `names` to be a list of texts or the path of a file, got ['cat', 2]."),
+            ({"labels": ["cat", 2]}, "Expected `names` to be a list of strings or the path of a file, got ['cat', 2]."),
             ({"schedule": {}}, "Expected `schedule` to be a Schedule, got dict."),
-            ({"name": ""}, "Expected `name` to be a text or None, got ''."),
+            ({"name": ""}, "Expected `name` to be a string or None, got ''."),
         ],
     )
     def test_arguments_of_the_wrong_type_are_told(self, arguments: dict[str, Any], text: str) -> None:

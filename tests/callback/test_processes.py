@@ -796,11 +796,11 @@ def test_a_fault_in_one_process_ends_the_monitor_in_all(processes: list[dict[str
     """At the next report, with one warning, from the first; nobody waits, and the weights are those of a training without us."""
     world = len(processes)
     why = f"MemoryError: planted (in process {faulty_rank(fault, world)} of {world})"
-    text = f"LabelSimilarityMonitor: switched off, training goes on without it, after {why}"
+    text = f"LabelSimilarityMonitor: stopped after an error, and the run continues without it: {why}"
     for rank, process in enumerate(processes):
         found, unwatched = process[f"faulty {fault}"], process["faulty None"]
         assert all(torch.equal(one, other) for one, other in zip(found["weights"], unwatched["weights"], strict=True))
-        assert [told for told in found["told"] if "switched off" in told] == ([text] if rank == 0 else [])
+        assert [told for told in found["told"] if "stopped after an error" in told] == ([text] if rank == 0 else [])
         assert found["hooks"] == 0
         assert "cossim_val/gap_behavior" in found["keys"]
 

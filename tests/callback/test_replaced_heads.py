@@ -186,9 +186,9 @@ def test_a_head_that_has_gone_is_let_go_and_the_training_goes_on() -> None:
     assert len(model.seen) == 6
     (said,) = [text for text in told if "replaced" in text]
     assert said == (
-        "LabelSimilarityMonitor: switched off, training goes on without it, after HeadError: fc was replaced in the run and is "
-        "not watched any more. Expected `head` to be the dotted path of a linear layer, got 'fc', which does not exist. "
-        "Linear layers: 'body', 'new'."
+        "LabelSimilarityMonitor: stopped after an error, and the run continues without it: HeadError: fc was replaced "
+        "during the run, and the monitor does not watch it any more. Expected `head` to be the dotted path of a linear layer, "
+        "got 'fc', which does not exist. Linear layers: 'body', 'new'."
     )
 
 
@@ -223,7 +223,7 @@ def test_a_head_may_grow_many_times() -> None:
 def test_pages_and_the_tab_take_the_new_labels(tmp_path: Path) -> None:
     watching = monitor()
     _, told = fitted(replaced(NEW), watching, logger=TensorBoardLogger(tmp_path))
-    assert not [text for text in told if "switched off" in text or "left out" in text]
+    assert not [text for text in told if "stopped after an error" in text or "left out" in text]
     assert watching.last_report["val"].num_live == NEW
 
 
@@ -231,4 +231,4 @@ def test_a_vocabulary_may_grow() -> None:
     watching = monitor(labels=LabelSelection(max_tracked=4, labels_per_input=5))
     _, told = fitted(replaced(NEW), watching)
     assert watching.last_report["val"].num_live == NEW
-    assert not [text for text in told if "switched off" in text]
+    assert not [text for text in told if "stopped after an error" in text]

@@ -109,7 +109,7 @@ SLIPS = [
     Slip(
         "an alert without a scalar",
         "alerts: [{above: 1}]",
-        "expected `scalar`, got alert without it.",
+        "expected the key `scalar` of alert, got none.",
         python=False,
         parser=("scalar", "required"),
     ),
@@ -159,7 +159,7 @@ SLIPS = [
     Slip(
         "crossed bounds",
         "alerts: [{scalar: reliability, below: 0.8, above: 0.2}]",
-        "Expected `below` to be at most `above`, got below 0.8 and above 0.2. Between them nothing is breached.",
+        "Expected `below` to be at most `above`, got below 0.8 and above 0.2. Otherwise every value is a breach.",
     ),
     Slip(
         "no bounds",
@@ -170,22 +170,25 @@ SLIPS = [
 FILES: dict[str, tuple[bytes | None, str]] = {
     "a key that stands twice": (
         b"stranger: 0.1\noutlier: 0\nstranger: 0.2\n",
-        "t.yaml:3: key `stranger` stands twice, first in line 1. Remove one.",
+        "t.yaml:3: key `stranger` occurs twice, first in line 1. Remove one.",
     ),
     "a list at the top": (b"- stranger: 0.1\n", f"t.yaml:1: expected {KEYS}, got a list."),
     "a word at the top": (b"stranger\n", f"t.yaml:1: expected {KEYS}, got 'stranger'."),
     "empty": (b"", f"t.yaml: expected {KEYS}, got an empty file."),
     "nothing but comments": (b"# stranger: 0.1\n", f"t.yaml: expected {KEYS}, got an empty file."),
-    "not UTF-8": (b"stranger: 0.1 # \xff\n", "t.yaml: expected a file in UTF-8, got other bytes."),
+    "not UTF-8": (b"stranger: 0.1 # \xff\n", "t.yaml: expected a file in UTF-8, got bytes that are not UTF-8."),
     "tabs": (
         b"stranger: 0.1\n\toutlier: 0\n",
-        "t.yaml:2: expected YAML, got found character '\\t' that cannot start any token.",
+        "t.yaml:2: expected valid YAML, got an error: found character '\\t' that cannot start any token.",
     ),
     "an unknown tag": (
         b"stranger: !high 1\n",
-        "t.yaml:1: expected plain YAML, got could not determine a constructor for the tag '!high'.",
+        "t.yaml:1: expected plain YAML, got an error: could not determine a constructor for the tag '!high'.",
     ),
-    "broken off": (b"stranger: [0.1\n", "t.yaml:2: expected YAML, got expected ',' or ']', but got '<stream end>'."),
+    "broken off": (
+        b"stranger: [0.1\n",
+        "t.yaml:2: expected valid YAML, got an error: expected ',' or ']', but got '<stream end>'.",
+    ),
     "a number beyond all numbers": (
         b"stranger: " + b"1" * 400,
         f"t.yaml:1: Expected `stranger` to be a {RANGE}, got inf.",
@@ -201,13 +204,13 @@ FILES: dict[str, tuple[bytes | None, str]] = {
         f"t.yaml:1: Expected `stranger` to be a {RANGE}, got '٣'.",
     ),
     "a key over two lines": (b'"a\\nb": 1\n', f"t.yaml:1: unknown key `a b`. {KNOWN}"),
-    "a key of several parts": (b"? [a, b]\n: 1\n", f"t.yaml:1: expected {KEYS}, got a key of several parts."),
+    "a key of several parts": (b"? [a, b]\n: 1\n", f"t.yaml:1: expected {KEYS}, got a list or a mapping as a key."),
     "a merge key": (b"<<: {stranger: 0.1}\n", f"t.yaml:1: unknown key `<<`. {KNOWN}"),
     "two documents": (
         b"stranger: 0.1\n---\nstranger: 0.2\n",
-        "t.yaml:2: expected YAML, got but found another document.",
+        "t.yaml:2: expected valid YAML, got an error: but found another document.",
     ),
-    "too deep": (b"stranger: " + b"[" * 900, "t.yaml: expected YAML, got lists in lists beyond all depth."),
+    "too deep": (b"stranger: " + b"[" * 900, "t.yaml: expected valid YAML, got values that are nested too deeply."),
     "missing": (None, "t.yaml: expected a readable file, got No such file or directory."),
 }
 FOLDER = "t.yaml: expected a readable file, got Is a directory."
@@ -354,17 +357,17 @@ ARGUMENTS: list[tuple[dict[str, Any], str, tuple[str, ...] | None]] = [
     ),
     (
         {"labels": ["cat", 2]},
-        "Expected `names` to be a list of texts or the path of a file, got ['cat', 2].",
+        "Expected `names` to be a list of strings or the path of a file, got ['cat', 2].",
         ('Parser key "labels"', "LabelSelection", "Sequence[str]", "Got value: 2"),
     ),
     (
         {"labels": "names.txt"},
-        f"{LABELS}, got 'names.txt'. Names in a file: LabelSelection(names=path).",
+        f"{LABELS}, got 'names.txt'. To read names from a file, pass LabelSelection(names=path).",
         ('Parser key "labels"', "LabelSelection", "Sequence[str]", "names.txt"),
     ),
     (
         {"labels": 3},
-        f"{LABELS}, got int. Names in a file: LabelSelection(names=path).",
+        f"{LABELS}, got int. To read names from a file, pass LabelSelection(names=path).",
         ('Parser key "labels"', "LabelSelection", "Sequence[str]", "3"),
     ),
     ({"overlap_threshold": "high"}, "Expected `overlap_threshold` to be a number, got 'high'.", ("overlap_threshold", "number")),
@@ -470,7 +473,7 @@ AT_START: list[tuple[str, type[Toy], dict[str, Any], str]] = [
         "too many names in a file",
         Toy,
         {"labels": {"names": "names.txt"}},
-        "Expected `names` to name the 8 rows of the head, got 9 names in {names}, one a line.",
+        "Expected `names` to name the 8 rows of the head, got 9 names in {names}, one per line.",
     ),
     ("a row that is not there", Toy, {"labels": {"ignore": [8]}}, "Expected `ignore` to hold labels from 0 to 7, got 8."),
     (
@@ -519,12 +522,20 @@ def test_what_does_not_fit_the_model_is_told_at_the_start_of_the_fit(
     ("alert", "arguments", "why"),
     [
         (Alert("gap_translation", above=1), {"link": "sigmoid"}, "a sigmoid head has no such scalar"),
-        (Alert("overlap_mean", above=1), {"schedule": Schedule(validation=False)}, "the schedule leaves such runs out"),
-        (Alert("overlap_mean", "test", above=1), {"schedule": Schedule(test=False)}, "the schedule leaves such runs out"),
-        (Alert("overlap_mean", "test", above=1, patience=2), {}, "a test run makes one report, its patience is 2"),
-        (Alert("reliability", below=0.5), {}, "below min_reliability, 0.5, there are no verdicts"),
-        (Alert("overlap_mean", above=1), {"toy": 9}, "9 labels have 36 pairs, verdicts need 45"),
-        (Alert("overlap_mean", above=1), {"toy": 2}, "2 labels have 1 pair, verdicts need 45"),
+        (Alert("overlap_mean", above=1), {"schedule": Schedule(validation=False)}, "the schedule turns off reports on such runs"),
+        (
+            Alert("overlap_mean", "test", above=1),
+            {"schedule": Schedule(test=False)},
+            "the schedule turns off reports on such runs",
+        ),
+        (
+            Alert("overlap_mean", "test", above=1, patience=2),
+            {},
+            "a test run makes one report, and the patience of the alert is 2",
+        ),
+        (Alert("reliability", below=0.5), {}, "if the reliability is below min_reliability, 0.5, there are no verdicts"),
+        (Alert("overlap_mean", above=1), {"toy": 9}, "9 labels have 36 pairs, and verdicts need 45"),
+        (Alert("overlap_mean", above=1), {"toy": 2}, "2 labels have 1 pair, and verdicts need 45"),
         (Alert("reliability", below=0.51), {}, None),
         (Alert("reliability", above=0.9, below=0.4), {}, None),
         (Alert("overlap_mean", "train", above=1, patience=9), {"schedule": Schedule(validation=False, test=False)}, None),

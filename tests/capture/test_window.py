@@ -391,7 +391,7 @@ def test_without_names_labels_are_called_by_their_rows() -> None:
     ("selection", "text"),
     [
         ({"names": ["a", "b"]}, "Expected `names` to name the 9 rows of the head, got 2 names."),
-        ({"ignore": [9]}, "Expected `ignore` to hold labels from 0 to 8, got 9. They are rows of the head."),
+        ({"ignore": [9]}, "Expected `ignore` to hold labels from 0 to 8, got 9. Each number is a row of the head."),
     ],
 )
 def test_labels_that_do_not_fit_the_head_are_an_error_and_leave_no_hook(selection: dict[str, Any], text: str) -> None:

@@ -26,7 +26,7 @@ from lightning_cossim.report.alerts import AlertBook
 from tests.compatibility.cells import EVERY_BATCH
 from tests.toys import ALWAYS, FEW, Toy, loader, trainer
 
-GONE = "switched off, training goes on without it, after"
+GONE = "stopped after an error, and the run continues without it:"
 FAULTS: dict[str, tuple[Any, str, str]] = {
     "capture: arming": (HeadObserver, "arm", GONE),
     "capture: reading": (HeadObserver, "take", GONE),

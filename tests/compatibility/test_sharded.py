@@ -61,7 +61,7 @@ def fitted(
     with warnings.catch_warnings(record=True) as record:
         warnings.simplefilter("always")
         run.fit(model, training, validation)  # type: ignore[arg-type]
-    told = [str(warning.message) for warning in record if "switched off" in str(warning.message)]
+    told = [str(warning.message) for warning in record if "stopped after an error" in str(warning.message)]
     weights: list[Any] = [weight.detach() for weight in model.parameters()]
     mine = [weight.to_local() if hasattr(weight, "to_local") else weight for weight in weights]
     reports = {stage: summary(report) for stage, report in monitor.last_report.items()}
@@ -133,7 +133,7 @@ def test_a_sharded_head_is_gathered(processes: list[dict[str, Any]], way: str) -
 def test_a_fault_in_one_process_keeps_no_other_waiting(processes: list[dict[str, Any]]) -> None:
     """The one that failed goes on to gather with the others until all have heard of it."""
     why = "MemoryError: planted (in process 1 of 2)"
-    text = f"LabelSimilarityMonitor: switched off, training goes on without it, after {why}"
+    text = f"LabelSimilarityMonitor: stopped after an error, and the run continues without it: {why}"
     assert [process["a fault in one of them"]["told"] for process in processes] == [[text], []]
 
 

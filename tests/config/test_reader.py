@@ -21,7 +21,7 @@ alerts:
     below: -1
 """
 
-KNOWN = "Known are stranger, lookalike, outlier, min_joint_inputs, known, min_inputs, min_reliability, alerts."
+KNOWN = "Known keys: stranger, lookalike, outlier, min_joint_inputs, known, min_inputs, min_reliability, alerts."
 KEYS = "keys of thresholds (stranger, lookalike, outlier, min_joint_inputs, known, min_inputs, min_reliability, alerts)"
 SCALARS = (
     "'rank_agreement_raw_cosine', 'rank_agreement_centered_cosine', 'rank_agreement_logit_correlation', "
@@ -69,7 +69,7 @@ def test_what_is_not_there_has_its_default(tmp_path: Path) -> None:
     [
         ("outlier: 0\nstrangr: 1\n", "t.yaml:2: unknown key `strangr`. Did you mean `stranger`?"),
         ("color: 1\n", f"t.yaml:1: unknown key `color`. {KNOWN}"),
-        ("stranger: 0.1\noutlier: 0\nstranger: 0.2\n", "t.yaml:3: key `stranger` stands twice, first in line 1. Remove one."),
+        ("stranger: 0.1\noutlier: 0\nstranger: 0.2\n", "t.yaml:3: key `stranger` occurs twice, first in line 1. Remove one."),
         ("stranger: high\n", "t.yaml:1: Expected `stranger` to be a number from 0 to 1, got 'high'."),
         ("stranger: '0.1'\n", "t.yaml:1: Expected `stranger` to be a number from 0 to 1, got '0.1'."),
         ("\nstranger: true\n", "t.yaml:2: Expected `stranger` to be a number from 0 to 1, got True."),
@@ -85,12 +85,18 @@ def test_what_is_not_there_has_its_default(tmp_path: Path) -> None:
         ("stranger\n", f"t.yaml:1: expected {KEYS}, got 'stranger'."),
         ("", f"t.yaml: expected {KEYS}, got an empty file."),
         ("# nothing\n", f"t.yaml: expected {KEYS}, got an empty file."),
-        ("stranger: 0.1\n\toutlier: 0\n", "t.yaml:2: expected YAML, got found character '\\t' that cannot start any token."),
-        ("stranger: [0.1\n", "t.yaml:2: expected YAML, got expected ',' or ']', but got '<stream end>'."),
-        ("stranger: !!python/none 1\n", "t.yaml:1: expected plain YAML, got could not determine a constructor for the tag"),
+        (
+            "stranger: 0.1\n\toutlier: 0\n",
+            "t.yaml:2: expected valid YAML, got an error: found character '\\t' that cannot start any token.",
+        ),
+        ("stranger: [0.1\n", "t.yaml:2: expected valid YAML, got an error: expected ',' or ']', but got '<stream end>'."),
+        (
+            "stranger: !!python/none 1\n",
+            "t.yaml:1: expected plain YAML, got an error: could not determine a constructor for the tag",
+        ),
         ("alerts: gap_behavior\n", "t.yaml:1: Expected `alerts` to be a list of alerts, got 'gap_behavior'."),
         ("alerts: [gap_behavior]\n", "t.yaml:1: expected keys of alert (scalar, stage, above, below, patience, action), got "),
-        ("alerts:\n  - {above: 1}\n", "t.yaml:2: expected `scalar`, got alert without it."),
+        ("alerts:\n  - {above: 1}\n", "t.yaml:2: expected the key `scalar` of alert, got none."),
         (
             "alerts:\n  - {scalar: gap_behaviors, above: 1}\n",
             f"t.yaml:2: Expected `scalar` to be {SCALARS}, got 'gap_behaviors'. Did you mean `gap_behavior`?",
@@ -113,7 +119,7 @@ def test_what_is_not_there_has_its_default(tmp_path: Path) -> None:
         ),
         (
             "alerts:\n- scalar: reliability\n  below: 0.8\n  above: 0.2\n",
-            "t.yaml:3: Expected `below` to be at most `above`, got below 0.8 and above 0.2. Between them nothing is breached.",
+            "t.yaml:3: Expected `below` to be at most `above`, got below 0.8 and above 0.2. Otherwise every value is a breach.",
         ),
         (
             "alerts:\n- {scalar: reliability, below: .nan}\n",
@@ -134,17 +140,17 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     folder.mkdir()
     assert refused(missing) == "missing.yaml: expected a readable file, got No such file or directory."
     assert refused(folder) == "folder.yaml: expected a readable file, got Is a directory."
-    assert refused(other) == "other.yaml: expected a file in UTF-8, got other bytes."
+    assert refused(other) == "other.yaml: expected a file in UTF-8, got bytes that are not UTF-8."
     other.write_bytes(b"stranger: \x07")
-    assert refused(other).startswith("other.yaml: expected YAML, got unacceptable character #x0007")
+    assert refused(other).startswith("other.yaml: expected valid YAML, got an error: unacceptable character #x0007")
 
 
 def test_a_key_that_is_gone_names_what_takes_its_place() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_dataclass(Thresholds, "stranger: 0.1\nmin_mass: 0.2\n", "t.yaml")
     assert str(caught.value) == (
-        "t.yaml:2: `min_mass` is gone: `min_probability` of `labels` says which labels are probable enough for their pairs to "
-        "count. Remove the line."
+        "t.yaml:2: `min_mass` does not exist any more. Use `min_probability` of `labels`, the smallest mean probability of a "
+        "label whose pairs count. Remove this line."
     )
 
 

@@ -91,7 +91,7 @@ def test_the_target_to_ignore_is_a_whole_number(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [1.0, True, ("a", "b"), ["a"]])
 def test_a_targets_key_is_a_key_or_a_place(value: Any) -> None:
-    text = f"Expected `targets_key` to be a key of the batch, a place in it or None, got {value!r}."
+    text = f"Expected `targets_key` to be a key of the batch, an index in it or None, got {value!r}."
     assert refused(LabelSelection, targets_key=value) == text
 
 
@@ -141,7 +141,7 @@ def test_the_ends_of_the_labels_ranges_are_allowed(settings: dict[str, Any]) -> 
 def test_labels_to_ignore_are_rows_of_the_head() -> None:
     """The last row may be ignored, the one behind it is not there."""
     LabelSelection(ignore=(0, 9)).check_labels(10)
-    text = "Expected `ignore` to hold labels from 0 to 9, got 10. They are rows of the head."
+    text = "Expected `ignore` to hold labels from 0 to 9, got 10. Each number is a row of the head."
     assert refused(lambda: LabelSelection(ignore=(0, 10)).check_labels(10)) == text
 
 
@@ -169,7 +169,7 @@ def test_there_are_as_many_names_as_rows(tmp_path: Path, names: list[str], got: 
     path.write_text("\n".join(names), encoding="utf-8")
     text = f"Expected `names` to name the 3 rows of the head, got {got}"
     assert refused(LabelSelection(names=names).read_names, num_labels=3) == f"{text}."
-    assert refused(LabelSelection(names=str(path)).read_names, num_labels=3) == f"{text} in {path}, one a line."
+    assert refused(LabelSelection(names=str(path)).read_names, num_labels=3) == f"{text} in {path}, one per line."
 
 
 def test_a_file_of_names_that_is_missing(tmp_path: Path) -> None:
@@ -197,8 +197,8 @@ def test_a_file_of_names_that_is_not_utf_8(tmp_path: Path) -> None:
         ({"ignore": 5}, "Expected `ignore` to be a list of labels, got 5."),
         ({"ignore": None}, "Expected `ignore` to be a list of labels, got None."),
         ({"ignore": "12"}, "Expected `ignore` to be a list of labels, got '12'."),
-        ({"names": 7}, "Expected `names` to be a list of texts or the path of a file, got 7."),
-        ({"names": [1, 2]}, "Expected `names` to be a list of texts or the path of a file, got [1, 2]."),
+        ({"names": 7}, "Expected `names` to be a list of strings or the path of a file, got 7."),
+        ({"names": [1, 2]}, "Expected `names` to be a list of strings or the path of a file, got [1, 2]."),
     ],
 )
 def test_what_is_no_list_is_refused(settings: dict[str, Any], text: str) -> None:

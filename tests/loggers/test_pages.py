@@ -279,9 +279,9 @@ def test_a_histogram_counts_every_pair(tmp_path: Path) -> None:
 
 def test_a_table_has_its_pairs_and_few_labels_have_no_histogram(tmp_path: Path) -> None:
     monitor = ours(display=replace(ALWAYS, max_pairs=3), labels=LabelSelection(names=HOSTILE))
-    with pytest.warns(UserWarning, match="some names have characters that the font of pictures lacks") as record:
+    with pytest.warns(UserWarning, match="the font of the pictures lacks some characters of the names") as record:
         fit(monitor, TensorBoardLogger(tmp_path, name=None, version=""), num_labels=12)
-    assert len([warning for warning in record if "the font of pictures" in str(warning.message)]) == 1
+    assert len([warning for warning in record if "the font of the pictures" in str(warning.message)]) == 1
     events = events_of(tmp_path)
     assert not events.Tags()["histograms"]
     (tag,) = (tag for tag in events.Tags()["tensors"] if "pairs" in tag)
@@ -630,7 +630,7 @@ def test_alerts_count_for_each_loader() -> None:
 
 def test_every_loader_s_keys_stay_when_the_monitor_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lightning_cossim.capture.collector.Collector.look", lambda *args: 1 / 0)
-    with pytest.warns(UserWarning, match="switched off"):
+    with pytest.warns(UserWarning, match="stopped after an error"):
         run = several(ours(display=PER_LOADER), MemoryLogger())
     for end in ("/dataloader_idx_0", "/dataloader_idx_1"):
         assert run.callback_metrics[f"cossim_val/gap_behavior{end}"] == 1
