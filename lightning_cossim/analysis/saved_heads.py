@@ -20,7 +20,7 @@ from lightning_cossim.analysis.layer_names import (
 )
 from lightning_cossim.analysis.saved_layers import REMEDY_OF_ADAPTERS
 from lightning_cossim.analysis.saved_tensors import SavedTensors, listed
-from lightning_cossim.capture.find import USUAL_NAMES
+from lightning_cossim.capture.find import COMMON_NAMES
 from lightning_cossim.errors import CheckpointError, near_names
 
 __all__ = ["bias_name", "embedding_names", "matrices", "named_weight", "unused_scales", "unused_vectors", "weight_name"]
@@ -54,13 +54,13 @@ def weight_name(saved: SavedTensors, head: str | None) -> str:
     if len(saved.names) == 1 and is_weight(saved.names[0]):
         return saved.names[0]
     found = matrices(saved)
-    usual = [name for name in found if short_name(name) in USUAL_NAMES]
+    common = [name for name in found if short_name(name) in COMMON_NAMES]
     loose = [name for name in saved.loose if matrix_shape(saved.shape(name)) is not None]
-    if len(usual) == 1 and not loose:
-        return usual[0]
+    if len(common) == 1 and not loose:
+        return common[0]
     if len(found) == 1 and all(module_of(name) == module_of(found[0]) for name in saved.names):
         return found[0]
-    raise CheckpointError(_why_none(saved, found, usual, loose))
+    raise CheckpointError(_why_none(saved, found, common, loose))
 
 
 def named_weight(saved: SavedTensors, head: str) -> str:
@@ -201,16 +201,16 @@ def _follows(saved: SavedTensors, names: list[str], module: str, layer: str) -> 
     )
 
 
-def _why_none(saved: SavedTensors, found: list[str], usual: list[str], loose: list[str]) -> str:
-    if any(ADAPTER.search(name) for name in saved.names) and not usual:
+def _why_none(saved: SavedTensors, found: list[str], common: list[str], loose: list[str]) -> str:
+    if any(ADAPTER.search(name) for name in saved.names) and not common:
         return f"{saved.path}: expected a head, got {_adapter_alone([name for name in saved.names if ADAPTER.search(name)])}"
-    if len(usual) == 1:
-        nested = layer_of(usual[0])
+    if len(common) == 1:
+        nested = layer_of(common[0])
         return (
             f"{saved.path}: expected one head, got {nested} in nested dictionaries and {listed(loose)} beside them. "
             f"Pass `head`, for example {nested}."
         )
-    embeddings = [] if usual else embedding_names(found)
+    embeddings = [] if common else embedding_names(found)
     if embeddings:
         which = " or ".join(f"head={layer_of(name)!r}" for name in embeddings[:4])
         others = [layer_of(name) for name in found if name not in embeddings][-8:]
@@ -219,9 +219,9 @@ def _why_none(saved: SavedTensors, found: list[str], usual: list[str], loose: li
             f"{saved.path}: expected one layer with a common head name, got 0. If the model ties its head to its embedding, "
             f"pass {which}.{rest}"
         )
-    choices = listed(map(layer_of, usual or found[-8:]))
+    choices = listed(map(layer_of, common or found[-8:]))
     remedy = f"Pass `head`, one of {choices}." if found else "The file has no matrix of shape (K, D)."
-    return f"{saved.path}: expected one layer with a common head name, got {len(usual)}. {remedy}"
+    return f"{saved.path}: expected one layer with a common head name, got {len(common)}. {remedy}"
 
 
 def _adapter_alone(parts: list[str]) -> str:

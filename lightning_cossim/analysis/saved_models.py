@@ -13,7 +13,7 @@ from lightning_cossim.analysis.layer_names import layer_of, matrix_shape, module
 from lightning_cossim.analysis.saved_heads import embedding_names, is_vector, matrices
 from lightning_cossim.analysis.saved_tensors import SUFFIXES, SavedTensors, listed, reason
 from lightning_cossim.analysis.token_names import names_of_labels, names_of_tokens, read_json
-from lightning_cossim.capture.find import USUAL_NAMES
+from lightning_cossim.capture.find import COMMON_NAMES
 from lightning_cossim.errors import CheckpointError
 
 __all__ = ["CONFIG", "SavedModel", "model_beside", "weights_in"]
@@ -33,7 +33,7 @@ _OF_TOKENS: Final = re.compile(
 )
 _OF_LABELS: Final = re.compile(r"Classification|MultipleChoice")
 """Names of model classes whose head predicts labels; `_OF_TOKENS` matches those whose head predicts tokens."""
-_USUAL: Final = USUAL_NAMES | {
+_USUAL: Final = COMMON_NAMES | {
     *("embed_out", "generator_lm_head", "lm_loss", "logits_proj", "out_proj", "output_projection", "proj_out", "score"),
     *("summary", "vocab_projector"),
 }
@@ -109,7 +109,7 @@ class SavedModel:
         found = _best([name for name in sized if name not in embeddings and not _embeds(name)], only_usual=self.has_tokens)
         if found is not None:
             return found
-        usual = [name for name in matrices(saved) if short_name(name) in USUAL_NAMES and not _STACKED.search(name)]
+        usual = [name for name in matrices(saved) if short_name(name) in COMMON_NAMES and not _STACKED.search(name)]
         predicts = any(re.search(r"(?<!discriminator_)predictions\.|lm_head", name) for name in saved.names)
         if self.has_labels or usual or ("ForPreTraining" in self.architecture and not predicts):
             return None

@@ -15,9 +15,9 @@ from lightning_cossim.capture.head import Head, shape_in_words
 from lightning_cossim.capture.kinds import Kinds, is_frozen, own_modules, why_no_head
 from lightning_cossim.errors import HeadError, near_names
 
-__all__ = ["GETTERS", "USUAL_NAMES", "find_head", "why_untrained"]
+__all__ = ["GETTERS", "COMMON_NAMES", "find_head", "why_untrained"]
 
-USUAL_NAMES: Final = frozenset({"classifier", "decoder", "fc", "head", "lm_head", "logits", "out", "output", "score", "unembed"})
+COMMON_NAMES: Final = frozenset({"classifier", "decoder", "fc", "head", "lm_head", "logits", "out", "output", "score", "unembed"})
 GETTERS: Final = ("get_output_embeddings", "get_classifier")
 """Methods with which models of transformers and timm return their own head."""
 _ONE_ROW_EACH: Final = "a final linear layer with a row for each label"
@@ -37,7 +37,7 @@ def find_head(model: nn.Module, path: str | None = None, *, is_called: bool = Tr
        other layers are trained, for example adapters, the frozen head remains a candidate.
     3. If the model or a submodule returns its own head (`get_output_embeddings`, `get_classifier`), that layer wins, unless a
        trained candidate outside that submodule follows it.
-    4. If several candidates remain, the only one with a conventional name (`USUAL_NAMES`) wins.
+    4. If several candidates remain, the only one with a conventional name (`COMMON_NAMES`) wins.
 
     Args:
         model: the LightningModule.
@@ -136,14 +136,14 @@ def _best(pool: Mapping[str, nn.Module], prefix: str, kinds: Kinds, doubtful: se
     # A custom module with one vector per label and a scale is a cosine head.
     scaled = [name for name, module in pool.items() if kinds.holds_rows(module) and name_of_scale(module) is not None]
     names = scaled or list(pool)
-    usual = [name for name in names if (prefix + name).rpartition(".")[2] in USUAL_NAMES]
+    common = [name for name in names if (prefix + name).rpartition(".")[2] in COMMON_NAMES]
     if len(names) == 1:
         has_rows = kinds.holds_rows(pool[names[0]])
         why = "its rows, one vector per label" if has_rows else "its position as the only final linear layer"
         return Head(prefix + names[0], pool[names[0]], why)
-    if len(usual) == 1 and id(pool[usual[0]]) not in doubtful:
-        return Head(prefix + usual[0], pool[usual[0]], "its name")
-    equal = usual if len(usual) > 1 else names
+    if len(common) == 1 and id(pool[common[0]]) not in doubtful:
+        return Head(prefix + common[0], pool[common[0]], "its name")
+    equal = common if len(common) > 1 else names
     choices = ", ".join(f"head={prefix + name!r} ({shape_in_words(pool[name])})" for name in equal)
     raise HeadError(f"Expected one final linear layer, got {len(equal)} that are equally good. Pass one of {choices}.")
 
@@ -252,10 +252,10 @@ def _refuse_no_head(model: nn.Module, prefix: str, kinds: Kinds, last: list[str]
     """
     names = [name for name, _ in own_modules(model)]
     behind = max((names.index(name) for name in last), default=-1)
-    has_usual = any((prefix + name).rpartition(".")[2] in USUAL_NAMES for name in last)
+    has_common = any((prefix + name).rpartition(".")[2] in COMMON_NAMES for name in last)
     for name, module in own_modules(model):
         why = why_no_head(module)
-        if why is None or is_frozen(module) or has_usual or names.index(name) < behind:
+        if why is None or is_frozen(module) or has_common or names.index(name) < behind:
             continue
         if isinstance(module, nn.AdaptiveLogSoftmaxWithLoss) or not _is_taken(model, module, kinds):
             remedy = "The monitor cannot watch it. If another layer gives the logits, pass its path as `head=`."

@@ -15,7 +15,7 @@ from lightning_cossim.capture.find import find_head
 from lightning_cossim.capture.head import Head
 from lightning_cossim.errors import HeadError
 
-USUAL_NAMES = ["classifier", "decoder", "fc", "head", "lm_head", "logits", "out", "output", "score", "unembed"]
+COMMON_NAMES = ["classifier", "decoder", "fc", "head", "lm_head", "logits", "out", "output", "score", "unembed"]
 
 
 class MyLinear(nn.Linear):
@@ -105,7 +105,7 @@ def test_the_only_last_layer_is_found(model: nn.Module, path: str) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "model."])
-@pytest.mark.parametrize("name", USUAL_NAMES)
+@pytest.mark.parametrize("name", COMMON_NAMES)
 def test_of_several_last_layers_the_one_with_a_usual_name_is_found(name: str, prefix: str) -> None:
     """Wherever it stands, first or last."""
     for order in ({name: nn.Linear(8, 3), "gate": nn.Linear(8, 5)}, {"gate": nn.Linear(8, 5), name: nn.Linear(8, 3)}):
