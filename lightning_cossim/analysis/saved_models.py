@@ -33,7 +33,7 @@ _OF_TOKENS: Final = re.compile(
 )
 _OF_LABELS: Final = re.compile(r"Classification|MultipleChoice")
 """Names of model classes whose head predicts labels; `_OF_TOKENS` matches those whose head predicts tokens."""
-_USUAL: Final = COMMON_NAMES | {
+_COMMON: Final = COMMON_NAMES | {
     *("embed_out", "generator_lm_head", "lm_loss", "logits_proj", "out_proj", "output_projection", "proj_out", "score"),
     *("summary", "vocab_projector"),
 }
@@ -109,9 +109,9 @@ class SavedModel:
         found = _best([name for name in sized if name not in embeddings and not _embeds(name)], only_usual=self.has_tokens)
         if found is not None:
             return found
-        usual = [name for name in matrices(saved) if short_name(name) in COMMON_NAMES and not _STACKED.search(name)]
+        common = [name for name in matrices(saved) if short_name(name) in COMMON_NAMES and not _STACKED.search(name)]
         predicts = any(re.search(r"(?<!discriminator_)predictions\.|lm_head", name) for name in saved.names)
-        if self.has_labels or usual or ("ForPreTraining" in self.architecture and not predicts):
+        if self.has_labels or common or ("ForPreTraining" in self.architecture and not predicts):
             return None
         return self._tied(saved, [name for name in embeddings if name in sized] or embeddings)
 
@@ -217,9 +217,9 @@ def _best(names: list[str], *, only_usual: bool) -> str | None:
     A layer in a stack may have K rows by chance, so a layer with a common head name outside of stacks wins.
     """
     outside = [name for name in names if not _STACKED.search(name)]
-    usual = [name for name in outside if short_name(name) in _USUAL or name.endswith("pred_layer.proj.weight")]
-    below = [name for name in names if name.partition(".")[0] in _USUAL]
-    for kept in (usual,) if only_usual else (usual, below, outside, names):
+    common = [name for name in outside if short_name(name) in _COMMON or name.endswith("pred_layer.proj.weight")]
+    below = [name for name in names if name.partition(".")[0] in _COMMON]
+    for kept in (common,) if only_usual else (common, below, outside, names):
         if kept:
             return kept[0] if len(kept) == 1 else None
     return None

@@ -15,7 +15,7 @@ from lightning_cossim.capture.head import Head, shape_in_words
 from lightning_cossim.capture.kinds import Kinds, is_frozen, own_modules, why_no_head
 from lightning_cossim.errors import HeadError, near_names
 
-__all__ = ["GETTERS", "COMMON_NAMES", "find_head", "why_untrained"]
+__all__ = ["COMMON_NAMES", "GETTERS", "find_head", "why_untrained"]
 
 COMMON_NAMES: Final = frozenset({"classifier", "decoder", "fc", "head", "lm_head", "logits", "out", "output", "score", "unembed"})
 GETTERS: Final = ("get_output_embeddings", "get_classifier")
