@@ -122,7 +122,7 @@ def analyze(
         >>> report.num_live, report.num_inputs
         (12, 12)
 
-    Source: THEORY §3 to §6; Nielsen, arXiv 2603.29488.
+    Source: `docs/numbers.md`; Nielsen, arXiv 2603.29488.
     """
     _check(thresholds, link, link_cap, link_scale)
     saved = read_head(checkpoint, head, bias, transposed=transposed, link=link)

@@ -155,7 +155,7 @@ class LabelSimilarityMonitor(Callback):
         ...     "model.fc", schedule=Schedule(train_every_n_steps=500), thresholds=Thresholds(alerts=[alert])
         ... )
 
-    Source: Nielsen, arXiv 2603.29488; the formulas are in THEORY §3-§5.
+    Source: Nielsen, arXiv 2603.29488; `docs/numbers.md` has the formulas.
     """
 
     def __init__(

@@ -53,7 +53,7 @@ _BY_ANOTHER: Final = 30
 
 The cosine has more than other similarities, because the expected overlap, and so every gap, depends on the cosine."""
 MIN_TOTAL: Final = 5.0
-"""A label is compared only if its probabilities sum to at least this over the inputs (THEORY §5)."""
+"""A label is compared only if its probabilities sum to at least this over the inputs."""
 _NUM_LOOKED_AT: Final = 512
 """The number of labels on which the effect of padding rows is measured."""
 

@@ -96,7 +96,7 @@ class Thresholds:
         >>> Thresholds(stranger=0.2, known=[["cat", "lynx"]]).known
         (('cat', 'lynx'),)
 
-    Source: THEORY §5.
+    Source: `docs/numbers.md`, "When a pair is flagged".
     """
 
     stranger: UnitInterval = 0.10

@@ -1,4 +1,4 @@
-"""Invariances: the changes of a head under which a similarity, an overlap or a whole report does not change (THEORY §2-3)."""
+"""Invariances: the changes of a head under which a similarity, an overlap or a whole report does not change."""
 
 from typing import Final
 

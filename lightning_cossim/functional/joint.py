@@ -45,7 +45,7 @@ def joint_inputs(probs: Tensor, *, link: Link = "softmax") -> Tensor:
                 [2, 2, 1],
                 [1, 1, 1]])
 
-    Source: THEORY §5.
+    Source: `docs/numbers.md`, "When a pair is flagged".
     """
     check_probs(probs)
     check_one_of(link, "link", ("softmax", "softcap", "cosine", "sigmoid"))

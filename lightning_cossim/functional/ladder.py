@@ -1,4 +1,4 @@
-"""The ladder: the similarities that are meaningful under a link. Each removes one ambiguity of the one before (THEORY §3).
+"""The ladder: the similarities that are meaningful under a link. Each removes one ambiguity of the one before.
 
 Shapes: K labels of the head, L of them compared, D embedding dimensions, P pairs.
 """
@@ -22,7 +22,7 @@ __all__ = ["LADDERS", "MEASURES", "RUNGS", "Ladder", "pair_rungs", "weight_rungs
 RUNGS: Final = (*SIMILARITIES, "overlap")
 """The keys of all similarities, and of the overlap."""
 MEASURES: Final = ("rank_agreement", "explained")
-"""Measures of agreement with the overlap, as scalars `<measure>_<similarity>`. The first is the headline (THEORY §5)."""
+"""Measures of agreement with the overlap, as scalars `<measure>_<similarity>`. The first is the headline."""
 
 _CHUNK: Final = 4096
 """Pairs per chunk."""

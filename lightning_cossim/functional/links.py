@@ -1,4 +1,4 @@
-"""Links: the functions between the weights of a head and the probabilities of its labels (THEORY §2).
+"""Links: the functions between the weights of a head and the probabilities of its labels.
 
 Shapes: K labels, D embedding dimensions, N inputs; `W_KD` unembedding, `b_K` bias, `f_ND` embeddings, `z_NK` logits.
 """

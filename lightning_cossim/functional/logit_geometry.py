@@ -183,7 +183,7 @@ def log_odds_variance(unembedding: Tensor, *, embedding_covariance: Tensor) -> T
         tensor([[0., 4.],
                 [4., 0.]])
 
-    Source: Aitchison's variation array; THEORY rung 3'.
+    Source: Aitchison's variation array.
     """
     live_K = live_labels(unembedding, None)
     C_KK, _ = _logit_covariance(centered_rows(unembedding, None), embedding_covariance, live_K)

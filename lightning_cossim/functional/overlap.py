@@ -87,7 +87,7 @@ def probability_overlap(
                 [0.7071, 1.0000, 0.0000],
                 [0.7071, 0.0000, 1.0000]])
 
-    Source: Bhattacharyya (1943); Jaccard (1901); THEORY §4.
+    Source: Bhattacharyya (1943); Jaccard (1901).
     """
     check_probs(probs)
     # The link is unknown here. "sigmoid" allows every threshold below 1, because two of its probabilities can both be above it.

@@ -1,7 +1,7 @@
 """Arithmetic at full precision, independent of the user's speed settings.
 
-Similarities are small differences of large numbers. With autocast, TF32 or bf16 kernels, rounding would look like a finding
-(THEORY §7). This module chooses the working dtype, and `full_precision` turns these settings off inside a `with` block.
+Similarities are small differences of large numbers. With autocast, TF32 or bf16 kernels, rounding would look like a finding.
+This module chooses the working dtype, and `full_precision` turns these settings off inside a `with` block.
 """
 
 from collections.abc import Iterator

@@ -329,7 +329,7 @@ SIMILARITIES: Final[Mapping[str, Similarity]] = MappingProxyType(
         )
     }
 )
-"""Key to row, in display order. Each similarity removes one ambiguity of the one before (THEORY §3)."""
+"""Key to row, in display order. Each similarity removes one ambiguity of the one before."""
 
 OVERLAP: Final = Quantity(
     "overlap",

@@ -1,4 +1,4 @@
-"""Symmetries: the changes of a head that may leave a similarity unchanged (THEORY §2).
+"""Symmetries: the changes of a head that may leave a similarity unchanged.
 
 A head has rows `W_KD`, a bias `b_K` and embeddings `f_ND`; its logits are `f W^T + b`. A translation and a linear map change no
 probability of a softmax. A quantity that one of them changes is not a function of what the model does.

@@ -109,7 +109,7 @@ class SimilarityGap(EmbeddingGeometry):
         >>> metric.report().num_pairs
         15
 
-    Source: THEORY §3 and §5; Nielsen, arXiv 2603.29488.
+    Source: `docs/numbers.md`; Nielsen, arXiv 2603.29488.
     """
 
     joint: Tensor

@@ -104,7 +104,7 @@ def label_reachability(
         >>> label_reachability(W, bias=torch.tensor([0.0, 0.0, 0.0, 1.0])).verdicts
         ['yes', 'yes', 'yes', 'yes']
 
-    Source: Grivas, Bogoychev, Lopez, Low-rank softmax can have unargmaxable classes (2022); THEORY §6.
+    Source: Grivas, Bogoychev, Lopez, Low-rank softmax can have unargmaxable classes (2022).
     """
     live_K = _live(unembedding, bias)
     if label_subset is None:
@@ -157,7 +157,7 @@ def pair_reachability(
         >>> pair_reachability(W, pairs=torch.tensor([[0, 1], [0, 3]])).verdicts
         ['yes', 'no']
 
-    Source: Nielsen and Grivas, arXiv 2603.29488; THEORY §6.
+    Source: Nielsen and Grivas, arXiv 2603.29488.
     """
     live_K = _live(unembedding, bias)
     check_pairs(pairs, len(live_K))
