@@ -854,7 +854,7 @@ MUTANTS: Final = (
     ),
     _mutant(
         "takes a head beside a loose matrix",
-        Plant("analysis/saved_heads.py", "weight_name", "len(usual) == 1 and not loose", "len(usual) == 1"),
+        Plant("analysis/saved_heads.py", "weight_name", "len(common) == 1 and not loose", "len(common) == 1"),
         red=("tests/analysis/test_nested_tensors.py::test_a_loose_matrix_beside_a_state_dict_is_no_head",),
     ),
     _mutant(

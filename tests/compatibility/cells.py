@@ -37,7 +37,7 @@ class Cell:
     """A way to run, and what comes of it."""
 
     what: str
-    """As the README's table says it."""
+    """As the table of docs/where_it_runs.md says it."""
     build: Callable[[], Any]
     """The model."""
     outcome: Outcome = "every rung"

@@ -373,4 +373,4 @@ TIMM: Final = [
     _timm("swin_tiny_patch4_window7_224", sizes=of.TIMM_SWIN),
     _timm("deit_tiny_distilled_patch16_224", sizes=of.TIMM_VIT, settings={"head": "net.head"}, behind=AVERAGED),
 ]
-"""Models of timm. The README does not list them: where timm is not installed, they are skipped."""
+"""Models of timm. The table does not list them: where timm is not installed, they are skipped."""

@@ -66,7 +66,7 @@ class Swept:
     """A model, and what its user gets."""
 
     name: str
-    """As the README has it."""
+    """As docs/where_it_runs.md has it."""
     group: Group
     task: str
     """Its class in transformers."""

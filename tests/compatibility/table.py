@@ -1,4 +1,4 @@
-"""The README's table of where the monitor runs, made from the cells that are tested: `python -m tests.compatibility.table`."""
+"""The table of docs/where_it_runs.md, made from the cells that are tested; `python -m tests.documentation` writes it."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -12,10 +12,10 @@ from tests.compatibility.swept import Swept
 __all__ = ["ELSEWHERE", "Row", "rows", "table"]
 
 IN_WORDS: Final[dict[Outcome, str]] = {
-    "every rung": "every rung",
-    "every rung but the centered": "every rung but the centered cosine, which would be false there",
-    "overlap and weights": "overlap, and the rungs of the weights; said once",
-    "weights only": "the rungs of the weights; said once, with the remedy",
+    "every rung": "every number",
+    "every rung but the centered": "every number but the centered cosine, which would be wrong there",
+    "overlap and weights": "overlap, and the cosines; one warning",
+    "weights only": "the cosines only; one warning, with the remedy",
     "refused": "an error at the start, with the remedy",
 }
 
@@ -126,7 +126,3 @@ def table() -> str:
         lines = [f"| {heading} | what you get |", "|---|---|", *(f"| {what} | {outcome} |" for what, outcome in ways)]
         tables.append("\n".join(lines))
     return "\n\n".join(tables)
-
-
-if __name__ == "__main__":
-    print(table())
