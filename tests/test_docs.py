@@ -88,7 +88,7 @@ def test_the_file_of_thresholds_says_what_holds_by_default(tmp_path: Path) -> No
     path.write_text(THRESHOLDS, encoding="utf-8")
     given = Thresholds.from_yaml(path)
     assert replace(given, alerts=()) == Thresholds()
-    assert [alert.action for alert in given.alerts] == ["warn", "stop"]
+    assert [alert.action for alert in given.alerts] == ["warn", "raise"]
 
 
 def test_the_mistake_that_is_shown_is_reported_like_that(

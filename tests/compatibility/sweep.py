@@ -94,7 +94,7 @@ SAYS: Final = {
     SHIFTED: "adds a constant vector",
     AVERAGED: "averages the outputs of 2 heads|averages 48 outputs|pools 48 outputs|changes the logits",
     FIRST: "picks 32 of 64 outputs",
-    ENLARGED: "gives 8192 inputs, and the last call of the head had 512",
+    ENLARGED: "returns logits of 8192 inputs, but the last call of the head had 512",
     CUT: "keeps the first 31 of 37 labels",
     FUNCTIONAL: "If another layer gives the probabilities|was not called during a whole window",
 }

@@ -433,7 +433,7 @@ def test_what_a_rung_is_stands_one_click_away(open_tab: Open) -> None:
     page = open_tab(run="clothes")
     tab(page).locator(".scatter").get_by_role("button", name="What is this?").click()
     dialog = tab(page).get_by_role("dialog", name="Label-centered cosine")
-    assert "subtracted" in dialog.inner_text()
+    assert "minus the mean row" in dialog.inner_text()
     assert dialog.get_by_role("link").get_attribute("href") == "https://arxiv.org/abs/2603.29488"
     page.keyboard.press("Escape")
     expect(lambda: tab(page).get_by_role("dialog").count(), 0, page)

@@ -105,6 +105,6 @@ def test_a_run_of_an_earlier_version_opens(open_tab: Open) -> None:
     assert options(page, "x") == options(page, "Similarity of the heatmap") == PLAIN_NAMES
     assert page.locator(".chart .title b").all_inner_texts() == [*PLAIN_NAMES, "overlap"]
     assert "expected overlap" in page.locator("thead th").all_inner_texts()
-    assert "written by an earlier lightning-cossim" in dialog_of(page, ".scatter")
+    assert "An earlier version of lightning-cossim wrote this step" in dialog_of(page, ".scatter")
     page.get_by_label("x", exact=True).select_option("log_odds_variance")
     assert "flags use the centered cosine" in page.locator(".scatter .note").first.inner_text()
