@@ -41,9 +41,24 @@ def scalars() -> str:
     return ", ".join(f"`{name}`" for name in alert_scalars())
 
 
+def versions() -> str:
+    """The versions that the tests run with, from the two files of constraints."""
+    oldest, newest = (
+        dict(re.findall(r"^(\w+)==(.+)$", (ROOT / name).read_text(encoding="utf-8"), flags=re.MULTILINE))
+        for name in ("constraints-oldest.txt", "constraints.txt")
+    )
+    lines = ["| package | oldest version tested | newest version tested |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {oldest[name]} | {newest[name]} |"
+        for name in ("torch", "lightning", "torchmetrics", "tensorboard", "scipy", "numpy")
+    ]
+    return "\n".join(lines)
+
+
 PARTS: Final[dict[str, Callable[[], str]]] = {
     **{one.__name__: partial(fields, one) for one in (Thresholds, Alert, LabelSelection, Schedule, Display)},
     "scalars": scalars,
+    "versions": versions,
     "compatibility": table,
 }
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import logging
 import math
 import os
 import re
@@ -30,7 +31,8 @@ def run(name: str, *arguments: str, cwd: Path) -> str:
 
     In this process, since torch and Lightning take seconds to import; the quickstart runs in one of its own, as a user's does.
     """
-    printed = StringIO()
+    printed, lightning = StringIO(), logging.getLogger("lightning.pytorch")
+    level = lightning.level
     with (
         contextlib.chdir(cwd),
         mock.patch.object(sys, "argv", [name, *arguments]),
@@ -43,6 +45,8 @@ def run(name: str, *arguments: str, cwd: Path) -> str:
         except SystemExit as ended:
             if ended.code:
                 raise
+        finally:
+            lightning.setLevel(level)  # an example may quiet it, and later tests read its records
     assert not [str(warning.message) for warning in record if "LabelSimilarityMonitor" in str(warning.message)]
     return printed.getvalue()
 

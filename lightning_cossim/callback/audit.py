@@ -163,7 +163,7 @@ def row_of(label: int | str, names: Sequence[str], argument: str) -> int:
         rows = [row for row, name in enumerate(names) if name == label]
         if len(rows) != 1:
             near = ", ".join(map(repr, near_names(label, names)))
-            remedy = f"Near names: {near}." if near and not rows else "Pass its row."
+            remedy = f"Similar: {near}." if near and not rows else "Pass its row."
             raise InputError(
                 expected(argument, "to be the name of one label", f"{label!r}, the name of {len(rows)} labels", remedy)
             )

@@ -177,7 +177,7 @@ class Deferred:
         if names:
             few = ", ".join(map(repr, names[:_NAMED]))
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            self._messages.inform_once(f"no input can make these {len(names)} labels the most likely label: {few}{more}")
+            self._messages.inform_once(f"{len(names)} labels can never be the most likely one: {few}{more}")
 
 
 def _numbers_with_errors(statistics: Statistics) -> Numbers:

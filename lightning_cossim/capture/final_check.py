@@ -99,7 +99,7 @@ class FinalCheck:
         some = seen.some().to(rows.device)
         y_NK, z_NK = seen.logits[some.to(seen.logits.device)], rows[some]
         change = cap_in_settings(y_NK, z_NK.to(y_NK), seen.link, self._settings)
-        return None if change is None else f"the model {change.what}. {change.remedy}"
+        return None if change is None else f"the model {change.what}. {change.remedy}".rstrip()
 
     def unchecked_in_words(self, response: Response) -> str | None:
         """A warning if the configuration changes the logits and no output could be compared; else None.

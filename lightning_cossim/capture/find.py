@@ -103,7 +103,11 @@ def _named(model: nn.Module, path: str, kinds: Kinds, *, is_called: bool) -> Hea
 
 def _in_words(path: str, module: nn.Module, why: str) -> str:
     kind = type(module).__name__
-    return f"{path!r}, {'an' if kind[0] in 'AEIO' else 'a'} {kind}: {why}"
+    return f"{_with_article(path, kind)}: {why}"
+
+
+def _with_article(path: str, kind: str) -> str:
+    return f"{path!r}, {'an' if kind[0] in 'AEIO' else 'a'} {kind}"
 
 
 def _found(model: nn.Module, prefix: str, kinds: Kinds) -> Head:
@@ -269,7 +273,7 @@ def _no_such_layer(modules: Mapping[str, nn.Module], path: str, kinds: Kinds) ->
         if kinds.has_cosines
         else ("Linear layers", "a linear layer")
     )
-    got = f"{path!r}, a {type(modules[path]).__name__}" if path in modules else f"{path!r}, which does not exist"
+    got = _with_article(path, type(modules[path]).__name__) if path in modules else f"{path!r}, which does not exist"
     near = near_names(path, possible) or possible[-3:]
     remedy = f"{what}: {', '.join(map(repr, near))}." if near else "The model has no linear layer."
     return f"Expected `head` to be the dotted path of {layer}, got {got}. {remedy}"

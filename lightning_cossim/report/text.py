@@ -14,7 +14,7 @@ _HEADINGS: Final[dict[Side, str]] = {
     "strangers": "Towards strangers: pairs with more overlap than expected from their cosine",
     "lookalikes": "Towards look-alikes: pairs with less overlap than expected from their cosine",
 }
-_MARKS: Final = {"flag": "flag", "on_top": "both most likely"}
+_MARKS: Final = {"flag": "flag", "on_top": "reachable"}
 """Columns of text, and their headings."""
 
 _SCALE: Final = "1: same order of pairs, 0: unrelated orders, -1: reversed order"

@@ -79,7 +79,7 @@ def test_the_audit_can_fail() -> None:
 @pytest.mark.parametrize(
     ("pair", "said"),
     [
-        (("forty", 2), "Expected `label` to be the name of one label, got 'forty', the name of 0 labels. Near names: 'four'."),
+        (("forty", 2), "Expected `label` to be the name of one label, got 'forty', the name of 0 labels. Similar: 'four'."),
         (("six", 2), "Expected `label` to be the name of one label, got 'six', the name of 2 labels. Pass its row."),
         ((2, None), "Expected `other` and `label` to be given together, got one of them. Pass both, or neither."),
         ((2, 8), "Expected `other` to be a label from 0 to 7, got 8."),
@@ -98,7 +98,7 @@ def test_an_unknown_name_lists_up_to_three_near_names() -> None:
     names = ["pepper", "cinnamon", "cardamom", "mustard", "cumin", "garam"]
     with pytest.raises(LabelSimilarityError) as caught:
         row_of("cardamon", names, "label")
-    near = re.findall(r"'(\w+)'", str(caught.value).partition("Near names: ")[2])
+    near = re.findall(r"'(\w+)'", str(caught.value).partition("Similar: ")[2])
     assert near[0] == "cardamom"
     assert len(near) == 3
     assert "pepper" not in near

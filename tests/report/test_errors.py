@@ -13,6 +13,7 @@ from torch import Tensor
 from lightning_cossim import GapReport
 from lightning_cossim.functional.blocks import NUM_BLOCKS, BlockAssignment
 from lightning_cossim.functional.ladder import LADDERS
+from lightning_cossim.functional.replicates import Replicates
 from lightning_cossim.metrics import SimilarityGap, similarity_gap
 from lightning_cossim.report.errors import intervals_of
 from tests import reference
@@ -217,6 +218,16 @@ def test_an_overlap_below_the_expected_one_has_the_error_of_the_expected_one() -
         by_jackknife += ((o - truth).abs() <= 2.365 * plain).double().mean().item()
     assert by_jackknife / repeats < 0.86
     assert 0.88 < covered / repeats < 0.97
+
+
+def test_an_overlap_of_0_or_without_an_expected_one_keeps_the_error_of_the_jackknife() -> None:
+    """There is no factor by which the error could grow."""
+    overlap = torch.tensor([0.0, 0.2, 0.2, 0.2])
+    without_GP = overlap + 0.01 * torch.randn(NUM_BLOCKS, 4, generator=torch.Generator().manual_seed(0))
+    replicates = Replicates(torch.ones(NUM_BLOCKS), without_GP.double(), (overlap, overlap))
+    plain = ((NUM_BLOCKS - 1) * without_GP.double().var(dim=0, correction=0)).sqrt()
+    factor = replicates.overlap_error(overlap, torch.tensor([0.5, math.nan, 0.1, 0.8])) / plain
+    torch.testing.assert_close(factor, torch.tensor([1.0, 1.0, 1.0, 2.0], dtype=torch.float64))
 
 
 def _jackknife_of_overlaps(report: GapReport) -> Tensor:
