@@ -370,7 +370,7 @@ def test_paths_lead_to_rows_as_they_lead_to_layers() -> None:
 
 
 def test_under_other_links_such_a_module_is_not_looked_for() -> None:
-    with pytest.raises(HeadError, match="Expected `head` to be the dotted path of a linear layer, got 'head', a ArcFace"):
+    with pytest.raises(HeadError, match="Expected `head` to be the dotted path of a linear layer, got 'head', an ArcFace"):
         find_head(Faces(), "head")
 
 
