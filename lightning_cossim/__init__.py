@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lightning_cossim.analysis.analyze import analyze
     from lightning_cossim.analysis.compare import compare
     from lightning_cossim.callback.monitor import LabelSimilarityMonitor
+    from lightning_cossim.config.evidence import Evidence
     from lightning_cossim.config.settings import Display, LabelSelection, Schedule
     from lightning_cossim.config.thresholds import Alert, Thresholds
     from lightning_cossim.errors import AlertError, LabelSimilarityError
@@ -25,6 +26,7 @@ __all__ = [
     "AlertError",
     "Breach",
     "Display",
+    "Evidence",
     "GapReport",
     "LabelSelection",
     "LabelSimilarityError",
@@ -41,6 +43,7 @@ _HOME = {
     "AlertError": "errors",
     "Breach": "report.alerts",
     "Display": "config.settings",
+    "Evidence": "config.evidence",
     "GapReport": "report",
     "LabelSelection": "config.settings",
     "LabelSimilarityError": "errors",

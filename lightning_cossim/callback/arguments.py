@@ -6,6 +6,7 @@ from os import PathLike
 from typing import Any, get_args
 
 from lightning_cossim.config.checks import Restriction, check_number
+from lightning_cossim.config.evidence import Evidence
 from lightning_cossim.config.settings import Display, LabelSelection, Schedule
 from lightning_cossim.config.thresholds import Alert, Thresholds, ThresholdsFile
 from lightning_cossim.errors import ConfigError, expected
@@ -48,10 +49,10 @@ def check_arguments(arguments: dict[str, Any]) -> None:
         raise ConfigError(
             expected("labels", wanted, got, "To read names from a file, pass LabelSelection(names=path)."), "labels"
         )
-    kinds = {"schedule": Schedule, "thresholds": Thresholds, "display": Display}
+    kinds = {"schedule": Schedule, "thresholds": Thresholds, "display": Display, "evidence": Evidence}
     for argument, kind in kinds.items():
         if not isinstance(arguments[argument], kind):
-            article = "" if kind is Thresholds else "a "
+            article = {Thresholds: "", Evidence: ""}.get(kind, "a ")
             got = type(arguments[argument]).__name__
             raise ConfigError(expected(argument, f"to be {article}{kind.__name__}", got), argument)
     number = Restriction(float)

@@ -21,6 +21,7 @@ from lightning_cossim.callback.arguments import check_arguments, chosen_threshol
 from lightning_cossim.callback.audit import Audit, audit_of
 from lightning_cossim.callback.deferred import Deferred
 from lightning_cossim.callback.fit_length import FitEnd
+from lightning_cossim.callback.loaders import Places
 from lightning_cossim.callback.messages import Messages
 from lightning_cossim.callback.other_process import Handover
 from lightning_cossim.callback.report_queue import LastReports, ReportQueue
@@ -31,6 +32,7 @@ from lightning_cossim.capture.distributed import Processes
 from lightning_cossim.capture.find import why_untrained
 from lightning_cossim.capture.head_settings import HeadSettings
 from lightning_cossim.capture.taps import Source
+from lightning_cossim.config.evidence import Evidence
 from lightning_cossim.config.settings import Display, LabelSelection, Schedule
 from lightning_cossim.config.thresholds import Thresholds, ThresholdsFile
 from lightning_cossim.config.types import Number, WholeFrom2
@@ -129,6 +131,7 @@ class LabelSimilarityMonitor(Callback):
         thresholds_file: YAML file with the thresholds, instead of `thresholds`. `lightning-cossim config` prints such a file. In
             a LightningCLI config, the path is relative to the config file.
         display: what the monitor shows beside the curves, and the share of the time that it can take.
+        evidence: which inputs the monitor keeps for each pair of labels, and how it finds and shows them.
         name: part of all tags, `cossim_<name>_…`. Pass a different name for each monitor of a Trainer.
 
     Raises:
@@ -175,6 +178,7 @@ class LabelSimilarityMonitor(Callback):
         thresholds: Thresholds = Thresholds(),
         thresholds_file: ThresholdsFile | None = None,
         display: Display = Display(),
+        evidence: Evidence = Evidence(),
         name: str | None = None,
     ) -> None:
         check_arguments(locals())
@@ -194,7 +198,7 @@ class LabelSimilarityMonitor(Callback):
             logits_from=logits_from,
         )
         self.labels = labels if isinstance(labels, LabelSelection) else LabelSelection(names=labels)
-        self.schedule, self.display, self.name = schedule, display, name
+        self.schedule, self.display, self.evidence, self.name = schedule, display, evidence, name
         self.thresholds = chosen_thresholds(thresholds, thresholds_file)
         """The thresholds in use, from `thresholds` or `thresholds_file`."""
         self._state_key = self._generate_state_key(head=head, name=name)  # Lightning asks for it at every hook
@@ -211,6 +215,7 @@ class LabelSimilarityMonitor(Callback):
         self._steps = StepCounter()
         self._clock = WindowClock(schedule.train_every_n_steps, schedule.train_batches, self.thresholds.min_inputs)
         self._fit_end = FitEnd()
+        self._places = Places()
 
     # Start and end of a run
 
@@ -272,7 +277,7 @@ class LabelSimilarityMonitor(Callback):
                 session.budget.begin("window")
             if self._clock.is_optional and not self._clock.decide(stays=session.affords_window()):
                 return
-            session.alone(lambda: self._begin_train_batch(session, batch, step))
+            session.alone(lambda: self._begin_train_batch(session, trainer, batch, batch_idx, step))
 
     @override
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
@@ -286,10 +291,11 @@ class LabelSimilarityMonitor(Callback):
         if self._clock.batches_left:
             self._end_train_batch(trainer)
 
-    def _begin_train_batch(self, session: Session, batch: Any, step: int) -> None:
+    def _begin_train_batch(self, session: Session, trainer: pl.Trainer, batch: Any, batch_idx: int, step: int) -> None:
         if not session.collector.is_open(_TRAIN):
             session.open(_TRAIN, step)
-        session.collector.begin_batch(_TRAIN, batch)
+            self._places.start(trainer, "train")
+        session.collector.begin_batch(_TRAIN, batch, self._places.of("train", 0, batch_idx))
 
     @_harmless
     def _look_at_train_batch(self, session: Session) -> None:
@@ -327,7 +333,7 @@ class LabelSimilarityMonitor(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if self._reports_on(trainer, "val"):
-            self._begin_batch(trainer, "val", batch, dataloader_idx)
+            self._begin_batch(trainer, "val", batch, batch_idx, dataloader_idx)
 
     @override
     def on_validation_batch_end(
@@ -359,7 +365,7 @@ class LabelSimilarityMonitor(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if self._reports_on(trainer, "test"):
-            self._begin_batch(trainer, "test", batch, dataloader_idx)
+            self._begin_batch(trainer, "test", batch, batch_idx, dataloader_idx)
 
     @override
     def on_test_batch_end(
@@ -394,12 +400,16 @@ class LabelSimilarityMonitor(Callback):
     @_harmless
     def _open(self, session: Session, trainer: pl.Trainer, stage: str) -> None:
         session.budget.begin("validation")
+        session.alone(lambda: self._places.start(trainer, stage))
         for key in self._windows(trainer, stage):
             session.alone(functools.partial(session.open, key, self._steps.step))
 
     @_harmless
-    def _begin_batch(self, session: Session, trainer: pl.Trainer, stage: str, batch: Any, dataloader_idx: int) -> None:
-        session.alone(lambda: session.collector.begin_batch(self._window(trainer, stage, dataloader_idx), batch))
+    def _begin_batch(
+        self, session: Session, trainer: pl.Trainer, stage: str, batch: Any, batch_idx: int, dataloader_idx: int
+    ) -> None:
+        window, place = self._window(trainer, stage, dataloader_idx), self._places.of(stage, dataloader_idx, batch_idx)
+        session.alone(lambda: session.collector.begin_batch(window, batch, place))
 
     @_harmless
     def _end_batch(self, session: Session, trainer: pl.Trainer, stage: str, dataloader_idx: int) -> None:
@@ -496,6 +506,8 @@ class LabelSimilarityMonitor(Callback):
             pl_module,
             max_inputs=self.schedule.max_inputs_per_batch,
             summarize=self._deferred.summarized(trainer),
+            evidence=None if self.display.evidence is False or not self.evidence.max_bytes else self.evidence,
+            with_views=self.display.evidence is True,
             warn=self._messages.warn,
             inform=self._messages.inform_once,
         )

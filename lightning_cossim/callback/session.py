@@ -132,7 +132,14 @@ class Session:
         verdict = self.judged(statistics, thresholds)
         values = alert_values({**statistics.numbers.scalars, **verdict.shares}, verdict, key.stage)
         acting = alerts.observe(key, values, step, counts=counts)
-        return GapReport(statistics, context, verdict.with_alerts(tuple(map(in_words, acting))), extras), acting
+        report = GapReport(statistics, context, verdict.with_alerts(tuple(map(in_words, acting))), extras)
+        return self._with_evidence(report), acting
+
+    def _with_evidence(self, report: GapReport) -> GapReport:
+        """The report with the inputs that all processes kept for its pairs. The first process chooses the pairs."""
+        wanted, flagged = self.processes.from_first((wanted_pairs(report), flagged_pairs(report)))
+        found = self.collector.evidence(report.window, wanted, flagged, self.processes)
+        return report if found is None else report.with_evidence(found)
 
     def judged(self, statistics: Statistics, thresholds: Thresholds | None) -> Verdict:
         """The verdict of the first process, on all processes. Rounding could give them different verdicts on borderline pairs."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from lightning_cossim.capture.distributed import ALONE, Processes
+from lightning_cossim.capture.evidence import EvidenceKeeper, Place
 from lightning_cossim.capture.head import Head, HeadSpec, Weights
 from lightning_cossim.capture.layers import is_compiled
 from lightning_cossim.capture.observer import HeadObserver
@@ -125,6 +126,7 @@ class Collector:
         summarize: stages whose vocabulary windows leave a summary; the search for nearest neighbors needs it.
         warn: warns the user, at most once per run for each text.
         inform: logs a line, at most once per run; default: nothing is logged.
+        evidence: keeps inputs for reports; default: none are kept.
 
     Raises:
         ConfigError: the labels or names do not fit the head.
@@ -144,6 +146,7 @@ class Collector:
         summarize: Collection[str] = (),
         warn: Callable[[str], None],
         inform: Callable[[str], None] | None = None,
+        evidence: EvidenceKeeper | None = None,
     ) -> None:
         labels.check_labels(head.num_labels)
         self.head, self.labels, self.overlap, self.max_inputs, self.warn = head, labels, overlap, max_inputs, warn
@@ -164,6 +167,9 @@ class Collector:
         self._warned: set[tuple[WindowKey | None, str]] = set()
         self._counted: CountedTargets | None = None
         """Which inputs of the current batch count; None means all."""
+        self._evidence = evidence
+        self._batch: tuple[Any, Place] = (None, Place())
+        """The current batch and where it comes from."""
         self._model = head.module if model is None else model
         self._stored_shape = head.stored_shape
         self.targets = TargetReader(labels, self._model, head.module, inform)
@@ -176,6 +182,8 @@ class Collector:
         self._observer.check_again()
         self.num_looked_at[key] = 0
         self._windows[key] = open_window(self.head.spec, self.labels, self.overlap, step, processes)
+        if self._evidence is not None:
+            self._evidence.open(key)
 
     @property
     def is_current(self) -> bool:
@@ -186,9 +194,16 @@ class Collector:
         """Whether this window is open."""
         return key in self._windows
 
-    def begin_batch(self, key: WindowKey, batch: Any = None) -> None:
-        """Observe the next call of the head, if the window is open and includes this batch."""
+    def begin_batch(self, key: WindowKey, batch: Any = None, place: Place = Place()) -> None:
+        """Observe the next call of the head, if the window is open and includes this batch.
+
+        Args:
+            key: the window.
+            batch: the batch that Lightning passes to the step.
+            place: where the batch comes from.
+        """
         if self.is_open(key) and self._windows[key].wants_batch():
+            self._batch = batch, place
             self._counted = self._counted_inputs(key, batch)
             self._observer.arm()
 
@@ -223,6 +238,8 @@ class Collector:
         self._shown = self._shown if seen.embedding is None else seen.embedding[:_SHOWN].clone()
         self.num_looked_at[key] += 0 if seen.logits is None else len(seen.logits)
         self._windows[key].add(seen)
+        if self._evidence is not None:
+            self._evidence.add(key, seen, *self._batch)
 
     def end_batch(self, key: WindowKey, weights: Weights | None = None) -> None:
         """Call `look`, then ignore calls of the head until the next batch."""
@@ -231,6 +248,7 @@ class Collector:
 
     def disarm(self) -> None:
         """Ignore calls of the head until the next batch."""
+        self._batch = None, Place()
         self._observer.disarm()
 
     def close(self, key: WindowKey, processes: Processes) -> tuple[Statistics, Extras]:
@@ -284,6 +302,8 @@ class Collector:
     def drop(self, key: WindowKey) -> None:
         """End a window without a report."""
         self._windows.pop(key, None)
+        if self._evidence is not None:
+            self._evidence.drop(key)
 
     def _warn_once(self, key: WindowKey | None, kind: str, text: str) -> None:
         if (key, kind) not in self._warned:

@@ -60,6 +60,10 @@ class Processes:
         """The value of the first process (rank 0)."""
         return value if self.num == 1 else self._from(0, value)
 
+    def gathered(self, value: T) -> list[T]:
+        """The value of every process, in the order of ranks. It must be picklable, and no larger than the message that it is."""
+        return [value] if self.num == 1 else [self._from(rank, value) for rank in range(self.num)]
+
     def on_first(self, work: Callable[[], T]) -> T:
         """The result of work that only the first process does; the others wait for it. Use it for slow work.
 

@@ -194,6 +194,10 @@ class Observation:
     """(N, K), the model's final logits; None if they cannot be read."""
     embedding: Tensor | None = None
     """(N, D); None if it cannot be read or does not explain the logits."""
+    shape: tuple[int, ...] = ()
+    """The shape of the call, without labels: (B,), (B, T) or (B, H, W)."""
+    index: Tensor | None = None
+    """int64 (N,), the flat index of each input in `shape`; None: all inputs of the call, in order."""
     groups: Tensor | None = None
     """(N,), the index of the sequence or image of each input; None if each input is its own group."""
     targets: Tensor | None = None

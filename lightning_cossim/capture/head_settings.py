@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from torch import nn
 
 from lightning_cossim.capture.collector import Collector
+from lightning_cossim.capture.evidence import EvidenceKeeper
 from lightning_cossim.capture.find import find_head
 from lightning_cossim.capture.head import Head
 from lightning_cossim.capture.model_config import probabilities_in_words, with_response
 from lightning_cossim.capture.taps import Source, in_words
+from lightning_cossim.config.evidence import Evidence
 from lightning_cossim.config.settings import LabelSelection
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.overlap import OVERLAP_ARGUMENTS, Overlap, OverlapKind
@@ -49,6 +51,8 @@ class HeadSettings:
         summarize: Collection[str],
         warn: Callable[[str], None],
         inform: Callable[[str], None],
+        evidence: Evidence | None = None,
+        with_views: bool = True,
     ) -> Collector:
         """Find the head of a model and return a collector that observes it.
 
@@ -59,6 +63,8 @@ class HeadSettings:
             summarize: stages for which a summary of the vocabulary is kept.
             warn: warns the user.
             inform: logs a line, at most once per run.
+            evidence: which inputs are kept for reports; None: none.
+            with_views: whether thumbnails and texts of these inputs are kept.
 
         Raises:
             HeadError: no head is found, or the module of a source does not exist.
@@ -67,6 +73,9 @@ class HeadSettings:
         """
         head = find_head(model, self.head, is_called=self.embeddings_from is None, has_cosines=self.link == "cosine")
         head = with_response(model, head, self.link, link_cap=self.link_cap, link_scale=self.link_scale)
+        keeper = None
+        if evidence is not None:
+            keeper = EvidenceKeeper.of(evidence, head, labels, warn=warn, with_views=with_views)
         return Collector(
             head,
             labels=labels,
@@ -78,6 +87,7 @@ class HeadSettings:
             summarize=summarize,
             warn=warn,
             inform=inform,
+            evidence=keeper,
         )
 
     def _overlap(self, num_labels: int) -> Overlap:

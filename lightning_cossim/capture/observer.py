@@ -153,6 +153,8 @@ class HeadObserver:
         notes = self._final.notes(outputs, given, calls) if self._logits is None or seen.problem is None else ()
         return replace(
             seen,
+            shape=tuple(shape),
+            index=index,
             groups=groups_of(shape, index),
             targets=labels if labels is None or index is None else labels[index.to(labels.device)],
             problem=seen.problem or problem or uncounted,
