@@ -5,28 +5,31 @@ text of the inputs that the store wants. Shapes: N observed inputs of a batch, K
 """
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lightning_cossim.capture.distributed import Processes
-from lightning_cossim.capture.evidence_store import EvidenceStore, Inputs, Selection, merged
-from lightning_cossim.capture.head import Observation
-from lightning_cossim.capture.references import DatasetOrder, ids_in, num_rows, origins_of
+from lightning_cossim.capture.evidence_selection import KeptInputs, Selection, merged
+from lightning_cossim.capture.evidence_store import EvidenceStore, Inputs
+from lightning_cossim.capture.head import Head, Observation
+from lightning_cossim.capture.references import DatasetOrder, Origins, ids_in, num_rows, origins_of
 from lightning_cossim.capture.views import Viewer
 from lightning_cossim.config.evidence import Evidence
+from lightning_cossim.config.settings import LabelSelection
 from lightning_cossim.errors import InputError, in_one_line
+from lightning_cossim.functional.confusion import known_targets
 from lightning_cossim.functional.joint import NUM_LIKELY
 from lightning_cossim.functional.links import Link
-from lightning_cossim.functional.most_likely import most_likely
+from lightning_cossim.functional.most_likely import MostLikely, most_likely
 from lightning_cossim.report import WindowKey
-from lightning_cossim.report.evidence import View
+from lightning_cossim.report.evidence import RANKINGS, Example, InputReference, PairEvidence, PairsWithEvidence, View
 
 __all__ = ["EvidenceKeeper", "Place"]
 
+T = TypeVar("T")
 _ROW_BITS: Final = 32
 _POSITION_BITS: Final = 22
 
@@ -60,9 +63,26 @@ class EvidenceKeeper:
     ) -> None:
         self._settings, self._num_labels, self._link, self._viewer, self._warn = settings, num_labels, link, viewer, warn
         self._windows: dict[WindowKey, _Window] = {}
-        self._flagged: dict[WindowKey, list[tuple[int, int]]] = {}
-        """The flagged pairs of the last report of each window."""
+        self._flagged: dict[WindowKey, Sequence[tuple[int, int]]] = {}
+        """The flagged pairs of the last report of each window. Their inputs come first."""
         self._works = True
+
+    @classmethod
+    def of(
+        cls, settings: Evidence, head: Head, labels: LabelSelection, *, with_views: bool, warn: Callable[[str], None]
+    ) -> "EvidenceKeeper":
+        """The keeper for a head.
+
+        Args:
+            settings: what is kept.
+            head: the head.
+            labels: the names of the labels, which are the tokens of a language model.
+            with_views: whether thumbnails and texts are kept.
+            warn: warns the user.
+        """
+        names, has_names = labels.read_names(head.num_labels), labels.names is not None
+        viewer = Viewer(settings, names, has_names=has_names, warn=warn) if with_views else None
+        return cls(settings, head.num_labels, head.response.link, viewer, warn)
 
     def open(self, key: WindowKey) -> None:
         """Begin a window."""
@@ -74,27 +94,228 @@ class EvidenceKeeper:
 
     def add(self, key: WindowKey, seen: Observation, batch: Any, place: Place) -> None:
         """Add the inputs of an observation, whose batch came from `place`."""
-        if not self._works or seen.logits is None or key not in self._windows:
-            return
+        if self._works and key in self._windows and seen.logits is not None and len(seen.logits):
+            self._guarded(lambda: self._windows[key].add(seen, seen.logits, batch, place, self._link, self._viewer))
+
+    def close(
+        self,
+        key: WindowKey,
+        pairs: Sequence[tuple[int, int]],
+        flagged: Sequence[tuple[int, int]],
+        names: Sequence[str],
+        processes: Processes,
+    ) -> PairsWithEvidence:
+        """End a window, and return what all processes kept for some pairs. All processes must call this with the same pairs.
+
+        Args:
+            key: the window.
+            pairs: rows of the head.
+            flagged: the flagged pairs among them. In the next window with this key, their inputs come first.
+            names: (K,), the names of the labels.
+            processes: the processes that train together.
+        """
+        self._flagged[key] = flagged
+        window = self._windows.pop(key, None) or self._empty()
+        kept = self._guarded(lambda: window.store.select(pairs))
+        kept = self._empty().store.select(pairs) if kept is None else kept
+        selection = merged(processes.gathered(kept), self._settings.per_pair)
+        mine = selection.inputs.number[selection.inputs.process == processes.rank].tolist()
+        details = processes.gathered(window.details(mine))
+        return PairsWithEvidence(pair for pair in _pairs_with(selection, details, names) if pair.examples)
+
+    def _empty(self) -> "_Window":
+        return _Window(Evidence(max_bytes=0), self._num_labels, ())
+
+    def _guarded(self, work: Callable[[], T]) -> T | None:
+        """The result of the work; None if it fails, now or before."""
+        if not self._works:
+            return None
         try:
-            self._windows[key].add(seen, batch, place, self._link, self._viewer)
-        except Exception as error:  # noqa: BLE001 - the report needs no evidence
+            return work()
+        except Exception as error:  # noqa: BLE001 - reports do not need evidence
             self._works = False
-            for window in self._windows.values():
-                window.clear()
+            for key in self._windows:
+                self._windows[key] = self._empty()
             why = str(error) if isinstance(error, InputError) else in_one_line(error)
             self._warn(f"keeping inputs as evidence failed and is off for the rest of this run. The error: {why}")
-
-    def close(self, key: WindowKey, pairs: Sequence[tuple[int, int]], flagged: Sequence[tuple[int, int]], processes: Processes) -> Any:
-        """End a window, and return what all processes kept for some pairs. All processes must call this with the same pairs."""
-        self._flagged[key] = list(flagged)
-        window = self._windows.pop(key)
-        selections = processes.gathered(processes.together(lambda: window.store.select(pairs)))
-        return selections
+            return None
 
 
 class _Window:
-    """What one window keeps."""
+    """What one window keeps: references in a store, and the identifiers, thumbnails and texts of the inputs that matter.
+
+    Args:
+        settings: what is kept.
+        num_labels: K.
+        first: pairs whose inputs come first.
+    """
 
     def __init__(self, settings: Evidence, num_labels: int, first: Sequence[tuple[int, int]]) -> None:
-        raise NotImplementedError
+        self._ids_key, rest = settings.ids_key, settings.max_bytes // 4
+        self._ids, self._views = _Details[str](0 if self._ids_key is None else rest), _Details[View](rest)
+        room = settings.max_bytes - self._ids.max_bytes - rest
+        self.store = EvidenceStore(num_labels, per_pair=settings.per_pair, max_bytes=room, first=first)
+        self._num_added = 0
+        self._rows_before: dict[int | None, int] = {}
+        """The number of rows that each loader has given so far."""
+
+    def add(self, seen: Observation, logits: Tensor, batch: Any, place: Place, link: Link, viewer: Viewer | None) -> None:
+        """Add the inputs of an observation."""
+        rows = num_rows(batch)
+        origins = origins_of(seen.shape, seen.index, rows, place.order, -1 if place.batch is None else place.batch)
+        likely = most_likely(logits, link, NUM_LIKELY)
+        target_N, target_prob_N = _targets(seen, logits, likely)
+        order_N = self._order(origins, seen.index, place.loader, rows or (seen.shape or (len(logits),))[0])
+        counts_N = likely.probs[:, 0].isfinite() & likely.normalizer.isfinite()
+        if seen.embedding is not None:
+            counts_N &= seen.embedding.isfinite().all(dim=1)
+        columns = Inputs(
+            labels=likely.labels,
+            probs=likely.probs.float(),
+            target=target_N,
+            target_prob=target_prob_N.float(),
+            loader=_constant(place.loader, logits),
+            batch=_constant(place.batch, logits),
+            row=origins.row,
+            position=origins.position,
+            index=origins.index,
+            order=order_N,
+        )
+        keep = None if counts_N.all() else counts_N.cpu()
+        inputs = Inputs(*(_array(column, keep) for column in columns))
+        entered = self.store.add(inputs)
+        numbers = (self._num_added + entered).tolist()
+        self._num_added += len(inputs.labels)
+        self._describe(numbers, inputs, entered, batch, rows, viewer)
+
+    def _describe(
+        self, numbers: list[int], inputs: Inputs, entered: Any, batch: Any, rows: int | None, viewer: Viewer | None
+    ) -> None:
+        """Keep the identifiers and the views of the inputs that entered the store for pairs that matter."""
+        row_n, position_n = (torch.from_numpy(column[entered]).long() for column in (inputs.row, inputs.position))
+        if self._ids_key is not None:
+            ids = ids_in(batch, self._ids_key, rows)
+            if ids is not None:
+                found = ((number, ids[row]) for number, row in zip(numbers, row_n.tolist(), strict=True) if row >= 0)
+                self._ids.add(dict(found), sys.getsizeof, self.store.used)
+        if viewer is not None and numbers:
+            views = zip(numbers, viewer.views(batch, row_n, position_n), strict=True)
+            self._views.add({number: view for number, view in views if view is not None}, _bytes_of, self.store.used)
+
+    def _order(self, origins: Origins, index: Tensor | None, loader: int | None, num_rows: int) -> Tensor:
+        """The number of each input that decides ties, the same for every split of the data into batches and processes.
+
+        It grows with the loader, the index in the dataset (if that is unknown, the number of rows before), and the position.
+        """
+        before = self._rows_before.get(loader, 0)
+        self._rows_before[loader] = before + num_rows
+        place = torch.arange(len(origins.row)) if index is None else index.cpu()
+        row, position, known = (one.cpu() for one in origins)
+        row = torch.where(row >= 0, before + row, before + place)
+        row = torch.where(known >= 0, known, row).clamp(max=2**_ROW_BITS - 1)
+        position = torch.where(row >= 0, position, place).clamp(0, 2**_POSITION_BITS - 1)
+        return ((0 if loader is None else loader) << _ROW_BITS + _POSITION_BITS) + (row << _POSITION_BITS) + position
+
+    def details(self, numbers: Sequence[int]) -> tuple[dict[int, str], dict[int, View]]:
+        """The identifiers and the views of some inputs."""
+        return self._ids.of(numbers), self._views.of(numbers)
+
+
+class _Details(Generic[T]):
+    """Something about the inputs that a store refers to, within a number of bytes. Once it is full, new ones are left out.
+
+    Args:
+        max_bytes: bound on the sizes of all values together.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes, self._size = max_bytes, 0
+        self._kept: dict[int, tuple[T, int]] = {}
+        self._wait = 0
+        """The number of values to leave out before the values of dropped inputs are searched again."""
+
+    def add(self, values: dict[int, T], size_of: Callable[[T], int], used: Callable[[], Any]) -> None:
+        """Keep values, by the numbers of their inputs.
+
+        Args:
+            values: number of an input to its value.
+            size_of: the bytes of a value.
+            used: gives the numbers of the inputs that are still needed.
+        """
+        for number, value in values.items():
+            size = size_of(value)
+            if self._size + size > self.max_bytes:
+                if self._wait:
+                    self._wait -= 1
+                    continue
+                self._prune(used)
+                self._wait = 0 if self._size + size <= self.max_bytes * 3 // 4 else len(self._kept)
+            if self._size + size <= self.max_bytes:
+                self._kept[number] = value, size
+                self._size += size
+
+    def _prune(self, used: Callable[[], Any]) -> None:
+        needed = set(used().tolist())
+        self._kept = {number: kept for number, kept in self._kept.items() if number in needed}
+        self._size = sum(size for _, size in self._kept.values())
+
+    def of(self, numbers: Sequence[int]) -> dict[int, T]:
+        """The values of some inputs."""
+        return {number: self._kept[number][0] for number in numbers if number in self._kept}
+
+
+def _targets(seen: Observation, logits: Tensor, likely: MostLikely) -> tuple[Tensor, Tensor]:
+    """The target of every input (N,), -1 if it is unknown, and its probability, NaN if it is unknown."""
+    target_N = torch.full((len(logits),), -1, dtype=torch.int64, device=logits.device)
+    if seen.targets is not None:
+        target_N = known_targets(seen.targets.to(logits.device), logits.shape[1])
+    z_N = logits.detach().gather(1, target_N.clamp(min=0)[:, None])[:, 0].to(likely.normalizer)
+    return target_N, (z_N - likely.normalizer).exp().masked_fill(target_N < 0, torch.nan)
+
+
+def _constant(value: int | None, logits: Tensor) -> Tensor:
+    return torch.full((len(logits),), -1 if value is None else value, dtype=torch.int32, device="cpu")
+
+
+def _array(column: Tensor, keep: Tensor | None) -> Any:
+    column = column.detach().cpu()
+    return (column if keep is None else column[keep]).numpy()
+
+
+def _bytes_of(view: View) -> int:
+    """The bytes of a view, with the objects around it."""
+    return 200 + (0 if view.picture is None else view.picture.nbytes) + sys.getsizeof(view.text or "")
+
+
+def _pairs_with(
+    selection: Selection, details: Sequence[tuple[dict[int, str], dict[int, View]]], names: Sequence[str]
+) -> Iterator[PairEvidence]:
+    """The evidence of every pair of a selection.
+
+    Args:
+        selection: what all processes kept.
+        details: for every process, the identifiers and the views of its inputs, by their numbers.
+        names: (K,), the names of the labels.
+    """
+    for place, pair in enumerate(selection.pairs):
+        examples = {ranking: tuple(_examples(selection.of(place, ranking), details)) for ranking in RANKINGS}
+        yield PairEvidence(
+            labels=pair,
+            names=(names[pair[0]], names[pair[1]]),
+            examples={ranking: found for ranking, found in examples.items() if found},
+            is_complete=bool(selection.is_complete[place]),
+        )
+
+
+def _examples(inputs: KeptInputs, details: Sequence[tuple[dict[int, str], dict[int, View]]]) -> Iterator[Example]:
+    for row in zip(*(column.tolist() for column in inputs), strict=True):
+        one = KeptInputs(*row)
+        ids, views = details[one.process]
+        where = (None if number < 0 else number for number in (one.loader, one.batch, one.row, one.position, one.index))
+        yield Example(
+            reference=InputReference(*where, ids.get(one.number), one.process),
+            probabilities=(one.first_prob, one.second_prob),
+            predicted=one.predicted,
+            target=None if one.target < 0 else one.target,
+            view=views.get(one.number),
+        )
