@@ -1,8 +1,10 @@
 """Which item of the dataset is in which row of a batch: by content, for real loaders; and which loaders are not trusted."""
 
+import multiprocessing
 import os
 import socket
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -123,8 +125,8 @@ def test_each_process_knows_its_part(length: int, num_replicas: int, batch_size:
     for rank in range(num_replicas):
         if "unrepeated" in kind and rank >= length:
             continue  # Lightning refuses a process without inputs
-        settings: Any = {"num_replicas": num_replicas, "rank": rank, "shuffle": False, "drop_last": drops}
         sampler: Any
+        settings: Any = {"num_replicas": num_replicas, "rank": rank, "shuffle": False, "drop_last": drops}
         if "unrepeated" in kind:
             settings.pop("drop_last")
             kinds: Any = UnrepeatedDistributedSamplerWrapper if wrapped else UnrepeatedDistributedSampler
@@ -139,7 +141,7 @@ def test_each_process_knows_its_part(length: int, num_replicas: int, batch_size:
 def test_more_padding_than_items_is_known() -> None:
     """Two items for five processes: the last one reads item 0 a third time."""
     dataset = Squares(2)
-    sampler = DistributedSampler(dataset, num_replicas=5, rank=4, shuffle=False)
+    sampler: DistributedSampler[int] = DistributedSampler(dataset, num_replicas=5, rank=4, shuffle=False)
     order = DatasetOrder.of(DataLoader(dataset, sampler=sampler))
     assert order.index(0, torch.tensor([0]), 1).tolist() == [0]
 
@@ -181,7 +183,7 @@ def test_a_loader_with_a_batch_sampler_of_torch_is_known() -> None:
 
 def test_the_batches_of_lightnings_predictions_are_known() -> None:
     dataset = Squares(10)
-    batches: Any = _IndexBatchSamplerWrapper(BatchSampler(SequentialSampler(dataset), 4, drop_last=False))  # type: ignore[arg-type]
+    batches: Any = _IndexBatchSamplerWrapper(BatchSampler(SequentialSampler(dataset), 4, drop_last=False))
     assert_known(DataLoader(dataset, batch_sampler=batches))
 
 
@@ -303,7 +305,7 @@ def without_private_parts() -> DataLoader[int]:
 
 
 def changed_wrapper() -> DataLoader[int]:
-    wrapper: Any = _IndexBatchSamplerWrapper(BatchSampler(SequentialSampler(TEN), 3, drop_last=False))  # type: ignore[arg-type]
+    wrapper: Any = _IndexBatchSamplerWrapper(BatchSampler(SequentialSampler(TEN), 3, drop_last=False))
     loader = DataLoader(TEN, batch_sampler=wrapper)
     wrapper.__dict__.pop("_batch_sampler")
     return loader
@@ -331,7 +333,7 @@ UNKNOWN: dict[str, tuple[Callable[[], object], str]] = {
     "Lightning's wrapper, changed": (without_private_parts, SAMPLER),
     "Lightning's wrapper of batches, changed": (changed_wrapper, "its own batch sampler"),
     "Lightning's wrapper of own batches": (
-        lambda: DataLoader(TEN, batch_sampler=_IndexBatchSamplerWrapper(ByHand())),  # type: ignore[arg-type]
+        lambda: DataLoader(TEN, batch_sampler=_IndexBatchSamplerWrapper(ByHand())),
         "its own batch sampler",
     ),
     "weighted": (lambda: DataLoader(TEN, batch_size=3, sampler=WeightedRandomSampler([1.0] * 10, 10)), SAMPLER),
@@ -442,7 +444,8 @@ class Plain(pl.LightningModule):
     def validation_step(self, batch: Tensor, batch_idx: int, dataloader_idx: int = 0) -> None: ...
 
     @override
-    def predict_step(self, batch: Tensor, batch_idx: int, dataloader_idx: int = 0) -> None: ...
+    def predict_step(self, batch: Tensor, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        return batch
 
     @override
     def configure_optimizers(self) -> Any:
@@ -513,13 +516,13 @@ def loaders() -> dict[str, DataLoader[int]]:
         f"{length} items, {batch_size} a batch, drop_last={drop_last}": DataLoader(
             Squares(length), batch_size=batch_size, drop_last=drop_last
         )
-        for length in (6, 7, 8, 13)
+        for length in (9, 10, 11, 13)
         for batch_size, drop_last in ((1, False), (3, False), (3, True))
     }
     dataset, subset = Squares(9), Subset(Squares(9), [8, 1, 5, 3, 2])
     return {
         **known,
-        "shuffled": DataLoader(dataset, batch_size=2, shuffle=True),  # in order with several processes only
+        "shuffled": DataLoader(dataset, batch_size=2, shuffle=True),
         "subset": DataLoader(subset, batch_size=2),
         "backward": DataLoader(dataset, batch_size=2, sampler=Backward(dataset)),  # in order with several processes only
         "weighted": DataLoader(dataset, batch_size=2, sampler=WeightedRandomSampler([1.0] * 9, 9)),
@@ -528,8 +531,8 @@ def loaders() -> dict[str, DataLoader[int]]:
     }
 
 
-ALWAYS_UNKNOWN = {"weighted", "own collate", "iterable"}
-UNKNOWN_ALONE = {*ALWAYS_UNKNOWN, "shuffled", "backward"}
+ALWAYS_UNKNOWN = {"shuffled", "weighted", "own collate", "iterable"}
+UNKNOWN_ALONE = {*ALWAYS_UNKNOWN, "backward"}
 
 
 def run(num_processes: int = 1, **settings: Any) -> list[tuple[str, int, list[int], list[int], str | None]]:
@@ -549,7 +552,7 @@ def check(seen: list[Any], unknown: set[str]) -> None:
     for stage, loader, items, found, why in seen:
         name, dataset = [*given.items()][loader][0], [*given.values()][loader].dataset
         dataset = dataset if stage == "val" else Squares(7)
-        if stage == "val" and name in unknown:
+        if stage in unknown or (stage == "val" and name in unknown):
             assert why is not None
             assert found == [-1] * len(items)
         else:
@@ -569,25 +572,38 @@ def work(rank: int, num_processes: int, folder: Path) -> None:
     distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("num_processes", [2, 3])
-def test_the_samplers_that_lightning_puts_in_are_known(num_processes: int, tmp_path: Path) -> None:
-    """In a fit and in predictions, with every remainder of the items; what all processes see is the whole dataset."""
+@pytest.fixture(scope="module")
+def _server() -> Iterator[None]:
+    """A server that has imported everything, from which the processes come at once."""
     loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
     with mock.patch.dict(os.environ, {"GLOO_SOCKET_IFNAME": loopback, "OMP_NUM_THREADS": "1"}):
-        processes = found_by(work, (num_processes,), num_processes, tmp_path, "spawn")
+        multiprocessing.set_forkserver_preload([__name__])
+        yield
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("_server")
+@pytest.mark.parametrize("num_processes", [2, 3])
+def test_the_samplers_that_lightning_puts_in_are_known(num_processes: int, tmp_path: Path) -> None:
+    """In validation and in predictions, with every remainder of the items; all processes together see the whole dataset.
+
+    In training with several processes, Lightning shuffles even if the user does not.
+    """
+    processes = found_by(work, (num_processes,), num_processes, tmp_path)
     for process in processes:
-        check(process["seen"], ALWAYS_UNKNOWN)
-    whole = {index for process in processes for stage, loader, _, found, _ in process["seen"] if loader == 0 for index in found}
-    assert whole == set(range(7))  # of six items to validate with, and seven to train on
+        check(process["seen"], {*ALWAYS_UNKNOWN, "train"})
+    seen = [one for process in processes for one in process["seen"]]
+    assert {index for stage, loader, _, found, _ in seen if (stage, loader) == ("val", 0) for index in found} == set(range(9))
+    assert {index for stage, _, _, found, _ in seen if stage == "predict" for index in found} == set(range(7))
 
 
-@pytest.mark.filterwarnings("ignore:The '.*dataloader' does not have many workers")
+@pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 @pytest.mark.filterwarnings("ignore:Your `IterableDataset` has `__len__` defined")
 def test_in_one_process_lightning_keeps_the_users_samplers() -> None:
     check(run(), UNKNOWN_ALONE)
 
 
-@pytest.mark.filterwarnings("ignore:The '.*dataloader' does not have many workers")
+@pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 @pytest.mark.filterwarnings("ignore:Your `IterableDataset` has `__len__` defined")
 def test_a_run_that_does_not_read_all_batches_is_known() -> None:
     seen = run(limit_val_batches=2, limit_train_batches=2)
@@ -595,7 +611,5 @@ def test_a_run_that_does_not_read_all_batches_is_known() -> None:
     assert len([loader for stage, loader, *_ in seen if (stage, loader) == ("train", 0)]) == 4
 
 
-def test_the_lengths_of_datasets_are_asked_for_and_not_guessed() -> None:
-    assert isinstance(TEN, Sized)
-    assert DatasetOrder() == DatasetOrder()
+def test_an_order_of_which_nothing_is_told_knows_no_index() -> None:
     assert DatasetOrder().index(0, torch.arange(2), 2).tolist() == [-1, -1]
