@@ -1,0 +1,176 @@
+"""References: where the inputs of a call come from: row in the batch, position in the sequence, index in the dataset, identifier.
+
+Nothing is guessed. The row is known if the first dimension of the call, and no other, is the number of rows of the batch.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import fields, is_dataclass
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from lightning_cossim.capture.dataset_order import DatasetOrder
+from lightning_cossim.errors import InputError, expected
+from lightning_cossim.report.tables import printable
+
+__all__ = ["DatasetOrder", "Origins", "ids_in", "num_rows", "origins_of"]
+
+_LONGEST_ID: Final = 200
+"""Maximum number of characters of an identifier."""
+
+
+def num_rows(batch: Any) -> int | None:
+    """The number of rows of a batch: the first dimension on which all its tensors agree.
+
+    Args:
+        batch: a tensor; or mappings, lists, tuples and dataclasses, nested, with tensors. A tensor without dimensions is ignored.
+
+    Returns:
+        The number of rows; None if the tensors disagree, if there is no tensor, or if the batch holds packed sequences.
+    """
+    try:
+        sizes = _first_dimensions(batch)
+    except Exception:  # noqa: BLE001 - a batch is the user's object, and observing it must not stop a run
+        return None
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def _first_dimensions(batch: Any) -> set[int | None]:
+    """The first dimensions of the tensors in a batch; None stands for rows that are packed."""
+    sizes, left, seen = set[int | None](), [batch], dict[int, Any]()
+    while left:
+        part = left.pop()
+        if isinstance(part, Tensor):
+            sizes |= {int(part.size(0))} if part.ndim else set()
+        elif isinstance(part, PackedSequence):
+            sizes.add(None)
+        elif id(part) not in seen:  # a batch may contain itself
+            parts = list(_parts(part))
+            left += parts
+            seen |= {id(part): part} if parts else {}
+    return sizes
+
+
+def _parts(batch: Any) -> Iterable[Any]:
+    """The values of a mapping, list, tuple or dataclass; nothing of anything else."""
+    if isinstance(batch, Mapping):
+        return batch.values()
+    if isinstance(batch, list | tuple):
+        return batch
+    if is_dataclass(batch) and not isinstance(batch, type):
+        return [getattr(batch, field.name, None) for field in fields(batch)]
+    return ()
+
+
+class Origins(NamedTuple):
+    """Where the observed inputs of a call come from. Each is int64 (N,), on the device of the flat indices, -1 if not known."""
+
+    row: Tensor
+    """Index along the first dimension of the batch's tensors."""
+    position: Tensor
+    """Index among the places of a row in this call. It is the index in the sequence unless the head is called on a part of it."""
+    index: Tensor  # type: ignore[assignment]  # a tuple has a method of this name, which nobody calls
+    """Index in the dataset."""
+
+
+def origins_of(
+    shape: Sequence[int], flat_index: Tensor | None, batch_rows: int | None, order: DatasetOrder | None, batch_idx: int
+) -> Origins:
+    """Where the observed inputs of a call come from.
+
+    The rows are known if the first dimension of the call has as many entries as the batch has rows. If another dimension has as
+    many, nobody knows which one is the batch: PyTorch's transformers and recurrent networks put the sequence first by default.
+
+    Args:
+        shape: the shape of the call, without labels.
+        flat_index: int64 (N,), flat indices of the observed inputs; None means all.
+        batch_rows: the number of rows of the batch; None if it is not clear.
+        order: the order in which the loader reads its dataset; None if nobody knows.
+        batch_idx: the number of batches that the loader gave before in this epoch.
+    """
+    if flat_index is None:
+        flat_index = torch.arange(math.prod(shape), device="cpu")
+    unknown = torch.full_like(flat_index, -1)
+    is_first = batch_rows is not None and len(shape) > 0 and shape[0] == batch_rows
+    # In a batch of one row, the row is the first whichever dimension is the batch.
+    if batch_rows is None or not is_first or (batch_rows != 1 and batch_rows in shape[1:]):
+        return Origins(unknown, unknown, unknown)
+    places = math.prod(shape[1:])
+    row = flat_index // max(places, 1)
+    position = flat_index % max(places, 1) if len(shape) > 1 else unknown
+    return Origins(row, position, unknown if order is None else order.index(batch_idx, row, batch_rows))
+
+
+def ids_in(batch: Any, key: str | int, num_rows: int | None) -> list[str] | None:
+    """The user's identifiers of the rows of a batch.
+
+    Args:
+        batch: a mapping, or a list or tuple.
+        key: the key of the identifiers in a mapping, or their index in a list or tuple.
+        num_rows: the number of rows of the batch; None if it is not clear.
+
+    Returns:
+        One line of at most 200 printable characters for each row. A longer identifier keeps its end, which tells paths apart.
+        None if the number of rows is not clear.
+
+    Raises:
+        InputError: the batch has no such key, or its value is not one string or number for each row.
+    """
+    wanted = "to be the key of one string or number for each row of the batch"
+    if not _has(batch, key):
+        raise InputError(expected("ids_key", wanted, f"{key!r}, but the batch has {_keys(batch)}"))
+    found = batch[key]
+    ids = _as_list(found)
+    if ids is None or any(_is_container(one) for one in ids):
+        held = f"{key!r}, which holds a {type(found).__name__}{_shape_of(found)}"
+        raise InputError(expected("ids_key", wanted, held, "Let your dataset return one identifier for each item."))
+    if num_rows is None:
+        return None
+    if len(ids) != num_rows:
+        raise InputError(expected("ids_key", wanted, f"{key!r}, which holds {len(ids)} identifiers for {num_rows} rows"))
+    return [_as_line(one) for one in ids]
+
+
+def _has(batch: Any, key: str | int) -> bool:
+    """Whether a batch is a mapping with a key, or a list or tuple with an index."""
+    if isinstance(batch, list | tuple):
+        return isinstance(key, int) and -len(batch) <= key < len(batch)
+    return isinstance(batch, Mapping) and key in batch
+
+
+def _keys(batch: Any) -> str:
+    """The keys of a batch, in words."""
+    if isinstance(batch, Mapping):
+        return f"the keys {', '.join(map(repr, batch))}"
+    return f"the keys 0 to {len(batch) - 1}" if isinstance(batch, list | tuple) else f"no keys: it is a {type(batch).__name__}"
+
+
+def _as_list(found: Any) -> list[Any] | None:
+    """The entries of a list, a tuple, or a vector or column of torch or NumPy; None for anything else."""
+    if isinstance(found, list | tuple):
+        return list(found)
+    shape = tuple(getattr(found, "shape", ()))
+    if len(shape) == 2 and shape[1] == 1:
+        found, shape = found.reshape(-1), shape[:1]
+    return list(found.tolist()) if len(shape) == 1 else None
+
+
+def _is_container(one: Any) -> bool:
+    """Whether an identifier has several values: a batch of tuples, collated by torch, is a tuple of batches."""
+    has_entries = isinstance(one, Sequence | Mapping | AbstractSet) and not isinstance(one, str | bytes)
+    return has_entries or len(getattr(one, "shape", ())) > 0
+
+
+def _shape_of(found: Any) -> str:
+    return f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else ""
+
+
+def _as_line(one: Any) -> str:
+    """An identifier on one line."""
+    one = one.item() if isinstance(one, Tensor) else one
+    text = printable(one.decode(errors="replace") if isinstance(one, bytes) else str(one))
+    return text if len(text) <= _LONGEST_ID else f"…{text[1 - _LONGEST_ID :]}"
