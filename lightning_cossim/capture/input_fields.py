@@ -28,7 +28,7 @@ _OF_TEXTS: Final = {
     *("text", "texts", "raw_text", "sentence", "sentences", "sentence1", "premise", "question", "prompt", "prompts", "content"),
     *("document", "documents", "review", "utterance", "title", "input_text"),
 }
-"""Usual keys of texts."""
+"""Common keys of texts."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def fields_in(batch: Any, num: int, skip: int | str | None = None) -> InputField
     """The fields that look like inputs.
 
     The images are the first tensor of a fitting type and shape. The token ids have the key "input_ids", or they are the first
-    tensor with two or more dimensions. The texts have a usual key, or they are the only list of texts.
+    tensor with two or more dimensions. The texts have a common key, or they are the only list of texts.
 
     Args:
         batch: the batch.

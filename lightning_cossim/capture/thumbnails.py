@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_cossim.functional.precision import full_precision, has_float64
+from lightning_cossim.functional.precision import full_precision, has_float64, resolution
 
 __all__ = ["Picture", "Thumbnails", "as_images", "looks_like_image", "single_image"]
 
@@ -26,7 +26,7 @@ _FINEST: Final = 4096
 _NUM_NUMBERS: Final = 2**22
 """Maximum number of pixel values that are processed at a time, if a single image has fewer."""
 _CHANNELS: Final = (3, 1, 4)
-"""The numbers of channels of an image, the most usual one first."""
+"""The numbers of channels of an image, the most common one first."""
 _SMALLEST: Final = 4
 """The shortest side of what counts as an image in a batch."""
 _WIDE: Final = (torch.float64, torch.int32, torch.int64, torch.uint32, torch.uint64)
@@ -132,34 +132,35 @@ class Thumbnails:
         if dtype == torch.uint8:
             values /= 255
         elif dtype != torch.bool:
-            values = self._colors(values, channels)
+            values = self._colors(values, channels, rounding=resolution(x))
         levels = (values.clip(0, 1) * 255 + 0.5).astype(np.uint8).transpose(0, 2, 3, 1)
         # A copy each: a thumbnail that is kept must not keep the others in memory.
         pictures = iter([np.array(np.broadcast_to(one, (*one.shape[:2], 3)), order="C") for one in levels])
         return [next(pictures) if finite else None for finite in is_finite]
 
-    def _colors(self, values: NDArray[np.float64], channels: int) -> NDArray[np.float64]:
-        """The values (n, C, h, w) as colors, black 0 and white 1."""
+    def _colors(self, values: NDArray[np.float64], channels: int, *, rounding: float) -> NDArray[np.float64]:
+        """The values (n, C, h, w) as colors, black 0 and white 1. A smaller relative difference than `rounding` is none."""
         if self._mean is None or self._std is None:
-            return _in_own_range(values)
+            return _in_own_range(values, rounding)
         if not {len(self._mean), len(self._std)} <= {1, channels}:
             self._warn(
                 f"`Evidence(mean=…, std=…)` has {len(self._mean)} and {len(self._std)} numbers, but images of inputs have "
                 f"{channels} channels, so each thumbnail is scaled by its own range"
             )
-            return _in_own_range(values)
+            return _in_own_range(values, rounding)
         mean, std = (np.reshape(one, (-1, 1, 1))[: values.shape[1]] for one in (self._mean, self._std))
         white = 255 if max(*self._mean, *self._std) > 1 else 1  # a mean above 1 is that of values from 0 to 255
         return np.asarray((values * std + mean) / white)
 
 
-def _in_own_range(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _in_own_range(values: NDArray[np.float64], rounding: float) -> NDArray[np.float64]:
     """Values (n, C, h, w) as colors: an image that leaves [0, 1] by more than one gray level is scaled by its own range."""
     values = values / 2  # the range of the largest numbers would overflow
     low, high = (take(values, axis=(1, 2, 3), keepdims=True) for take in (np.min, np.max))
     is_scaled = (low < -0.5 / 255) | (high > 0.5 + 0.5 / 255)
     size = high - low
-    scaled = np.where(size > 0, (values - low) / np.where(size > 0, size, 1), 0.5)
+    has_contrast = size > rounding * np.maximum(-low, high)
+    scaled = np.where(has_contrast, (values - low) / np.where(has_contrast, size, 1), 0.5)
     return np.where(is_scaled, scaled, values * 2)
 
 
