@@ -1,17 +1,17 @@
 """Checks of single values of settings. Each raises `ConfigError` with the field, what was expected and what was got."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
 from typing_extensions import override
 
-from lightning_cossim.errors import ConfigError, expected, wrong_choice
+from lightning_cossim.errors import ConfigError, did_you_mean, expected, wrong_choice
 from lightning_cossim.functional.inputs import is_number
 
-__all__ = ["Restriction", "check_bool", "check_number", "check_word"]
+__all__ = ["Restriction", "check_bool", "check_number", "check_switch", "check_word", "is_switch", "switch_in_words"]
 
 
 @dataclass(frozen=True)
@@ -58,3 +58,26 @@ def check_word(value: object, field: str, known: Iterable[str]) -> None:
     words = list(known)
     if not isinstance(value, str) or value not in words:
         raise ConfigError(wrong_choice(field, value, words), field)
+
+
+def check_switch(value: object, field: str, words: Sequence[str]) -> None:
+    """Raise `ConfigError` unless `value` is True, False or one of some words. The message offers the most similar word."""
+    if not is_switch(value, words):
+        remedy = did_you_mean(value, words) if isinstance(value, str) else ""
+        raise ConfigError(expected(field, f"to be {switch_in_words(words)}", repr(value), remedy), field)
+
+
+def is_switch(value: object, words: Sequence[str]) -> bool:
+    """Whether a value is True, False or one of some words."""
+    return isinstance(value, bool) or (isinstance(value, str) and value in words)
+
+
+def switch_in_words(words: Sequence[str]) -> str:
+    """The values of a switch that can also be one of some words.
+
+    Example:
+        >>> switch_in_words(["references"])
+        "true, false or 'references'"
+    """
+    *some, last = map(repr, words)
+    return f"{', '.join(['true', 'false', *some])} or {last}"

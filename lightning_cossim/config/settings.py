@@ -10,6 +10,7 @@ from lightning_cossim.config.checks import Restriction, check_number
 from lightning_cossim.config.types import (
     NonNegative,
     ReadableFile,
+    SwitchOrReferences,
     UnitInterval,
     Whole,
     WholeFrom0,
@@ -81,6 +82,10 @@ class Display:
         histograms: whether to draw histograms of cosines, overlaps and gaps, for 15 labels or more.
         tab: whether to write reports for TensorBoard's tab "Label similarity", which shows all pairs of a step. At the end of a
             run, the last report of each stage is also written as CSV and JSON, next to the event files.
+        evidence: what to show of the inputs behind flagged pairs. True: a contact sheet of their pictures, or a table of their
+            texts; "references": only a table that says where to find them, so that no picture or text of an input enters the
+            event files; False: nothing. Unless it is False, the references of all pairs with evidence are also written as
+            `cossim_val_evidence.csv`, beside the CSV and JSON of the tab.
         projector: whether to write the rows of the head for TensorBoard's projector at the end of the fit, about 10 MB for 1000
             labels.
         per_dataloader: whether each of several validation or test dataloaders gets its own reports, with tags that end in
@@ -101,6 +106,7 @@ class Display:
     tables: bool = True
     histograms: bool = True
     tab: bool = True
+    evidence: SwitchOrReferences = True
     projector: bool = False
     per_dataloader: bool = False
 

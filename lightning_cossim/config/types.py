@@ -14,12 +14,21 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args, get_
 
 from jsonargparse.typing import Path, register_type
 
-from lightning_cossim.config.checks import Restriction, check_bool, check_number, check_word
+from lightning_cossim.config.checks import (
+    Restriction,
+    check_bool,
+    check_number,
+    check_switch,
+    check_word,
+    is_switch,
+    switch_in_words,
+)
 
 __all__ = [
     "NonNegative",
     "Number",
     "ReadableFile",
+    "SwitchOrReferences",
     "UnitInterval",
     "Whole",
     "WholeFrom0",
@@ -32,6 +41,8 @@ __all__ = [
 ]
 
 _NUMBER: Final = re.compile(r"[-+]?(?P<whole>[0-9]{1,300})|[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_SWITCHES: Final = {"true": True, "True": True, "false": False, "False": False}
+"""Texts of a command line that mean a boolean."""
 
 
 def check_fields(settings: object) -> None:
@@ -50,6 +61,8 @@ def check_fields(settings: object) -> None:
             check_bool(value, field)
         elif get_origin(kind) is Literal:
             check_word(value, field, get_args(kind))
+        elif hasattr(kind, "words"):
+            check_switch(value, field, kind.words)
         else:
             check_number(value, field, kind.restriction)
             object.__setattr__(settings, field, kind.restriction.base(value))  # the dataclass may be frozen
@@ -92,7 +105,8 @@ def _checkable(settings: type[object]) -> dict[str, tuple[Any, bool]]:
     for field, hint in get_type_hints(settings).items():
         kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
         (*others, kind) = sorted(kinds, key=lambda one: one is not type(None))
-        if set(others) <= {type(None)} and (kind is bool or get_origin(kind) is Literal or hasattr(kind, "restriction")):
+        own = hasattr(kind, "restriction") or hasattr(kind, "words")
+        if set(others) <= {type(None)} and (kind is bool or get_origin(kind) is Literal or own):
             found[field] = kind, bool(others)
     return found
 
@@ -109,10 +123,24 @@ def _restricted(restriction: Restriction) -> Any:
     return _registered(str(restriction), restriction.base, read, restriction=restriction)
 
 
-def _registered(name: str, base: type[Any], read: Callable[[object], Any], **members: Any) -> Any:
+def _switch_or(*words: str) -> Any:
+    """A type of values that are true, false or one of some words."""
+
+    def read(value: object) -> Any:
+        found = _SWITCHES.get(value, value) if isinstance(value, str) else value  # values from a command line are strings
+        if not is_switch(found, words):
+            raise ValueError(f"Expected {switch_in_words(words)}, got {value!r}.")
+        return found
+
+    return _registered(switch_in_words(words).replace("'", ""), object, read, as_plain=lambda value: value, words=words)
+
+
+def _registered(
+    name: str, base: type[Any], read: Callable[[object], Any], as_plain: Callable[[Any], Any] | None = None, **members: Any
+) -> Any:
     """A new type, registered with jsonargparse. Its values are plain, so only the reading function can check them."""
     kind = type(name, (base,), {"__module__": __name__, **members})
-    register_type(kind, serializer=base, deserializer=read, type_check=lambda *_: False)
+    register_type(kind, serializer=as_plain or base, deserializer=read, type_check=lambda *_: False)
     return kind
 
 
@@ -126,6 +154,7 @@ if TYPE_CHECKING:
     WholeFrom2: TypeAlias = int
     WholeFrom1To64: TypeAlias = int
     ReadableFile: TypeAlias = str | os.PathLike[str]
+    SwitchOrReferences: TypeAlias = bool | Literal["references"]
 else:
     Number = _restricted(Restriction(float))
     NonNegative = _restricted(Restriction(float, 0))
@@ -136,3 +165,4 @@ else:
     WholeFrom2 = _restricted(Restriction(int, 2))
     WholeFrom1To64 = _restricted(Restriction(int, 1, 64))
     ReadableFile = file_type("path of a readable file")
+    SwitchOrReferences = _switch_or("references")

@@ -20,6 +20,7 @@ from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.rankings import Rankings
 from lightning_cossim.report.context import Context, WindowKey
+from lightning_cossim.report.evidence import PairsWithEvidence
 from lightning_cossim.report.extras import Extras, ReachabilityVerdicts
 from lightning_cossim.report.pair import FLAGS, OF_TARGETS, REACHES, Pair, Side, on_top
 from lightning_cossim.report.statistics import NUM_NEIGHBORS, Statistics
@@ -39,7 +40,7 @@ class ReportData:
     verdict: Verdict = field(default_factory=Verdict)
     """The flags, shares and alerts that thresholds give."""
     extras: Extras = field(default_factory=Extras)
-    """Additional results: ranking drift and reachability."""
+    """Additional results: ranking drift, reachability and evidence."""
 
     def judged(self, thresholds: Thresholds) -> Self:
         """A copy of the report with the verdict of these thresholds."""
@@ -52,6 +53,10 @@ class ReportData:
     def with_reachability(self, found: ReachabilityVerdicts) -> Self:
         """A copy of the report with these reachability verdicts."""
         return replace(self, extras=replace(self.extras, reachability=found))
+
+    def with_evidence(self, found: PairsWithEvidence) -> Self:
+        """A copy of the report with these inputs behind its pairs."""
+        return replace(self, extras=replace(self.extras, evidence=found))
 
     # Context
 
@@ -322,6 +327,18 @@ class ReportData:
             code_P[place] = verdicts.get(self.statistics.table.rows_of(place), 0)
         return code_P
 
+    @cached_property
+    def evidence(self) -> PairsWithEvidence:
+        """The inputs behind pairs of labels, with the flags of this report; empty if none were kept."""
+        found = self.extras.evidence
+        if found is None:
+            return PairsWithEvidence()
+        rows_of = self.statistics.table.rows_of
+        flags = {
+            rows_of(place): FLAGS[side] for side, flags_P in self.flags.items() for place in flags_P.nonzero().flatten().tolist()
+        }
+        return found.with_flags(flags)
+
     # Pairs
 
     def flagged(self, most: int | None = None) -> Tensor:
@@ -391,6 +408,15 @@ class ReportData:
                 key_P = key_P + 2 * self.flags[side]
         order = key_P.nan_to_num(-math.inf).argsort(descending=True, stable=True)
         return [self._pair(place) for place in order[counts_P[order]][:top].tolist()]
+
+    def pair_of(self, rows: tuple[int, int]) -> Pair | None:
+        """The pair of two rows of the head, in either order; None if the report did not compare it."""
+        if not {*rows} <= {*self.labels} or rows[0] == rows[1]:
+            return None
+        one, other = (self.labels.index(row) for row in rows)
+        row_P, column_P = self.compared.row, self.compared.column
+        is_it_P = ((row_P == one) & (column_P == other)) | ((row_P == other) & (column_P == one))
+        return self._pair(int(is_it_P.nonzero()[0])) if is_it_P.any() else None
 
     def _pair(self, place: int) -> Pair:
         one, other = (self.names[int(labels_P[place])] for labels_P in (self.compared.row, self.compared.column))

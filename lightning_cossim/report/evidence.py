@@ -4,12 +4,15 @@ A reference says where an input came from. An example is an input as one ranking
 if it was kept, a thumbnail or a text.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from numbers import Integral
+from typing import Any, Final, Literal, NamedTuple, TypeGuard
 
 import numpy as np
+from typing_extensions import override
 
+from lightning_cossim.errors import expected, near_names
 from lightning_cossim.report.pair import Flag
 
 __all__ = ["RANKINGS", "Example", "InputReference", "PairEvidence", "PairsWithEvidence", "Ranking", "View"]
@@ -18,6 +21,8 @@ Ranking = Literal["overlap", "confident", "suspect_label"]
 RANKINGS: Final[tuple[Ranking, ...]] = ("overlap", "confident", "suspect_label")
 """The order of the inputs of a pair (i, j): largest √(p_i p_j) first; largest p_i, or p_j, first; target i predicted as j or the
 reverse, smallest probability of the target first."""
+_LISTED: Final = 5
+"""Maximum number of pairs that an error names."""
 
 
 class InputReference(NamedTuple):
@@ -31,7 +36,7 @@ class InputReference(NamedTuple):
     """Index of the input in its batch."""
     position: int | None = None
     """Index in the sequence, or in the flattened image for a model with an output for each pixel."""
-    index: int | None = None
+    index: int | None = None  # type: ignore[assignment] # it hides `tuple.index`, which nobody needs here
     """Index of the input in the dataset; known only if the loader reads the dataset in a known order."""
     id: str | None = None
     """The user's identifier (`Evidence.ids_key`)."""
@@ -79,16 +84,64 @@ class PairEvidence:
 
 
 class PairsWithEvidence(Mapping[tuple[str, str], PairEvidence]):
-    """The evidence of the pairs that have some, by the names of two labels in either order. Flagged pairs come first."""
+    """The evidence of the pairs that have some, by the names of two labels in either order. Flagged pairs come first.
 
-    def __init__(self, pairs: tuple[PairEvidence, ...] = ()) -> None:
-        self._pairs = {one.names: one for one in pairs}
+    Two rows of the head find a pair too. If several pairs have the same two names, the names find the first one of them.
 
-    def __getitem__(self, pair: tuple[str, str]) -> PairEvidence:
-        raise NotImplementedError
+    Args:
+        pairs: the evidence, at most one for each pair of rows.
 
+    Example:
+        >>> found = PairsWithEvidence((PairEvidence((4, 6), ("Coat", "Shirt")),))
+        >>> found["Shirt", "Coat"].labels, found[6, 4].names
+        ((4, 6), ('Coat', 'Shirt'))
+    """
+
+    def __init__(self, pairs: Iterable[PairEvidence] = ()) -> None:
+        self.pairs: Final = tuple(sorted(pairs, key=lambda one: one.flag is None))
+        """All of them, the flagged ones first, otherwise as they were given."""
+        self._keys: dict[tuple[str, str], PairEvidence] = {}
+        self._found: dict[frozenset[str | int], PairEvidence] = {}
+        for one in self.pairs:
+            if frozenset(one.names) not in self._found:
+                self._keys[one.names] = one
+            for key in (frozenset[str | int](one.names), frozenset[str | int](one.labels)):
+                self._found.setdefault(key, one)
+
+    def with_flags(self, flags: Mapping[tuple[int, int], Flag]) -> "PairsWithEvidence":
+        """The same evidence with other flags, by rows of the head, the smaller one first. Other pairs have no flag."""
+        return PairsWithEvidence(replace(one, flag=flags.get(one.labels)) for one in self.pairs)
+
+    @override
+    def __getitem__(self, pair: tuple[str, str] | tuple[int, int]) -> PairEvidence:
+        found = self._found.get(frozenset(pair)) if _is_pair(pair) else None
+        if found is None:
+            raise KeyError(self._why_missing(pair))
+        return found
+
+    @override
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(self._pairs)
+        return iter(self._keys)
 
+    @override
     def __len__(self) -> int:
-        return len(self._pairs)
+        return len(self._keys)
+
+    def _why_missing(self, pair: object) -> str:
+        """One line: which pairs have evidence, which of them have similar names, and why others have none."""
+        if not self:
+            return expected("pair", "to be one with evidence", repr(pair), "No pair has some: the report kept no inputs.")
+        first = ", ".join(map(repr, list(self)[:_LISTED])) + (f" and {len(self) - _LISTED} more" if len(self) > _LISTED else "")
+        if not _is_pair(pair):
+            return expected("pair", f"to be two names or two rows of the head, for example {first}", repr(pair))
+        near = near_names(" / ".join(map(str, pair)), [" / ".join(order) for one in self for order in (one, one[::-1])])
+        similar = f"Similar: {', '.join(near)}. " if near else ""
+        why = "Only flagged pairs and those with the largest gaps or joint masses have some."
+        return expected("pair", f"to be one with evidence ({first})", repr(pair), f"{similar}{why}")
+
+
+def _is_pair(pair: object) -> TypeGuard[tuple[str | int, str | int]]:
+    """Whether an object is a tuple of two different names, or of two different rows."""
+    if not isinstance(pair, tuple) or len(pair) != 2 or pair[0] == pair[1]:
+        return False
+    return any(all(isinstance(one, kind) and not isinstance(one, bool) for one in pair) for kind in (str, Integral))

@@ -1,7 +1,9 @@
-"""Extras: results of a report that do not come from its window: ranking drift and reachability."""
+"""Extras: results that are added to a report after its statistics: ranking drift, reachability and evidence."""
 
 import math
 from dataclasses import dataclass
+
+from lightning_cossim.report.evidence import PairsWithEvidence
 
 __all__ = ["Extras", "ReachabilityVerdicts"]
 
@@ -22,9 +24,11 @@ class ReachabilityVerdicts:
 
 @dataclass(frozen=True)
 class Extras:
-    """The part of a report that does not come from its window."""
+    """The results that are added to a report after its statistics, each by its owner."""
 
     ranking_drift: float = math.nan
     """Mean change of the ranking cosines since the previous report of the stage, in [0, 2]; NaN in the first report."""
     reachability: ReachabilityVerdicts | None = None
     """None if reachability was not requested (`Schedule.reachability`)."""
+    evidence: PairsWithEvidence | None = None
+    """The inputs behind pairs of labels; None if none were kept."""

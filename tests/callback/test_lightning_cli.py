@@ -139,6 +139,7 @@ WHOLE: dict[str, Any] = {
         "tables": False,
         "histograms": False,
         "tab": False,
+        "evidence": "references",
         "projector": True,
         "per_dataloader": True,
     },

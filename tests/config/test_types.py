@@ -14,6 +14,7 @@ from lightning_cossim.config.types import (
     NonNegative,
     Number,
     ReadableFile,
+    SwitchOrReferences,
     UnitInterval,
     Whole,
     WholeFrom0,
@@ -180,3 +181,34 @@ def test_a_file_is_checked_by_whoever_reads_it(tmp_path: Path, monkeypatch: pyte
 
     with pytest.raises(Exception, match=r"Not of type my file: .*a/b\.txt is not mine"):
         parsed(file_type("my file", refuse), "a/b.txt")
+
+
+SWITCH: Any = SwitchOrReferences
+
+
+@pytest.mark.parametrize("value", [True, False, "references"])
+def test_a_switch_can_be_one_word_more(value: Any) -> None:
+    """On a command line every value is a text."""
+    for taken in (settings_of(SWITCH)(value).value, parsed(SWITCH, value)):
+        assert taken is value
+    assert parsed(SWITCH, str(value).lower()) == parsed(SWITCH, str(value)) == value
+
+
+@pytest.mark.parametrize("value", [1, 0, 0.0, "yes", "reference", "", [True], {}, "REFERENCES"])
+def test_a_switch_is_no_other_word_and_no_number(value: Any) -> None:
+    """Python and the parser say so in the same words; Python offers the word that is meant."""
+    with pytest.raises(ConfigError) as caught:
+        settings_of(SWITCH)(value)
+    said = f"Expected `value` to be true, false or 'references', got {value!r}."
+    assert str(caught.value) == said + " Did you mean `references`?" * (value == "reference")
+    assert caught.value.field == "value"
+    with pytest.raises(Exception, match="Expected true, false or 'references', got") as parser_said:
+        parsed(SWITCH, value)
+    assert "value" in str(parser_said.value)
+
+
+def test_a_switch_is_saved_as_it_is_written() -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=SWITCH)
+    saved = [parser.dump(parser.parse_object({"value": value})) for value in (True, False, "references")]
+    assert saved == ["value: true\n", "value: false\n", "value: references\n"]
