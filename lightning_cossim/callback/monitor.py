@@ -232,6 +232,7 @@ class LabelSimilarityMonitor(Callback):
             self._publisher.start_fit()
         self._clock.drop_window(self._steps.step)
         self._fit_end.start_fit(is_alone=session.processes.num == 1)
+        self._places.start_fit(trainer.current_epoch if self._batches_before(trainer) else None)
         next_report = self._next_report(trainer, manual=not pl_module.automatic_optimization)
         clock = self._clock
         unless = f", later if {clock.num_batches} batches have fewer than {clock.min_inputs} inputs" if clock.is_curious else ""
@@ -295,7 +296,7 @@ class LabelSimilarityMonitor(Callback):
         if not session.collector.is_open(_TRAIN):
             session.open(_TRAIN, step)
             self._places.start(trainer, "train")
-        session.collector.begin_batch(_TRAIN, batch, self._places.of("train", 0, batch_idx))
+        session.collector.begin_batch(_TRAIN, batch, self._places.of(trainer, "train", batch_idx))
 
     @_harmless
     def _look_at_train_batch(self, session: Session) -> None:
@@ -408,7 +409,7 @@ class LabelSimilarityMonitor(Callback):
     def _begin_batch(
         self, session: Session, trainer: pl.Trainer, stage: str, batch: Any, batch_idx: int, dataloader_idx: int
     ) -> None:
-        window, place = self._window(trainer, stage, dataloader_idx), self._places.of(stage, dataloader_idx, batch_idx)
+        window, place = self._window(trainer, stage, dataloader_idx), self._places.of(trainer, stage, batch_idx, dataloader_idx)
         session.alone(lambda: session.collector.begin_batch(window, batch, place))
 
     @_harmless
@@ -576,12 +577,17 @@ class LabelSimilarityMonitor(Callback):
 
     def _next_report(self, trainer: pl.Trainer, *, manual: bool) -> int:
         """The step of the first report of a fit that starts, or resumes within an epoch."""
-        loop = trainer.fit_loop
-        batch_idx = loop.batch_idx + 1 if loop.restarting else 0
-        batch_idx = batch_idx if batch_idx < trainer.num_training_batches else 0
+        batch_idx = self._batches_before(trainer)
         left = self._fit_end.batches_left(trainer, batch_idx, self._steps, manual=manual, has_started=False)
         accumulate = trainer.accumulate_grad_batches
         return self._clock.next_report(self._steps.step, left, accumulate, batch_idx, self._fit_end.per_epoch)
+
+    @staticmethod
+    def _batches_before(trainer: pl.Trainer) -> int:
+        """The number of batches of the current epoch that were trained before a fit that starts; 0 unless it resumes within it."""
+        loop = trainer.fit_loop
+        done = loop.batch_idx + 1 if loop.restarting else 0
+        return done if done < trainer.num_training_batches else 0
 
     def _report(self, session: Session, trainer: pl.Trainer, windows: Sequence[WindowKey]) -> None:
         """Report on the open windows among `windows`."""
