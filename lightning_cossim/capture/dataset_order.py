@@ -1,6 +1,6 @@
 """Dataset order: which item of a dataset is in which row of which batch, if torch's own loader and samplers read it in order.
 
-Nothing is guessed: whatever could sort, drop or repeat inputs in another way makes the order unknown.
+Nothing is guessed: if anything could sort, drop or repeat inputs in another way, the order is unknown.
 """
 
 from collections.abc import Iterable, Sized

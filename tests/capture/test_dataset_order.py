@@ -232,6 +232,12 @@ class BackwardUnrepeated(UnrepeatedDistributedSampler):
         return iter([*super().__iter__()][::-1])
 
 
+class Renamed(BackwardShared): ...
+
+
+Renamed.__name__ = "UnrepeatedDistributedSampler"  # other libraries have samplers with the names of Lightning's
+
+
 class BackwardBatches(BatchSampler):
     @override
     def __iter__(self) -> Iterator[list[int]]:
@@ -344,6 +350,7 @@ UNKNOWN: dict[str, tuple[Callable[[], object], str]] = {
         lambda: DataLoader(TEN, sampler=BackwardShared(TEN, num_replicas=2, rank=0, shuffle=False)),
         SAMPLER,
     ),
+    "another library's sampler with a name of Lightning's": (lambda: wrapping(TEN, Renamed), SAMPLER),
     "subclass of Lightning's sampler": (lambda: wrapping(TEN, BackwardUnrepeated), SAMPLER),
     "sampler of another dataset": (
         lambda: DataLoader(TEN, batch_size=3, sampler=SequentialSampler(Squares(10))),

@@ -256,6 +256,7 @@ def test_without_a_number_of_rows_there_are_no_identifiers() -> None:
         ({"id": None}, "id", "got 'id', which holds a NoneType. Let your dataset"),
         # two rows whose identifier is a pair, as torch collates them
         ({"id": [("shard", "shard"), torch.tensor([5, 6])]}, "id", "got 'id', which holds a list. Let your dataset"),
+        ({"id": [("shard", 5), ("shard", 6)]}, "id", "got 'id', which holds a list. Let your dataset"),
         ({"id": [np.zeros(2), np.zeros(2)]}, "id", "got 'id', which holds a list. Let your dataset"),
     ],
 )
