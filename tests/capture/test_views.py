@@ -402,7 +402,7 @@ def test_a_wrong_input_key_is_named_once(key: str, got: str) -> None:
         (random(3, 5), torch.zeros(3, 4, dtype=torch.int64)),
         {"y": torch.zeros(3, 4, dtype=torch.int64)},
         {"too": {"deep": {"to": {"find": IMAGE}}}},
-        (Y, [{"masks": random(3, 9, 9)}] * 3),
+        (Y, [{"crops": random(3, 9, 9)}] * 3),
         {"x": random(3, 5), "labels": torch.zeros(3, 4, dtype=torch.int64)},
         (["one", "two"], ["three", "four"]),
     ],
