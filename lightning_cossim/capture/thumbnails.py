@@ -108,7 +108,6 @@ class Thumbnails:
         Returns:
             n thumbnails; None for an image with NaN or infinite values.
         """
-        images = images.detach()
         step = -(-max(images.shape[2:]) // _FINEST)
         images = images[:, :, ::step, ::step]
         num = max(1, _NUM_NUMBERS // images[:1].numel())

@@ -38,9 +38,7 @@ class Viewer:
     def __init__(self, settings: Evidence, names: Sequence[str], *, has_names: bool, warn: Callable[[str], None]) -> None:
         self._settings, self._warn = settings, warn
         self._warned: set[str] = set()
-        self._thumbnails = Thumbnails(
-            _numbers(settings.mean), _numbers(settings.std), lambda text: self._warn_once(text[:40], text)
-        )
+        self._thumbnails = Thumbnails(_numbers(settings.mean), _numbers(settings.std), self._warn_of_pictures)
         self._tokens = TokenReader(settings.decode, names, has_names=has_names)
         self._why_none: str | None = None
         self._has_shown = False
@@ -120,7 +118,7 @@ class Viewer:
     def _read(self, tokens: Tensor, is_token: Tensor | None, places: set[_Place]) -> dict[_Place, View | None]:
         rows = sorted({row for row, _ in places})
         ids, kept = (
-            None if one is None else dict(zip(rows, torch.stack([one.detach()[row] for row in rows]).tolist(), strict=True))
+            None if one is None else dict(zip(rows, torch.stack([one[row] for row in rows]).tolist(), strict=True))
             for one in (tokens, is_token)
         )
         assert ids is not None, "the tokens are"
@@ -169,6 +167,10 @@ class Viewer:
             why = type(error).__name__
         self._why_none = f"{what}: {why}"
         self._warn_once(what, self._why_none)
+
+    def _warn_of_pictures(self, text: str) -> None:
+        self._why_none = text
+        self._warn_once(text[:40], text)
 
     def _warn_once(self, kind: str, text: str) -> None:
         if kind not in self._warned:

@@ -110,6 +110,13 @@ def test_a_pixel_is_the_mean_of_its_area(size: tuple[int, int], small: tuple[int
     assert np.abs(got.astype(int) - wanted.astype(int)).max() <= 1
 
 
+@pytest.mark.parametrize("factor", [2, 5])
+def test_an_average_is_that_of_pillow(factor: int) -> None:
+    image = (random(1, 3, 48 * factor, 64 * factor, seed=4) * 255).to(torch.uint8)
+    wanted = np.asarray(Image.fromarray(image[0].permute(1, 2, 0).numpy()).resize((64, 48), Image.Resampling.BOX))
+    assert np.abs(Viewing().picture((image,)).astype(int) - wanted.astype(int)).max() <= 1
+
+
 def test_a_part_of_a_pixel_counts_by_its_share() -> None:
     line = [float(value) for value in np.linspace(0, 1, 97) ** 2]
     image = torch.tensor([line] * 97)[None, None]
@@ -132,8 +139,11 @@ def test_a_large_image_of_one_color_keeps_it() -> None:
 
 
 def test_a_very_large_image_is_read_in_part() -> None:
-    image = torch.zeros(1, 1, 4, 1, dtype=torch.uint8).expand(1, 1, 4, 9000)
-    assert Viewing().picture((image,)).shape == (1, 64, 3)
+    """Of 9000 pixels every third."""
+    image = torch.tensor([0, 255, 255], dtype=torch.uint8).repeat(3000).expand(1, 1, 4, 9000)
+    got = Viewing().picture((image,))
+    assert got.shape == (1, 64, 3)
+    assert np.unique(got).tolist() == [0]
 
 
 def test_the_mean_and_the_standard_deviation_are_undone() -> None:
@@ -189,6 +199,10 @@ def test_an_image_with_values_that_are_no_numbers_costs_only_its_own_picture(bad
         views = viewing.views((image,), [0, 1, 2, 1])
         assert [view is None for view in views] == [False, True, False, True]
     assert viewing.said == ["some inputs are shown without their pictures, because these have NaN or infinite values"]
+    assert viewing.viewer.why_none is None
+    alone = Viewing()
+    alone.views((image,), [1])
+    assert alone.viewer.why_none == alone.said[0]
 
 
 @pytest.mark.parametrize(
@@ -219,6 +233,7 @@ STRANGE: dict[str, Callable[[Tensor], Tensor]] = {
     "channels at the end": lambda one: one.permute(0, 2, 3, 1).contiguous(),
     "a video": lambda one: torch.stack([torch.zeros_like(one), one, torch.zeros_like(one)], dim=1),
     "a video, channels first": lambda one: torch.stack([torch.zeros_like(one)] * 2 + [one] + [torch.zeros_like(one)] * 2, dim=2),
+    "a video of one frame, channels first": lambda one: one[:, :, None],
     "a video, channels last": lambda one: torch.stack([torch.zeros_like(one), one], dim=1).permute(0, 1, 3, 4, 2),
 }
 
@@ -386,6 +401,8 @@ def test_a_wrong_input_key_is_named_once(key: str, got: str) -> None:
         {"label": ["a", "b", "c"], "x": random(3, 5)},
         (random(3, 5), torch.zeros(3, 4, dtype=torch.int64)),
         {"y": torch.zeros(3, 4, dtype=torch.int64)},
+        {"too": {"deep": {"to": {"find": IMAGE}}}},
+        (Y, [{"crops": random(3, 9, 9)}] * 3),
         {"x": random(3, 5), "labels": torch.zeros(3, 4, dtype=torch.int64)},
         (["one", "two"], ["three", "four"]),
     ],
@@ -597,6 +614,8 @@ HWC = RGB.permute(1, 2, 0).contiguous()
         (HWC, HWC.numpy()),
         (RGB.numpy(), HWC.numpy()),
         (HWC.numpy(), HWC.numpy()),
+        (HWC.numpy()[:4], HWC.numpy()[:4]),
+        (RGB[..., :4], HWC.numpy()[:, :4]),
         (HWC.numpy()[::-1, ::-1], HWC.numpy()[::-1, ::-1]),
         (HWC.numpy() / 255, HWC.numpy()),
         ((HWC.numpy() / 255).astype(">f4"), HWC.numpy()),
