@@ -1,7 +1,9 @@
-"""Extras: results of a report that do not come from its window: ranking drift and reachability."""
+"""Extras: results of a report that do not come from its window: ranking drift, reachability and evidence."""
 
 import math
 from dataclasses import dataclass
+
+from lightning_cossim.report.evidence import PairsWithEvidence
 
 __all__ = ["Extras", "ReachabilityVerdicts"]
 
@@ -28,3 +30,5 @@ class Extras:
     """Mean change of the ranking cosines since the previous report of the stage, in [0, 2]; NaN in the first report."""
     reachability: ReachabilityVerdicts | None = None
     """None if reachability was not requested (`Schedule.reachability`)."""
+    evidence: PairsWithEvidence | None = None
+    """The inputs behind pairs; None if no inputs were kept."""
