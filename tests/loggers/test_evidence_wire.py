@@ -1,4 +1,4 @@
-"""What is broken, or comes from an enemy, is said to be in one line, whatever it is; and reading it needs neither torch nor Pillow."""
+"""Evidence that is broken, or made to break its reader, is refused in one line; reading needs neither torch nor Pillow."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lightning_cossim.loggers import evidence_wire
 from lightning_cossim.loggers.evidence_packing import pack_evidence
-from lightning_cossim.loggers.evidence_wire import SentEvidence, unpack_evidence
+from lightning_cossim.loggers.evidence_wire import unpack_evidence
 from lightning_cossim.loggers.wire import MAX_BYTES
 from lightning_cossim.report.evidence import RANKINGS, InputReference
 from lightning_cossim.report.pair import Flag
@@ -86,7 +86,7 @@ def test_the_format_has_all_rankings_fields_and_flags_of_a_report() -> None:
     """They are written down twice, because their module needs torch."""
     assert evidence_wire._RANKINGS == RANKINGS
     assert {*evidence_wire._NUMBERS, "id"} == {*InputReference._fields}
-    assert evidence_wire._FLAGS == get_args(Flag)
+    assert get_args(Flag) == evidence_wire._FLAGS
 
 
 def test_reading_needs_neither_torch_nor_pillow() -> None:
@@ -99,88 +99,88 @@ def test_reading_needs_neither_torch_nor_pillow() -> None:
     assert ran.stdout.strip() == b"[]"
 
 
-@pytest.mark.parametrize(
-    ("blob", "said"),
-    [
-        (b"", "length of its header"),
-        (b"\0\0\0\0", "length of its header"),
-        (BLOB[:3], "length of its header"),
-        (BLOB[: len(HEADER)], "length of its header"),
-        (b"\xff\xff\xff\xff" + BLOB[4:], "length of its header"),
-        (BLOB[:-1], "Expected `size` to be a whole number from 1 to"),
-        (BLOB + b"\0", "Expected `pictures` to fill the body"),
-        (BLOB + bytes(MAX_BYTES), "Expected `blob` to have at most 200000 bytes"),
-        (together(HEADER[:-1], BODY), "Expected `header` to be JSON in UTF-8, got Expecting"),
-        (together(b"\xff" + HEADER, BODY), "Expected `header` to be JSON in UTF-8"),
-        (together(b"[]", b""), "Expected `header` to be an object"),
-        (together(b"{}", b""), "Expected `version` to be a whole number from 1"),
-        (together(b'{"version":NaN}', b""), "Expected `header` to be JSON in UTF-8, got NaN"),
-        (together(b'{"version":' + b"9" * 5000 + b"}", b""), "Expected `header` to be JSON in UTF-8"),
-        (together(b'{"version":' + b"[" * 90_000, b""), "Expected `header` to"),
-        (together(b'{"version":' + b"[" * 900 + b"]" * 900 + b"}", b""), "Expected `"),
-        (changed(put(2, "version")), "Expected `version` to be at most 1, got 2. Upgrade lightning-cossim."),
-        (changed(put(0, "version")), "Expected `version` to be a whole number from 1"),
-        (changed(put(True, "version")), "Expected `version` to be a whole number from 1"),
-        (changed(put(1, "num_pairs")), "Expected `num_pairs` to be a whole number from 2"),
-        (changed(put([], "names")), "Expected `names` to be an object"),
-        (changed(put("one", "names", "one")), "Expected `names` to have rows as keys, got 'one'"),
-        (changed(put("one", "names", "-1")), "Expected `names` to have rows as keys"),
-        (changed(put("one", "names", "٣")), "Expected `names` to have rows as keys"),
-        (changed(put("one", "names", "1" * 5000)), "Expected `names` to have rows as keys"),
-        (changed(put(5, "names", "1")), "Expected `names` to be a text, got 5"),
-        (changed(put({"0": "only"}, "names")), "Expected `"),
-        (changed(put(None, "pictures", 0)), "Expected `pictures` to be an object"),
-        (changed(put("svg", "pictures", 0, "kind")), "Expected `kind` to be png or jpeg, got 'svg'"),
-        (changed(put(["png"], "pictures", 0, "kind")), "Expected `kind` to be png or jpeg"),
-        (changed(put("jpeg", "pictures", 0, "kind")), "Expected `pictures` to be jpeg files where their kind says so"),
-        (changed(put(0, "pictures", 0, "width")), "Expected `width` to be a whole number from 1 to 64"),
-        (changed(put(65, "pictures", 0, "height")), "Expected `height` to be a whole number from 1 to 64"),
-        (changed(put(1, "pictures", 0, "offset")), "Expected `offset` to be a whole number from 0 to 0"),
-        (changed(put(-5, "pictures", 1, "offset")), "Expected `offset` to be a whole number"),
-        (changed(put(0, "pictures", 1, "offset")), "Expected `offset` to be a whole number"),
-        (changed(put(10**9, "pictures", 1, "size")), "Expected `size` to be a whole number"),
-        (changed(put(1.0, "pictures", 1, "size")), "Expected `size` to be a whole number"),
-        (changed(lambda header: header["pictures"].clear()), "Expected `pictures` to fill the body"),
-        (changed(put({}, "pairs")), "Expected `pairs` to be a list"),
-        (changed(put(1, "pairs", 0)), "Expected `pairs` to be an object"),
-        (changed(put([1, 0], "pairs", 0, "labels")), "Expected `labels` to be two rows with names, the smaller one first"),
-        (changed(put([0, 0], "pairs", 0, "labels")), "Expected `labels` to be two rows"),
-        (changed(put([0, 7], "pairs", 0, "labels")), "Expected `labels` to be two rows"),
-        (changed(put([0], "pairs", 0, "labels")), "Expected `labels` to be two rows"),
-        (changed(put([[], {}], "pairs", 0, "labels")), "Expected `labels` to be two rows"),
-        (changed(put([False, True], "pairs", 0, "labels")), "Expected `labels` to be two rows"),
-        (changed(put("odd", "pairs", 0, "flag")), "Expected `flag` to be stranger or look-alike, got 'odd'"),
-        (changed(put(1, "pairs", 0, "is_complete")), "Expected `is_complete` to be true or false, got 1"),
-        (changed(put({"num": 0, "examples": []}, "pairs", 0, "rankings", "__proto__")), "Expected `rankings` to be among"),
-        (changed(put([], "pairs", 0, "rankings", "overlap")), "Expected `rankings` to be an object"),
-        (changed(put(2, "pairs", 0, "rankings", "overlap", "num")), "Expected `num` to be a whole number from 3"),
-        (
-            changed(put([3], "pairs", 0, "rankings", "overlap", "examples")),
-            "Expected `examples` to be a whole number from 0 to 2",
-        ),
-        (changed(put([-1], "pairs", 0, "rankings", "overlap", "examples")), "Expected `examples` to be a whole number"),
-        (changed(put("012", "pairs", 0, "rankings", "overlap", "examples")), "Expected `examples` to be a list"),
-        (changed(put([], "pairs", 0, "examples", 0)), "Expected `examples` to be an object"),
-        (changed(put([0.5], "pairs", 0, "examples", 0, "p")), "Expected `p` to be two numbers from 0 to 1, or null"),
-        (changed(put([0.5, 1.5], "pairs", 0, "examples", 0, "p")), "Expected `p` to be two numbers"),
-        (changed(put([0.5, "1"], "pairs", 0, "examples", 0, "p")), "Expected `p` to be two numbers"),
-        (changed(put([0.5, True], "pairs", 0, "examples", 0, "p")), "Expected `p` to be two numbers"),
-        (changed(put(None, "pairs", 0, "examples", 0, "p")), "Expected `p` to be a list, got None"),
-        (changed(put(None, "pairs", 0, "examples", 0, "predicted")), "Expected `predicted` to be a whole number"),
-        (changed(put(77, "pairs", 0, "examples", 0, "predicted")), "Expected `predicted` to be a row with a name, got 77"),
-        (changed(put(77, "pairs", 0, "examples", 0, "target")), "Expected `target` to be a row with a name, got 77"),
-        (changed(put(None, "pairs", 0, "examples", 0, "target")), "Expected `target` to be a whole number"),
-        (changed(put(["a"], "pairs", 0, "examples", 0, "text")), "Expected `text` to be a text, got ['a']"),
-        (changed(put(2, "pairs", 0, "examples", 0, "picture")), "Expected `picture` to be a whole number from 0 to 1, got 2"),
-        (changed(put([], "pairs", 0, "examples", 0, "reference")), "Expected `reference` to be an object"),
-        (changed(put(1, "pairs", 0, "examples", 0, "reference", "path")), "Expected `reference` to have the fields"),
-        (changed(put("0", "pairs", 0, "examples", 0, "reference", "row")), "Expected `row` to be a whole number"),
-        (changed(put(2**60, "pairs", 0, "examples", 0, "reference", "index")), "Expected `index` to be a whole number"),
-        (changed(put(5, "pairs", 0, "examples", 0, "reference", "id")), "Expected `id` to be a text"),
-        (changed(put("a\nb\u2028\x1b" * 200, "pairs", 0, "flag")), "Expected `flag` to be stranger or look-alike, got 'a"),
-    ],
-    ids=str,
-)
+BROKEN = [
+    (b"", "length of its header"),
+    (b"\0\0\0\0", "length of its header"),
+    (BLOB[:3], "length of its header"),
+    (BLOB[: len(HEADER)], "length of its header"),
+    (b"\xff\xff\xff\xff" + BLOB[4:], "length of its header"),
+    (BLOB[:-1], "Expected `size` to be a whole number from 1 to"),
+    (BLOB + b"\0", "Expected `pictures` to fill the body"),
+    (BLOB + bytes(MAX_BYTES), "Expected `blob` to have at most 200000 bytes"),
+    (together(HEADER[:-1], BODY), "Expected `header` to be JSON in UTF-8, got Expecting"),
+    (together(b"\xff" + HEADER, BODY), "Expected `header` to be JSON in UTF-8"),
+    (together(b"[]", b""), "Expected `header` to be an object"),
+    (together(b"{}", b""), "Expected `version` to be a whole number from 1"),
+    (together(b'{"version":NaN}', b""), "Expected `header` to be JSON in UTF-8, got NaN"),
+    (together(b'{"version":' + b"9" * 5000 + b"}", b""), "Expected `header` to be JSON in UTF-8"),
+    (together(b'{"version":' + b"[" * 90_000, b""), "Expected `header` to"),
+    (together(b'{"version":' + b"[" * 900 + b"]" * 900 + b"}", b""), "Expected `"),
+    (changed(put(2, "version")), "Expected `version` to be at most 1, got 2. Upgrade lightning-cossim."),
+    (changed(put(0, "version")), "Expected `version` to be a whole number from 1"),
+    (changed(lambda header: header.update(version=True)), "Expected `version` to be a whole number from 1"),
+    (changed(put(1, "num_pairs")), "Expected `num_pairs` to be a whole number from 2"),
+    (changed(put([], "names")), "Expected `names` to be an object"),
+    (changed(put("one", "names", "one")), "Expected `names` to have rows as keys, got 'one'"),
+    (changed(put("one", "names", "-1")), "Expected `names` to have rows as keys"),
+    (changed(put("one", "names", "٣")), "Expected `names` to have rows as keys"),
+    (changed(put("one", "names", "1" * 5000)), "Expected `names` to have rows as keys"),
+    (changed(put(5, "names", "1")), "Expected `names` to be a text, got 5"),
+    (changed(put({"0": "only"}, "names")), "Expected `"),
+    (changed(put(None, "pictures", 0)), "Expected `pictures` to be an object"),
+    (changed(put("svg", "pictures", 0, "kind")), "Expected `kind` to be png or jpeg, got 'svg'"),
+    (changed(put(["png"], "pictures", 0, "kind")), "Expected `kind` to be png or jpeg"),
+    (changed(put("jpeg", "pictures", 0, "kind")), "Expected `pictures` to be jpeg files where their kind says so"),
+    (changed(put(0, "pictures", 0, "width")), "Expected `width` to be a whole number from 1 to 64"),
+    (changed(put(65, "pictures", 0, "height")), "Expected `height` to be a whole number from 1 to 64"),
+    (changed(put(1, "pictures", 0, "offset")), "Expected `offset` to be a whole number from 0 to 0"),
+    (changed(put(-5, "pictures", 1, "offset")), "Expected `offset` to be a whole number"),
+    (changed(put(0, "pictures", 1, "offset")), "Expected `offset` to be a whole number"),
+    (changed(put(10**9, "pictures", 1, "size")), "Expected `size` to be a whole number"),
+    (changed(put(1.0, "pictures", 1, "size")), "Expected `size` to be a whole number"),
+    (changed(lambda header: header["pictures"].clear()), "Expected `pictures` to fill the body"),
+    (changed(put({}, "pairs")), "Expected `pairs` to be a list"),
+    (changed(put(1, "pairs", 0)), "Expected `pairs` to be an object"),
+    (changed(put([1, 0], "pairs", 0, "labels")), "Expected `labels` to be two rows with names, the smaller one first"),
+    (changed(put([0, 0], "pairs", 0, "labels")), "Expected `labels` to be two rows"),
+    (changed(put([0, 7], "pairs", 0, "labels")), "Expected `labels` to be two rows"),
+    (changed(put([0], "pairs", 0, "labels")), "Expected `labels` to be two rows"),
+    (changed(put([[], {}], "pairs", 0, "labels")), "Expected `labels` to be two rows"),
+    (changed(put([False, True], "pairs", 0, "labels")), "Expected `labels` to be two rows"),
+    (changed(put("odd", "pairs", 0, "flag")), "Expected `flag` to be stranger or look-alike, got 'odd'"),
+    (changed(put(1, "pairs", 0, "is_complete")), "Expected `is_complete` to be true or false, got 1"),
+    (changed(put({"num": 0, "examples": []}, "pairs", 0, "rankings", "__proto__")), "Expected `rankings` to be among"),
+    (changed(put([], "pairs", 0, "rankings", "overlap")), "Expected `rankings` to be an object"),
+    (changed(put(2, "pairs", 0, "rankings", "overlap", "num")), "Expected `num` to be a whole number from 3"),
+    (
+        changed(put([3], "pairs", 0, "rankings", "overlap", "examples")),
+        "Expected `examples` to be a whole number from 0 to 2",
+    ),
+    (changed(put([-1], "pairs", 0, "rankings", "overlap", "examples")), "Expected `examples` to be a whole number"),
+    (changed(put("012", "pairs", 0, "rankings", "overlap", "examples")), "Expected `examples` to be a list"),
+    (changed(put([], "pairs", 0, "examples", 0)), "Expected `examples` to be an object"),
+    (changed(put([0.5], "pairs", 0, "examples", 0, "p")), "Expected `p` to be two numbers from 0 to 1, or null"),
+    (changed(put([0.5, 1.5], "pairs", 0, "examples", 0, "p")), "Expected `p` to be two numbers"),
+    (changed(put([0.5, "1"], "pairs", 0, "examples", 0, "p")), "Expected `p` to be two numbers"),
+    (changed(put([0.5, True], "pairs", 0, "examples", 0, "p")), "Expected `p` to be two numbers"),
+    (changed(put(None, "pairs", 0, "examples", 0, "p")), "Expected `p` to be a list, got None"),
+    (changed(put(None, "pairs", 0, "examples", 0, "predicted")), "Expected `predicted` to be a whole number"),
+    (changed(put(77, "pairs", 0, "examples", 0, "predicted")), "Expected `predicted` to be a row with a name, got 77"),
+    (changed(put(77, "pairs", 0, "examples", 0, "target")), "Expected `target` to be a row with a name, got 77"),
+    (changed(put(None, "pairs", 0, "examples", 0, "target")), "Expected `target` to be a whole number"),
+    (changed(put(["a"], "pairs", 0, "examples", 0, "text")), "Expected `text` to be a text, got ['a']"),
+    (changed(put(2, "pairs", 0, "examples", 0, "picture")), "Expected `picture` to be a whole number from 0 to 1, got 2"),
+    (changed(put([], "pairs", 0, "examples", 0, "reference")), "Expected `reference` to be an object"),
+    (changed(put(1, "pairs", 0, "examples", 0, "reference", "path")), "Expected `reference` to have the fields"),
+    (changed(put("0", "pairs", 0, "examples", 0, "reference", "row")), "Expected `row` to be a whole number"),
+    (changed(put(2**60, "pairs", 0, "examples", 0, "reference", "index")), "Expected `index` to be a whole number"),
+    (changed(put(5, "pairs", 0, "examples", 0, "reference", "id")), "Expected `id` to be a text"),
+    (changed(put("a\nb\u2028\x1b" * 200, "pairs", 0, "flag")), "Expected `flag` to be stranger or look-alike, got 'a"),
+]
+"""Blob, and what is said of it."""
+
+
+@pytest.mark.parametrize(("blob", "said"), BROKEN, ids=map(str, range(len(BROKEN))))
 def test_what_is_broken_is_said_in_one_line(blob: bytes, said: str) -> None:
     with pytest.raises(ValueError, match="Expected `") as raised:
         unpack_evidence(blob)
@@ -192,10 +192,11 @@ def test_what_is_broken_is_said_in_one_line(blob: bytes, said: str) -> None:
 
 def only_as_value_errors(blob: bytes) -> None:
     try:
-        assert isinstance(unpack_evidence(blob), SentEvidence)
+        said = str(unpack_evidence(blob).num_pairs)
     except ValueError as error:
-        assert str(error).startswith("Expected `")
-        assert str(error).isprintable()
+        said = str(error)
+    assert said.isdigit() or said.startswith("Expected `")
+    assert said.isprintable()
 
 
 @given(st.binary(max_size=300))
