@@ -1,9 +1,9 @@
 """Write reports as steps of TensorBoard's tab, each step once and in ascending order."""
 
 from time import time
-from typing import Any
+from typing import Any, Literal
 
-from lightning_cossim.loggers.tab import step_of
+from lightning_cossim.loggers.tab import evidence_blob, step_of
 from lightning_cossim.loggers.tags import window_tag
 from lightning_cossim.loggers.writers import log_folder, write_step
 from lightning_cossim.report import GapReport
@@ -19,10 +19,12 @@ class Recorder:
 
     Args:
         name: the monitor's name, which is part of the tags; None: none.
+        evidence: which part of the evidence is written with a step: True: everything, "references": no pictures and no texts,
+            False: nothing.
     """
 
-    def __init__(self, name: str | None) -> None:
-        self.name = name
+    def __init__(self, name: str | None, *, evidence: Literal["references"] | bool = True) -> None:
+        self.name, self.evidence = name, evidence
         self._written: dict[tuple[str, str], tuple[int, int]] = {}
         """(Folder, tag) to (number of steps written, last step)."""
 
@@ -41,6 +43,7 @@ class Recorder:
         index, last = self._written.get(place, (0, -1))
         if report.step <= last:
             return False
-        write_step(logger, tag, step_of(report, index=index + 1, time=time()))
+        evidence = evidence_blob(report, with_views=self.evidence is True) if self.evidence else None
+        write_step(logger, tag, step_of(report, index=index + 1, time=time()), evidence)
         self._written[place] = index + 1, report.step
         return True

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lightning_cossim.functional.pairs import Pairs, inverse_index
 from lightning_cossim.functional.similarities import QUANTITIES
+from lightning_cossim.loggers.evidence_packing import pack_evidence
 from lightning_cossim.loggers.figures import label_order
 from lightning_cossim.loggers.wire import FLAGS, MAX_BYTES, Step
 from lightning_cossim.report import GapReport, Side
@@ -25,7 +26,7 @@ from lightning_cossim.report.tables import shortened
 from lightning_cossim.report.text import absent_in_words
 from lightning_cossim.report.verdicts import WHY_UNFLAGGED
 
-__all__ = ["MAX_LABELS", "MAX_NAMES", "MAX_PAIRS", "as_csv", "as_json", "step_of"]
+__all__ = ["MAX_LABELS", "MAX_NAMES", "MAX_PAIRS", "as_csv", "as_json", "evidence_blob", "step_of"]
 
 MAX_LABELS: Final = 140
 """Up to this many labels, a step has all pairs. More would not fit into `MAX_BYTES`."""
@@ -107,6 +108,20 @@ def step_of(report: GapReport, *, index: int, time: float) -> Step:
         reach=(torch.zeros_like(flag) if report.reach is None else report.reach[shown.pairs]).numpy(),
         targets=_of_targets(report, shown.pairs),
     )
+
+
+def evidence_blob(report: GapReport, *, with_views: bool = True) -> bytes | None:
+    """The inputs behind the pairs of a report, as the second blob of its step; None if the report has none.
+
+    Args:
+        report: the report, after its verdict.
+        with_views: False omits pictures and texts, so that references and probabilities of more pairs fit.
+    """
+    pairs = () if report.extras.evidence is None else tuple(report.extras.evidence.values())
+    if not pairs:
+        return None
+    name_of = report.context.name_of
+    return pack_evidence(pairs, lambda label: shortened(name_of(label), _LONGEST), with_views=with_views)
 
 
 def _values(report: GapReport) -> dict[str, Tensor]:

@@ -179,15 +179,22 @@ def log_folder(logger: Any) -> str | None:
     return path if isinstance(path, str) and Path(path).is_dir() else None
 
 
-def write_step(logger: Any, tag: str, step: Step) -> None:
-    """Write a step for TensorBoard's tab, as a sequence of one blob.
+def write_step(logger: Any, tag: str, step: Step, evidence: bytes | None = None) -> None:
+    """Write a step for TensorBoard's tab, as a sequence of one or two blobs.
 
     The tensor has rank 1, because TensorBoard silently drops other ranks.
+
+    Args:
+        logger: a logger that writes with `torch.utils.tensorboard`.
+        tag: the tag of the steps.
+        step: the first blob.
+        evidence: the second blob, packed; None: none.
     """
     from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 
-    shape = tensor_shape_pb2.TensorShapeProto(dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=1)])
-    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=[pack(step)], tensor_shape=shape)
+    blobs = [pack(step)] if evidence is None else [pack(step), evidence]
+    shape = tensor_shape_pb2.TensorShapeProto(dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=len(blobs))])
+    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=blobs, tensor_shape=shape)
     metadata = summary_pb2.SummaryMetadata(
         plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name=PLUGIN), data_class=summary_pb2.DATA_CLASS_BLOB_SEQUENCE
     )

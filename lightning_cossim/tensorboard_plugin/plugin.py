@@ -55,7 +55,7 @@ def _route(answer: _Route) -> Callable[["Plugin"], _App]:
 
 
 class Plugin(base_plugin.TBPlugin):
-    """Serves the page, the list of steps, the blobs of steps, and the values of pairs over all steps."""
+    """Serves the page, the list of steps, the blobs of steps, their evidence, and the values of pairs over all steps."""
 
     plugin_name = PLUGIN
 
@@ -69,6 +69,7 @@ class Plugin(base_plugin.TBPlugin):
         return {
             "/runs": self._runs(),
             "/step": self._step(),
+            "/evidence": self._evidence(),
             "/pairs": self._pairs(),
             **{f"/{name}": _file(name)(self) for name in names},
         }
@@ -99,17 +100,28 @@ class Plugin(base_plugin.TBPlugin):
     @_route
     def _step(self, request: Request) -> Response:
         """The blob of a step."""
-        run, tag, number = _argument(request, "run"), _argument(request, "tag"), _whole(request, "step")
+        return http_util.Respond(request, self._blob(request, 0), "application/octet-stream")
+
+    @_route
+    def _evidence(self, request: Request) -> Response:
+        """The evidence of a step: its second blob."""
+        blob = self._blob(request, 1)
+        if not blob:
+            run, tag, number = _address(request)
+            raise _BadRequest(f"Step {number} of {tag} in the run {run} has no evidence.", 404)
+        return http_util.Respond(request, blob, "application/octet-stream")
+
+    def _blob(self, request: Request, place: int) -> bytes:
+        run, tag, number = _address(request)
         environ = request.environ
         found = self._steps.find(plugin_util.context(environ), plugin_util.experiment_id(environ), run, tag, number)
         gone = _BadRequest(f"Step {number} of {tag} does not exist in the run {run}.", 404)
         if found is None:
             raise gone
         try:
-            blob = _read(lambda: self._steps.blob(plugin_util.context(environ), found))
+            return _read(lambda: self._steps.blob(plugin_util.context(environ), found, place))
         except (errors.NotFoundError, KeyError):
             raise gone from None
-        return http_util.Respond(request, blob, "application/octet-stream")
 
     @_route
     def _pairs(self, request: Request) -> Response:
@@ -158,6 +170,11 @@ def _file(name: str) -> Callable[[Plugin], _App]:
         return http_util.Respond(request, content, _TYPES[Path(name).suffix])
 
     return answer
+
+
+def _address(request: Request) -> tuple[str, str, int]:
+    """Run, tag and number of the step that a request asks for."""
+    return _argument(request, "run"), _argument(request, "tag"), _whole(request, "step")
 
 
 def _argument(request: Request, name: str) -> str:

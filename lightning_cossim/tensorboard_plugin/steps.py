@@ -66,18 +66,25 @@ class Steps:
         except (errors.NotFoundError, KeyError):
             return b""
 
-    def blob(self, context: Any, datum: Any) -> bytes:
-        """The blob of a step.
+    def blob(self, context: Any, datum: Any, place: int = 0) -> bytes:
+        """A blob of a step; empty if the step has no blob at this place.
+
+        Args:
+            context: TensorBoard's context of the request.
+            datum: the step.
+            place: 0 for the step itself, 1 for its evidence.
 
         Raises:
             KeyError, NotFoundError: TensorBoard has dropped the step; its readers raise different errors.
         """
-        key = (datum.wall_time, datum.values[0].blob_key if datum.values else "")  # the time: a restarted run repeats keys
+        if place >= len(datum.values):
+            return b""
+        key = (datum.wall_time, datum.values[place].blob_key)  # the time: a restarted run repeats keys
         with self._lock:
             if key in self._blobs:
                 self._blobs.move_to_end(key)
                 return self._blobs[key]
-        blob = bytes(self._data.read_blob(context, blob_key=key[1])) if datum.values else b""
+        blob = bytes(self._data.read_blob(context, blob_key=key[1]))
         with self._lock:
             if key not in self._blobs:
                 self._blobs[key] = blob
