@@ -60,8 +60,10 @@ def ids_of(entries: Entries) -> Keys:
 def renumbered(entries: Entries, new_ids: NDArray[Any]) -> Entries:
     """The entries with new ids, where `new_ids` is indexed by the old ones. A 0 remains 0."""
     present = entries > 0
-    ids = np.where(present, ids_of(entries), 0)
-    return np.where(present, (entries & ~_LOW) | (_LOW - new_ids[ids].astype(np.uint64)), np.uint64(0))
+    found = entries[present]
+    renewed = np.zeros_like(entries)
+    renewed[present] = (found & ~_LOW) | (_LOW - new_ids[ids_of(found)].astype(np.uint64))
+    return renewed
 
 
 def rank_in_group(groups: NDArray[Any]) -> Keys:
@@ -124,7 +126,7 @@ class TopEntries:
         self.num_rows = num_keys if self.is_dense else min(_MAX_ROWS, max_bytes // (8 * width + _SPARSE_BYTES))
         """The number of rows there is room for."""
         self._width, self._first = width, first
-        self._step = max(1, min(_BLOCK, max_bytes // (16 * _BYTES_PER_NUMBER)) // width)
+        self._step = max(1, min(_BLOCK, max_bytes // (4 * _BYTES_PER_NUMBER)) // width)
         """Rows that are processed at a time."""
         self._rows = np.zeros((self.num_rows, width), dtype=np.uint64)
         self._floors = np.zeros(self.num_rows, dtype=np.float32)

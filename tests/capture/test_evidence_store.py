@@ -558,8 +558,8 @@ def test_hardly_any_memory_keeps_nothing_and_says_so(memory: int, num_labels: in
 @pytest.mark.parametrize(("num_labels", "per_pair"), [(2, 8), (10, 8), (512, 8), (512, 500), (50_257, 8), (257_000, 1)])
 def test_memory_stays_within_its_bound(num_labels: int, per_pair: int, memory: int) -> None:
     """What is allocated at any time, measured, with orders that do not grow: the worst case. Also not much is left unused."""
-    inputs = random_inputs(0, 6000, num_labels, growing=False, grid=1000)
-    batches = list(batches_of(inputs, range(0, 6000, 500)))
+    inputs = random_inputs(0, 2500, num_labels, growing=False, grid=1000)
+    batches = list(batches_of(inputs, range(0, 2500, 500)))
     store = EvidenceStore(num_labels, per_pair=per_pair, max_bytes=memory)
     del store
     tracemalloc.start()
