@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_cossim.capture.top_entries import best_of, ids_of, lightest_half, rank_in_group, renumbered
+from lightning_cossim.capture.top_entries import LostKeys, best_of, ids_of, lightest_half, rank_in_group, renumbered
 
 __all__ = ["BYTES_PER_SUSPECT", "NUM_SUSPECTS", "Suspects", "suspect_entries"]
 
@@ -42,8 +42,7 @@ class Suspects:
     def __init__(self, capacity: int, first: Keys, masses_of: Callable[[Keys], NDArray[np.float64]]) -> None:
         self._keys, self._entries = np.zeros(capacity, dtype=np.int64), np.zeros(capacity, dtype=np.uint64)
         self._size, self._first, self._masses_of = 0, first, masses_of
-        self._evicted = np.zeros(2 ** max(3, capacity.bit_length() - 1), dtype=bool)
-        """Marks, found by a hash of the key, of the pairs that lost their suspects."""
+        self._evicted = LostKeys(capacity, first)
         self._num_compact = 0
         """Number of suspects after the last sort."""
         self._watched: Keys | None = None
@@ -53,7 +52,7 @@ class Suspects:
     @property
     def num_bytes(self) -> int:
         """Memory of all arrays and of the scratch of a sort, in bytes."""
-        return len(self._keys) * BYTES_PER_SUSPECT + self._evicted.nbytes
+        return len(self._keys) * BYTES_PER_SUSPECT + self._evicted.num_bytes
 
     @property
     def _kept(self) -> tuple[Keys, Entries]:
@@ -85,7 +84,7 @@ class Suspects:
         if not len(pairs):
             return
         dropped = lightest_half(self._masses_of(pairs), np.isin(pairs, self._first))
-        self._evicted[self._hashes(pairs[dropped])] = True
+        self._evicted.add(pairs[dropped])
         stays = ~np.isin(which, dropped)
         self._size = int(stays.sum())
         self._keys[: self._size], self._entries[: self._size] = keys[stays], entries[stays]
@@ -104,12 +103,9 @@ class Suspects:
         self._entries[: self._size] = renumbered(self._entries[: self._size], new_ids)
         self._worst = renumbered(self._worst, new_ids)
 
-    def _hashes(self, keys: Keys) -> NDArray[np.uint64]:
-        return (keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(65 - len(self._evicted).bit_length())
-
     def is_partial(self, keys: Keys) -> NDArray[np.bool_]:
         """(U,), whether suspects of the pair may be missing. It can be True by chance, never False."""
-        return self._evicted[self._hashes(keys)]
+        return self._evicted.has(keys)
 
     def watch(self, keys: Keys) -> None:
         """Watch these different pairs; `entering` answers for them."""
@@ -148,4 +144,5 @@ class Suspects:
         worst_order = order_of[np.where(worst > 0, ids_of(worst), 0)]
         half = np.uint64(32)
         score, floor = entries >> half, worst >> half
-        return local[is_watched & ((score > floor) | ((score == floor) & (orders[local] < worst_order)))]
+        entering: Keys = local[is_watched & ((score > floor) | ((score == floor) & (orders[local] < worst_order)))]
+        return entering

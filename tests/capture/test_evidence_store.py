@@ -509,8 +509,8 @@ def test_pairs_that_come_first_stay() -> None:
     inputs = random_inputs(3, 1500, 50_257, spread=150, grid=50)
     first = [(0, 1), (40_000, 3)]
     rare = inputs_of([[1, 0], [3, 40_000]], [[1e-3, 1e-4], [1e-3, 1e-4]], [0, -1])
-    for given, is_kept in ((first, True), ((), False)):
-        store = EvidenceStore(50_257, per_pair=3, max_bytes=40_000, first=given)
+    for asked, is_kept in ((first, True), ((), False)):
+        store = EvidenceStore(50_257, per_pair=3, max_bytes=40_000, first=asked)
         store.add(rare)
         for batch in batches_of(inputs, range(0, 1500, 70)):
             store.add(batch)
