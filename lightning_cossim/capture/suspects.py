@@ -3,13 +3,12 @@
 An entry is a number as in `top_entries`; a larger one has a smaller probability of the target.
 """
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_cossim.capture.top_entries import LostKeys, best_of, ids_of, lightest_half, rank_in_group, renumbered
+from lightning_cossim.capture.top_entries import TopEntries, best_of, ids_of, lightest_half, rank_in_group, renumbered
 
 __all__ = ["BYTES_PER_SUSPECT", "NUM_SUSPECTS", "Suspects", "suspect_entries"]
 
@@ -36,13 +35,12 @@ class Suspects:
     Args:
         capacity: number of suspects there is room for.
         first: keys of the pairs that lose their suspects only after all others.
-        masses_of: the joint masses of pairs.
+        pairs: knows the joint masses of the pairs, and marks those that lose suspects.
     """
 
-    def __init__(self, capacity: int, first: Keys, masses_of: Callable[[Keys], NDArray[np.float64]]) -> None:
+    def __init__(self, capacity: int, first: Keys, pairs: TopEntries) -> None:
         self._keys, self._entries = np.zeros(capacity, dtype=np.int64), np.zeros(capacity, dtype=np.uint64)
-        self._size, self._first, self._masses_of = 0, first, masses_of
-        self._evicted = LostKeys(capacity, first)
+        self._size, self._first, self._pairs = 0, first, pairs
         self._num_compact = 0
         """Number of suspects after the last sort."""
         self._watched: Keys | None = None
@@ -52,7 +50,7 @@ class Suspects:
     @property
     def num_bytes(self) -> int:
         """Memory of all arrays and of the scratch of a sort, in bytes."""
-        return len(self._keys) * BYTES_PER_SUSPECT + self._evicted.num_bytes
+        return len(self._keys) * BYTES_PER_SUSPECT
 
     @property
     def _kept(self) -> tuple[Keys, Entries]:
@@ -83,8 +81,8 @@ class Suspects:
         pairs, which = np.unique(keys, return_inverse=True)
         if not len(pairs):
             return
-        dropped = lightest_half(self._masses_of(pairs), np.isin(pairs, self._first))
-        self._evicted.add(pairs[dropped])
+        dropped = lightest_half(self._pairs.sums_of(pairs), np.isin(pairs, self._first))
+        self._pairs.lose(pairs[dropped])
         stays = ~np.isin(which, dropped)
         self._size = int(stays.sum())
         self._keys[: self._size], self._entries[: self._size] = keys[stays], entries[stays]
@@ -102,10 +100,6 @@ class Suspects:
         """Give the inputs new ids in the same order; `new_ids` is indexed by the old ones."""
         self._entries[: self._size] = renumbered(self._entries[: self._size], new_ids)
         self._worst = renumbered(self._worst, new_ids)
-
-    def is_partial(self, keys: Keys) -> NDArray[np.bool_]:
-        """(U,), whether suspects of the pair may be missing. It can be True by chance, never False."""
-        return self._evicted.has(keys)
 
     def watch(self, keys: Keys) -> None:
         """Watch these different pairs; `entering` answers for them."""

@@ -322,6 +322,13 @@ class TopEntries:
         rows = self.find(keys)
         return np.where(rows < 0, self._evicted.has(keys), np.append(self._partial, False)[rows])
 
+    def lose(self, keys: Keys) -> None:
+        """Mark different keys as partial for good, because entries of theirs are lost elsewhere."""
+        if not self.is_dense:
+            self._evicted.add(keys)
+        rows = self.find(keys)
+        self._partial[rows[rows >= 0]] = True
+
     def sums_of(self, keys: Keys) -> NDArray[np.float64]:
         """(U,), the sums of the scores of the keys; 0 for a key that has no row."""
         rows = self.find(keys)
