@@ -171,7 +171,7 @@ class Case(NamedTuple):
 
 
 @st.composite
-def cases(draw: st.DrawFn, most: int = 400) -> Case:
+def cases(draw: st.DrawFn, most: int = 200) -> Case:
     num_labels = draw(st.sampled_from([2, 3, 7, 8, 9, 30, 512, 50_257, 257_000]))
     num = draw(st.integers(1, most))
     spread = draw(st.integers(8, 40))
