@@ -109,7 +109,12 @@ class Suspects:
 
     def _find_worst(self) -> None:
         if self._watched is not None:
-            self._worst = self.best(self._watched)[:, -1]
+            keys, entries = self._kept
+            order = np.lexsort((~entries, keys))
+            order = order[rank_in_group(keys[order]) == NUM_SUSPECTS - 1]
+            order = order[np.isin(keys[order], self._watched)]
+            self._worst = np.zeros(len(self._watched), dtype=np.uint64)
+            self._worst[np.searchsorted(self._watched, keys[order])] = entries[order]
 
     def best(self, keys: Keys) -> Entries:
         """(U, 100), the suspects of different pairs, ascending keys, the largest entry first; 0 where there are fewer."""
