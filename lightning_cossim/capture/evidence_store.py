@@ -247,7 +247,7 @@ class EvidenceStore:
             CONFIDENT_SECOND: self._best(rooms.confident, self._confidences, labels[:, 1], rank),
             SUSPECT_LABEL: self._best(rooms.suspects, self._wrong, keys, rank),
         }
-        is_partial = rooms.overlap.is_partial(keys) | rooms.suspects.is_partial(keys)
+        is_partial = rooms.overlap.is_partial(keys)
         is_partial |= rooms.confident.is_partial(labels.ravel()).reshape(-1, 2).any(axis=1)
         return Selection(pairs, ~is_partial, self._kept_inputs(lists, labels, order))
 
@@ -306,7 +306,7 @@ def _rooms(num_labels: int, per_pair: int, max_bytes: int, first: Sequence[tuple
     # Each suspect refers to an input, so both get memory for equal numbers.
     num = left // (BYTES_PER_SUSPECT + 1 + BYTES_PER_INPUT)
     num_suspects = min(num, num_pairs * NUM_SUSPECTS + 4 * MAX_CHUNK)
-    suspects = Suspects(num_suspects, _keys_of(first), overlap.sums_of)
+    suspects = Suspects(num_suspects, _keys_of(first), overlap)
     num_entries = per_pair * (num_pairs + num_labels) + num_suspects
     num_inputs = min((left - suspects.num_bytes) // BYTES_PER_INPUT, (num_entries + 2 * MAX_CHUNK) * 4 // 3)
     limits = [scratch // (_num_pairs(NUM_LIKELY) * _BYTES_PER_ENTRY), num_suspects // 4, num_inputs // 4]

@@ -3,13 +3,12 @@
 An entry is a number as in `top_entries`; a larger one has a smaller probability of the target.
 """
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_cossim.capture.top_entries import best_of, ids_of, lightest_half, rank_in_group, renumbered
+from lightning_cossim.capture.top_entries import TopEntries, best_of, ids_of, lightest_half, rank_in_group, renumbered
 
 __all__ = ["BYTES_PER_SUSPECT", "NUM_SUSPECTS", "Suspects", "suspect_entries"]
 
@@ -36,14 +35,12 @@ class Suspects:
     Args:
         capacity: number of suspects there is room for.
         first: keys of the pairs that lose their suspects only after all others.
-        masses_of: the joint masses of pairs.
+        pairs: knows the joint masses of the pairs, and marks those that lose suspects.
     """
 
-    def __init__(self, capacity: int, first: Keys, masses_of: Callable[[Keys], NDArray[np.float64]]) -> None:
+    def __init__(self, capacity: int, first: Keys, pairs: TopEntries) -> None:
         self._keys, self._entries = np.zeros(capacity, dtype=np.int64), np.zeros(capacity, dtype=np.uint64)
-        self._size, self._first, self._masses_of = 0, first, masses_of
-        self._evicted = np.zeros(2 ** max(3, capacity.bit_length() - 1), dtype=bool)
-        """Marks, found by a hash of the key, of the pairs that lost their suspects."""
+        self._size, self._first, self._pairs = 0, first, pairs
         self._num_compact = 0
         """Number of suspects after the last sort."""
         self._watched: Keys | None = None
@@ -53,7 +50,7 @@ class Suspects:
     @property
     def num_bytes(self) -> int:
         """Memory of all arrays and of the scratch of a sort, in bytes."""
-        return len(self._keys) * BYTES_PER_SUSPECT + self._evicted.nbytes
+        return len(self._keys) * BYTES_PER_SUSPECT
 
     @property
     def _kept(self) -> tuple[Keys, Entries]:
@@ -84,8 +81,8 @@ class Suspects:
         pairs, which = np.unique(keys, return_inverse=True)
         if not len(pairs):
             return
-        dropped = lightest_half(self._masses_of(pairs), np.isin(pairs, self._first))
-        self._evicted[self._hashes(pairs[dropped])] = True
+        dropped = lightest_half(self._pairs.sums_of(pairs), np.isin(pairs, self._first))
+        self._pairs.lose(pairs[dropped])
         stays = ~np.isin(which, dropped)
         self._size = int(stays.sum())
         self._keys[: self._size], self._entries[: self._size] = keys[stays], entries[stays]
@@ -104,13 +101,6 @@ class Suspects:
         self._entries[: self._size] = renumbered(self._entries[: self._size], new_ids)
         self._worst = renumbered(self._worst, new_ids)
 
-    def _hashes(self, keys: Keys) -> NDArray[np.uint64]:
-        return (keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(65 - len(self._evicted).bit_length())
-
-    def is_partial(self, keys: Keys) -> NDArray[np.bool_]:
-        """(U,), whether suspects of the pair may be missing. It can be True by chance, never False."""
-        return self._evicted[self._hashes(keys)]
-
     def watch(self, keys: Keys) -> None:
         """Watch these different pairs; `entering` answers for them."""
         self._watched = np.sort(keys)
@@ -119,7 +109,12 @@ class Suspects:
 
     def _find_worst(self) -> None:
         if self._watched is not None:
-            self._worst = self.best(self._watched)[:, -1]
+            keys, entries = self._kept
+            order = np.lexsort((~entries, keys))
+            order = order[rank_in_group(keys[order]) == NUM_SUSPECTS - 1]
+            order = order[np.isin(keys[order], self._watched)]
+            self._worst = np.zeros(len(self._watched), dtype=np.uint64)
+            self._worst[np.searchsorted(self._watched, keys[order])] = entries[order]
 
     def best(self, keys: Keys) -> Entries:
         """(U, 100), the suspects of different pairs, ascending keys, the largest entry first; 0 where there are fewer."""
@@ -148,4 +143,5 @@ class Suspects:
         worst_order = order_of[np.where(worst > 0, ids_of(worst), 0)]
         half = np.uint64(32)
         score, floor = entries >> half, worst >> half
-        return local[is_watched & ((score > floor) | ((score == floor) & (orders[local] < worst_order)))]
+        entering: Keys = local[is_watched & ((score > floor) | ((score == floor) & (orders[local] < worst_order)))]
+        return entering

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "MAX_CHUNK",
+    "LostKeys",
     "TopEntries",
     "best_of",
     "dense_bytes",
@@ -60,8 +61,10 @@ def ids_of(entries: Entries) -> Keys:
 def renumbered(entries: Entries, new_ids: NDArray[Any]) -> Entries:
     """The entries with new ids, where `new_ids` is indexed by the old ones. A 0 remains 0."""
     present = entries > 0
-    ids = np.where(present, ids_of(entries), 0)
-    return np.where(present, (entries & ~_LOW) | (_LOW - new_ids[ids].astype(np.uint64)), np.uint64(0))
+    found = entries[present]
+    renewed = np.zeros_like(entries)
+    renewed[present] = (found & ~_LOW) | (_LOW - new_ids[ids_of(found)].astype(np.uint64))
+    return renewed
 
 
 def rank_in_group(groups: NDArray[Any]) -> Keys:
@@ -105,6 +108,39 @@ def dense_bytes(num_keys: int, width: int) -> int:
     return num_keys * (8 * width + _DENSE_BYTES)
 
 
+class LostKeys:
+    """The keys that lost entries: exact for the keys that come first, by a hash for the others.
+
+    Args:
+        num_marks: memory for the hashes, in bytes, rounded down to a power of 2, at least 8.
+        first: the keys that come first.
+    """
+
+    def __init__(self, num_marks: int, first: Keys) -> None:
+        self._marks = np.zeros(2 ** max(3, num_marks.bit_length() - 1), dtype=bool)
+        self._first = np.unique(first)
+        self._lost_first = np.zeros(len(self._first) + 1, dtype=bool)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the marks, in bytes."""
+        return self._marks.nbytes
+
+    def add(self, keys: Keys) -> None:
+        """Add keys."""
+        self._marks[self._hashes(keys)] = True
+        self._lost_first[:-1] |= np.isin(self._first, keys)
+
+    def has(self, keys: Keys) -> Mask:
+        """(U,), whether a key was added. It can be True by chance for a key that does not come first, never False."""
+        place = np.searchsorted(self._first, keys)
+        comes_first = np.append(self._first, -1)[place] == keys
+        return np.where(comes_first, self._lost_first[place], self._marks[self._hashes(keys)])
+
+    def _hashes(self, keys: Keys) -> NDArray[np.uint64]:
+        return (keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(65 - len(self._marks).bit_length())
+
+
 class TopEntries:
     """The best entries of many keys.
 
@@ -124,7 +160,7 @@ class TopEntries:
         self.num_rows = num_keys if self.is_dense else min(_MAX_ROWS, max_bytes // (8 * width + _SPARSE_BYTES))
         """The number of rows there is room for."""
         self._width, self._first = width, first
-        self._step = max(1, min(_BLOCK, max_bytes // (16 * _BYTES_PER_NUMBER)) // width)
+        self._step = max(1, min(_BLOCK, max_bytes // (4 * _BYTES_PER_NUMBER)) // width)
         """Rows that are processed at a time."""
         self._rows = np.zeros((self.num_rows, width), dtype=np.uint64)
         self._floors = np.zeros(self.num_rows, dtype=np.float32)
@@ -135,8 +171,7 @@ class TopEntries:
         self._keys = np.zeros(0 if self.is_dense else self.num_rows, dtype=np.int64)
         self._index_keys, self._index_rows = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
         """The keys that have a row, ascending, and their rows. Empty if dense."""
-        self._evicted = np.zeros(1 if self.is_dense else 2 ** max(3, (max_bytes // 32).bit_length() - 1), dtype=bool)
-        """Marks, found by a hash of the key, of the keys that lost their rows."""
+        self._evicted = LostKeys(1 if self.is_dense else max_bytes // 32, first)
         self._watched: Keys | None = None
         self._buckets = np.zeros(2 ** (min(num_keys, _MAX_BUCKETS, max(2, max_bytes // 64)) - 1).bit_length(), dtype=np.float32)
         """The smallest floor of the watched keys with the same last bits; infinite where there are none."""
@@ -146,7 +181,7 @@ class TopEntries:
         """Memory of all arrays and of the scratch of a change of the rows, in bytes."""
         scratch = self._step * self._width * _BYTES_PER_NUMBER
         per_row = 8 * self._width + (_DENSE_BYTES if self.is_dense else _SPARSE_BYTES)
-        return self.num_rows * per_row + self._evicted.nbytes + self._buckets.nbytes + scratch
+        return self.num_rows * per_row + self._evicted.num_bytes + self._buckets.nbytes + scratch
 
     # What comes in
 
@@ -218,7 +253,7 @@ class TopEntries:
 
     def _give_rows(self, keys: Keys) -> Keys:
         rows = np.arange(self._size, self._size + len(keys))
-        self._keys[rows], self._partial[rows] = keys, self._evicted[self._hashes(keys)]
+        self._keys[rows], self._partial[rows] = keys, self._evicted.has(keys)
         place = np.searchsorted(self._index_keys, keys)
         self._index_keys = np.insert(self._index_keys, place, keys)
         self._index_rows = np.insert(self._index_rows, place, rows)
@@ -237,7 +272,7 @@ class TopEntries:
         if self.is_dense:
             self._rows[dropped_rows := used[dropped]], self._floors[dropped_rows], self._partial[dropped_rows] = 0, 0, True
         else:
-            self._evicted[self._hashes(keys[dropped])] = True
+            self._evicted.add(keys[dropped])
             self._close_gaps(np.delete(used, dropped))
         if self._watched is not None:
             self._refresh_buckets()
@@ -273,9 +308,6 @@ class TopEntries:
 
     # What is looked up
 
-    def _hashes(self, keys: Keys) -> NDArray[np.uint64]:
-        return (keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(65 - len(self._evicted).bit_length())
-
     def find(self, keys: Keys) -> Keys:
         """(U,), the rows of the keys; -1 for a key that has none."""
         if self.is_dense or not self._size:
@@ -288,7 +320,14 @@ class TopEntries:
         if self.is_dense:
             return self._partial[keys]
         rows = self.find(keys)
-        return np.where(rows < 0, self._evicted[self._hashes(keys)], np.append(self._partial, False)[rows])
+        return np.where(rows < 0, self._evicted.has(keys), np.append(self._partial, False)[rows])
+
+    def lose(self, keys: Keys) -> None:
+        """Mark different keys as partial for good, because entries of theirs are lost elsewhere."""
+        if not self.is_dense:
+            self._evicted.add(keys)
+        rows = self.find(keys)
+        self._partial[rows[rows >= 0]] = True
 
     def sums_of(self, keys: Keys) -> NDArray[np.float64]:
         """(U,), the sums of the scores of the keys; 0 for a key that has no row."""
@@ -350,7 +389,9 @@ class TopEntries:
         worst_order = order_of[np.where(worst > 0, ids_of(worst), 0)]
         enters = (scores > floors) | ((scores == floors) & (orders[local] < worst_order))
         place = np.searchsorted(self._watched, keys)
-        return local[enters & (np.append(self._watched, -1)[place] == keys)]
+        is_watched: Mask = np.append(self._watched, -1)[place] == keys
+        entering: Keys = local[enters & is_watched]
+        return entering
 
 
 def _sorted_order(keys: Keys) -> NDArray[Any]:
