@@ -12,12 +12,12 @@ from typing_extensions import override
 from lightning_cossim.errors import InputError, did_you_mean, expected
 from lightning_cossim.report.data import ReportData
 from lightning_cossim.report.evidence import Example, PairEvidence, Ranking
-from lightning_cossim.report.evidence_records import label_name
+from lightning_cossim.report.evidence_table import input_table
 from lightning_cossim.report.pair import Pair
-from lightning_cossim.report.pair_words import name_in_words, number_in_words, pair_in_words, title_in_words, to_do_in_words
+from lightning_cossim.report.pair_words import pair_in_words, title_in_words, to_do_in_words
 from lightning_cossim.report.png import as_data_uri
-from lightning_cossim.report.references import has_loaders, in_words, rankings_of
-from lightning_cossim.report.tables import printable, shortened, text_table
+from lightning_cossim.report.references import rankings_of
+from lightning_cossim.report.tables import printable, text_table
 
 __all__ = ["ShownPair", "shown_pair"]
 
@@ -26,7 +26,6 @@ _TITLES: Final[Mapping[Ranking, str]] = {
     "confident": "Inputs with one of the labels most confidently predicted",
     "suspect_label": "Inputs of one label predicted as the other, the least probable target first",
 }
-_LONGEST_HEADING: Final = 14
 _PIXELS: Final = 64
 """Side of a picture in a notebook: small pictures are enlarged by a whole number up to this size."""
 _CELL: Final = "padding:2px 10px 2px 0;text-align:left;vertical-align:middle"
@@ -123,22 +122,8 @@ class ShownPair:
         return {} if self.evidence is None else rankings_of(self.evidence)
 
     def _table(self, examples: Sequence[Example]) -> tuple[list[str], list[list[str]]]:
-        """Headings and cells of a ranking. Columns that nothing is known for are left out."""
         assert self.evidence is not None
-        with_loader = has_loaders(self.report.evidence)
-        label, other = (shortened(name, _LONGEST_HEADING) or "''" for name in self.evidence.names)
-        columns = {
-            "input": [in_words(one.reference, with_loader=with_loader) for one in examples],
-            f"p({label})": [number_in_words(one.probabilities[0]) for one in examples],
-            f"p({other}) ": [number_in_words(one.probabilities[1]) for one in examples],  # shortened names can be equal
-            "predicted": [name_in_words(label_name(self.report, one.predicted) or "") for one in examples],
-            "target": [
-                name_in_words(name) if (name := label_name(self.report, one.target)) is not None else "" for one in examples
-            ],
-            "text": [printable((one.view.text if one.view else None) or "") for one in examples],
-        }
-        shown = {heading: cells for heading, cells in columns.items() if any(cells)}
-        return [heading.rstrip() for heading in shown], [list(row) for row in zip(*shown.values(), strict=True)]
+        return input_table(self.report, self.evidence, examples)
 
 
 def _escaped(text: str) -> str:
