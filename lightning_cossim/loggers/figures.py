@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["MAX_LABELS", "Pixels", "heatmaps", "label_order", "scatter"]
+__all__ = ["LOOKALIKES", "MAX_LABELS", "STRANGERS", "Pixels", "heatmaps", "label_order", "scatter"]
 
 Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
 
@@ -35,7 +35,7 @@ _DENSE: Final = 20_000
 """A scatter of more pairs than this shows their density instead of points."""
 _NAMED: Final = 3
 """Number of strangers, and of look-alikes, that a scatter names."""
-_STRANGERS, _LOOKALIKES = "#d55e00", "#0072b2"
+STRANGERS, LOOKALIKES = "#d55e00", "#0072b2"
 """Orange and blue of the Okabe-Ito palette, which color-blind readers can distinguish. The markers differ too."""
 
 
@@ -196,8 +196,8 @@ def _scatter(figure: "Figure", report: GapReport) -> None:
 def _draw_flagged(axes: "Axes", report: GapReport, cosine: str) -> None:
     """Draw strangers as orange triangles that point up, look-alikes as blue triangles that point down; name the largest."""
     marks: dict[Any, tuple[str, str, str]] = {
-        "strangers": ("^", _STRANGERS, "strangers"),
-        "lookalikes": ("v", _LOOKALIKES, "look-alikes"),
+        "strangers": ("^", STRANGERS, "strangers"),
+        "lookalikes": ("v", LOOKALIKES, "look-alikes"),
     }
     places: list[float] = []
     for side, (mark, color, title) in marks.items():

@@ -1,4 +1,4 @@
-"""Draw the views of a report (heatmaps, scatter, tables, histograms) once, and write them to every logger that can show them."""
+"""Draw the views of a report once (heatmaps, scatter, tables, histograms, evidence), and write them to the loggers that show them."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -7,16 +7,18 @@ from typing import Any, Final, Literal
 
 from lightning_cossim.config.settings import Display
 from lightning_cossim.loggers import writers
+from lightning_cossim.loggers.contact_sheet import contact_sheet
 from lightning_cossim.loggers.figures import MAX_LABELS, heatmaps, label_order, scatter
 from lightning_cossim.loggers.tags import picture_group
 from lightning_cossim.report import GapReport
+from lightning_cossim.report.evidence_table import as_evidence_page, flagged_inputs
 from lightning_cossim.report.export import columns_of, record_of
 from lightning_cossim.report.text import as_page
 
 __all__ = ["VIEWS", "Pages", "View", "Write"]
 
-View = Literal["heatmaps", "scatter", "tables", "histograms"]
-VIEWS: Final[tuple[View, ...]] = ("heatmaps", "scatter", "tables", "histograms")
+View = Literal["heatmaps", "scatter", "tables", "histograms", "evidence"]
+VIEWS: Final[tuple[View, ...]] = ("heatmaps", "scatter", "tables", "histograms", "evidence")
 Write = Callable[[Any], None]
 """Writes one item to the logger that it gets."""
 
@@ -66,6 +68,7 @@ class Pages:
             "scatter": self._scatter,
             "tables": self._tables,
             "histograms": self._histograms,
+            "evidence": self._evidence,
         }
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -123,3 +126,15 @@ class Pages:
             known = values.isfinite()
             weights = None if report.compared.weight is None else report.compared.weight[known]
             yield partial(writers.write_histogram, tag=tag, values=values[known], weights=weights, step=report.step)
+
+    def _evidence(self, report: GapReport) -> Iterator[Write]:
+        """A contact sheet of the pictures behind flagged pairs or, without pictures, a table of texts and references."""
+        tag, with_views = self._tag(report, "evidence", "flagged_pairs"), self.display.evidence is True
+        pixels = contact_sheet(report) if with_views else None
+        if pixels is not None:
+            yield partial(writers.write_image, tag=tag, pixels=pixels, step=report.step)
+            return
+        markdown = as_evidence_page(report, with_texts=with_views)
+        if markdown:
+            columns, rows = flagged_inputs(report, with_texts=with_views)
+            yield partial(writers.write_table, tag=tag, markdown=markdown, columns=columns, rows=rows, step=report.step)

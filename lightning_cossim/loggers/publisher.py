@@ -30,6 +30,7 @@ from lightning_cossim.loggers.writers import (
     write_projection,
 )
 from lightning_cossim.report import GapReport, WindowKey
+from lightning_cossim.report.evidence_records import as_evidence_csv
 
 __all__ = ["Publisher", "ScalarLogger", "band", "log_scalars", "watchable"]
 
@@ -130,7 +131,7 @@ class Publisher:
                 self._inform(f"TensorBoard's tab does not get {where}: it has this step or a later one already.")
 
     def publish_files(self, reports: Sequence[GapReport], loggers: Iterable[ScalarLogger]) -> None:
-        """Write reports as CSV and JSON files into the folders of loggers that have one."""
+        """Write reports as CSV and JSON files, and their evidence as CSV, into the folders of loggers that have one."""
         for report in reports:
             texts: dict[str, str] = {}
             for logger in loggers:
@@ -143,6 +144,8 @@ class Publisher:
             name = re.sub(r"[^\w.-]", "_", window_tag(report.window, self.name))
             step = step_of(report, index=0, time=time())
             texts.update({f"{name}.csv": as_csv(step), f"{name}.json": as_json(step)})
+            if self._pages.display.evidence and report.evidence:
+                texts[f"{name}_evidence.csv"] = as_evidence_csv(report)
         write_files(logger, texts)
 
     def publish_pictures(self, report: GapReport, loggers: Iterable[ScalarLogger]) -> None:

@@ -21,6 +21,7 @@ from lightning_cossim.loggers.evidence_packing import pack_evidence
 from lightning_cossim.loggers.figures import label_order
 from lightning_cossim.loggers.wire import FLAGS, MAX_BYTES, Step
 from lightning_cossim.report import GapReport, Side
+from lightning_cossim.report.export import harmless
 from lightning_cossim.report.pair import OF_TARGETS, REACHES
 from lightning_cossim.report.tables import shortened
 from lightning_cossim.report.text import absent_in_words
@@ -268,7 +269,7 @@ def as_csv(step: Step) -> str:
     text = StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else ["label", "other"], lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _harmless(value) for key, value in row.items()} for row in rows)
+    writer.writerows({key: harmless(value) for key, value in row.items()} for row in rows)
     return text.getvalue()
 
 
@@ -320,7 +321,3 @@ def _rounded(values: Any) -> list[float]:
     """Real numbers rounded to `_DIGITS` digits after the point; whole numbers unchanged."""
     found: list[float] = (np.round(values.astype(float), _DIGITS) if values.dtype.kind == "f" else values).tolist()
     return found
-
-
-def _harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t"} else value

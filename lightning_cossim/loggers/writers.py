@@ -206,7 +206,7 @@ def write_step(logger: Any, tag: str, step: Step, evidence: bytes | None = None)
 def write_files(logger: Any, texts: Mapping[str, str]) -> None:
     """Write texts into files in the folder of a logger's events.
 
-    A file is written completely or not at all, and replaces an older one.
+    A file is written completely or not at all, and replaces an older one. Line ends stay as they are.
 
     Args:
         logger: a logger without a folder gets nothing.
@@ -219,7 +219,7 @@ def write_files(logger: Any, texts: Mapping[str, str]) -> None:
         path = Path(folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f"{path.name}.part")
-        unfinished.write_text(text, encoding="utf-8")
+        unfinished.write_text(text, encoding="utf-8", newline="")
         unfinished.replace(path)
 
 

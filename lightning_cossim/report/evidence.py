@@ -112,6 +112,10 @@ class PairsWithEvidence(Mapping[tuple[str, str], PairEvidence]):
         """The same evidence with other flags, by rows of the head, the smaller one first. Other pairs have no flag."""
         return PairsWithEvidence(replace(one, flag=flags.get(one.labels)) for one in self.pairs)
 
+    def by_rows(self, rows: tuple[int, int]) -> PairEvidence | None:
+        """The evidence of two rows of the head, in either order; None if they have none."""
+        return self._found.get(frozenset[str | int](rows))
+
     @override
     def __getitem__(self, pair: tuple[str, str] | tuple[int, int]) -> PairEvidence:
         found = self._found.get(frozenset(pair)) if _is_pair(pair) else None
@@ -134,14 +138,16 @@ class PairsWithEvidence(Mapping[tuple[str, str], PairEvidence]):
         first = ", ".join(map(repr, list(self)[:_LISTED])) + (f" and {len(self) - _LISTED} more" if len(self) > _LISTED else "")
         if not _is_pair(pair):
             return expected("pair", f"to be two names or two rows of the head, for example {first}", repr(pair))
-        near = near_names(" / ".join(map(str, pair)), [" / ".join(order) for one in self for order in (one, one[::-1])])
-        similar = f"Similar: {', '.join(near)}. " if near else ""
+        orders = {" / ".join(order): one for one in self for order in (one, one[::-1])}
+        near = dict.fromkeys(orders[name] for name in near_names(" / ".join(map(str, pair)), orders))
+        similar = f"Similar: {', '.join(map(repr, near))}. " if near else ""
         why = "Only flagged pairs and those with the largest gaps or joint masses have some."
         return expected("pair", f"to be one with evidence ({first})", repr(pair), f"{similar}{why}")
 
 
 def _is_pair(pair: object) -> TypeGuard[tuple[str | int, str | int]]:
     """Whether an object is a tuple of two different names, or of two different rows."""
-    if not isinstance(pair, tuple) or len(pair) != 2 or pair[0] == pair[1]:
+    if not isinstance(pair, tuple) or len(pair) != 2:
         return False
-    return any(all(isinstance(one, kind) and not isinstance(one, bool) for one in pair) for kind in (str, Integral))
+    alike = any(all(isinstance(one, kind) and not isinstance(one, bool) for one in pair) for kind in (str, Integral))
+    return alike and pair[0] != pair[1]

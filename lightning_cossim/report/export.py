@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from lightning_cossim.errors import LabelSimilarityError
 from lightning_cossim.report.data import ReportData
@@ -11,7 +11,10 @@ from lightning_cossim.report.pair import OF_TARGETS, Pair
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["as_dict", "as_frame", "columns_of", "record_of"]
+__all__ = ["as_dict", "as_frame", "columns_of", "harmless", "record_of"]
+
+
+_STARTS_OF_FORMULAS: Final = frozenset({"=", "+", "-", "@", "\t", "\r", "\n"})
 
 
 def as_dict(report: ReportData) -> dict[str, Any]:
@@ -70,6 +73,11 @@ def record_of(report: ReportData, pair: Pair) -> dict[str, Any]:
     marks = {"flag": pair.flag, "why_unflagged": pair.why_unflagged, "on_top": pair.on_top}
     record = {"label": pair.label, "other": pair.other, **pair.numbers, **marks}
     return {name: value for name, value in record.items() if name not in report.absent}
+
+
+def harmless(value: Any) -> Any:
+    """A cell of a CSV file. A text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in _STARTS_OF_FORMULAS else value
 
 
 def _without_nan(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from lightning_cossim.report.data import ReportData
+from lightning_cossim.report.evidence_text import ShownPair, shown_pair
 from lightning_cossim.report.export import as_dict, as_frame
 from lightning_cossim.report.text import as_markdown, as_text
 
@@ -47,6 +48,20 @@ class GapReport(ReportData):
             InputError: `top` is negative.
         """
         return as_markdown(self, top)
+
+    def show(self, label: Any, other: Any = None) -> ShownPair:
+        """One pair of labels: its numbers in words, and the inputs behind them.
+
+        Print what it returns, or let a notebook show it with pictures.
+
+        Args:
+            label: name of the first label, or its row of the head; or a tuple of both labels.
+            other: the second label; leave it out if `label` is a tuple.
+
+        Raises:
+            InputError: a label is unknown, the two are equal, or the report did not compare them.
+        """
+        return shown_pair(self, label, other)
 
     @override
     def __str__(self) -> str:

@@ -11,12 +11,13 @@ __all__ = ["as_markdown_text", "markdown_table", "printable", "shortened", "text
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#!|~])")
 
 
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table for a terminal. The first two columns, for names, are left-aligned; other columns, for numbers, right-aligned.
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Container[int] = (0, 1)) -> str:
+    """A table for a terminal. Columns for names are left-aligned, columns for numbers right-aligned.
 
     Args:
         header: headings, at least two.
         rows: cells, as many in each row as there are headings.
+        left: indices of the columns for names; default: the first two.
 
     Returns:
         The table; "(none)" if there are no rows.
@@ -27,7 +28,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         Coat     Shirt    +0.34
         Bag      Coat      -0.2
     """
-    sides = ("left", "left", *["right"] * (len(header) - 2))
+    sides = ["left" if number in left else "right" for number in range(len(header))]
     cells = [[printable(cell) for cell in row] for row in rows]
     return tabulate(cells, headers=header, tablefmt="plain", disable_numparse=True, colalign=sides) if rows else "(none)"
 

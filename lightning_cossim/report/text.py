@@ -1,11 +1,13 @@
 """Reports as text and tables, for a terminal and for Markdown."""
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from lightning_cossim.functional.similarities import QUANTITIES, SIMILARITIES
 from lightning_cossim.report.data import ReportData
 from lightning_cossim.report.pair import Pair, Side
+from lightning_cossim.report.references import foremost, has_loaders, listed
 from lightning_cossim.report.tables import as_markdown_text, markdown_table, shortened, text_table
 
 __all__ = ["absent_in_words", "as_markdown", "as_page", "as_text", "counted"]
@@ -22,6 +24,8 @@ _SCALE: Final = "1: same order of pairs, 0: unrelated orders, -1: reversed order
 _ERRORS: Final = "Errors: how many inputs of the first label were predicted as the second, and the reverse."
 _NAMED: Final = 20
 """Maximum number of unreachable labels that are listed."""
+_REFERENCES: Final = 3
+"""Number of inputs that are named for a flagged pair."""
 _TELLING: Final = 0.005
 """Least truncation of an overlap that shows in a table with two decimals."""
 
@@ -61,9 +65,11 @@ def as_page(report: ReportData, top: int) -> str:
 
 
 def as_text(report: ReportData, top: int) -> str:
-    """A report for a terminal: inputs, alerts, remarks, rank agreements, and `top` pairs for each sign of the gap."""
+    """A report for a terminal: inputs, alerts, remarks, rank agreements, and `top` pairs for each sign of the gap.
+
+    Flagged pairs have the references of three inputs.
+    """
     columns = _columns(report)
-    tables = [(title, [[_cell(pair, field) for field in columns] for pair in pairs]) for title, pairs in _sides(report, top)]
     return "\n\n".join(
         [
             _seen(report),
@@ -74,10 +80,31 @@ def as_text(report: ReportData, top: int) -> str:
             *(f"{line}." for line in _held_fixed(report)),
             *_flagged(report),
             *(f"{line}." for line in (*_reached(report), *_drifted(report))),
-            *(f"{title}\n{text_table(list(columns.values()), rows)}" for title, rows in tables),
+            *(f"{title}\n{_with_references(report, columns, pairs)}" for title, pairs in _sides(report, top)),
             *([_ERRORS] if "errors" in columns else []),
         ]
     )
+
+
+def _with_references(report: ReportData, columns: Mapping[str, str], pairs: Sequence[Pair]) -> str:
+    """A table of pairs for a terminal, with a line below each flagged pair that says where three of its inputs are."""
+    header, *lines = text_table(
+        list(columns.values()), [[_cell(pair, field) for field in columns] for pair in pairs]
+    ).splitlines()
+    with_loader = has_loaders(report.evidence)
+    shown = [header]
+    for line, pair in zip(lines, pairs, strict=bool(pairs)):
+        shown.append(line)
+        found = report.evidence.get((pair.label, pair.other)) if pair.flag and _is_unique(report, pair) else None
+        some = foremost(found, _REFERENCES) if found else ()
+        if some:
+            shown.append(f"  e.g. {listed(some, with_loader=with_loader)}")
+    return "\n".join(shown)
+
+
+def _is_unique(report: ReportData, pair: Pair) -> bool:
+    """Whether no other label of the report has a name of the pair."""
+    return report.names.count(pair.label) == report.names.count(pair.other) == 1
 
 
 def _headline(report: ReportData) -> str:
