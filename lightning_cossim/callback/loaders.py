@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning_cossim.capture.evidence import Place
-from lightning_cossim.capture.references import DatasetOrder
+from lightning_cossim.capture.evidence.keeper import Place
+from lightning_cossim.capture.evidence.references import DatasetOrder
 
 __all__ = ["Places", "data_loaders"]
 

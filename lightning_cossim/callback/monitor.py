@@ -584,7 +584,7 @@ class LabelSimilarityMonitor(Callback):
 
     @staticmethod
     def _batches_before(trainer: pl.Trainer) -> int:
-        """The number of batches of the current epoch that were trained before a fit that starts; 0 unless it resumes within it."""
+        """The number of batches of the epoch that were trained before a fit starts; 0 unless it resumes in mid-epoch."""
         loop = trainer.fit_loop
         done = loop.batch_idx + 1 if loop.restarting else 0
         return done if done < trainer.num_training_batches else 0

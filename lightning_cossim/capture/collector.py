@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from lightning_cossim.capture.distributed import ALONE, Processes
-from lightning_cossim.capture.evidence import EvidenceKeeper, Place
+from lightning_cossim.capture.evidence.keeper import NOWHERE, EvidenceKeeper, Place
 from lightning_cossim.capture.head import Head, HeadSpec, Weights
 from lightning_cossim.capture.layers import is_compiled
 from lightning_cossim.capture.observer import HeadObserver
@@ -169,7 +169,7 @@ class Collector:
         self._counted: CountedTargets | None = None
         """Which inputs of the current batch count; None means all."""
         self._evidence = evidence
-        self._batch: tuple[Any, Place] = (None, Place())
+        self._batch: tuple[Any, Place] = (None, NOWHERE)
         """The current batch and where it comes from."""
         self._model = head.module if model is None else model
         self._stored_shape = head.stored_shape
@@ -195,7 +195,7 @@ class Collector:
         """Whether this window is open."""
         return key in self._windows
 
-    def begin_batch(self, key: WindowKey, batch: Any = None, place: Place = Place()) -> None:
+    def begin_batch(self, key: WindowKey, batch: Any = None, place: Place = NOWHERE) -> None:
         """Observe the next call of the head, if the window is open and includes this batch.
 
         Args:
@@ -249,7 +249,7 @@ class Collector:
 
     def disarm(self) -> None:
         """Ignore calls of the head until the next batch."""
-        self._batch = None, Place()
+        self._batch = None, NOWHERE
         self._observer.disarm()
 
     def close(self, key: WindowKey, processes: Processes) -> tuple[Statistics, Extras]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from lightning_cossim.capture.collector import Collector
-from lightning_cossim.capture.evidence import EvidenceKeeper
+from lightning_cossim.capture.evidence.keeper import EvidenceKeeper
 from lightning_cossim.capture.find import find_head
 from lightning_cossim.capture.head import Head
 from lightning_cossim.capture.model_config import probabilities_in_words, with_response

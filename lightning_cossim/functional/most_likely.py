@@ -38,7 +38,7 @@ def most_likely(logits: Tensor, link: Link, num: int) -> MostLikely:
     """
     num = min(num, logits.shape[1])
     rows = max(1, _NUM_LOGITS // max(1, logits.shape[1])) if logits.device.type == "cpu" else max(1, len(logits))
-    parts = [_of_chunk(z_BK.to(result_dtype(logits)), link, num) for z_BK in logits.detach().split(rows)]
+    parts = [_of_chunk(z_BK.to(result_dtype(logits)), link, num) for z_BK in torch.split(logits.detach(), rows)]
     labels, probs, normalizer = (torch.cat(columns) for columns in zip(*parts, strict=True))
     return MostLikely(labels, probs, normalizer)
 
@@ -54,13 +54,16 @@ def _of_chunk(z_BK: Tensor, link: Link, num: int) -> MostLikely:
 
 
 def _largest(z_BK: Tensor, num: int) -> tuple[Tensor, Tensor]:
-    """The largest entries of every row and their columns. Of very many columns, first the runs of columns with the largest maxima."""
+    """The largest entries of every row, and their columns.
+
+    With very many columns, it first finds the runs of columns with the largest maxima, which contain them.
+    """
     num_runs = z_BK.shape[1] // _COLUMNS
     if z_BK.shape[1] < _MANY or num_runs <= num:
         values, labels = z_BK.topk(num, dim=1)
         return values, labels
     whole = num_runs * _COLUMNS
-    runs = z_BK[:, :whole].unflatten(1, (num_runs, _COLUMNS)).amax(dim=2).topk(num, dim=1).indices
+    runs = z_BK[:, :whole].reshape(-1, num_runs, _COLUMNS).amax(dim=2).topk(num, dim=1).indices
     column = (runs[:, :, None] * _COLUMNS + torch.arange(_COLUMNS, device=z_BK.device)).flatten(1)
     column = torch.cat([column, torch.arange(whole, z_BK.shape[1], device=z_BK.device).expand(len(z_BK), -1)], dim=1)
     values, place = z_BK.gather(1, column).topk(num, dim=1)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from lightning_cossim.capture.thumbnails import as_images, looks_like_image
+from lightning_cossim.capture.evidence.thumbnails import as_images, looks_like_image
 from lightning_cossim.errors import InputError, expected
 
 __all__ = ["InputFields", "fields_at", "fields_in"]

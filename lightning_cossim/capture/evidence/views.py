@@ -6,9 +6,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from lightning_cossim.capture.input_fields import InputFields, fields_at, fields_in
-from lightning_cossim.capture.input_texts import TokenReader, line_of_dict, one_line
-from lightning_cossim.capture.thumbnails import Thumbnails, single_image
+from lightning_cossim.capture.evidence.fields import InputFields, fields_at, fields_in
+from lightning_cossim.capture.evidence.texts import TokenReader, line_of_dict, one_line
+from lightning_cossim.capture.evidence.thumbnails import Thumbnails, single_image
 from lightning_cossim.config.evidence import Evidence
 from lightning_cossim.errors import InputError, in_one_line
 from lightning_cossim.report.evidence import View

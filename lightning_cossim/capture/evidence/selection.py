@@ -1,14 +1,14 @@
 """Selection: the kept inputs of some pairs of labels, apart from the store they came from. It can be pickled."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_cossim.capture.suspects import NUM_SUSPECTS
-from lightning_cossim.capture.top_entries import rank_in_group
+from lightning_cossim.capture.evidence.suspects import NUM_SUSPECTS
+from lightning_cossim.capture.evidence.top_entries import rank_in_group
 from lightning_cossim.report.evidence import Ranking
 
 __all__ = ["CONFIDENT_FIRST", "CONFIDENT_SECOND", "OVERLAP", "SUSPECT_LABEL", "KeptInputs", "Selection", "merged"]
@@ -70,6 +70,11 @@ class Selection:
     """For each pair: False if inputs may be missing, because the store was full and dropped some of them for a while."""
     inputs: KeptInputs
     """The inputs of all lists, sorted by pair, list and rank."""
+
+    def without_rows(self) -> "Selection":
+        """The same inputs without their rows, positions and indices, for a model whose rows are not those of the batch."""
+        unknown = np.full_like(self.inputs.row, -1)
+        return replace(self, inputs=self.inputs._replace(row=unknown, position=unknown, index=unknown))
 
     def of(self, pair: int, ranking: Ranking) -> KeptInputs:
         """The inputs of a pair in a ranking, the first one first.

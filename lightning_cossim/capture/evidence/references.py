@@ -4,7 +4,7 @@ Nothing is guessed. The row is known if the first dimension of the call, and no 
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from typing import Any, Final, NamedTuple
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from lightning_cossim.capture.dataset_order import DatasetOrder
+from lightning_cossim.capture.evidence.dataset_order import DatasetOrder
 from lightning_cossim.errors import InputError, expected
 from lightning_cossim.report.tables import printable
 
-__all__ = ["DatasetOrder", "Origins", "ids_in", "num_rows", "origins_of"]
+__all__ = ["DatasetOrder", "Origins", "has_sequences", "ids_in", "num_rows", "origins_of"]
 
 _LONGEST_ID: Final = 200
 """Maximum number of characters of an identifier."""
@@ -39,20 +39,31 @@ def num_rows(batch: Any) -> int | None:
     return sizes.pop() if len(sizes) == 1 else None
 
 
+def has_sequences(batch: Any, shape: Sequence[int]) -> bool:
+    """Whether a tensor of a batch has as many rows and places in a row as a call of shape (B, T).
+
+    If none has, the head may have seen a part of each sequence, so the places in the call are not those in the sequence.
+    """
+    return any(tuple(one.shape[:2]) == tuple(shape[:2]) for one in _tensors(batch) if isinstance(one, Tensor))
+
+
 def _first_dimensions(batch: Any) -> set[int | None]:
     """The first dimensions of the tensors in a batch; None stands for rows that are packed."""
-    sizes, left, seen = set[int | None](), [batch], dict[int, Any]()
+    parts = [one for one in _tensors(batch) if not isinstance(one, Tensor) or one.ndim]
+    return {int(one.size(0)) if isinstance(one, Tensor) else None for one in parts}
+
+
+def _tensors(batch: Any) -> Iterator[Tensor | PackedSequence]:
+    """All tensors and packed sequences in a batch."""
+    left, seen = [batch], dict[int, Any]()
     while left:
         part = left.pop()
-        if isinstance(part, Tensor):
-            sizes |= {int(part.size(0))} if part.ndim else set()
-        elif isinstance(part, PackedSequence):
-            sizes.add(None)
+        if isinstance(part, Tensor | PackedSequence):
+            yield part
         elif id(part) not in seen:  # a batch may contain itself
             parts = list(_parts(part))
             left += parts
             seen |= {id(part): part} if parts else {}
-    return sizes
 
 
 def _parts(batch: Any) -> Iterable[Any]:

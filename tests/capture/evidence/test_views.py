@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from typing_extensions import override
 
-from lightning_cossim.capture.views import Viewer
+from lightning_cossim.capture.evidence.views import Viewer
 from lightning_cossim.config.evidence import Evidence
 from lightning_cossim.report.evidence import View
 
@@ -301,7 +301,7 @@ def test_a_kept_picture_keeps_no_other_in_memory() -> None:
 def test_many_images_are_processed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     image = random(9, 3, 80, 66)
     whole = Viewing().views((image,), [8, 0, 3, 3, 5])
-    monkeypatch.setattr("lightning_cossim.capture.thumbnails._NUM_NUMBERS", 2 * 3 * 80 * 66)
+    monkeypatch.setattr("lightning_cossim.capture.evidence.thumbnails._NUM_NUMBERS", 2 * 3 * 80 * 66)
     parts = Viewing().views((image,), [8, 0, 3, 3, 5])
     for one, other in zip(whole, parts, strict=True):
         assert one is not None

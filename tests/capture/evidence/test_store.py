@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_cossim.capture.evidence_store import EvidenceStore, Inputs, Selection, merged
+from lightning_cossim.capture.evidence.store import EvidenceStore, Inputs, Selection, merged
 from lightning_cossim.report.evidence import RANKINGS
 
 PLENTY = 64_000_000

@@ -40,7 +40,7 @@ from torch.utils.data import (
 )
 from typing_extensions import override
 
-from lightning_cossim.capture.dataset_order import DatasetOrder
+from lightning_cossim.capture.evidence.dataset_order import DatasetOrder
 from tests.callback.test_processes import PATIENCE, found_by
 from tests.toys import trainer
 

@@ -17,7 +17,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_cossim.capture.evidence_selection import (
+from lightning_cossim.capture.evidence.input_table import BYTES_PER_INPUT, NUM_LIKELY, Inputs, InputTable
+from lightning_cossim.capture.evidence.selection import (
     CONFIDENT_FIRST,
     CONFIDENT_SECOND,
     OVERLAP,
@@ -26,9 +27,8 @@ from lightning_cossim.capture.evidence_selection import (
     Selection,
     merged,
 )
-from lightning_cossim.capture.input_table import BYTES_PER_INPUT, NUM_LIKELY, Inputs, InputTable
-from lightning_cossim.capture.suspects import BYTES_PER_SUSPECT, NUM_SUSPECTS, Suspects, suspect_entries
-from lightning_cossim.capture.top_entries import MAX_CHUNK, TopEntries, best_of, entries_of, ids_of, renumbered
+from lightning_cossim.capture.evidence.suspects import BYTES_PER_SUSPECT, NUM_SUSPECTS, Suspects, suspect_entries
+from lightning_cossim.capture.evidence.top_entries import MAX_CHUNK, TopEntries, best_of, entries_of, ids_of, renumbered
 
 __all__ = ["EvidenceStore", "Inputs", "Selection", "merged"]
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_cossim.capture.top_entries import TopEntries, best_of, ids_of, lightest_half, rank_in_group, renumbered
+from lightning_cossim.capture.evidence.top_entries import TopEntries, best_of, ids_of, lightest_half, rank_in_group, renumbered
 
 __all__ = ["BYTES_PER_SUSPECT", "NUM_SUSPECTS", "Suspects", "suspect_entries"]
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from lightning_cossim.capture.distributed import Processes
-from lightning_cossim.capture.evidence_selection import KeptInputs, Selection, merged
-from lightning_cossim.capture.evidence_store import EvidenceStore, Inputs
+from lightning_cossim.capture.evidence.references import DatasetOrder, Origins, has_sequences, ids_in, num_rows, origins_of
+from lightning_cossim.capture.evidence.selection import KeptInputs, Selection, merged
+from lightning_cossim.capture.evidence.store import EvidenceStore, Inputs
+from lightning_cossim.capture.evidence.views import Viewer
 from lightning_cossim.capture.head import Head, Observation
-from lightning_cossim.capture.references import DatasetOrder, Origins, ids_in, num_rows, origins_of
-from lightning_cossim.capture.views import Viewer
 from lightning_cossim.config.evidence import Evidence
 from lightning_cossim.config.settings import LabelSelection
 from lightning_cossim.errors import InputError, in_one_line
@@ -27,7 +27,7 @@ from lightning_cossim.functional.most_likely import MostLikely, most_likely
 from lightning_cossim.report import WindowKey
 from lightning_cossim.report.evidence import RANKINGS, Example, InputReference, PairEvidence, PairsWithEvidence, View
 
-__all__ = ["EvidenceKeeper", "Place"]
+__all__ = ["NOWHERE", "EvidenceKeeper", "Place"]
 
 T = TypeVar("T")
 _ROW_BITS: Final = 32
@@ -43,6 +43,10 @@ class Place(NamedTuple):
     """Index of the batch in its epoch."""
     order: DatasetOrder | None = None
     """The order in which the loader reads its dataset."""
+
+
+NOWHERE: Final = Place()
+"""The place of a batch of which nothing is known."""
 
 
 class EvidenceKeeper:
@@ -94,8 +98,9 @@ class EvidenceKeeper:
 
     def add(self, key: WindowKey, seen: Observation, batch: Any, place: Place) -> None:
         """Add the inputs of an observation, whose batch came from `place`."""
-        if self._works and key in self._windows and seen.logits is not None and len(seen.logits):
-            self._guarded(lambda: self._windows[key].add(seen, seen.logits, batch, place, self._link, self._viewer))
+        logits = seen.logits
+        if self._works and key in self._windows and logits is not None and len(logits):
+            self._guarded(lambda: self._windows[key].add(seen, logits, batch, place, self._link, self._viewer))
 
     def close(
         self,
@@ -119,6 +124,8 @@ class EvidenceKeeper:
         kept = self._guarded(lambda: window.store.select(pairs))
         kept = self._empty().store.select(pairs) if kept is None else kept
         selection = merged(processes.gathered(kept), self._settings.per_pair)
+        if not all(processes.each(int(window.has_rows))):
+            selection = selection.without_rows()
         mine = selection.inputs.number[selection.inputs.process == processes.rank].tolist()
         details = processes.gathered(window.details(mine))
         return PairsWithEvidence(pair for pair in _pairs_with(selection, details, names) if pair.examples)
@@ -155,6 +162,12 @@ class _Window:
         self._ids, self._views = _Details[str](0 if self._ids_key is None else rest), _Details[View](rest)
         room = settings.max_bytes - self._ids.max_bytes - rest
         self.store = EvidenceStore(num_labels, per_pair=settings.per_pair, max_bytes=room, first=first)
+        self.has_rows = True
+        """Whether the rows of the inputs are known.
+
+        A call with another number of rows than its batch shows that the model selects or flattens inputs. Then a call with an
+        equal number may have done so, too.
+        """
         self._num_added = 0
         self._rows_before: dict[int | None, int] = {}
         """The number of rows that each loader has given so far."""
@@ -162,31 +175,34 @@ class _Window:
     def add(self, seen: Observation, logits: Tensor, batch: Any, place: Place, link: Link, viewer: Viewer | None) -> None:
         """Add the inputs of an observation."""
         rows = num_rows(batch)
+        self.has_rows &= rows is None or seen.shape[:1] == (rows,)
         origins = origins_of(seen.shape, seen.index, rows, place.order, -1 if place.batch is None else place.batch)
+        if len(seen.shape) == 2 and not has_sequences(batch, seen.shape):  # the head may have seen a part of each sequence
+            origins = origins._replace(position=torch.full_like(origins.position, -1))
         likely = most_likely(logits, link, NUM_LIKELY)
         target_N, target_prob_N = _targets(seen, logits, likely)
         order_N = self._order(origins, seen.index, place.loader, rows or (seen.shape or (len(logits),))[0])
         counts_N = likely.probs[:, 0].isfinite() & likely.normalizer.isfinite()
         if seen.embedding is not None:
             counts_N &= seen.embedding.isfinite().all(dim=1)
-        columns = Inputs(
-            labels=likely.labels,
-            probs=likely.probs.float(),
-            target=target_N,
-            target_prob=target_prob_N.float(),
-            loader=_constant(place.loader, logits),
-            batch=_constant(place.batch, logits),
-            row=origins.row,
-            position=origins.position,
-            index=origins.index,
-            order=order_N,
-        )
         keep = None if counts_N.all() else counts_N.cpu()
-        inputs = Inputs(*(_array(column, keep) for column in columns))
+        inputs = Inputs(
+            labels=_array(likely.labels, keep),
+            probs=_array(likely.probs.float(), keep),
+            target=_array(target_N, keep),
+            target_prob=_array(target_prob_N.float(), keep),
+            loader=_array(_constant(place.loader, logits), keep),
+            batch=_array(_constant(place.batch, logits), keep),
+            row=_array(origins.row, keep),
+            position=_array(origins.position, keep),
+            index=_array(origins.index, keep),
+            order=_array(order_N, keep),
+        )
         entered = self.store.add(inputs)
         numbers = (self._num_added + entered).tolist()
         self._num_added += len(inputs.labels)
-        self._describe(numbers, inputs, entered, batch, rows, viewer)
+        if self.has_rows:
+            self._describe(numbers, inputs, entered, batch, rows, viewer)
 
     def _describe(
         self, numbers: list[int], inputs: Inputs, entered: Any, batch: Any, rows: int | None, viewer: Viewer | None
@@ -200,7 +216,8 @@ class _Window:
                 self._ids.add(dict(found), sys.getsizeof, self.store.used)
         if viewer is not None and numbers:
             views = zip(numbers, viewer.views(batch, row_n, position_n), strict=True)
-            self._views.add({number: view for number, view in views if view is not None}, _bytes_of, self.store.used)
+            found_views = {number: view for number, view in views if view is not None}
+            self._views.add(found_views, _bytes_of, lambda: self.store.used(only_mattering=True))
 
     def _order(self, origins: Origins, index: Tensor | None, loader: int | None, num_rows: int) -> Tensor:
         """The number of each input that decides ties, the same for every split of the data into batches and processes.
@@ -217,8 +234,8 @@ class _Window:
         return ((0 if loader is None else loader) << _ROW_BITS + _POSITION_BITS) + (row << _POSITION_BITS) + position
 
     def details(self, numbers: Sequence[int]) -> tuple[dict[int, str], dict[int, View]]:
-        """The identifiers and the views of some inputs."""
-        return self._ids.of(numbers), self._views.of(numbers)
+        """The identifiers and the views of some inputs, by their numbers."""
+        return (self._ids.of(numbers), self._views.of(numbers)) if self.has_rows else ({}, {})
 
 
 class _Details(Generic[T]):
@@ -308,14 +325,15 @@ def _pairs_with(
 
 
 def _examples(inputs: KeptInputs, details: Sequence[tuple[dict[int, str], dict[int, View]]]) -> Iterator[Example]:
-    for row in zip(*(column.tolist() for column in inputs), strict=True):
-        one = KeptInputs(*row)
-        ids, views = details[one.process]
-        where = (None if number < 0 else number for number in (one.loader, one.batch, one.row, one.position, one.index))
+    for place in range(len(inputs.number)):
+        one = {name: column[place].item() for name, column in zip(KeptInputs._fields, inputs, strict=True)}
+        known = {name: None if one[name] < 0 else one[name] for name in ("loader", "batch", "row", "position", "index", "target")}
+        ids, views = details[one["process"]]
+        target, number = known.pop("target"), one["number"]
         yield Example(
-            reference=InputReference(*where, ids.get(one.number), one.process),
-            probabilities=(one.first_prob, one.second_prob),
-            predicted=one.predicted,
-            target=None if one.target < 0 else one.target,
-            view=views.get(one.number),
+            reference=InputReference(**known, id=ids.get(number), process=one["process"]),
+            probabilities=(one["first_prob"], one["second_prob"]),
+            predicted=one["predicted"],
+            target=target,
+            view=views.get(number),
         )

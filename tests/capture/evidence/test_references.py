@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
-from lightning_cossim.capture.references import DatasetOrder, ids_in, num_rows, origins_of
+from lightning_cossim.capture.evidence.references import DatasetOrder, ids_in, num_rows, origins_of
 from lightning_cossim.errors import InputError
 
 # The number of rows
