@@ -152,7 +152,8 @@ def _paste(cell: _Cell, pixels: Pixels, longest: int, merged: int) -> None:
     square[:] = _EMPTY
     if cell.picture is None:
         return
-    values = np.floor(_reduced(cell.picture, longest) / merged) * merged + (merged - 1) / 2
+    fitting = cell.side // -(-cell.side // longest)  # so that a whole number of pixels fills the square
+    values = np.floor(_reduced(cell.picture, fitting) / merged) * merged + (merged - 1) / 2
     times = cell.side // max(values.shape[:2])
     shown = values.round().astype(np.uint8).repeat(times, axis=0).repeat(times, axis=1)
     height, width, _ = shown.shape

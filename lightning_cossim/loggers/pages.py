@@ -1,4 +1,7 @@
-"""Draw the views of a report once (heatmaps, scatter, tables, histograms, evidence), and write them to the loggers that show them."""
+"""Draw the views of a report once, and write them to every logger that can show them.
+
+Views are heatmaps, scatter, tables, histograms and evidence.
+"""
 
 import warnings
 from collections.abc import Callable, Iterator

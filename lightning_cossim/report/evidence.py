@@ -98,7 +98,8 @@ class PairsWithEvidence(Mapping[tuple[str, str], PairEvidence]):
     """
 
     def __init__(self, pairs: Iterable[PairEvidence] = ()) -> None:
-        self.pairs: Final = tuple(sorted(pairs, key=lambda one: one.flag is None))
+        self._given: Final = tuple(pairs)
+        self.pairs: Final = tuple(sorted(self._given, key=lambda one: one.flag is None))
         """All of them, the flagged ones first, otherwise as they were given."""
         self._keys: dict[tuple[str, str], PairEvidence] = {}
         self._found: dict[frozenset[str | int], PairEvidence] = {}
@@ -110,7 +111,7 @@ class PairsWithEvidence(Mapping[tuple[str, str], PairEvidence]):
 
     def with_flags(self, flags: Mapping[tuple[int, int], Flag]) -> "PairsWithEvidence":
         """The same evidence with other flags, by rows of the head, the smaller one first. Other pairs have no flag."""
-        return PairsWithEvidence(replace(one, flag=flags.get(one.labels)) for one in self.pairs)
+        return PairsWithEvidence(replace(one, flag=flags.get(one.labels)) for one in self._given)
 
     def by_rows(self, rows: tuple[int, int]) -> PairEvidence | None:
         """The evidence of two rows of the head, in either order; None if they have none."""
@@ -132,15 +133,15 @@ class PairsWithEvidence(Mapping[tuple[str, str], PairEvidence]):
         return len(self._keys)
 
     def _why_missing(self, pair: object) -> str:
-        """One line: which pairs have evidence, which of them have similar names, and why others have none."""
+        """One line: which pairs have evidence, which one has similar names, and why others have none."""
         if not self:
             return expected("pair", "to be one with evidence", repr(pair), "No pair has some: the report kept no inputs.")
         first = ", ".join(map(repr, list(self)[:_LISTED])) + (f" and {len(self) - _LISTED} more" if len(self) > _LISTED else "")
         if not _is_pair(pair):
             return expected("pair", f"to be two names or two rows of the head, for example {first}", repr(pair))
         orders = {" / ".join(order): one for one in self for order in (one, one[::-1])}
-        near = dict.fromkeys(orders[name] for name in near_names(" / ".join(map(str, pair)), orders))
-        similar = f"Similar: {', '.join(map(repr, near))}. " if near else ""
+        near = near_names(" / ".join(map(str, pair)), orders, most=1)
+        similar = f"Similar: {orders[near[0]]!r}. " if near else ""
         why = "Only flagged pairs and those with the largest gaps or joint masses have some."
         return expected("pair", f"to be one with evidence ({first})", repr(pair), f"{similar}{why}")
 

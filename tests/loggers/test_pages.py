@@ -28,6 +28,9 @@ from lightning_cossim.loggers import figures
 from lightning_cossim.loggers.figures import heatmaps, label_order, scatter
 from lightning_cossim.loggers.pages import VIEWS, Pages, View
 from lightning_cossim.report import GapReport
+from lightning_cossim.report.evidence import View as ViewOfInput
+from tests.report.made_evidence import judged, with_inputs
+from tests.report.made_evidence import pixels as noise
 from tests.report.test_verdicts import OPEN, report_of
 from tests.toys import ALWAYS, MemoryLogger, Toy, altered, loader, trainer
 
@@ -97,7 +100,7 @@ def test_hostile_names_are_drawn_as_text() -> None:
     told: list[str] = []
     pages = Pages(Display(), None, lambda: told.append("lacks"))
     for view in VIEWS:
-        assert pages.draw(view, of(names=HOSTILE)) or view == "histograms"
+        assert pages.draw(view, of(names=HOSTILE)) or view in {"histograms", "evidence"}
     assert {*told} == {"lacks"}  # by heatmaps, and by a scatter that names such a pair; the monitor says it once
 
 
@@ -549,10 +552,60 @@ def test_what_cannot_be_written_is_told_once_a_view(error: Exception, tmp_path: 
     wanted = [
         f"LabelSimilarityMonitor: writing {view} to TensorBoardLogger {why}"
         for view in ("layout", "steps", *VIEWS)
-        if view != "files"
+        if view not in {"files", "evidence"}  # of which these reports have none
     ]
     assert sorted({*told} - {*lightnings_own}) == sorted(wanted)
     assert run.global_step == 12
+
+
+# Evidence
+
+
+def evidence_of(report: GapReport, show: Any = True, logger: Any = None) -> Showroom:
+    """What a logger with images and tables gets of the evidence of a report."""
+    room = Showroom()
+    for write in Pages(Display(evidence=show), "aux", lambda: None).draw("evidence", report):
+        write(room if logger is None else logger)
+    return room
+
+
+@pytest.mark.parametrize("show", [True, "references"])
+def test_evidence_is_a_contact_sheet_or_a_table_of_references(show: Any) -> None:
+    """One item in a group of its own; with "references" no picture."""
+    room = evidence_of(altered(with_inputs(judged(), view=ViewOfInput(picture=noise())), dataloader_idx=1), show)
+    tag = "cossim_aux_val_evidence/flagged_pairs/dataloader_idx_1"
+    assert [(key, step) for key, step, _ in room.images] == [(tag, 7)] * (show is True)
+    assert [(key, step) for key, step, *_ in room.tables] == [(tag, 7)] * (show is not True)
+
+
+@pytest.mark.parametrize("show", [True, "references"])
+def test_evidence_with_texts_is_a_table(show: Any) -> None:
+    """With "references" the texts stay out."""
+    room = evidence_of(with_inputs(judged(), view=ViewOfInput(text="secret")), show)
+    assert room.images == []
+    ((_, _, columns, rows),) = room.tables
+    assert ("text" in columns, "secret" in str(rows)) == (show is True, show is True)
+    assert {len(row) for row in rows} == {len(columns)}
+
+
+def test_without_evidence_nothing_is_written() -> None:
+    room = evidence_of(judged())
+    assert (room.images, room.tables) == ([], [])
+    assert "evidence" not in Pages(Display(evidence=False), None, lambda: None).views
+    assert "evidence" in Pages(Display(evidence="references"), None, lambda: None).views
+
+
+def test_tensorboard_gets_evidence_under_images_and_under_text(tmp_path: Path) -> None:
+    logger = TensorBoardLogger(tmp_path, name=None, version="")
+    evidence_of(with_inputs(judged(), view=ViewOfInput(picture=noise())), logger=logger)
+    evidence_of(with_inputs(altered(judged(), stage="train"), view=ViewOfInput(text="a <b>|text|")), logger=logger)
+    logger.experiment.close()
+    events = events_of(tmp_path)
+    assert steps(events) == {"cossim_aux_val_evidence/flagged_pairs": [7], "cossim_aux_train_evidence/flagged_pairs": [7]}
+    picture = events.Images("cossim_aux_val_evidence/flagged_pairs")[0]
+    assert len(picture.encoded_image_string) <= 300_000
+    (tag,) = (tag for tag in events.Tags()["tensors"] if "evidence" in tag)
+    assert "a &lt;b&gt;\\|text\\|" in events.Tensors(tag)[0].tensor_proto.string_val[0].decode()
 
 
 # Several loaders

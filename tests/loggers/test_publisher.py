@@ -3,6 +3,8 @@
 import json
 import math
 import re
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from lightning_cossim.functional.scalars import scalars
 from lightning_cossim.loggers.pages import Pages
 from lightning_cossim.loggers.publisher import Publisher, band
 from lightning_cossim.report import GapReport, WindowKey
+from lightning_cossim.report.evidence_records import as_evidence_csv
+from tests.report.made_evidence import judged, with_inputs
 from tests.report.test_verdicts import OPEN, report_of
 from tests.toys import altered
 
@@ -21,11 +25,11 @@ from tests.toys import altered
 class Desk:
     """A publisher, and what it says."""
 
-    def __init__(self) -> None:
+    def __init__(self, display: Display = Display()) -> None:
         self.warned: list[str] = []
         self.informed: list[str] = []
         self.watched: dict[str, Tensor] = {}
-        pages = Pages(Display(), None, lambda: None)
+        pages = Pages(display, None, lambda: None)
         self.publisher = Publisher("softmax", None, pages, warn=self.warned.append, inform=self.informed.append)
 
     def publish(self, report: GapReport, *loggers: Any) -> None:
@@ -181,3 +185,21 @@ def test_no_scalar_is_written_twice_under_two_names() -> None:
     notebook = Notebook(Writer())
     Desk().publish(without_interval(), notebook)
     assert {tag.removeprefix("cossim_val/") for tag in notebook.entries} == set(scalars("softmax"))
+
+
+# Files
+
+
+@pytest.mark.parametrize("show", [True, "references", False])
+def test_evidence_is_written_beside_the_logs_unless_it_is_switched_off(show: Any, tmp_path: Path) -> None:
+    """As CSV, named as the other files of the window; a report without evidence has no such file."""
+    desk, logger = Desk(Display(evidence=show)), SimpleNamespace(experiment=SimpleNamespace(log_dir=tmp_path))
+    report = with_inputs(judged())
+    reports = [report, altered(report, dataloader_idx=1), altered(judged(), stage="train")]
+    desk.publisher.publish_files(reports, [logger])
+    assert desk.warned == []
+    found = {path.name: path.read_bytes().decode() for path in tmp_path.iterdir() if "evidence" in path.name}
+    wanted = {"cossim_val_evidence.csv", "cossim_val_dataloader_idx_1_evidence.csv"} if show else set()
+    assert {*found} == wanted
+    assert {*found.values()} == ({as_evidence_csv(report)} if show else set())
+    assert (tmp_path / "cossim_train.csv").exists()

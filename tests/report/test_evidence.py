@@ -11,7 +11,7 @@ from tests.report.made_evidence import flagged_rows, judged, with_inputs
 
 COAT = PairEvidence((4, 6), ("Coat", "Shirt"))
 BAG = PairEvidence((2, 8), ("Pullover", "Bag"), "stranger")
-BOOT = PairEvidence((7, 9), ("Sneaker", "Boot"), "look-alike")
+BOOT = PairEvidence((7, 9), ("one", "two"), "look-alike")
 FOUND = PairsWithEvidence((COAT, BAG, BOOT))
 
 
@@ -25,9 +25,18 @@ def test_a_pair_is_found_in_either_order_by_names_and_by_rows(key: Any) -> None:
 
 def test_flagged_pairs_come_first_and_the_given_order_stays() -> None:
     assert FOUND.pairs == (BAG, BOOT, COAT)
-    assert list(FOUND) == [("Pullover", "Bag"), ("Sneaker", "Boot"), ("Coat", "Shirt")]
+    assert list(FOUND) == [("Pullover", "Bag"), ("one", "two"), ("Coat", "Shirt")]
     assert len(FOUND) == 3
     assert [one.names for one in FOUND.values()] == list(FOUND)
+
+
+def test_other_flags_give_another_order_of_the_pairs_as_they_were_given() -> None:
+    other = FOUND.with_flags({(4, 6): "look-alike", (7, 9): "stranger"})
+    assert [(one.names, one.flag) for one in other.pairs] == [
+        (COAT.names, "look-alike"),
+        (BOOT.names, "stranger"),
+        (BAG.names, None),
+    ]
 
 
 def test_pairs_with_the_same_names_are_all_there_and_found_by_their_rows() -> None:
@@ -51,7 +60,7 @@ def test_a_pair_without_evidence_is_refused_in_one_line() -> None:
         FOUND["Coats", "Shirt"]
     (said,) = caught.value.args
     assert said == (
-        "Expected `pair` to be one with evidence (('Pullover', 'Bag'), ('Sneaker', 'Boot'), ('Coat', 'Shirt')), "
+        "Expected `pair` to be one with evidence (('Pullover', 'Bag'), ('one', 'two'), ('Coat', 'Shirt')), "
         "got ('Coats', 'Shirt'). Similar: ('Coat', 'Shirt'). "
         "Only flagged pairs and those with the largest gaps or joint masses have some."
     )

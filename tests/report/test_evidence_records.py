@@ -11,22 +11,8 @@ from lightning_cossim.report.evidence import RANKINGS, Example, InputReference, 
 from lightning_cossim.report.evidence_records import as_evidence_csv, evidence_records
 from tests.report.made_evidence import flagged_rows, judged, with_inputs
 
-COLUMNS = [
-    "label",
-    "other",
-    "flag",
-    "ranking",
-    "loader",
-    "batch",
-    "row",
-    "position",
-    "index",
-    "id",
-    "p_label",
-    "p_other",
-    "predicted",
-    "target",
-]
+COLUMNS = [*("label", "other", "flag", "ranking", "loader", "batch", "row", "position", "index", "id")]
+COLUMNS += ["p_label", "p_other", "predicted", "target"]
 HOSTILE = [
     "=1+1",
     "+1",

@@ -77,7 +77,10 @@ def test_each_flag_is_explained_by_its_rankings(flag: Any, having: list[Any], sh
 
 @pytest.mark.parametrize(
     ("num_label", "num_other", "most", "wanted"),
-    [(8, 8, 8, (4, 4)), (8, 8, 3, (2, 1)), (8, 2, 8, (6, 2)), (2, 8, 8, (2, 6)), (8, 0, 3, (3, 0)), (0, 8, 3, (0, 3)), (1, 1, 8, (1, 1))],
+    [
+        *((8, 8, 8, (4, 4)), (8, 8, 3, (2, 1)), (8, 2, 8, (6, 2)), (2, 8, 8, (2, 6))),
+        *((8, 0, 3, (3, 0)), (0, 8, 3, (0, 3)), (1, 1, 8, (1, 1))),
+    ],
 )  # fmt: skip
 def test_a_look_alike_shows_confident_inputs_of_both_labels(
     num_label: int, num_other: int, most: int, wanted: tuple[int, int]

@@ -18,8 +18,8 @@ def slow(report: GapReport, most: int) -> list[tuple[int, int]]:
     more = [pair for pair in pairs if pair.gap > 0][:12]
     less = [pair for pair in reversed(pairs) if pair.gap < 0][:12]
     heavy = sorted(pairs, key=lambda pair: -pair.mass)
-    rows = [tuple(sorted((int(pair.label), int(pair.other)))) for pair in (*flagged, *known, *more, *less, *heavy)]
-    return list(dict.fromkeys(rows))[:most]  # type: ignore[arg-type]
+    rows = [(int(pair.label), int(pair.other)) for pair in (*flagged, *known, *more, *less, *heavy)]
+    return list(dict.fromkeys((min(pair), max(pair)) for pair in rows))[:most]
 
 
 @pytest.mark.parametrize("most", [0, 1, 5, 30, 60, 200])
