@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_cossim import GapReport, LabelSimilarityMonitor
+from lightning_cossim import GapReport, LabelSelection, LabelSimilarityMonitor
 
 CLOTHES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot"]
 DEBIAN = "/usr/share/datasets/fashion-mnist"
@@ -81,7 +81,8 @@ def main(data: Path, epochs: int = 5, seed: int = 0, folder: str = "lightning_lo
     """Train, print the last validation report of the monitor, and return it."""
     pl.seed_everything(seed, verbose=False)
     training, validation = clothes(data, batch_size=128)
-    monitor = LabelSimilarityMonitor(labels=CLOTHES)
+    # The targets are the second part of a batch.
+    monitor = LabelSimilarityMonitor(labels=LabelSelection(names=CLOTHES, targets_key=1))
     logger = TensorBoardLogger(folder, name="fashion_mnist")
     trainer = pl.Trainer(max_epochs=epochs, accelerator="cpu", callbacks=[monitor], logger=logger, enable_progress_bar=False)
     trainer.fit(Classifier(), training, validation)

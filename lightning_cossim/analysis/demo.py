@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset, random_split
 from typing_extensions import override
 
 from lightning_cossim.callback.monitor import LabelSimilarityMonitor
-from lightning_cossim.config.settings import Display
+from lightning_cossim.config.settings import Display, LabelSelection
 from lightning_cossim.errors import LabelSimilarityError
 from lightning_cossim.report import GapReport
 
@@ -27,12 +27,12 @@ class Classifier(pl.LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU())
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU())
         self.head = nn.Linear(32, 10)
 
     @override
     def forward(self, images: Tensor) -> Tensor:
-        """The logits (N, 10) of images (N, 64) with values from 0 to 1."""
+        """The logits (N, 10) of images (N, 8, 8) with values from 0 to 1."""
         logits: Tensor = self.head(self.body(images))
         return logits
 
@@ -60,7 +60,7 @@ def digits() -> tuple[DataLoader[tuple[Tensor, ...]], DataLoader[tuple[Tensor, .
     """Loaders of 1,197 training and 600 validation images of 8x8 pixels.
 
     Returns:
-        The loaders of training and of validation. Their batches are images (N, 64) from 0 to 1, and labels (N,) from 0 to 9.
+        The loaders of training and of validation. Their batches are images (N, 8, 8) from 0 to 1, and labels (N,) from 0 to 9.
 
     Raises:
         LabelSimilarityError: scikit-learn, which contains the images, is not installed.
@@ -69,8 +69,8 @@ def digits() -> tuple[DataLoader[tuple[Tensor, ...]], DataLoader[tuple[Tensor, .
         from sklearn.datasets import load_digits
     except ModuleNotFoundError:
         raise LabelSimilarityError("The demo needs scikit-learn: pip install 'lightning-cossim[demo]'.") from None
-    pixels, labels = load_digits(return_X_y=True)
-    dataset = TensorDataset(torch.tensor(pixels, dtype=torch.float32) / 16, torch.tensor(labels))
+    found = load_digits()
+    dataset = TensorDataset(torch.tensor(found.images, dtype=torch.float32) / 16, torch.tensor(found.target))
     training, validation = random_split(dataset, [1197, 600], torch.Generator().manual_seed(0))
     return DataLoader(training, batch_size=32, shuffle=True), DataLoader(validation, batch_size=200)
 
@@ -93,8 +93,9 @@ def main(epochs: int = 20, folder: str = "lightning_logs") -> GapReport:
     """
     pl.seed_everything(0, verbose=False)
     training, validation = digits()
-    # The training is short, so `max_overhead=None` draws all pictures after every epoch.
-    monitor = LabelSimilarityMonitor(labels=DIGITS, display=Display(max_overhead=None))
+    # The targets are the second part of a batch. The training is short, so `max_overhead=None` draws all pictures after every epoch.
+    labels, display = LabelSelection(names=DIGITS, targets_key=1), Display(max_overhead=None)
+    monitor = LabelSimilarityMonitor(labels=labels, display=display)
     logger = TensorBoardLogger(folder, name="quickstart")
     trainer = pl.Trainer(max_epochs=epochs, accelerator="cpu", callbacks=[monitor], logger=logger, enable_progress_bar=False)
     trainer.fit(Classifier(), training, validation)

@@ -66,7 +66,7 @@ def _row_of(report: ReportData, label: object, argument: str, remedy: str) -> in
     raise InputError(expected(argument, "to be a name or a row of a label that the report compared", repr(label), remedy))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ShownPair:
     """One pair of a report and the inputs behind it. Print it, or let a notebook show it with pictures."""
 
@@ -75,6 +75,11 @@ class ShownPair:
     """The numbers of the pair."""
     evidence: PairEvidence | None = field(repr=False)
     """The inputs behind the pair; None if none were kept."""
+
+    @override
+    def __repr__(self) -> str:
+        """The same text as `print` shows, for a console."""
+        return str(self)
 
     @override
     def __str__(self) -> str:

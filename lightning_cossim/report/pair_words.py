@@ -27,8 +27,7 @@ _TO_DO: Final[Mapping[Flag, str]] = {
 }
 _LONGEST: Final = 40
 """Maximum number of characters of a name."""
-_FEW: Final = 0.1
-"""Errors are few if they are a smaller share of the joint inputs."""
+_ON_OTHERS: Final = " Both labels are likely mostly on inputs of other labels."
 
 
 def title_in_words(pair: Pair) -> str:
@@ -79,17 +78,5 @@ def _errors(pair: Pair) -> list[str]:
     if pair.joint_shares is not None and not any(map(math.isnan, pair.joint_shares)):
         of_label, of_other, neither = pair.joint_shares
         split = f"{of_label:.0%} on inputs of {label}, {of_other:.0%} of {other}, {neither:.0%} of other labels"
-        cause = f". {_cause(there + back, neither, pair.joint_inputs)}" if pair.flag == "stranger" else ""
-        lines.append(f"Joint mass: {split}{cause}.")
+        lines.append(f"Joint mass: {split}.{_ON_OTHERS if neither > 0.5 else ''}")
     return lines
-
-
-def _cause(errors: int, neither: float, joint_inputs: int) -> str:
-    """What errors and the split of the joint mass mean for a stranger: error or ambiguity."""
-    if neither > 0.5:
-        return "Both labels are likely mostly on inputs of other labels"
-    if not errors:
-        return "Without errors, this is ambiguity"
-    return f"With {'few' if errors < _FEW * joint_inputs else 'this many'} errors, this is mostly " + (
-        "ambiguity" if errors < _FEW * joint_inputs else "error"
-    )

@@ -75,20 +75,18 @@ def test_a_look_alike_is_explained_by_confident_inputs() -> None:
     assert "target" not in text.partition("\n\n")[2]
 
 
-@pytest.mark.parametrize(
-    ("errors", "shares", "said"),
-    [
-        ((0, 0), (0.5, 0.5, 0), "Without errors, this is ambiguity."),
-        ((1, 0), (0.5, 0.5, 0), "With few errors, this is mostly ambiguity."),
-        ((500, 10), (0.5, 0.5, 0), "With this many errors, this is mostly error."),
-        ((500, 10), (0.125, 0.125, 0.75), "Both labels are likely mostly on inputs of other labels."),
-    ],
-)
-def test_errors_and_the_joint_mass_say_error_or_ambiguity(errors: Any, shares: Any, said: str) -> None:
-    """Of a stranger; a look-alike has neither."""
-    report = with_inputs(with_errors(judged(), errors, shares))
-    assert said in str(shown(report))
-    assert said not in str(shown(report, "look-alike"))
+def test_errors_and_the_split_of_the_joint_mass_are_named() -> None:
+    report = with_inputs(with_errors(judged(), (500, 1), (0.125, 0.125, 0.75)))
+    text = str(shown(report))
+    assert re.search(r"Errors: 500 inputs of \S+ predicted as \S+, 1 of \S+ as \S+\.", text)
+    assert re.search(r"Joint mass: 12% on inputs of \S+, 12% of \S+, 75% of other labels\.", text)
+
+
+@pytest.mark.parametrize(("neither", "is_said"), [(0.75, True), (0.5, False)])
+def test_a_pair_that_overlaps_on_other_labels_says_so(neither: float, is_said: bool) -> None:
+    shares = ((1 - neither) / 2, (1 - neither) / 2, neither)
+    text = str(shown(with_inputs(with_errors(judged(), (5, 1), shares))))
+    assert ("Both labels are likely mostly on inputs of other labels." in text) == is_said
 
 
 def test_a_pair_without_inputs_says_why() -> None:
