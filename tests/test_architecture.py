@@ -64,9 +64,9 @@ PLANTED = [
         "metrics.state -> lightning_cossim.callback.monitor",
     ),
     (
-        "report/tables.py",
+        "report/pair.py",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from lightning_cossim.report.gap_report import GapReport",
-        ".tables -> .gap_report",
+        ".pair -> .gap_report",
     ),
     ("config/checks.py", "from lightning_cossim.report import GapReport", "config.checks -> lightning_cossim.report"),
     ("capture/layers.py", "from lightning_cossim.loggers import wire", "capture.layers -> lightning_cossim.loggers.wire"),

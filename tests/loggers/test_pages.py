@@ -405,7 +405,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     real = Pages.draw
 
     def draw(self: Pages, view: View, report: GapReport) -> Any:
-        clock.now += 1 / 4
+        clock.now += 1 / len(VIEWS)
         return real(self, view, report)
 
     monkeypatch.setattr(Pages, "draw", draw)
