@@ -5,6 +5,7 @@
 Shapes: K labels, D embedding dimensions, N inputs.
 """
 
+import warnings
 from collections.abc import Sequence
 from os import PathLike
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lightning_cossim.analysis.checkpoints import SavedHead, is_whole, read_array, read_head, read_targets
+from lightning_cossim.analysis.saved_inputs import SavedRows, read_inputs
 from lightning_cossim.analysis.saved_logits import REFUSED, odd_logits
 from lightning_cossim.analysis.saved_tensors import listed
 from lightning_cossim.callback.deferred import decide_reachability, search_neighbors
@@ -42,6 +44,7 @@ def analyze(
     logits: File | Tensor | None = None,
     embeddings: File | Tensor | None = None,
     targets: File | Tensor | None = None,
+    inputs: File | Sequence[str] | None = None,
     names: File | Sequence[str] | None = None,
     ignore: Sequence[int] = (),
     min_probability: float = LabelSelection.min_probability,
@@ -83,6 +86,8 @@ def analyze(
         targets: the true label of each input, an integer tensor (N,) or a file of it; needs `logits` or `embeddings`. A value
             outside 0 to K - 1 means that the input has no target. For every pair, the report then counts the inputs of one label
             that are predicted as the other.
+        inputs: an identifier, a path or a text for each row of `embeddings` or `logits`, or a file with one on each line. Where
+            the report shows inputs of a pair, it shows these. Default: the numbers of the rows.
         names: a name for every label, or a file with one name on each line. Default: the names of the saved model (the tokens of
             its tokenizer, or its `id2label`), else numbers.
         ignore: labels that do not count at all, for example padding; from 0 to K - 1.
@@ -146,6 +151,7 @@ def analyze(
     if f_ND is not None and z_NK is not None and len(f_ND) != len(z_NK):
         raise CheckpointError(f"{checkpoint}: expected as many logits as embeddings, got {len(z_NK)} and {len(f_ND)}.")
     target_N = _targets(targets, response.link, f_ND if z_NK is None else z_NK)
+    ids = _ids(inputs, f_ND if z_NK is None else z_NK)
     odd_rows = {} if z_NK is None else odd_logits(z_NK, response.link)
     z_NK = None if REFUSED in odd_rows else z_NK
     context = Context(step=saved.step, names=selection.read_names(num_labels))
@@ -153,9 +159,11 @@ def analyze(
     weights = saved.weights(response)
     consistency = Consistency(response, final=None if z_NK is None else _FINAL)
     window, problem = open_window(weights.spec, selection, chosen, saved.step), None
+    rows = SavedRows(num_labels, response.link, ids, warn=_warn)
     for seen in consistency.read_rows(weights, f_ND, z_NK, target_N):
         problem = problem or seen.problem
         window.add(seen)
+        rows.add(seen)
     collected = window.close(ALONE, lambda: weights)
     summary = collected.vocabulary
     if summary is not None and neighbors:
@@ -172,7 +180,7 @@ def analyze(
         statistics = statistics.with_remark(kind, text)
     if problem is not None:
         statistics = statistics.with_remark("logits", problem)
-    report = GapReport(statistics, context, judge(statistics, thresholds, context.name_of))
+    report = rows.with_evidence(GapReport(statistics, context, judge(statistics, thresholds, context.name_of)))
     if not reachability or not consistency.explains:  # the weights do not describe changes after the head
         return report
     shown = None if f_ND is None else f_ND[:256]
@@ -225,6 +233,20 @@ def _array(given: File | Tensor | None, what: str, width: int, of: str) -> Tenso
         got = f"{given.dtype} {tuple(given.shape)}"
         raise CheckpointError(expected(what, f"to be floating-point of shape (N, {width})", got))
     return given.detach().cpu()
+
+
+def _ids(given: File | Sequence[str] | None, inputs: Tensor | None) -> list[str] | None:
+    """An identifier for each input (N,)."""
+    if given is None:
+        return None
+    if inputs is None:
+        remedy = "Pass one of them too."
+        raise CheckpointError(expected("inputs", "together with `logits` or `embeddings`", "neither", remedy))
+    return read_inputs(given, len(inputs))
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=3)
 
 
 def _targets(given: File | Tensor | None, link: Link, inputs: Tensor | None) -> Tensor | None:

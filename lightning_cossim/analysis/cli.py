@@ -99,6 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_head(analysis, "checkpoint")
     of_inputs = "true label of each input (N,), with --logits or --embeddings; the report then counts the errors of every pair"
     analysis.add_argument("--targets", metavar="FILE", help=of_inputs)
+    which = (
+        "file with an identifier, a path or a text for each input, one on each line; the report shows them beside flagged pairs"
+    )
+    analysis.add_argument("--inputs", metavar="FILE", help=which)
     out = "write the report to this folder as Markdown, text, JSON, CSV and TensorBoard events"
     analysis.add_argument("--out", metavar="FOLDER", help=out)
     flags = "file of thresholds that flag pairs; default: those that `config` prints"
@@ -185,7 +189,9 @@ def _analyze(given: argparse.Namespace) -> int:
     display = Display(max_pairs=given.max_pairs)
     if given.link is not None:
         _check_alerts(file, thresholds, given.link)
-    report = _report(given, given.checkpoint, thresholds, None, targets=given.targets, reachability=given.reachability)
+    report = _report(
+        given, given.checkpoint, thresholds, None, targets=given.targets, inputs=given.inputs, reachability=given.reachability
+    )
     _check_alerts(file, thresholds, report.link)
     print(report)
     if given.out is not None:

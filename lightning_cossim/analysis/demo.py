@@ -93,7 +93,7 @@ def main(epochs: int = 20, folder: str = "lightning_logs") -> GapReport:
     """
     pl.seed_everything(0, verbose=False)
     training, validation = digits()
-    # The targets are the second part of a batch. The training is short, so `max_overhead=None` draws all pictures after every epoch.
+    # The targets are the second part of a batch. `max_overhead=None` draws all pictures after every epoch of this short training.
     labels, display = LabelSelection(names=DIGITS, targets_key=1), Display(max_overhead=None)
     monitor = LabelSimilarityMonitor(labels=labels, display=display)
     logger = TensorBoardLogger(folder, name="quickstart")

@@ -61,7 +61,7 @@ class Publisher:
         self, link: Link, name: str | None, pages: Pages, *, warn: Callable[[str], None], inform: Callable[[str], None]
     ) -> None:
         self.link, self.name, self._pages, self._warn, self._inform = link, name, pages, warn, inform
-        self._recorder = Recorder(name)
+        self._recorder = Recorder(name, evidence=pages.display.evidence)
         self._watched: dict[str, dict[str, float]] = {}
         """Tag of a window to the values that other callbacks got last."""
         self._failed: list[tuple[ScalarLogger | None, str]] = []

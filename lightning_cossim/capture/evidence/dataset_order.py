@@ -85,6 +85,11 @@ class DatasetOrder:
         except Exception as error:  # noqa: BLE001 - the loader, sampler and dataset are the user's and may do anything
             return cls(f"the data loader cannot be inspected ({printable(in_one_line(error))}){_REMEDY}")
 
+    @classmethod
+    def of_rows(cls, first: int, num: int) -> Self:
+        """The order of a single batch with `num` rows, which are the items from `first` on."""
+        return cls(None, _Indices(first, 1, first + num, first + num), num)
+
     def index(self, batch: int, rows: Tensor, num_rows: int) -> Tensor:
         """The index in the dataset of the inputs in some rows of a batch.
 
