@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from docstring_parser import parse
 
-from lightning_cossim import Alert, Display, LabelSelection, Schedule, Thresholds
+from lightning_cossim import Alert, Display, Evidence, LabelSelection, Schedule, Thresholds
 from lightning_cossim.functional.scalars import alert_scalars
 from tests.compatibility.table import table
 
@@ -56,7 +56,7 @@ def versions() -> str:
 
 
 PARTS: Final[dict[str, Callable[[], str]]] = {
-    **{one.__name__: partial(fields, one) for one in (Thresholds, Alert, LabelSelection, Schedule, Display)},
+    **{one.__name__: partial(fields, one) for one in (Thresholds, Alert, LabelSelection, Schedule, Display, Evidence)},
     "scalars": scalars,
     "versions": versions,
     "compatibility": table,
