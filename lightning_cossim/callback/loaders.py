@@ -1,5 +1,6 @@
 """Places: where the batches of a run come from. The Trainer is Lightning's, but this module does not import Lightning."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,9 +44,11 @@ class Places:
         self._resumed_epoch = resumed_epoch
 
     def start(self, trainer: Any, stage: str) -> None:
-        """Look at the loaders of a stage, which may be new in every run or epoch."""
-        handlers = [one for one in (trainer.lightning_module, getattr(trainer, "datamodule", None)) if one is not None]
-        self._orders[stage] = [DatasetOrder.of(loader, handlers=handlers) for loader in data_loaders(trainer, stage)]
+        """Look at the loaders of a stage, which may be new in every run or epoch. If that fails, no index is known."""
+        self._orders[stage] = ()
+        with contextlib.suppress(Exception):  # a loader is the user's object and may do anything
+            handlers = [one for one in (trainer.lightning_module, getattr(trainer, "datamodule", None)) if one is not None]
+            self._orders[stage] = [DatasetOrder.of(loader, handlers=handlers) for loader in data_loaders(trainer, stage)]
 
     def of(self, trainer: Any, stage: str, batch_idx: int, dataloader_idx: int = 0) -> Place:
         """The place of a batch. A training batch that combines several loaders has no loader."""

@@ -296,6 +296,8 @@ class LabelSimilarityMonitor(Callback):
         if not session.collector.is_open(_TRAIN):
             session.open(_TRAIN, step)
             self._places.start(trainer, "train")
+        elif batch_idx == 0:  # a window over two epochs, whose loaders may differ
+            self._places.start(trainer, "train")
         session.collector.begin_batch(_TRAIN, batch, self._places.of(trainer, "train", batch_idx))
 
     @_harmless

@@ -4,6 +4,7 @@ For every input it computes the most likely labels, passes them with a reference
 text of the inputs that the store wants. Shapes: N observed inputs of a batch, K labels.
 """
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -12,7 +13,15 @@ import torch
 from torch import Tensor
 
 from lightning_cossim.capture.distributed import Processes
-from lightning_cossim.capture.evidence.references import DatasetOrder, Origins, has_sequences, ids_in, num_rows, origins_of
+from lightning_cossim.capture.evidence.references import (
+    DatasetOrder,
+    Origins,
+    has_sequences,
+    ids_in,
+    may_select,
+    num_rows,
+    origins_of,
+)
 from lightning_cossim.capture.evidence.selection import KeptInputs, Selection, merged
 from lightning_cossim.capture.evidence.store import EvidenceStore, Inputs
 from lightning_cossim.capture.evidence.views import Viewer
@@ -90,7 +99,8 @@ class EvidenceKeeper:
 
     def open(self, key: WindowKey) -> None:
         """Begin a window."""
-        self._windows[key] = _Window(self._settings, self._num_labels, self._flagged.get(key, ()))
+        window = self._guarded(lambda: _Window(self._settings, self._num_labels, self._flagged.get(key, ())))
+        self._windows[key] = window or self._empty()
 
     def drop(self, key: WindowKey) -> None:
         """End a window without a report."""
@@ -123,11 +133,12 @@ class EvidenceKeeper:
         window = self._windows.pop(key, None) or self._empty()
         kept = self._guarded(lambda: window.store.select(pairs))
         kept = self._empty().store.select(pairs) if kept is None else kept
-        selection = merged(processes.gathered(kept), self._settings.per_pair)
-        if not all(processes.each(int(window.has_rows))):
-            selection = selection.without_rows()
+        has_rows = all(processes.each(int(window.has_rows)))
+        has_positions = all(processes.each(int(window.has_positions)))
+        selection = merged(processes.gathered(kept if has_rows else kept.without_rows()), self._settings.per_pair)
+        selection = selection if has_positions else selection.without_positions()
         mine = selection.inputs.number[selection.inputs.process == processes.rank].tolist()
-        details = processes.gathered(window.details(mine))
+        details = processes.gathered(window.details(mine, has_rows=has_rows, has_positions=has_positions))
         return PairsWithEvidence(pair for pair in _pairs_with(selection, details, names) if pair.examples)
 
     def _empty(self) -> "_Window":
@@ -168,20 +179,21 @@ class _Window:
         A call with another number of rows than its batch shows that the model selects or flattens inputs. Then a call with an
         equal number may have done so, too.
         """
+        self.has_positions = True
+        """Whether the places in a row of a call are those in the sequence, as far as is known. It is decided like `has_rows`."""
         self._num_added = 0
-        self._rows_before: dict[int | None, int] = {}
-        """The number of rows that each loader has given so far."""
+        self._before: dict[int | None, tuple[int, int]] = {}
+        """The number of rows that each loader has given so far, and of the places in the calls on them."""
 
     def add(self, seen: Observation, logits: Tensor, batch: Any, place: Place, link: Link, viewer: Viewer | None) -> None:
         """Add the inputs of an observation."""
         rows = num_rows(batch)
-        self.has_rows &= rows is None or seen.shape[:1] == (rows,)
+        if rows is not None:
+            self._check(seen.shape, rows, batch, logits.shape[1])
         origins = origins_of(seen.shape, seen.index, rows, place.order, -1 if place.batch is None else place.batch)
-        if len(seen.shape) == 2 and not has_sequences(batch, seen.shape):  # the head may have seen a part of each sequence
-            origins = origins._replace(position=torch.full_like(origins.position, -1))
         likely = most_likely(logits, link, NUM_LIKELY)
         target_N, target_prob_N = _targets(seen, logits, likely)
-        order_N = self._order(origins, seen.index, place.loader, rows or (seen.shape or (len(logits),))[0])
+        order_N = self._order(origins, seen, place.loader, rows or (seen.shape or (len(logits),))[0])
         counts_N = likely.probs[:, 0].isfinite() & likely.normalizer.isfinite()
         if seen.embedding is not None:
             counts_N &= seen.embedding.isfinite().all(dim=1)
@@ -204,12 +216,19 @@ class _Window:
         if self.has_rows:
             self._describe(numbers, inputs, entered, batch, rows, viewer)
 
+    def _check(self, shape: tuple[int, ...], rows: int, batch: Any, num_labels: int) -> None:
+        """Find out whether the rows and positions of this window are known."""
+        self.has_rows &= shape[:1] == (rows,) and not may_select(batch, shape, num_labels)
+        if self.has_positions and len(shape) == 2 and not has_sequences(batch, shape):
+            self.has_positions, self._views = False, _Details[View](self._views.max_bytes)
+
     def _describe(
         self, numbers: list[int], inputs: Inputs, entered: Any, batch: Any, rows: int | None, viewer: Viewer | None
     ) -> None:
         """Keep the identifiers and the views of the inputs that entered the store for pairs that matter."""
         row_n, position_n = (torch.from_numpy(column[entered]).long() for column in (inputs.row, inputs.position))
-        if self._ids_key is not None:
+        position_n = position_n if self.has_positions else torch.full_like(position_n, -1)
+        if self._ids_key is not None and numbers:
             ids = ids_in(batch, self._ids_key, rows)
             if ids is not None:
                 found = ((number, ids[row]) for number, row in zip(numbers, row_n.tolist(), strict=True) if row >= 0)
@@ -219,23 +238,32 @@ class _Window:
             found_views = {number: view for number, view in views if view is not None}
             self._views.add(found_views, _bytes_of, lambda: self.store.used(only_mattering=True))
 
-    def _order(self, origins: Origins, index: Tensor | None, loader: int | None, num_rows: int) -> Tensor:
+    def _order(self, origins: Origins, seen: Observation, loader: int | None, num_rows: int) -> Tensor:
         """The number of each input that decides ties, the same for every split of the data into batches and processes.
 
-        It grows with the loader, the index in the dataset (if that is unknown, the number of rows before), and the position.
+        It grows with the loader, the index in the dataset, and the position. If the index is unknown, the number of rows before
+        stands for it; if the row is unknown too, the number of places before.
         """
-        before = self._rows_before.get(loader, 0)
-        self._rows_before[loader] = before + num_rows
-        place = torch.arange(len(origins.row)) if index is None else index.cpu()
+        rows_before, places_before = self._before.get(loader, (0, 0))
+        self._before[loader] = rows_before + num_rows, places_before + math.prod(seen.shape)
+        place = torch.arange(len(origins.row), device="cpu") if seen.index is None else seen.index.cpu()
         row, position, known = (one.cpu() for one in origins)
-        row = torch.where(row >= 0, before + row, before + place)
+        row = torch.where(row >= 0, rows_before + row, places_before + place)
         row = torch.where(known >= 0, known, row).clamp(max=2**_ROW_BITS - 1)
-        position = torch.where(row >= 0, position, place).clamp(0, 2**_POSITION_BITS - 1)
+        position = position.clamp(0, 2**_POSITION_BITS - 1)
         return ((0 if loader is None else loader) << _ROW_BITS + _POSITION_BITS) + (row << _POSITION_BITS) + position
 
-    def details(self, numbers: Sequence[int]) -> tuple[dict[int, str], dict[int, View]]:
-        """The identifiers and the views of some inputs, by their numbers."""
-        return (self._ids.of(numbers), self._views.of(numbers)) if self.has_rows else ({}, {})
+    def details(self, numbers: Sequence[int], *, has_rows: bool, has_positions: bool) -> tuple[dict[int, str], dict[int, View]]:
+        """The identifiers and the views of some inputs, by their numbers.
+
+        Args:
+            numbers: the inputs.
+            has_rows: whether the rows are known on all processes.
+            has_positions: the same of the positions. Without them, texts with a marked position are left out.
+        """
+        if not has_rows:
+            return {}, {}
+        return self._ids.of(numbers), self._views.of(numbers) if has_positions == self.has_positions else {}
 
 
 class _Details(Generic[T]):

@@ -17,7 +17,7 @@ from lightning_cossim.capture.evidence.dataset_order import DatasetOrder
 from lightning_cossim.errors import InputError, expected
 from lightning_cossim.report.tables import printable
 
-__all__ = ["DatasetOrder", "Origins", "has_sequences", "ids_in", "num_rows", "origins_of"]
+__all__ = ["DatasetOrder", "Origins", "has_sequences", "ids_in", "may_select", "num_rows", "origins_of"]
 
 _LONGEST_ID: Final = 200
 """Maximum number of characters of an identifier."""
@@ -40,11 +40,33 @@ def num_rows(batch: Any) -> int | None:
 
 
 def has_sequences(batch: Any, shape: Sequence[int]) -> bool:
-    """Whether a tensor of a batch has as many rows and places in a row as a call of shape (B, T).
+    """Whether a tensor of a batch has as many rows and places in a row as a call of shape (B, T), and no sequences are longer.
 
-    If none has, the head may have seen a part of each sequence, so the places in the call are not those in the sequence.
+    Otherwise the head may have seen a part of each sequence, so the places in the call are not those in the sequence. Sequences
+    are whole numbers (B, T) or vectors (B, T, D).
     """
-    return any(tuple(one.shape[:2]) == tuple(shape[:2]) for one in _tensors(batch) if isinstance(one, Tensor))
+    (num, length), tensors = shape[:2], [one for one in _tensors(batch) if isinstance(one, Tensor) and one.ndim > 1]
+    lengths = [one.size(1) for one in tensors if one.ndim == 3 or not one.is_floating_point()]
+    return any((one.size(0), one.size(1)) == (num, length) for one in tensors) and max(lengths, default=0) <= length
+
+
+def may_select(batch: Any, shape: Sequence[int], num_labels: int) -> bool:
+    """Whether a call on as many inputs as the batch has rows may have had other inputs: selected places of its sequences.
+
+    It may if the batch has sequences (B, T) of whole numbers, and no tensor with one entry for each row, or one for each row and
+    label, as a model with one output for each row needs them to learn. For a batch of one row, any selection is of that row.
+
+    Args:
+        batch: the batch.
+        shape: the shape of the call, without labels.
+        num_labels: K.
+    """
+    if len(shape) != 1 or shape[0] == 1:
+        return False
+    tensors = [one for one in _tensors(batch) if isinstance(one, Tensor) and one.ndim in {1, 2}]
+    if any(one.ndim == 1 or one.size(1) in {1, num_labels} for one in tensors):
+        return False
+    return any(not one.is_floating_point() for one in tensors)
 
 
 def _first_dimensions(batch: Any) -> set[int | None]:

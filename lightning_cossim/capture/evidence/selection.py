@@ -76,6 +76,10 @@ class Selection:
         unknown = np.full_like(self.inputs.row, -1)
         return replace(self, inputs=self.inputs._replace(row=unknown, position=unknown, index=unknown))
 
+    def without_positions(self) -> "Selection":
+        """The same inputs without their positions, for a model whose head may see a part of each sequence."""
+        return replace(self, inputs=self.inputs._replace(position=np.full_like(self.inputs.position, -1)))
+
     def of(self, pair: int, ranking: Ranking) -> KeptInputs:
         """The inputs of a pair in a ranking, the first one first.
 
