@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,9 +23,10 @@ from lightning_cossim.capture.evidence.references import (
     num_rows,
     origins_of,
 )
-from lightning_cossim.capture.evidence.selection import KeptInputs, Selection, merged
+from lightning_cossim.capture.evidence.selection import OVERLAP, KeptInputs, Selection, merged
 from lightning_cossim.capture.evidence.store import EvidenceStore, Inputs
 from lightning_cossim.capture.evidence.views import Viewer
+from lightning_cossim.capture.evidence.watched_pairs import MAX_WATCHED, WatchedPairs
 from lightning_cossim.capture.head import Head, Observation
 from lightning_cossim.config.evidence import Evidence
 from lightning_cossim.config.settings import LabelSelection
@@ -32,7 +34,7 @@ from lightning_cossim.errors import InputError, in_one_line
 from lightning_cossim.functional.confusion import known_targets
 from lightning_cossim.functional.joint import NUM_LIKELY
 from lightning_cossim.functional.links import Link
-from lightning_cossim.functional.most_likely import MostLikely, most_likely
+from lightning_cossim.functional.most_likely import MostLikely, most_likely, probabilities_of
 from lightning_cossim.report import WindowKey
 from lightning_cossim.report.evidence import RANKINGS, Example, InputReference, PairEvidence, PairsWithEvidence, View
 
@@ -78,6 +80,8 @@ class EvidenceKeeper:
         self._windows: dict[WindowKey, _Window] = {}
         self._flagged: dict[WindowKey, Sequence[tuple[int, int]]] = {}
         """The flagged pairs of the last report of each window. Their inputs come first."""
+        self._watched: dict[WindowKey, Sequence[tuple[int, int]]] = {}
+        """The most important pairs for which the last report of each window had too few inputs."""
         self._works = True
 
     @classmethod
@@ -99,7 +103,8 @@ class EvidenceKeeper:
 
     def open(self, key: WindowKey) -> None:
         """Begin a window."""
-        window = self._guarded(lambda: _Window(self._settings, self._num_labels, self._flagged.get(key, ())))
+        pairs = self._flagged.get(key, ()), self._watched.get(key, ())
+        window = self._guarded(lambda: _Window(self._settings, self._num_labels, *pairs))
         self._windows[key] = window or self._empty()
 
     def drop(self, key: WindowKey) -> None:
@@ -131,18 +136,18 @@ class EvidenceKeeper:
         """
         self._flagged[key] = flagged
         window = self._windows.pop(key, None) or self._empty()
-        kept = self._guarded(lambda: window.store.select(pairs))
-        kept = self._empty().store.select(pairs) if kept is None else kept
+        kept = self._guarded(lambda: window.select(pairs)) or self._empty().select(pairs)
         has_rows = all(processes.each(int(window.has_rows)))
         has_positions = all(processes.each(int(window.has_positions)))
         selection = merged(processes.gathered(kept if has_rows else kept.without_rows()), self._settings.per_pair)
         selection = selection if has_positions else selection.without_positions()
+        self._watched[key] = _lacking(selection, self._settings.per_pair)
         mine = selection.inputs.number[selection.inputs.process == processes.rank].tolist()
         details = processes.gathered(window.details(mine, has_rows=has_rows, has_positions=has_positions))
         return PairsWithEvidence(pair for pair in _pairs_with(selection, details, names) if pair.examples)
 
     def _empty(self) -> "_Window":
-        return _Window(Evidence(max_bytes=0), self._num_labels, ())
+        return _Window(Evidence(max_bytes=0), self._num_labels)
 
     def _guarded(self, work: Callable[[], T]) -> T | None:
         """The result of the work; None if it fails, now or before."""
@@ -166,13 +171,21 @@ class _Window:
         settings: what is kept.
         num_labels: K.
         first: pairs whose inputs come first.
+        watched: pairs for which the store has too few inputs.
     """
 
-    def __init__(self, settings: Evidence, num_labels: int, first: Sequence[tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        settings: Evidence,
+        num_labels: int,
+        first: Sequence[tuple[int, int]] = (),
+        watched: Sequence[tuple[int, int]] = (),
+    ) -> None:
         self._ids_key, rest = settings.ids_key, settings.max_bytes // 4
         self._ids, self._views = _Details[str](0 if self._ids_key is None else rest), _Details[View](rest)
         room = settings.max_bytes - self._ids.max_bytes - rest
-        self.store = EvidenceStore(num_labels, per_pair=settings.per_pair, max_bytes=room, first=first)
+        self._store = EvidenceStore(num_labels, per_pair=settings.per_pair, max_bytes=room, first=first)
+        self._watched = WatchedPairs(watched, settings.per_pair) if watched and room else None
         self.has_rows = True
         """Whether the rows of the inputs are known.
 
@@ -210,7 +223,10 @@ class _Window:
             index=_array(origins.index, keep),
             order=_array(order_N, keep),
         )
-        entered = self.store.add(inputs)
+        entered = self._store.add(inputs)
+        if self._watched is not None:
+            probs = probabilities_of(self._watched.labels, logits, likely, link)
+            entered = np.union1d(entered, self._watched.add(inputs, _array(probs, keep), self._num_added))
         numbers = (self._num_added + entered).tolist()
         self._num_added += len(inputs.labels)
         if self.has_rows:
@@ -232,11 +248,22 @@ class _Window:
             ids = ids_in(batch, self._ids_key, rows)
             if ids is not None:
                 found = ((number, ids[row]) for number, row in zip(numbers, row_n.tolist(), strict=True) if row >= 0)
-                self._ids.add(dict(found), sys.getsizeof, self.store.used)
+                self._ids.add(dict(found), sys.getsizeof, self._used)
         if viewer is not None and numbers:
             views = zip(numbers, viewer.views(batch, row_n, position_n), strict=True)
             found_views = {number: view for number, view in views if view is not None}
-            self._views.add(found_views, _bytes_of, lambda: self.store.used(only_mattering=True))
+            self._views.add(found_views, _bytes_of, lambda: self._used(only_mattering=True))
+
+    def _used(self, *, only_mattering: bool = False) -> Any:
+        """The numbers of the inputs that are still kept."""
+        used = self._store.used(only_mattering=only_mattering)
+        return used if self._watched is None else np.union1d(used, self._watched.numbers)
+
+    def select(self, pairs: Sequence[tuple[int, int]]) -> Selection:
+        """What is kept for some pairs."""
+        selection = self._store.select(pairs)
+        more = None if self._watched is None else self._watched.select(selection.pairs)
+        return selection if more is None else selection.with_inputs(more)
 
     def _order(self, origins: Origins, seen: Observation, loader: int | None, num_rows: int) -> Tensor:
         """The number of each input that decides ties, the same for every split of the data into batches and processes.
@@ -316,6 +343,14 @@ def _targets(seen: Observation, logits: Tensor, likely: MostLikely) -> tuple[Ten
         target_N = known_targets(seen.targets.to(logits.device), logits.shape[1])
     z_N = logits.detach().gather(1, target_N.clamp(min=0)[:, None])[:, 0].to(likely.normalizer)
     return target_N, (z_N - likely.normalizer).exp().masked_fill(target_N < 0, torch.nan)
+
+
+def _lacking(selection: Selection, per_pair: int) -> list[tuple[int, int]]:
+    """The first pairs of a selection with fewer inputs than `per_pair` that add to their overlap without being watched."""
+    inputs = selection.inputs
+    of_store = inputs.pair[(inputs.which == OVERLAP) & (inputs.value >= 0)]
+    num_P = np.bincount(of_store, minlength=len(selection.pairs))
+    return [selection.pairs[place] for place in np.flatnonzero(num_P < per_pair)[:MAX_WATCHED]]
 
 
 def _constant(value: int | None, logits: Tensor) -> Tensor:

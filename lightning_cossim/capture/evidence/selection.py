@@ -71,6 +71,11 @@ class Selection:
     inputs: KeptInputs
     """The inputs of all lists, sorted by pair, list and rank."""
 
+    def with_inputs(self, more: KeptInputs) -> "Selection":
+        """The selection with more inputs. Only `merged` puts them in order."""
+        columns = zip(self.inputs, more, strict=True)
+        return replace(self, inputs=KeptInputs(*(np.concatenate(pair) for pair in columns)))
+
     def without_rows(self) -> "Selection":
         """The same inputs without their rows, positions and indices, for a model whose rows are not those of the batch."""
         unknown = np.full_like(self.inputs.row, -1)
