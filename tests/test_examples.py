@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import lightning.pytorch as pl
 import nbformat
 import pytest
 import torch
 from nbclient import NotebookClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lightning_cossim import LabelSelection, LabelSimilarityMonitor
 from lightning_cossim.loggers.tags import SCALARS
+from tests.toys import trainer
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -95,6 +98,8 @@ def test_quickstart_prints_what_a_newcomer_needs(quickstart: tuple[str, Path]) -
     for table, sign in ((more, r"\+"), (less, "-")):
         assert all(column in table for column in columns)
         assert len(re.findall(rf"^[a-z]+ +[a-z]+ +{sign}\d", table, flags=re.MULTILINE)) == 5
+    flagged = re.findall(r"^.* (?:stranger|look-alike)\n  e\.g\. index \d+, \d+, \d+$", text, flags=re.MULTILINE)
+    assert len(flagged) == len(re.findall(r" (?:stranger|look-alike)$", text, flags=re.MULTILINE)) >= 1
     where = re.search(r"The event file is in (\S+)\. ", text)
     assert where is not None
     assert list((folder / where[1]).glob("events.out.tfevents.*"))
@@ -174,6 +179,27 @@ def test_shirts_are_strangers_to_pullovers_or_coats_in_four_of_five_trainings(tm
         found += bool(strangers & {frozenset({"Coat", "Shirt"}), frozenset({"Pullover", "Shirt"})})
         assert any(float(gap) <= -0.1 for _, _, gap, flag in flagged if flag == "look-alike")
     assert found >= 4
+
+
+@pytest.mark.full
+def test_wrong_labels_stand_at_the_top_of_the_suspects(tmp_path: Path) -> None:
+    """50 shirts of the validation set become coats. Most of those that the model predicts as Shirt are among the first 100."""
+    example = runpy.run_path(str(EXAMPLES / "fashion_mnist.py"))
+    pl.seed_everything(0, verbose=False)
+    training, validation = example["clothes"](Path(example["DEBIAN"]), 128)
+    images, labels = validation.dataset.tensors
+    shirts = (labels == CLOTHES.index("Shirt")).nonzero().flatten()
+    wrong = shirts[torch.randperm(len(shirts), generator=torch.Generator().manual_seed(0))[:50]]
+    labels[wrong] = CLOTHES.index("Coat")
+    monitor, model = LabelSimilarityMonitor(labels=LabelSelection(names=CLOTHES, targets_key=1)), example["Classifier"]()
+    trainer(max_epochs=3, callbacks=[monitor], default_root_dir=tmp_path).fit(model, training, validation)
+    model.eval()
+    with torch.no_grad():
+        predicted = model(images[wrong]).argmax(dim=1)
+    seen = {*wrong[predicted == CLOTHES.index("Shirt")].tolist()}
+    suspects = monitor.last_report["val"].evidence["Coat", "Shirt"].examples["suspect_label"][:100]
+    assert len(seen) >= 15
+    assert len(seen & {one.reference.index for one in suspects}) >= 0.8 * len(seen)
 
 
 def test_cosine_is_arbitrary(tmp_path: Path) -> None:
