@@ -299,16 +299,14 @@ def test_masked_positions_as_many_as_rows_have_no_row(sizes: tuple[int, ...]) ->
 
 
 def test_one_call_of_another_number_of_rows_costs_the_rows_identifiers_and_views_of_a_window() -> None:
-    """The second batch has as many masked positions as rows; lengths stand beside the sequences."""
-    _, batches = sequences(T, (B, B))
+    """The other batches have as many masked positions as rows; lengths stand beside the sequences."""
+    _, batches = sequences(T, (B, B, B))
     rig = Rig(ids_key="name", with_views=True, show=lambda batch, row: batch["name"][row])
-    counts = [B, B + 2]
+    counts = [B, B + 2, B]
     for batch, count in zip(batches, counts, strict=True):
         batch["y"].fill_(-100).view(-1)[:count] = 0
         batch |= {"length": torch.full((B,), T), "name": [f"row {row}" for row in range(B)]}
-    rig.open().watch(batches[:1], masked)
-    rig.watch(batches[1:], masked)
-    found = list(examples(rig.close()))
+    found = list(examples(rig.open().watch(batches, masked).close()))
     assert found
     for *_, one in found:
         assert (one.reference.row, one.reference.position, one.reference.id, one.view) == (None,) * 4
