@@ -335,6 +335,22 @@ def test_a_part_that_once_is_the_whole_has_no_position_in_the_window_and_no_mark
     assert all(view is None for where, view in texts if where.batch == 0)
 
 
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+@pytest.mark.parametrize("dim", [(), (2,)])
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_sequences_in_nested_tensors_show_no_position(layout: torch.layout, dim: tuple[int, ...]) -> None:
+    """The model pads them. Selected places may be as many as rows."""
+    table, _ = sequences(T, masks=False)
+    parts = [torch.zeros(length, *dim, dtype=torch.float32 if dim else torch.int64) for length in (1, T, 2, 3, 3, T)]
+    batch = {"words": torch.nested.nested_tensor(parts, layout=layout)}
+    rig = Rig(labels=LabelSelection())
+    padded = rig.open().watch([batch], lambda layer, _: layer(table.logits[:B])).close()
+    assert {(one.reference.row, one.reference.position) for *_, one in examples(padded)} == {(row, None) for row in range(B)}
+    selected = rig.open().watch([batch], lambda layer, _: layer(table.logits[:B, 0])).close()
+    assert {one.reference.row for *_, one in examples(selected)} == ({*range(B)} if dim else {None})
+    assert rig.told == []
+
+
 def test_outputs_of_an_image_that_have_no_position_stay_apart() -> None:
     """A detector gives 20 outputs for each image; all are inputs, though row and index are the same."""
     table = Table(6, places=(20,))
