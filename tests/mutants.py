@@ -54,6 +54,8 @@ MONITOR: Final = "tests/callback/test_monitor.py"
 PROCESSES: Final = "tests/callback/test_processes.py"
 RUNS: Final = "tests/callback/test_runs.py"
 SESSION: Final = "tests/callback/test_session.py"
+KEEPER: Final = "tests/capture/evidence/test_keeper.py"
+EVIDENCE: Final = "tests/callback/test_evidence.py"
 
 
 class PlantError(ValueError):
@@ -886,6 +888,29 @@ MUTANTS: Final = (
         "forgets the scale of an adapter",
         Plant("analysis/saved_layers.py", "_with_adapters", "weight + scale *", "weight + 1.0 *"),
         red=("tests/analysis/test_saved_layers.py::test_an_adapter_beside_its_base_is_merged",),
+    ),
+    # Evidence
+    _mutant(
+        "trusts the rows of a call again after a call that selected inputs",
+        Plant("capture/evidence/keeper.py", "_Window._check", "self.has_rows &=", "self.has_rows ="),
+        red=(f"{KEEPER}::test_one_call_of_another_number_of_rows_costs_the_rows_identifiers_and_views_of_a_window",),
+    ),
+    _mutant(
+        "trusts its own rows where another process cannot",
+        Plant(
+            "capture/evidence/keeper.py", "EvidenceKeeper.close", "all(processes.each(int(window.has_rows)))", "window.has_rows"
+        ),
+        red=(f"{KEEPER}::test_rows_are_unknown_on_all_processes_if_they_are_on_one",),
+    ),
+    _mutant(
+        "takes the targets of a part of a sequence for the sequence",
+        Plant("capture/evidence/references.py", "has_sequences", "max(lengths, default=0) <= length", "length > 0"),
+        red=(f"{KEEPER}::test_labels_for_a_part_of_the_sequence_do_not_make_it_the_whole",),
+    ),
+    _mutant(
+        "reads the order of the first loader for all loaders",
+        Plant("callback/loaders.py", "Places.of", "orders[dataloader_idx] if", "orders[0] if"),
+        red=(f"{EVIDENCE}::test_references_tell_several_loaders_apart",),
     ),
 )
 

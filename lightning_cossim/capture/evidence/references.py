@@ -46,6 +46,7 @@ def has_sequences(batch: Any, shape: Sequence[int]) -> bool:
     are whole numbers (B, T) or vectors (B, T, D).
     """
     (num, length), tensors = shape[:2], [one for one in _tensors(batch) if isinstance(one, Tensor) and one.ndim > 1]
+    tensors = [one for one in tensors if not one.is_nested]  # their rows have no common length
     lengths = [one.size(1) for one in tensors if one.ndim == 3 or not one.is_floating_point()]
     return any((one.size(0), one.size(1)) == (num, length) for one in tensors) and max(lengths, default=0) <= length
 
@@ -64,7 +65,7 @@ def may_select(batch: Any, shape: Sequence[int], num_labels: int) -> bool:
     if len(shape) != 1 or shape[0] == 1:
         return False
     tensors = [one for one in _tensors(batch) if isinstance(one, Tensor) and one.ndim in {1, 2}]
-    if any(one.ndim == 1 or one.size(1) in {1, num_labels} for one in tensors):
+    if any(one.ndim == 1 or (not one.is_nested and one.size(1) in {1, num_labels}) for one in tensors):
         return False
     return any(not one.is_floating_point() for one in tensors)
 
