@@ -28,6 +28,8 @@ _TITLES: Final[Mapping[Ranking, str]] = {
 }
 _PIXELS: Final = 64
 """Side of a picture in a notebook: small pictures are enlarged by a whole number up to this size."""
+_MOST: Final = 16
+"""Maximum number of inputs shown for a ranking: those of both labels of a confident pair."""
 _CELL: Final = "padding:2px 10px 2px 0;text-align:left;vertical-align:middle"
 
 
@@ -89,7 +91,8 @@ class ShownPair:
         for ranking, examples in self._rankings.items():
             header, rows = self._table(examples)
             of_numbers = {number for number, cell in enumerate(header) if cell.startswith("p(")}
-            tables.append(f"{_TITLES[ranking]}\n{text_table(header, rows, left={*range(len(header))} - of_numbers)}")
+            table = text_table(header, rows, left={*range(len(header))} - of_numbers)
+            tables.append("\n".join([_TITLES[ranking], table, *_rest(examples)]))
         return "\n\n".join(["\n".join(lines), *tables])
 
     def _repr_html_(self) -> str:
@@ -97,14 +100,15 @@ class ShownPair:
         parts = [f"<p><b>{_escaped(title_in_words(self.pair))}</b><br>{'<br>'.join(map(_escaped, self._lines))}</p>"]
         for ranking, examples in self._rankings.items():
             header, rows = self._table(examples)
-            pictures = [_picture(example) for example in examples]
+            pictures = [_picture(example) for example in examples[:_MOST]]
             cell_of = f'<td style="{_CELL}">{{}}</td>' if any(pictures) else ""
             header = ["", *header] if any(pictures) else header
             head = "".join(f'<th style="{_CELL}">{_escaped(cell)}</th>' for cell in header)
             body = "".join(
                 f"<tr>{cell_of.format(picture)}{_cells(row)}</tr>" for picture, row in zip(pictures, rows, strict=True)
             )
-            parts.append(f"<p>{_TITLES[ranking]}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+            table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            parts.append(f"<p>{_TITLES[ranking]}</p>{table}{''.join(f'<p>{line}</p>' for line in _rest(examples))}")
         return f"<div>{''.join(parts)}</div>"
 
     @property
@@ -128,7 +132,13 @@ class ShownPair:
 
     def _table(self, examples: Sequence[Example]) -> tuple[list[str], list[list[str]]]:
         assert self.evidence is not None
-        return input_table(self.report, self.evidence, examples)
+        return input_table(self.report, self.evidence, examples[:_MOST])
+
+
+def _rest(examples: Sequence[Example]) -> list[str]:
+    """A line on the inputs that are not shown; empty if all are shown."""
+    more = len(examples) - _MOST
+    return [f"{more} more are in `report.evidence` and in the CSV file of evidence."] if more > 0 else []
 
 
 def _escaped(text: str) -> str:

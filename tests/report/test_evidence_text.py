@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -87,6 +88,18 @@ def test_a_pair_that_overlaps_on_other_labels_says_so(neither: float, is_said: b
     shares = ((1 - neither) / 2, (1 - neither) / 2, neither)
     text = str(shown(with_inputs(with_errors(judged(), (5, 1), shares))))
     assert ("Both labels are likely mostly on inputs of other labels." in text) == is_said
+
+
+@pytest.mark.parametrize(("num", "more"), [(16, None), (17, 1), (100, 84)])
+def test_a_long_ranking_is_cut_and_says_so(num: int, more: int | None) -> None:
+    report = with_inputs(judged())
+    pair = pair_of(report, "stranger")
+    examples = {"overlap": (pair.examples["overlap"][0],) * num}
+    found = report.with_evidence(PairsWithEvidence([replace(pair, examples=examples)])).show(*pair.names)
+    for text in (str(found), found._repr_html_()):
+        said = re.findall(r"(\d+) more are in `report.evidence`", text)
+        assert said == ([] if more is None else [str(more)])
+    assert len(re.findall(r"^index ", str(found).partition("Inputs that add")[2], flags=re.MULTILINE)) == min(num, 16)
 
 
 def test_a_pair_without_inputs_says_why() -> None:
