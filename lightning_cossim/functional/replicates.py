@@ -63,7 +63,8 @@ class Replicates:
           because the size is hidden in a pair with few contributions. With many contributions, the term vanishes. It is divided
           by r, because the first correction has raised the error already.
 
-        In simulated models, intervals of 2.365 such errors cover .91 to .98, and .79 to .95 if only J is used (`tests/benchmarks/flags.txt`).
+        In simulated models, intervals of 2.365 such errors cover .91 to .98, and .79 to .96 with J alone
+        (`tests/benchmarks/flags.txt`).
 
         Args:
             overlap: (P,), in [0, 1].
