@@ -227,6 +227,14 @@ MUTANTS: Final = (
         red=("tests/report/test_errors.py::test_an_overlap_below_the_expected_one_has_the_error_of_the_expected_one",),
     ),
     _mutant(
+        "takes the error of a sum of few contributions without one more",
+        Plant("functional/replicates.py", "Replicates._contribution", "if self.unit is None:", "if True:"),
+        red=(
+            "tests/report/test_errors.py::test_a_sum_of_few_contributions_has_the_error_of_one_more",
+            "tests/report/test_errors.py::test_one_contribution_more_is_that_of_the_median_pair",
+        ),
+    ),
+    _mutant(
         "calls a label likely from a probability of .1 on, however likely the others are",
         Plant("functional/joint.py", "likely_labels", 'most_N if link != "sigmoid" else ', ""),
         red=("tests/functional/test_joint.py::test_a_share_not_a_probability_is_what_counts",),

@@ -12,6 +12,7 @@ from torch import Tensor
 from lightning_cossim.functional.blocks import NUM_BLOCKS, jackknife
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.functional.pairs import Pairs
+from lightning_cossim.functional.repeated import medians
 
 __all__ = ["BlockSums", "Replicates"]
 
@@ -30,6 +31,10 @@ class Replicates:
     """(P,), lower bound of the standard errors: for a share of few inputs, the jackknife can give 0. None: no bound."""
     similarities: Callable[[], Mapping[str, Tensor]] | None = None
     """Computes the similarities that use the inputs, without each block: key to (G, P). None: they are fixed."""
+    unit: Tensor | None = None
+    """(P,), the overlap of two labels whose profile products sum to 1. None: sums are counts, or unknown."""
+    weight: Tensor | None = None
+    """(P,), the number of pairs that each pair represents. None: one."""
 
     @property
     def num_blocks(self) -> int:
@@ -45,11 +50,21 @@ class Replicates:
     def overlap_error(self, overlap: Tensor, expected: Tensor | None = None) -> Tensor:
         r"""Standard error of each overlap.
 
-        The jackknife's error times :math:`\sqrt{\max(e, o) / o}`, for an overlap o and its expected overlap e. In a sparse
-        model few inputs contribute most of an overlap. A sample without them has a small overlap, and a jackknife error that
-        is too small: the variance of a sum of rare contributions is proportional to its mean. An overlap below the expected
-        one therefore gets the error at the expected one. Intervals of 2.365 such errors cover .90 to .97 instead of .83 to
-        .95 (`tests/benchmarks/flags.txt`).
+        With J the jackknife's error of an overlap o, e its expected overlap, and :math:`r = \max(e, o) / o`:
+
+        .. math:: SE^2 = r J^2 + \frac{(\varphi u)^2}{r}, \qquad \varphi = \mathrm{median}\, \frac{J^2}{o u}
+
+        In a sparse model few inputs contribute most of an overlap. A sample without them has a small overlap, and a jackknife
+        error that is too small: the variance of a sum of rare contributions is proportional to its mean. Therefore:
+
+        - An overlap below the expected one gets the error at the expected one.
+        - Every sum gets the error of one contribution more, a typical one. Independent contributions of size :math:`\varphi`
+          that sum to S have the variance :math:`\varphi S`, and the overlap is :math:`u S`. The median is over all pairs,
+          because the size is hidden in a pair with few contributions. With many contributions, the term vanishes. It is divided
+          by r, because the first correction has raised the error already.
+
+        In simulated models, intervals of 2.365 such errors cover .91 to .98, and .79 to .96 with J alone
+        (`tests/benchmarks/flags.txt`).
 
         Args:
             overlap: (P,), in [0, 1].
@@ -61,8 +76,25 @@ class Replicates:
         error = torch.cat([jackknife(overlap[some], self.overlap[:, some], self.sizes)[0] for some in _bits(len(overlap))])
         if expected is not None:
             o = overlap.double()
-            error = error * (expected.double().fmax(o) / o).sqrt().where(o > 0, 1.0)
+            raised = (expected.double().fmax(o) / o).where(o > 0, 1.0)
+            error = (raised * error.square() + self._contribution(error, o).square() / raised).sqrt()
         return error if self.least_error is None else torch.maximum(error, self.least_error).masked_fill(error.isnan(), torch.nan)
+
+    def _contribution(self, error: Tensor, overlap: Tensor) -> Tensor:
+        """(P,), what a contribution of the median size adds to each overlap; 0 if unknown.
+
+        Args:
+            error: (P,), the jackknife's errors.
+            overlap: (P,).
+        """
+        if self.unit is None:
+            return torch.zeros_like(error)
+        size_P = error.square() / (overlap * self.unit)
+        known_P = size_P.isfinite()
+        if not known_P.any():
+            return torch.zeros_like(error)
+        weight = None if self.weight is None else self.weight[known_P].numpy()
+        return float(medians(size_P[known_P][None].numpy(), weight)[0]) * self.unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +138,16 @@ class BlockSums:
             for some in _bits(len(self.pairs))
         ]
         without_GP = torch.cat(parts, dim=1).double()
-        return Replicates(self.sizes, without_GP, (first, second), self._least_error(), similarities)
+        return Replicates(
+            self.sizes, without_GP, (first, second), self._least_error(), similarities, self._unit(), self.pairs.weight
+        )
+
+    def _unit(self) -> Tensor | None:
+        """(P,), what the joint sums are multiplied with to get the overlaps; None for kinds that count inputs."""
+        if self.of.counts_inputs:
+            return None
+        own_L = _sum(self.own)
+        return (own_L[self.pairs.row] * own_L[self.pairs.column]).rsqrt()
 
     def _least_error(self) -> Tensor | None:
         """The standard error of a share o of n inputs, sqrt(o (1 - o) / n), with o = (count + 1/2) / (n + 1)."""

@@ -1,5 +1,6 @@
 """Standard errors of a report's scalars: the jackknife over blocks, computed once more from the inputs."""
 
+import dataclasses
 import math
 import pickle
 from typing import Any
@@ -212,12 +213,57 @@ def test_an_overlap_below_the_expected_one_has_the_error_of_the_expected_one() -
     for repeat in range(repeats):
         report = report_of(world, world.draw(1024, generator("errors of overlaps", repeat)))
         o, e, plain = (one.double() for one in (report.rungs["overlap"], report.expected_overlap, _jackknife_of_overlaps(report)))
-        wanted = plain * (torch.maximum(e, o) / o).sqrt()
+        raised = torch.maximum(e, o) / o
+        wanted = (raised * plain.square() + _contribution(report).square() / raised).sqrt()
         torch.testing.assert_close(report.overlap_error.double(), wanted, rtol=1e-4, atol=1e-6)
         covered += ((o - truth).abs() <= 2.365 * report.overlap_error).double().mean().item()
         by_jackknife += ((o - truth).abs() <= 2.365 * plain).double().mean().item()
     assert by_jackknife / repeats < 0.86
     assert 0.88 < covered / repeats < 0.97
+
+
+def test_a_sum_of_few_contributions_has_the_error_of_one_more() -> None:
+    """32 inputs that come eight times each: most overlaps of a confident model come from one or two of them."""
+    world = make_world("sparse", 10, 0)
+    truth = torch.from_numpy(measured(world, 200_000, 0).overlap)
+    covered, without, repeats = 0.0, 0.0, 60
+    for repeat in range(repeats):
+        draw = world.draw(32, generator("one more contribution", repeat))
+        report = report_of(world, draw[torch.arange(32).repeat_interleave(8)])
+        o, e, error = (one.double() for one in (report.rungs["overlap"], report.expected_overlap, report.overlap_error))
+        by_expected = _jackknife_of_overlaps(report) * (torch.maximum(e, o) / o).sqrt()
+        known = error.isfinite()
+        covered += ((o - truth).abs() <= 2.365 * error)[known].double().mean().item()
+        without += ((o - truth).abs() <= 2.365 * by_expected)[known].double().mean().item()
+    assert without / repeats < 0.80
+    assert covered / repeats > 0.85
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_one_contribution_more_is_that_of_the_median_pair(scale: float) -> None:
+    """By hand: jackknife errors of √7 · .01 · (1, 2, 3), overlaps of .1, units of (1, 2, 4), in any scale."""
+    overlap, unit = torch.full((3,), 0.1, dtype=torch.float64), torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)
+    away = torch.tensor([1.0, -1.0] * 4, dtype=torch.float64)[:, None] * torch.tensor([0.01, 0.02, 0.03], dtype=torch.float64)
+    replicates = Replicates(torch.ones(NUM_BLOCKS), overlap + away, (overlap, overlap), unit=scale * unit)
+    square = 7e-4 * torch.tensor([1.0, 4.0, 9.0], dtype=torch.float64)
+    middle = 14e-3  # of 7e-4 / .1 · (1 / 1, 4 / 2, 9 / 4), that is 7e-3 · (1, 2, 2.25)
+    torch.testing.assert_close(replicates.overlap_error(overlap, overlap), (square + (middle * unit).square()).sqrt())
+    four_times_below = (4 * square + (middle * unit).square() / 4).sqrt()
+    torch.testing.assert_close(replicates.overlap_error(overlap, 4 * overlap), four_times_below)
+    weighted = dataclasses.replace(replicates, weight=torch.tensor([9.0, 1.0, 1.0], dtype=torch.float64))
+    torch.testing.assert_close(weighted.overlap_error(overlap, overlap), (square + (7e-3 * unit).square()).sqrt())
+
+
+def test_overlaps_without_a_size_of_contributions_have_the_median_all_the_same() -> None:
+    """Overlaps of 0 and NaN say nothing about contributions; that of 0 is not certain."""
+    overlap = torch.tensor([0.1, 0.0, math.nan], dtype=torch.float64)
+    without_GP = torch.tensor([[0.11, 0.0, math.nan], [0.09, 0.0, math.nan]] * 4, dtype=torch.float64)
+    replicates = Replicates(torch.ones(NUM_BLOCKS), without_GP, (overlap, overlap), unit=torch.ones(3, dtype=torch.float64))
+    error = replicates.overlap_error(overlap, torch.tensor([math.nan, 0.2, math.nan]))
+    assert error[:2].tolist() == pytest.approx([math.sqrt(7e-4 + 7e-3**2), 7e-3])
+    assert error[2].isnan()
+    nothing = Replicates(torch.ones(NUM_BLOCKS), 0 * without_GP, (overlap, overlap), unit=replicates.unit)
+    assert nothing.overlap_error(0 * overlap, 0 * overlap)[:2].tolist() == [0, 0]
 
 
 def test_an_overlap_of_0_or_without_an_expected_one_keeps_the_error_of_the_jackknife() -> None:
@@ -228,6 +274,14 @@ def test_an_overlap_of_0_or_without_an_expected_one_keeps_the_error_of_the_jackk
     plain = ((NUM_BLOCKS - 1) * without_GP.double().var(dim=0, correction=0)).sqrt()
     factor = replicates.overlap_error(overlap, torch.tensor([0.5, math.nan, 0.1, 0.8])) / plain
     torch.testing.assert_close(factor, torch.tensor([1.0, 1.0, 1.0, 2.0], dtype=torch.float64))
+
+
+def _contribution(report: GapReport) -> Tensor:
+    """(P,): the overlap that a contribution of the median size brings, from the masses of the labels."""
+    mass, pairs = report.mean_probs.double() * report.num_inputs, report.compared
+    unit, o = 1 / (mass[pairs.row] * mass[pairs.column]).sqrt(), report.rungs["overlap"].double()
+    size = (_jackknife_of_overlaps(report).square() / o / unit)[o > 0]
+    return float(np.median(size.numpy())) * unit
 
 
 def _jackknife_of_overlaps(report: GapReport) -> Tensor:
