@@ -19,7 +19,6 @@ __all__ = [
     "Mask",
     "Scores",
     "best_of",
-    "distinct",
     "entries_of",
     "floors_of",
     "ids_of",
@@ -28,7 +27,7 @@ __all__ = [
     "keys_of",
     "labels_of",
     "lightest_half",
-    "num_keys",
+    "num_keys_of",
     "rank_in_group",
     "renumbered",
 ]
@@ -102,7 +101,7 @@ def best_of(groups: NDArray[Any], entries: Entries, num: int, width: int) -> Ent
 # Keys
 
 
-def num_keys(num_labels: int) -> int:
+def num_keys_of(num_labels: int) -> int:
     """The number of keys: of all pairs, and of all labels."""
     return num_labels * (num_labels + 1) // 2
 
@@ -134,14 +133,6 @@ def is_label(keys: Keys) -> Mask:
     """Whether each key is that of a label, not of a pair."""
     smaller, larger = labels_of(keys)
     return smaller == larger
-
-
-def distinct(keys: Keys) -> Keys:
-    """The different keys, ascending. Many times faster than `np.unique`."""
-    ascending = np.sort(keys)
-    is_first = np.ones(len(keys), dtype=bool)
-    is_first[1:] = ascending[1:] != ascending[:-1]
-    return ascending[is_first]
 
 
 def lightest_half(masses: NDArray[np.float64], comes_first: Mask) -> Keys:

@@ -62,12 +62,12 @@ class Inputs(NamedTuple):
         return self._replace(labels=labels, probs=probs, target=target)
 
 
-def probs_of_labels(inputs: Inputs, labels: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(N,), the probability of one label for each input; NaN if the label is neither among the likely ones nor the target."""
-    is_label = inputs.labels == labels[:, None]
-    likely = inputs.probs[np.arange(len(labels)), is_label.argmax(axis=1)]
-    other = np.where(inputs.target == labels, inputs.target_prob, np.float32(np.nan))
-    return np.where(is_label.any(axis=1), likely, other)
+def probs_of_labels(inputs: Inputs, rows: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The probability of one label for each of some inputs; NaN if it is neither among the likely ones nor the target."""
+    is_found = inputs.labels[rows] == labels[:, None]
+    likely = inputs.probs[rows, is_found.argmax(axis=1)]
+    other = np.where(inputs.target[rows] == labels, inputs.target_prob[rows], np.float32(np.nan))
+    return np.where(is_found.any(axis=1), likely, other)
 
 
 class InputTable:

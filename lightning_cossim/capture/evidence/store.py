@@ -12,6 +12,7 @@ Shapes: K labels, N inputs of a batch, m likely labels per input, P = m (m + 1) 
 """
 
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ from lightning_cossim.capture.evidence.entries import (
     key_of,
     keys_of,
     labels_of,
-    num_keys,
+    num_keys_of,
 )
 from lightning_cossim.capture.evidence.input_table import BYTES_PER_INPUT, NUM_LIKELY, Inputs, InputTable, probs_of_labels
 from lightning_cossim.capture.evidence.selection import (
@@ -46,7 +47,7 @@ __all__ = ["EvidenceStore", "Inputs", "Selection", "merged"]
 
 _NUM_MATTERING: Final = 200
 """Number of pairs that matter: those with the largest joint mass."""
-_BYTES_PER_INPUT_ADDED: Final = num_keys(NUM_LIKELY) * 112
+_BYTES_PER_INPUT_ADDED: Final = num_keys_of(NUM_LIKELY) * 112
 """Scratch for an input that is added, in bytes."""
 
 
@@ -137,7 +138,7 @@ class EvidenceStore:
         kept = np.flatnonzero(is_needed)
         if len(kept):
             numbers = self._num_seen + (kept if order is None else order[kept])
-            ids[kept], new_ids = rooms.table.append(inputs.at(kept), numbers)
+            ids[kept], new_ids = rooms.table.append(inputs if len(kept) == len(ids) else inputs.at(kept), numbers)
             if new_ids is not None:
                 rooms.ranked.renumber(new_ids)
                 rooms.suspects.renumber(new_ids)
@@ -145,7 +146,7 @@ class EvidenceStore:
 
     def _look(self, rooms: _Rooms, num: int) -> None:
         """Find out which pairs matter, each time the number of inputs has doubled."""
-        if self._num_seen + num >= self._next_look and num_keys(self._num_labels - 1) > _NUM_MATTERING:
+        if self._num_seen + num >= self._next_look and num_keys_of(self._num_labels - 1) > _NUM_MATTERING:
             self._next_look = 2 * (self._num_seen + num)
             self._mattering = _with_labels(np.union1d(rooms.ranked.heaviest_pairs(_NUM_MATTERING), self._first))
 
@@ -224,8 +225,8 @@ def _kept_inputs(table: InputTable, which: int, entries: Entries, labels: tuple[
         pair=pair.astype(np.int32),
         which=np.full(len(pair), which, dtype=np.int8),
         value=prob_of(entries) if which == SUSPECT_LABEL else floors_of(entries),
-        first_prob=probs_of_labels(mine, labels[0][pair]),
-        second_prob=probs_of_labels(mine, labels[1][pair]),
+        first_prob=probs_of_labels(table.columns, ids, labels[0][pair]),
+        second_prob=probs_of_labels(table.columns, ids, labels[1][pair]),
         predicted=mine.labels[:, 0],
         **{name: getattr(mine, name) for name in ("target", "loader", "batch", "row", "position", "index", "order")},
         number=table.numbers[ids],
@@ -233,26 +234,38 @@ def _kept_inputs(table: InputTable, which: int, entries: Entries, labels: tuple[
     )
 
 
+@cache
+def _places(num: int) -> tuple[Keys, Keys]:
+    """The places of both labels of each pair among `num` likely labels: first of a label with itself, then of different ones."""
+    first, second = np.triu_indices(num, 1)
+    return np.append(np.arange(num), first), np.append(np.arange(num), second)
+
+
 def _overlaps(inputs: Inputs) -> tuple[Keys, Scores]:
     """Keys and scores (P, N) of all likely labels, and of their pairs."""
     num = inputs.labels.shape[1]
-    first, second = np.triu_indices(num, 1)
-    labels, probs = np.ascontiguousarray(inputs.labels.T, dtype=np.int64), np.ascontiguousarray(inputs.probs.T)
-    roots = np.sqrt(probs)
-    scores = np.concatenate([probs, roots[first] * roots[second]])
-    first, second = (np.concatenate([np.arange(num), places]) for places in (first, second))
+    first, second = _places(num)
+    labels, probs = inputs.labels.T.astype(np.int64, order="C"), inputs.probs.T
+    roots = np.sqrt(probs, order="C")
+    scores = roots[first]
+    scores *= roots[second]
+    scores[:num] = probs
     steps = labels * (labels + 1) >> 1
-    return np.maximum(steps[first] + labels[second], steps[second] + labels[first]), scores
+    keys, exchanged = steps[first], steps[second]
+    keys += labels[second]
+    exchanged += labels[first]
+    return np.maximum(keys, exchanged, out=keys), scores
 
 
 def _wrong(inputs: Inputs) -> tuple[Keys, NDArray[np.uint32], Keys]:
     """Keys, scores and rows of the inputs whose target is known and not predicted."""
-    predicted = inputs.labels[:, 0]
-    rows = np.flatnonzero((inputs.target >= 0) & (inputs.target != predicted) & (inputs.probs[:, 0] >= 0))
-    target, predicted = inputs.target[rows].astype(np.int64), predicted[rows].astype(np.int64)
-    probs = probs_of_labels(inputs.at(rows), target)
+    rows = np.flatnonzero((inputs.target >= 0) & (inputs.target != inputs.labels[:, 0]) & (inputs.probs[:, 0] >= 0))
+    target, predicted = inputs.target[rows].astype(np.int64), inputs.labels[rows, 0].astype(np.int64)
+    probs = probs_of_labels(inputs, rows, target)
     is_valid = (probs >= 0) & (probs < np.inf)
-    return key_of(target, predicted)[is_valid], suspect_scores(probs[is_valid]), rows[is_valid]
+    if not is_valid.all():
+        target, predicted, probs, rows = target[is_valid], predicted[is_valid], probs[is_valid], rows[is_valid]
+    return key_of(target, predicted), suspect_scores(probs), rows
 
 
 def _with_labels(keys: Keys) -> Keys:
@@ -263,8 +276,8 @@ def _with_labels(keys: Keys) -> Keys:
 
 def _rooms(num_labels: int, per_pair: int, max_bytes: int, first: Keys) -> _Rooms | None:
     """The parts of a store, with shares of its memory; None if there is too little for one input."""
-    most = num_keys(num_labels)
-    ranked = TopEntries(most, per_pair, max_bytes * 7 // 16, first)
+    most = num_keys_of(num_labels)
+    ranked = TopEntries(num_labels, per_pair, max_bytes * 7 // 16, first)
     scratch = min(max_bytes // 8, MAX_CHUNK * _BYTES_PER_INPUT_ADDED)
     left = max(0, max_bytes - ranked.num_bytes - scratch)
     # Each suspect refers to an input, so both get memory for equal numbers.
@@ -273,6 +286,6 @@ def _rooms(num_labels: int, per_pair: int, max_bytes: int, first: Keys) -> _Room
     num_entries = per_pair * most + num_suspects
     num_inputs = min((left - suspects.num_bytes) // (BYTES_PER_INPUT + 1), (num_entries + 2 * MAX_CHUNK) * 4 // 3)
     limits = [MAX_CHUNK, scratch // _BYTES_PER_INPUT_ADDED, num_suspects // 4, num_inputs // 4]
-    limits += [] if ranked.is_dense else [ranked.num_rows // (2 * num_keys(min(NUM_LIKELY, num_labels)))]
+    limits += [] if ranked.is_dense else [ranked.num_rows // (2 * num_keys_of(min(NUM_LIKELY, num_labels)))]
     chunk = min(limits)
     return _Rooms(InputTable(num_labels, num_inputs), ranked, suspects, chunk) if chunk > 0 else None

@@ -1,7 +1,7 @@
 """TopEntries: the best entries of many keys, in bounded memory. `entries` says what a key and an entry are.
 
-Each key has a row of `width` entries. Invariant: a row has the best entries that its key ever got, the smallest first, unless
-the key is marked as partial.
+Each key has a row of `width` entries. Invariant: a row has the best entries that its key ever got, unless the key is marked as
+partial. A full row is sorted, the smallest entry first; another row has its entries at the front, in any order.
 
 Shapes: R rows, E entries that are added together, U keys that are looked up.
 """
@@ -18,11 +18,11 @@ from lightning_cossim.capture.evidence.entries import (
     Keys,
     Mask,
     Scores,
-    distinct,
     floors_of,
     ids_of,
     is_label,
     lightest_half,
+    num_keys_of,
     rank_in_group,
     renumbered,
 )
@@ -37,8 +37,8 @@ _BLOCK: Final = 2**14
 """Kept entries that are processed at a time, if memory permits."""
 _BYTES_PER_NUMBER: Final = 64
 """Scratch for each of them, in bytes."""
-_BYTES_PER_ROW: Final = 4 + 8 + 1 + 24
-"""Bytes per row beside its entries: floor, mass, mark, and scratch of an eviction."""
+_BYTES_PER_ROW: Final = 4 + 4 + 8 + 1 + 24
+"""Bytes per row beside its entries: number of entries, floor, mass, mark, and scratch of an eviction."""
 
 
 class Candidates(NamedTuple):
@@ -58,13 +58,14 @@ class TopEntries:
     lost entries is marked as partial for good.
 
     Args:
-        num_keys: keys are in [0, num_keys).
+        num_labels: number of labels, whose pairs and themselves are the keys.
         width: number of entries per key, at least 1.
         max_bytes: memory for the rows, in bytes.
         first: keys that lose their rows only after all others.
     """
 
-    def __init__(self, num_keys: int, width: int, max_bytes: int, first: Keys) -> None:
+    def __init__(self, num_labels: int, width: int, max_bytes: int, first: Keys) -> None:
+        num_keys, self._num_labels = num_keys_of(num_labels), num_labels
         is_dense = num_keys * (8 * width + _BYTES_PER_ROW) <= max_bytes and num_keys <= _MAX_ROWS
         per_row = 8 * width + _BYTES_PER_ROW + (0 if is_dense else BYTES_PER_KEY)
         self.num_rows = num_keys if is_dense else min(_MAX_ROWS, num_keys, max_bytes // per_row)
@@ -73,6 +74,8 @@ class TopEntries:
         self._step = max(1, min(_BLOCK, max_bytes // (4 * _BYTES_PER_NUMBER)) // width)
         """Rows that are processed at a time."""
         self._rows = np.zeros((self.num_rows, width), dtype=np.uint64)
+        self._counts = np.zeros(self.num_rows, dtype=np.int32)
+        """(R,), the number of entries in each row."""
         self._floors = np.zeros(self.num_rows, dtype=np.float32)
         """(R,), the smallest score in each row; 0 while a row is not full."""
         self._masses = np.zeros(self.num_rows)
@@ -125,30 +128,51 @@ class TopEntries:
         Returns:
             Keys and inputs of the entries that are now among the best ones.
         """
-        rows, bits, local = self._best_of_each_row(candidates)
+        rows, rank, bits, local = self._best_of_each_row(candidates)
         entries = (bits << np.uint64(32)) | (LOW - ids[local].astype(np.uint64))
-        rank, enters = rank_in_group(rows), np.zeros(len(rows), dtype=bool)
+        enters = self._fill(rows, rank, entries)
+        left = np.flatnonzero(~enters)
+        rank = rank_in_group(rows[left])
         for turn in range(int(rank.max(initial=-1)) + 1):
-            is_next = np.flatnonzero(rank == turn)
-            for first in range(0, len(is_next), self._step):
-                part = is_next[first : first + self._step]
-                enters[part] = self._insert(rows[part], entries[part])
+            now = left[rank == turn]
+            for first in range(0, len(now), self._step):
+                part = now[first : first + self._step]
+                enters[part] = self._push(rows[part], entries[part])
         rows = rows[enters]
         return (rows if self._index is None else self._index.keys[rows]), local[enters]
 
-    def _best_of_each_row(self, candidates: Candidates) -> tuple[Keys, NDArray[np.uint64], Keys]:
-        """Rows, bits of the scores, and inputs of the best new entries of each row, the best one first."""
+    def _best_of_each_row(self, candidates: Candidates) -> tuple[Keys, Keys, NDArray[np.uint64], Keys]:
+        """Rows, ranks, bits of the scores, and inputs of the best new entries of each row, sorted by row and rank."""
         # One number of 64 bits per entry: sorting these is many times faster than sorting by several keys.
         code = candidates.rows.astype(np.uint64) << np.uint64(43)
-        code |= (np.uint64(0x7FFFFFFF) - candidates.scores.view(np.uint32).astype(np.uint64)) << np.uint64(12)
+        code |= (np.uint64(0x7FFFFFFF) - candidates.scores.view(np.uint32)) << np.uint64(12)
         code |= candidates.local.astype(np.uint64)
         code.sort()
-        code = code[rank_in_group(code >> np.uint64(43)) < self._width]
+        rows = (code >> np.uint64(43)).astype(np.int64)
+        rank = rank_in_group(rows)
+        is_best = rank < self._width
+        if not is_best.all():
+            code, rows, rank = code[is_best], rows[is_best], rank[is_best]
         bits = np.uint64(0x7FFFFFFF) - ((code >> np.uint64(12)) & np.uint64(0x7FFFFFFF))
-        return (code >> np.uint64(43)).astype(np.int64), bits, (code & np.uint64(0xFFF)).astype(np.int64)
+        return rows, rank, bits, (code & np.uint64(0xFFF)).astype(np.int64)
 
-    def _insert(self, rows: Keys, entries: Entries) -> Mask:
-        """Put one entry into each of some different rows, if it is better than the smallest one, which falls out."""
+    def _fill(self, rows: Keys, rank: Keys, entries: Entries) -> Mask:
+        """Put entries into rows that have room, by their rank among the new entries of the row. Returns which ones had room."""
+        place = self._counts[rows] + rank
+        fits: Mask = place < self._width
+        if fits.any():
+            rows, place = rows[fits], place[fits]
+            self._rows[rows, place] = entries[fits]
+            self._counts[rows] = place + 1  # of equal rows, the last one counts, which has the largest place
+            full = rows[place == self._width - 1]
+            for first in range(0, len(full), self._step):
+                part = full[first : first + self._step]
+                block = np.sort(self._rows[part], axis=1)
+                self._rows[part], self._floors[part] = block, floors_of(block[:, 0])
+        return fits
+
+    def _push(self, rows: Keys, entries: Entries) -> Mask:
+        """Put one entry into each of some full, different rows, if it is better than the smallest one, which falls out."""
         block = self._rows.take(rows, axis=0).ravel()
         spread = np.repeat(entries, self._width)
         # A sorted row a with a new x becomes max(a[k], min(x, a[k + 1])); its last place max(a[k], x).
@@ -163,29 +187,34 @@ class TopEntries:
     def _rows_for(self, keys: Keys) -> Keys:
         """The rows of keys; keys that have none get one."""
         assert self._index is not None
-        rows = self._index.find(keys)
         while True:
-            new = distinct(keys[rows < 0])
-            if self._index.size + len(new) <= self.num_rows:
+            rows = self._index.find(keys)
+            missing = np.flatnonzero(rows < 0)
+            order = np.argsort(keys[missing])
+            ordered = keys[missing[order]]
+            is_new = np.ones(len(ordered), dtype=bool)
+            is_new[1:] = ordered[1:] != ordered[:-1]
+            if self._index.size + int(is_new.sum()) <= self.num_rows:
                 break
             self.evict()
-            rows = self._index.find(keys)
-        if len(new):
-            self._partial[self._index.add(new)] = self._lost.has(new)
-            rows[rows < 0] = self._index.find(keys[rows < 0])
+        new = ordered[is_new]
+        new_rows = self._index.add(new)
+        self._partial[new_rows] = self._lost.has(new)
+        rows[missing[order]] = new_rows[is_new.cumsum() - 1]
         return rows
 
     # What goes out
 
     def evict(self) -> None:
         """Take the rows of half of the keys that have entries. Keys that come first are spared while there are others."""
-        used = np.flatnonzero(self._rows[: self._size, -1]) if self._index is None else np.arange(self._size)
+        used = np.flatnonzero(self._counts) if self._index is None else np.arange(self._size)
         if not len(used):
             return
         keys = used if self._index is None else self._index.keys
         dropped = lightest_half(self._masses[used], np.isin(keys, self._first))
         if self._index is None:
-            self._rows[used[dropped]], self._floors[used[dropped]], self._partial[used[dropped]] = 0, 0, True
+            rows = used[dropped]
+            self._rows[rows], self._counts[rows], self._floors[rows], self._partial[rows] = 0, 0, 0, True
         else:
             self._lost.add(keys[dropped])
             self._close_gaps(np.delete(used, dropped))
@@ -194,7 +223,7 @@ class TopEntries:
         """Move the rows that are kept, ascending, to the front."""
         assert self._index is not None
         size = self._size
-        for array in (self._rows, self._floors, self._masses, self._partial):
+        for array in (self._rows, self._counts, self._floors, self._masses, self._partial):
             for first in range(0, len(kept), self._step):
                 part = kept[first : first + self._step]
                 array[first : first + len(part)] = array[part]
@@ -212,7 +241,7 @@ class TopEntries:
 
     def num_entries(self) -> int:
         """The number of entries in all rows."""
-        return sum(int(np.count_nonzero(block)) for block in self._blocks())
+        return int(self._counts[: self._size].sum())
 
     def renumber(self, new_ids: NDArray[Any]) -> None:
         """Give the inputs new ids in the same order; `new_ids` is indexed by the old ones."""
@@ -243,12 +272,15 @@ class TopEntries:
     def best(self, keys: Keys) -> Entries:
         """(U, width), the entries of the keys, the largest first; 0 where there are fewer."""
         rows = self._find(keys)
-        return np.where(rows[:, None] < 0, np.uint64(0), self._rows[rows, ::-1])
+        found = np.where(rows[:, None] < 0, np.uint64(0), self._rows[rows])
+        return np.sort(found, axis=1)[:, ::-1]
 
     def heaviest_pairs(self, num: int) -> Keys:
         """The keys of the pairs with the largest masses, at most `num`, ascending."""
-        rows = np.flatnonzero(self._masses[: self._size])
+        masses = self._masses[: self._size]
+        num_heavy = min(num + self._num_labels, len(masses))  # labels may be heavier than all pairs
+        least = np.partition(masses, len(masses) - num_heavy)[len(masses) - num_heavy] if num_heavy else 0
+        rows = np.flatnonzero((masses >= least) & (masses > 0))
         keys = rows if self._index is None else self._index.keys[rows]
         is_pair = ~is_label(keys)
-        keys, masses = keys[is_pair], self._masses[rows[is_pair]]
-        return np.sort(keys if len(keys) <= num else keys[np.argpartition(masses, len(keys) - num)[len(keys) - num :]])
+        return np.sort(keys[is_pair][np.argsort(-masses[rows[is_pair]])[:num]])
