@@ -12,6 +12,7 @@ import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -124,12 +125,13 @@ def of_validation(case: Case, rounds: int) -> None:
         assert found
         if turn:  # what is done once in a process does not count
             measured.append(spent)
-    with_evidence, noise = (
-        statistics.median((one[:, which].sum() / one[:, 1].sum()) for one in measured) for which in (0, 2)
-    )
+    with_evidence, noise = (statistics.median((one[:, which].sum() / one[:, 1].sum()) for one in measured) for which in (0, 2))
     late, step = (
         statistics.median(values)
-        for values in ([np.median(one[-len(one) // 4 :, 0] / one[-len(one) // 4 :, 1]) for one in measured], [np.median(one[:, 1]) for one in measured])
+        for values in (
+            [np.median(one[-len(one) // 4 :, 0] / one[-len(one) // 4 :, 1]) for one in measured],
+            [np.median(one[:, 1]) for one in measured],
+        )
     )
     print(
         f"{case.shape!s:18} {case.num_labels:6} labels, {case.num_batches:3} steps of {1e3 * step:6.1f} ms: with/without "
@@ -153,7 +155,8 @@ def inputs_of(logits: Tensor, first: int, generator: torch.Generator) -> Inputs:
     target_prob = torch.where(is_wrong, likely.probs[:, 1], likely.probs[:, 0])
     zeros, rows = np.zeros(num, dtype=np.int32), np.arange(num)
     columns = (likely.labels, likely.probs, target, target_prob)
-    return Inputs(*(column.numpy() for column in columns), zeros, zeros, rows, zeros - 1, first + rows, first + rows)
+    labels, probs, targets, target_probs = (column.numpy() for column in columns)
+    return Inputs(labels, probs, targets, target_probs, zeros, zeros, rows, zeros - 1, first + rows, first + rows)
 
 
 def of_parts(num: int, num_labels: int, num_batches: int) -> None:
@@ -165,7 +168,7 @@ def of_parts(num: int, num_labels: int, num_batches: int) -> None:
     for batch in range(num_batches):
         target = torch.randint(num_labels, (num,), generator=generator)
         logits = (weight[target] + torch.randn(num, DIM, generator=generator)) @ weight.T / 5
-        finding.append(milliseconds(lambda: most_likely(logits, "softmax", 8)))
+        finding.append(milliseconds(partial(most_likely, logits, "softmax", 8)))
         inputs = inputs_of(logits, batch * num, generator)
         began = time.thread_time()
         num_entered += len(store.add(inputs))

@@ -112,7 +112,8 @@ def key_of(one: Keys, other: Keys) -> Keys:
     0 for (0, 0), 1 for (0, 1), 2 for (1, 1), 3 for (0, 2) and so on, without gaps: l (l + 1) / 2 + s of the larger l and the
     smaller s. With the labels exchanged, this is never more.
     """
-    return np.maximum((one * (one + 1) >> 1) + other, (other * (other + 1) >> 1) + one)
+    keys: Keys = np.maximum((one * (one + 1) >> 1) + other, (other * (other + 1) >> 1) + one)
+    return keys
 
 
 def keys_of(pairs: Sequence[tuple[int, int]]) -> Keys:
@@ -132,7 +133,8 @@ def labels_of(keys: Keys) -> tuple[Keys, Keys]:
 def is_label(keys: Keys) -> Mask:
     """Whether each key is that of a label, not of a pair."""
     smaller, larger = labels_of(keys)
-    return smaller == larger
+    is_same: Mask = smaller == larger
+    return is_same
 
 
 def lightest_half(masses: NDArray[np.float64], comes_first: Mask) -> Keys:

@@ -164,8 +164,10 @@ class EvidenceStore:
             used = self._used(rooms)
             if int(used.sum()) <= rooms.table.capacity * 3 // 4:
                 break
-            holder = max(rooms.ranked, rooms.suspects, key=lambda one: one.num_entries())
-            holder.evict()
+            if rooms.suspects.num_entries() > rooms.ranked.num_entries():
+                rooms.suspects.evict()
+            else:
+                rooms.ranked.evict()
         new_ids = np.cumsum(used) - 1
         rooms.ranked.renumber(new_ids)
         rooms.suspects.renumber(new_ids)
