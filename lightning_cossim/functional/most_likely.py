@@ -1,5 +1,6 @@
 """The most likely labels of every input, without the probabilities of all labels. Shapes: N inputs, K labels, m kept labels."""
 
+import math
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -15,8 +16,8 @@ __all__ = ["MostLikely", "most_likely", "probabilities_of"]
 
 _NUM_LOGITS: Final = 2**19
 """Logits that one chunk of inputs contains: about 2 MB, which stays in the cache."""
-_COLUMNS: Final = 64
-_MANY: Final = 4096
+_MANY: Final = 768
+"""Labels from which a search in two steps is faster."""
 
 
 class MostLikely(NamedTuple):
@@ -71,15 +72,17 @@ def _of_chunk(z_BK: Tensor, link: Link, num: int) -> MostLikely:
 def _largest(z_BK: Tensor, num: int) -> tuple[Tensor, Tensor]:
     """The largest entries of every row, and their columns.
 
-    With very many columns, it first finds the runs of columns with the largest maxima, which contain them.
+    With many columns, it first takes the maximum of every group of columns g, g + G, g + 2 G and so on. The `num` groups with the
+    largest maxima contain the largest entries. Maxima of contiguous columns would be several times slower.
     """
-    num_runs = z_BK.shape[1] // _COLUMNS
-    if z_BK.shape[1] < _MANY or num_runs <= num:
+    num_labels, device = z_BK.shape[1], z_BK.device
+    num_groups = 16 * max(1, round(math.sqrt(num * num_labels) / 16))
+    if num_labels < max(_MANY, num * num_groups):
         values, labels = z_BK.topk(num, dim=1)
         return values, labels
-    whole = num_runs * _COLUMNS
-    runs = z_BK[:, :whole].reshape(-1, num_runs, _COLUMNS).amax(dim=2).topk(num, dim=1).indices
-    column = (runs[:, :, None] * _COLUMNS + torch.arange(_COLUMNS, device=z_BK.device)).flatten(1)
-    column = torch.cat([column, torch.arange(whole, z_BK.shape[1], device=z_BK.device).expand(len(z_BK), -1)], dim=1)
+    whole = num_labels // num_groups * num_groups
+    groups = z_BK[:, :whole].reshape(len(z_BK), whole // num_groups, num_groups).amax(dim=1).topk(num, dim=1).indices
+    column = (torch.arange(0, whole, num_groups, device=device)[:, None] + groups[:, None, :]).flatten(1)
+    column = torch.cat([column, torch.arange(whole, num_labels, device=device).expand(len(z_BK), -1)], dim=1)
     values, place = z_BK.gather(1, column).topk(num, dim=1)
     return values, column.gather(1, place)

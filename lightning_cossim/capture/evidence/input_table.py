@@ -1,6 +1,8 @@
 """InputTable: the inputs that some ranking refers to, as columns. The place of an input in the table is its id.
 
-Shapes: N inputs of a batch, m likely labels per input, M inputs there is room for.
+Invariant: the inputs are sorted by their order numbers; inputs with equal numbers stand as they came.
+
+Shapes: N inputs of a batch, m likely labels per input.
 """
 
 from typing import Any, Final, NamedTuple
@@ -8,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BYTES_PER_INPUT", "NUM_LIKELY", "InputTable", "Inputs"]
+__all__ = ["BYTES_PER_INPUT", "NUM_LIKELY", "InputTable", "Inputs", "probs_of_labels"]
 
 NUM_LIKELY: Final = 8
 """The likely labels of an input, whose pairs compete: at most this many."""
@@ -41,6 +43,32 @@ class Inputs(NamedTuple):
     order: Array
     """The number that breaks ties, the smaller one first. It does not depend on the batches."""
 
+    def at(self, rows: Any) -> "Inputs":
+        """The inputs of some rows: a slice, places or marks."""
+        return Inputs(*(column[rows] for column in self))
+
+    def valid(self, num_labels: int) -> "Inputs":
+        """The inputs with at most `NUM_LIKELY` labels and without what is not valid.
+
+        A probability that does not count is NaN: that of no label, and all of an input that has a NaN, a negative or an infinite
+        one. A target that is no label is -1.
+        """
+        labels, probs = self.labels[:, :NUM_LIKELY], self.probs[:, :NUM_LIKELY]
+        is_label, is_valid = labels >= 0, (probs >= 0) & (probs < np.inf)
+        if not is_valid.all() or not is_label.all():
+            counts = is_label & (is_valid | ~is_label).all(axis=1, keepdims=True)
+            probs = np.where(counts, probs, np.float32(np.nan))
+        target = np.where((self.target >= 0) & (self.target < num_labels), self.target, -1)
+        return self._replace(labels=labels, probs=probs, target=target)
+
+
+def probs_of_labels(inputs: Inputs, rows: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The probability of one label for each of some inputs; NaN if it is neither among the likely ones nor the target."""
+    is_found = inputs.labels[rows] == labels[:, None]
+    likely = inputs.probs[rows, is_found.argmax(axis=1)]
+    other = np.where(inputs.target[rows] == labels, inputs.target_prob[rows], np.float32(np.nan))
+    return np.where(is_found.any(axis=1), likely, other)
+
 
 class InputTable:
     """Inputs as columns, in bounded memory.
@@ -51,37 +79,57 @@ class InputTable:
     """
 
     def __init__(self, num_labels: int, capacity: int) -> None:
-        self.capacity, self.size, self.num_seen = capacity, 0, 0
-        self._num_labels = num_labels
+        self.capacity, self.size = capacity, 0
         width = min(NUM_LIKELY, num_labels)
         likely = [np.zeros((capacity, width), dtype=dtype) for dtype in (np.int32, np.float32)]
         single = [np.int32, np.float32, np.int32, np.int32, np.int32, np.int32, np.int64, np.int64]
-        self.columns = Inputs(*likely, *(np.zeros(capacity, dtype=dtype) for dtype in single))
-        self.numbers = np.zeros(capacity, dtype=np.int64)
-        """The number of inputs that were added before each input."""
+        self._columns = Inputs(*likely, *(np.zeros(capacity, dtype=dtype) for dtype in single))
+        self._numbers = np.zeros(capacity, dtype=np.int64)
 
     @property
     def num_bytes(self) -> int:
         """Memory of the columns and of the scratch of a new order, in bytes."""
         return self.capacity * BYTES_PER_INPUT
 
-    def append(self, inputs: Inputs, first: int, num: int) -> None:
-        """Add `num` inputs of a batch, from `first` on, at the end."""
-        new, source = slice(self.size, self.size + num), slice(first, first + num)
-        mine, width = self.columns, min(inputs.labels.shape[1], self.columns.labels.shape[1])
-        labels, probs = inputs.labels[source, :width], inputs.probs[source, :width]
-        is_label = labels >= 0
-        is_finite = ((probs >= 0) & (probs < np.inf) | ~is_label).all(axis=1, keepdims=True)
-        mine.labels[new], mine.probs[new] = -1, np.nan
-        mine.labels[new, :width] = labels
-        mine.probs[new, :width] = np.where(is_label & is_finite, probs, np.float32(np.nan))
-        target = inputs.target[source]
-        mine.target[new] = np.where((target >= 0) & (target < self._num_labels), target, -1)
-        for column, given in zip(mine[3:], inputs[3:], strict=True):
-            column[new] = given[source]
-        self.numbers[new] = np.arange(self.num_seen, self.num_seen + num)
-        self.size += num
-        self.num_seen += num
+    @property
+    def columns(self) -> Inputs:
+        """The inputs, by id."""
+        return self._columns.at(slice(self.size))
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """The number of inputs that were added to the store before each input, by id."""
+        return self._numbers[: self.size]
+
+    def append(self, inputs: Inputs, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+        """Add valid inputs.
+
+        Returns:
+            Their ids; and the new id of each old one, the added ones included, None if they are the same.
+        """
+        start, width = self.size, inputs.labels.shape[1]
+        new = slice(start, start + len(numbers))
+        self._columns.labels[new, width:], self._columns.probs[new, width:] = -1, np.nan
+        self._columns.labels[new, :width], self._columns.probs[new, :width] = inputs.labels, inputs.probs
+        for column, given in zip(self._columns[2:], inputs[2:], strict=True):
+            column[new] = given
+        self._numbers[new] = numbers
+        self.size = new.stop
+        new_ids = self._sort(start)
+        ids = np.arange(start, self.size)
+        return (ids, None) if new_ids is None else (new_ids[ids], new_ids)
+
+    def _sort(self, start: int) -> NDArray[np.int64] | None:
+        """Restore the order after inputs were added from `start` on, and return the new id of each old one."""
+        orders = self.columns.order
+        if (np.diff(orders[max(0, start - 1) :]) >= 0).all():
+            return None
+        order = np.argsort(orders, kind="stable")
+        for column in (*self.columns, self.numbers):
+            column[:] = column[order]
+        new_ids = np.empty(self.size, dtype=np.int64)
+        new_ids[order] = np.arange(self.size)
+        return new_ids
 
     def keep(self, kept: NDArray[np.int64]) -> None:
         """Keep the inputs of these ids, ascending, and close the gaps."""
@@ -90,19 +138,3 @@ class InputTable:
                 part = kept[first : first + _BLOCK]
                 column[first : first + len(part)] = column[part]
         self.size = len(kept)
-
-    def sort(self, first: int) -> NDArray[np.int64] | None:
-        """Sort the inputs from `first` on by their order numbers; inputs with equal numbers keep their places.
-
-        Returns:
-            The new id of each old one; None if they were sorted.
-        """
-        orders = self.columns.order[first : self.size]
-        if (orders[1:] >= orders[:-1]).all():
-            return None
-        order = np.argsort(orders, kind="stable")
-        for column in (*self.columns, self.numbers):
-            column[first : self.size] = column[first : self.size][order]
-        new_ids = np.arange(self.size)
-        new_ids[first + order] = np.arange(first, self.size)
-        return new_ids

@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_cossim.capture.evidence.entries import rank_in_group
 from lightning_cossim.capture.evidence.suspects import NUM_SUSPECTS
-from lightning_cossim.capture.evidence.top_entries import rank_in_group
 from lightning_cossim.report.evidence import Ranking
 
 __all__ = ["CONFIDENT_FIRST", "CONFIDENT_SECOND", "OVERLAP", "SUSPECT_LABEL", "KeptInputs", "Selection", "merged"]

@@ -1,6 +1,9 @@
 """Suspects: the inputs whose target is one label of a pair and whose prediction is the other, in bounded memory.
 
-An entry is a number as in `top_entries`; a larger one has a smaller probability of the target.
+An entry is a number as in `entries`; a larger one has a smaller probability of the target. Invariant: the first 100 suspects of
+each pair are there, unless the pair is marked as partial. Others may be there until the next sort.
+
+Shapes: E suspects that are added together.
 """
 
 from typing import Any, Final
@@ -8,23 +11,36 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_cossim.capture.evidence.top_entries import TopEntries, best_of, ids_of, lightest_half, rank_in_group, renumbered
+from lightning_cossim.capture.evidence.entries import (
+    Entries,
+    Keys,
+    Mask,
+    best_of,
+    entries_of,
+    ids_of,
+    lightest_half,
+    rank_in_group,
+    renumbered,
+)
+from lightning_cossim.capture.evidence.top_entries import TopEntries
 
-__all__ = ["BYTES_PER_SUSPECT", "NUM_SUSPECTS", "Suspects", "suspect_entries"]
+__all__ = ["BYTES_PER_SUSPECT", "NUM_SUSPECTS", "Suspects", "prob_of", "suspect_scores"]
 
 NUM_SUSPECTS: Final = 100
 """Suspects kept for each pair. Wrong labels of one pair can be many, and all of them are worth a look."""
 BYTES_PER_SUSPECT: Final = 80
 """Memory of an entry in bytes: 16 for itself, 64 for the scratch when the entries are sorted."""
-
-Keys = NDArray[np.int64]
-Entries = NDArray[np.uint64]
+_HALF: Final = np.uint64(32)
 
 
-def suspect_entries(probs: NDArray[np.float32], ids: NDArray[Any]) -> Entries:
-    """(E,), entries of the probabilities of the targets, at least 0, and the ids of the inputs."""
-    bits = (np.ascontiguousarray(probs) + np.float32(0)).view(np.uint32).astype(np.uint64)  # -0.0 becomes 0.0
-    return ((np.uint64(0xFFFFFFFF) - bits) << np.uint64(32)) | (np.uint64(0xFFFFFFFF) - ids.astype(np.uint64))
+def suspect_scores(probs: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """(E,), whole numbers that fall as the probabilities of the targets, at least 0, rise."""
+    return ~(np.ascontiguousarray(probs) + np.float32(0)).view(np.uint32)  # -0.0 becomes 0.0
+
+
+def prob_of(entries: Entries) -> NDArray[np.float32]:
+    """The probabilities of the targets of suspects."""
+    return (~(entries >> _HALF).astype(np.uint32)).view(np.float32)
 
 
 class Suspects:
@@ -41,11 +57,10 @@ class Suspects:
     def __init__(self, capacity: int, first: Keys, pairs: TopEntries) -> None:
         self._keys, self._entries = np.zeros(capacity, dtype=np.int64), np.zeros(capacity, dtype=np.uint64)
         self._size, self._first, self._pairs = 0, first, pairs
-        self._num_compact = 0
+        self._num_sorted = 0
         """Number of suspects after the last sort."""
-        self._watched: Keys | None = None
-        self._worst = np.zeros(0, dtype=np.uint64)
-        """The last entry of each watched pair; 0 if the pair has room for more."""
+        self._full_keys, self._floors = np.zeros(0, dtype=np.int64), np.zeros(1, dtype=np.uint32)
+        """The pairs that had 100 suspects at the last sort, ascending, and the score of the last one; at the end a 0."""
 
     @property
     def num_bytes(self) -> int:
@@ -56,24 +71,46 @@ class Suspects:
     def _kept(self) -> tuple[Keys, Entries]:
         return self._keys[: self._size], self._entries[: self._size]
 
-    def add(self, keys: Keys, entries: Entries) -> None:
+    def candidates(self, keys: Keys, scores: NDArray[np.uint32], *, with_ties: bool) -> Mask:
+        """(E,), which suspects may be among the first 100 of their pairs.
+
+        Args:
+            keys: (E,).
+            scores: (E,), from `suspect_scores`.
+            with_ties: whether a suspect may come before others with equal scores that were added before.
+        """
+        if not len(self._full_keys):
+            return np.ones(len(keys), dtype=bool)
+        place = np.searchsorted(self._full_keys, keys)
+        is_full = np.append(self._full_keys, -1)[place] == keys
+        floors = np.where(is_full, self._floors[place], 0)
+        enters: Mask = ~is_full | (scores >= floors if with_ties else scores > floors)
+        return enters
+
+    def add(self, keys: Keys, scores: NDArray[np.uint32], ids: Keys) -> None:
         """Add suspects, at most a quarter of the capacity."""
-        if self._size + len(keys) > min(len(self._keys), 2 * self._num_compact + NUM_SUSPECTS):
-            self.compact()
-            self._find_worst()
+        if self._size + len(keys) > min(len(self._keys), 2 * self._num_sorted + NUM_SUSPECTS):
+            self.sort()
             while self._size + len(keys) > len(self._keys) * 3 // 4 and self._size:
                 self.evict()
         new = slice(self._size, self._size + len(keys))
-        self._keys[new], self._entries[new] = keys, entries
+        self._keys[new], self._entries[new] = keys, entries_of(scores.view(np.float32), ids)
         self._size += len(keys)
 
-    def compact(self) -> None:
-        """Drop the suspects that are not among the first 100 of their pair."""
+    def sort(self) -> None:
+        """Drop the suspects that are not among the first 100 of their pairs."""
         keys, entries = self._kept
         order = np.lexsort((~entries, keys))
-        order = order[rank_in_group(keys[order]) < NUM_SUSPECTS]
-        self._size = self._num_compact = len(order)
-        self._keys[: self._size], self._entries[: self._size] = keys[order], entries[order]
+        keys, entries = keys[order], entries[order]
+        rank = rank_in_group(keys)
+        last = rank == NUM_SUSPECTS - 1
+        self._full_keys, self._floors = keys[last], np.append(entries[last] >> _HALF, 0).astype(np.uint32)
+        self._replace(keys[rank < NUM_SUSPECTS], entries[rank < NUM_SUSPECTS])
+        self._num_sorted = self._size
+
+    def _replace(self, keys: Keys, entries: Entries) -> None:
+        self._size = len(keys)
+        self._keys[: self._size], self._entries[: self._size] = keys, entries
 
     def evict(self) -> None:
         """Drop the suspects of half of the pairs. Pairs that come first are spared while there are others."""
@@ -81,14 +118,13 @@ class Suspects:
         pairs, which = np.unique(keys, return_inverse=True)
         if not len(pairs):
             return
-        dropped = lightest_half(self._pairs.sums_of(pairs), np.isin(pairs, self._first))
+        dropped = lightest_half(self._pairs.masses_of(pairs), np.isin(pairs, self._first))
         self._pairs.lose(pairs[dropped])
         stays = ~np.isin(which, dropped)
-        self._size = int(stays.sum())
-        self._keys[: self._size], self._entries[: self._size] = keys[stays], entries[stays]
-        self._find_worst()
+        self._replace(keys[stays], entries[stays])
+        self.sort()
 
-    def mark(self, used: NDArray[np.bool_]) -> None:
+    def mark(self, used: Mask) -> None:
         """Set the mark of each input that is a suspect; `used` is indexed by ids."""
         used[ids_of(self._kept[1])] = True
 
@@ -99,49 +135,11 @@ class Suspects:
     def renumber(self, new_ids: NDArray[Any]) -> None:
         """Give the inputs new ids in the same order; `new_ids` is indexed by the old ones."""
         self._entries[: self._size] = renumbered(self._entries[: self._size], new_ids)
-        self._worst = renumbered(self._worst, new_ids)
-
-    def watch(self, keys: Keys) -> None:
-        """Watch these different pairs; `entering` answers for them."""
-        self._watched = np.sort(keys)
-        self.compact()
-        self._find_worst()
-
-    def _find_worst(self) -> None:
-        if self._watched is not None:
-            keys, entries = self._kept
-            order = np.lexsort((~entries, keys))
-            order = order[rank_in_group(keys[order]) == NUM_SUSPECTS - 1]
-            order = order[np.isin(keys[order], self._watched)]
-            self._worst = np.zeros(len(self._watched), dtype=np.uint64)
-            self._worst[np.searchsorted(self._watched, keys[order])] = entries[order]
 
     def best(self, keys: Keys) -> Entries:
-        """(U, 100), the suspects of different pairs, ascending keys, the largest entry first; 0 where there are fewer."""
+        """(U, 100), the suspects of the pairs, the largest entry first; 0 where there are fewer."""
+        unique, inverse = np.unique(keys, return_inverse=True)
         all_keys, entries = self._kept
-        is_asked = np.isin(all_keys, keys)
-        return best_of(np.searchsorted(keys, all_keys[is_asked]), entries[is_asked], len(keys), NUM_SUSPECTS)
-
-    def entering(self, keys: Keys, entries: Entries, local: Keys, orders: Keys, order_of: Keys) -> Keys:
-        """The inputs that would be kept for a watched pair, if they came alone.
-
-        Args:
-            keys: (E,).
-            entries: (E,).
-            local: (E,), the input of each entry, as place in `orders`.
-            orders: (N,), the number that breaks ties.
-            order_of: the same number of each kept input, by id.
-
-        Returns:
-            Values of `local`.
-        """
-        if self._watched is None:
-            return local
-        place = np.searchsorted(self._watched, keys)
-        is_watched = np.append(self._watched, -1)[place] == keys
-        worst = np.append(self._worst, np.uint64(0))[place]
-        worst_order = order_of[np.where(worst > 0, ids_of(worst), 0)]
-        half = np.uint64(32)
-        score, floor = entries >> half, worst >> half
-        entering: Keys = local[is_watched & ((score > floor) | ((score == floor) & (orders[local] < worst_order)))]
-        return entering
+        is_asked = np.isin(all_keys, unique)
+        groups = np.searchsorted(unique, all_keys[is_asked])
+        return best_of(groups, entries[is_asked], len(unique), NUM_SUSPECTS)[inverse]

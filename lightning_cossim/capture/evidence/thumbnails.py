@@ -4,7 +4,7 @@ Shapes: B inputs of a batch, n chosen inputs, C channels (1, 3 or 4), H and W th
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +21,7 @@ Picture = NDArray[np.uint8]
 
 _SIDE: Final = 64
 """The longest side of a thumbnail, in pixels."""
-_FINEST: Final = 4096
+_FINEST: Final = 512
 """The longest side that is averaged exactly. Of a larger image, only every second, third, … pixel is read."""
 _NUM_NUMBERS: Final = 2**22
 """Maximum number of pixel values that are processed at a time, if a single image has fewer."""
@@ -122,45 +122,53 @@ class Thumbnails:
 
     def _pictures(self, images: Tensor) -> list[Picture | None]:
         dtype, channels = images.dtype, images.shape[1]
+        if dtype in {torch.uint8, torch.bool} and channels < 4 and max(images.shape[2:]) <= _SIDE:
+            return list(_copies(images if dtype == torch.uint8 else images.to(torch.uint8) * 255))
         x = images.to(torch.float64 if dtype in _WIDE and has_float64(images.device) else torch.float32)
         if channels == 4:
             x = 255 - (255 - x[:, :3]) * (x[:, 3:] / 255) if dtype == torch.uint8 else x[:, :3]
-        values = _reduced(x).cpu().numpy().astype(np.float64)
-        is_finite = [bool(np.isfinite(one).all()) for one in values]
-        values = values[is_finite]
+        x = _reduced(x)
+        low, high = (one[:, None, None, None] for one in (x.flatten(1).amin(dim=1), x.flatten(1).amax(dim=1)))
+        is_finite = (low.isfinite() & high.isfinite()).flatten()
         if dtype == torch.uint8:
-            values /= 255
+            x = x / 255
         elif dtype != torch.bool:
-            values = self._colors(values, channels, rounding=resolution(x))
-        levels = (values.clip(0, 1) * 255 + 0.5).astype(np.uint8).transpose(0, 2, 3, 1)
-        # A copy each: a thumbnail that is kept must not keep the others in memory.
-        pictures = iter([np.array(np.broadcast_to(one, (*one.shape[:2], 3)), order="C") for one in levels])
-        return [next(pictures) if finite else None for finite in is_finite]
+            x = self._colors(x, low, high, channels, rounding=resolution(x))
+        pictures = _copies((x * 255).add_(0.5).clamp_(0, 255).to(torch.uint8))
+        return [picture if finite else None for picture, finite in zip(pictures, is_finite.tolist(), strict=True)]
 
-    def _colors(self, values: NDArray[np.float64], channels: int, *, rounding: float) -> NDArray[np.float64]:
-        """The values (n, C, h, w) as colors, black 0 and white 1. A smaller relative difference than `rounding` is none."""
+    def _colors(self, x: Tensor, low: Tensor, high: Tensor, channels: int, *, rounding: float) -> Tensor:
+        """Values (n, C, h, w) as colors, black 0 and white 1. A smaller relative difference than `rounding` is none."""
         if self._mean is None or self._std is None:
-            return _in_own_range(values, rounding)
+            return _in_own_range(x, low, high, rounding)
         if not {len(self._mean), len(self._std)} <= {1, channels}:
             self._warn(
                 f"`Evidence(mean=…, std=…)` has {len(self._mean)} and {len(self._std)} numbers, but images of inputs have "
                 f"{channels} channels, so each thumbnail is scaled by its own range"
             )
-            return _in_own_range(values, rounding)
-        mean, std = (np.reshape(one, (-1, 1, 1))[: values.shape[1]] for one in (self._mean, self._std))
+            return _in_own_range(x, low, high, rounding)
+        mean, std = (np.reshape(one, (-1, 1, 1))[: x.shape[1]] for one in (self._mean, self._std))
         white = 255 if max(*self._mean, *self._std) > 1 else 1  # a mean above 1 is that of values from 0 to 255
-        return np.asarray((values * std + mean) / white)
+        return x * _like(std / white, x) + _like(mean / white, x)
 
 
-def _in_own_range(values: NDArray[np.float64], rounding: float) -> NDArray[np.float64]:
+def _copies(levels: Tensor) -> Iterator[Picture]:
+    """Levels (n, 1 or 3, h, w) as pictures. A copy each: a thumbnail that is kept must not keep the others in memory."""
+    pixels = levels.cpu().numpy()
+    if pixels.shape[1] == 1:
+        return (one.copy() for one in np.repeat(pixels.transpose(0, 2, 3, 1), 3, axis=3))
+    return (one.copy().transpose(1, 2, 0) for one in pixels)
+
+
+def _in_own_range(x: Tensor, low: Tensor, high: Tensor, rounding: float) -> Tensor:
     """Values (n, C, h, w) as colors: an image that leaves [0, 1] by more than one gray level is scaled by its own range."""
-    values = values / 2  # the range of the largest numbers would overflow
-    low, high = (take(values, axis=(1, 2, 3), keepdims=True) for take in (np.min, np.max))
-    is_scaled = (low < -0.5 / 255) | (high > 0.5 + 0.5 / 255)
-    size = high - low
-    has_contrast = size > rounding * np.maximum(-low, high)
-    scaled = np.where(has_contrast, (values - low) / np.where(has_contrast, size, 1), 0.5)
-    return np.where(is_scaled, scaled, values * 2)
+    is_scaled = (low < -1 / 255) | (high > 1 + 1 / 255)
+    if not is_scaled.any():
+        return x
+    half_size = high / 2 - low / 2  # the range of the largest numbers would overflow
+    has_contrast = half_size > rounding * torch.maximum(-low, high) / 2
+    scaled = (x / 2 - low / 2) / torch.where(has_contrast, half_size, 1)
+    return torch.where(is_scaled, torch.where(has_contrast, scaled, 0.5), x)
 
 
 def _reduced(images: Tensor) -> Tensor:
@@ -178,7 +186,11 @@ def _areas(size: int, num: int, like: Tensor) -> Tensor:
     """(num, size), the share of each of `size` pixels in each of `num` equal parts of their line; each row sums to 1."""
     pixel, edges = np.arange(size), np.arange(num + 1) * (size / num)
     shared = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
-    return torch.from_numpy(shared.clip(0) * (num / size)).to(like.device, like.dtype)
+    return _like(shared.clip(0) * (num / size), like)
+
+
+def _like(values: NDArray[Any], tensor: Tensor) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values)).to(tensor.device, tensor.dtype)
 
 
 def _is_dense(tensor: Tensor) -> bool:

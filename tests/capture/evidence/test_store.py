@@ -213,22 +213,15 @@ def test_rising_probabilities_push_out_the_inputs_before() -> None:
     assert len(store.used()) < num
 
 
-@given(case=cases(), cuts=cuts, memory=st.sampled_from([60_000, 300_000, PLENTY]))
-def test_batches_do_not_matter(case: Case, cuts: list[int], memory: int) -> None:
-    """Neither to what is kept, nor to the rows that are returned; even if pairs are dropped."""
+@given(case=cases(most=100), cuts=cuts)
+def test_batches_do_not_matter(case: Case, cuts: list[int]) -> None:
     pairs = pairs_of(case.inputs)
-    selections, rows = [], []
-    for split in (cuts, [], range(len(case.inputs.labels))):
-        store = EvidenceStore(case.num_labels, per_pair=2, max_bytes=memory, first=pairs[:3])
-        first, entered = 0, []
-        for batch in batches_of(case.inputs, split):
-            entered += (first + store.add(batch)).tolist()
-            first += len(batch.labels)
-        selections.append(store.select(pairs))
-        rows.append(entered)
-    for selection, entered in zip(selections[1:], rows[1:], strict=True):
-        assert_same_selection(selection, selections[0])
-        assert entered == rows[0]
+    one, *others = (
+        filled(case.inputs, case.num_labels, split, per_pair=2).select(pairs)
+        for split in (cuts, [], range(len(case.inputs.labels)))
+    )
+    for other in others:
+        assert_same_selection(one, other)
 
 
 @given(case=cases(), num_processes=st.integers(1, 3), cuts=cuts)
@@ -282,7 +275,7 @@ def test_equal_inputs_stand_in_their_order() -> None:
 
 def test_late_inputs_with_small_orders_win_ties() -> None:
     """After the store sorted its inputs away several times: the order decides, not the arrival."""
-    num = 6000
+    num = 1200
     inputs = inputs_of([[0, 1]] * num, [[0.5, 0.25]] * num, [1] * num, order=np.arange(num)[::-1])
     store = EvidenceStore(600, per_pair=2, max_bytes=PLENTY)
     entered = [0 in store.add(part_of(inputs, slice(row, row + 1))) for row in range(num)]
@@ -457,6 +450,18 @@ def test_inputs_of_pairs_that_matter_were_returned_and_are_in_use(case: Case, cu
     assert selected <= set(store.used(only_mattering=True).tolist()) <= set(store.used().tolist())
 
 
+@given(case=cases(most=120), cuts=cuts)
+def test_only_the_best_inputs_so_far_are_returned(case: Case, cuts: list[int]) -> None:
+    """With equal scores, too. A suspect may be returned if it was among the first 100 a while before."""
+    inputs = case.inputs._replace(target=np.full(len(case.inputs.labels), -1))
+    store, first = EvidenceStore(case.num_labels, per_pair=2, max_bytes=PLENTY, first=pairs_of(inputs)), 0
+    for batch in batches_of(inputs, cuts):
+        returned = {first + row for row in store.add(batch).tolist()}
+        first += len(batch.labels)
+        best = {number for number in store.used().tolist() if number >= first - len(batch.labels)}
+        assert returned == best
+
+
 def test_few_inputs_are_returned_late() -> None:
     """An input that every pair has better ones for is not returned, and not in use."""
     good = inputs_of([[0, 1]] * 64, [[0.6, 0.4]] * 64)
@@ -554,22 +559,19 @@ def test_hardly_any_memory_keeps_nothing_and_says_so(memory: int, num_labels: in
         assert_same_selection(merged([found, found], 2), found)
 
 
-@pytest.mark.parametrize("memory", [100_000, 1_000_000, 16_000_000, PLENTY])
-@pytest.mark.parametrize(("num_labels", "per_pair"), [(2, 8), (10, 8), (512, 8), (512, 500), (50_257, 8), (257_000, 1)])
+@pytest.mark.parametrize("memory", [1_000_000, 16_000_000])
+@pytest.mark.parametrize(("num_labels", "per_pair"), [(2, 8), (10, 8), (512, 8), (512, 100), (50_257, 8)])
 def test_memory_stays_within_its_bound(num_labels: int, per_pair: int, memory: int) -> None:
-    """What is allocated at any time, measured, with orders that do not grow: the worst case. Also not much is left unused."""
-    inputs = random_inputs(0, 2500, num_labels, growing=False, grid=1000)
-    batches = list(batches_of(inputs, range(0, 2500, 500)))
-    store = EvidenceStore(num_labels, per_pair=per_pair, max_bytes=memory)
-    del store
+    """What is allocated at any time, measured, with orders that do not grow: the worst case."""
+    inputs = random_inputs(0, 1500, num_labels, growing=False, grid=1000)
+    batches = list(batches_of(inputs, range(0, 1500, 500)))
     tracemalloc.start()
     try:
         store = EvidenceStore(num_labels, per_pair=per_pair, max_bytes=memory)
         for batch in batches:
             store.add(batch)
-            assert store.num_bytes <= memory
+        assert store.num_bytes <= memory
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    overhead = 100_000  # objects of Python, and columns of the batch
-    assert peak <= store.num_bytes + overhead
+    assert peak <= 1.05 * memory
