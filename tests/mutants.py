@@ -900,7 +900,7 @@ MUTANTS: Final = (
     # Evidence
     _mutant(
         "trusts the rows of a call again after a call that selected inputs",
-        Plant("capture/evidence/keeper.py", "_Window._check", "self.has_rows &=", "self.has_rows ="),
+        Plant("capture/evidence/window.py", "EvidenceWindow._check", "self.has_rows &=", "self.has_rows ="),
         red=(f"{KEEPER}::test_one_call_of_another_number_of_rows_costs_the_rows_identifiers_and_views_of_a_window",),
     ),
     _mutant(

@@ -8,7 +8,8 @@ from typing import Final
 
 from lightning_cossim.capture.distributed import ALONE
 from lightning_cossim.capture.evidence.dataset_order import DatasetOrder
-from lightning_cossim.capture.evidence.keeper import EvidenceKeeper, Place
+from lightning_cossim.capture.evidence.keeper import EvidenceKeeper
+from lightning_cossim.capture.evidence.place import Place
 from lightning_cossim.capture.head import Observation
 from lightning_cossim.config.evidence import Evidence
 from lightning_cossim.errors import CheckpointError, expected

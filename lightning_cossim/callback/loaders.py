@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning_cossim.capture.evidence.keeper import Place
+from lightning_cossim.capture.evidence.place import Place
 from lightning_cossim.capture.evidence.references import DatasetOrder
 
 __all__ = ["Places", "data_loaders"]

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from lightning_cossim.capture.distributed import ALONE, Processes
-from lightning_cossim.capture.evidence.keeper import NOWHERE, EvidenceKeeper, Place
+from lightning_cossim.capture.evidence.keeper import EvidenceKeeper
+from lightning_cossim.capture.evidence.place import NOWHERE, Place
 from lightning_cossim.capture.head import Head, HeadSpec, Weights
 from lightning_cossim.capture.layers import is_compiled
 from lightning_cossim.capture.observer import HeadObserver

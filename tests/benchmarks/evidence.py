@@ -23,7 +23,7 @@ from typing_extensions import override
 from lightning_cossim import Evidence, LabelSelection
 from lightning_cossim.capture.collector import Collector
 from lightning_cossim.capture.distributed import ALONE
-from lightning_cossim.capture.evidence.keeper import Place
+from lightning_cossim.capture.evidence.place import Place
 from lightning_cossim.capture.evidence.store import EvidenceStore, Inputs
 from lightning_cossim.capture.evidence.views import Viewer
 from lightning_cossim.capture.head_settings import HeadSettings

@@ -13,9 +13,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_cossim.capture.evidence.entries import rank_in_group
 from lightning_cossim.capture.evidence.input_table import Inputs
 from lightning_cossim.capture.evidence.selection import OVERLAP, KeptInputs
-from lightning_cossim.capture.evidence.top_entries import rank_in_group
 
 __all__ = ["AFTER", "MAX_WATCHED", "WatchedPairs"]
 

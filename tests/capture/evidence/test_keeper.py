@@ -21,7 +21,8 @@ from lightning_cossim.capture import vocabulary_window
 from lightning_cossim.capture.collector import Collector
 from lightning_cossim.capture.distributed import ALONE, Processes
 from lightning_cossim.capture.evidence import keeper as keeper_module
-from lightning_cossim.capture.evidence.keeper import EvidenceKeeper, Place
+from lightning_cossim.capture.evidence.keeper import EvidenceKeeper
+from lightning_cossim.capture.evidence.place import Place
 from lightning_cossim.capture.evidence.references import DatasetOrder
 from lightning_cossim.capture.evidence.store import EvidenceStore
 from lightning_cossim.capture.evidence.views import Viewer
