@@ -17,7 +17,7 @@ from lightning_cossim.functional.links import Link
 from lightning_cossim.report import GapReport, WindowKey
 from lightning_cossim.report.evidence import Example, InputReference, PairEvidence, PairsWithEvidence
 from lightning_cossim.report.tables import printable, shortened
-from lightning_cossim.report.wanted_pairs import wanted_pairs
+from lightning_cossim.report.wanted_pairs import WantedPairs
 
 __all__ = ["SavedRows", "read_inputs"]
 
@@ -52,9 +52,7 @@ class SavedRows:
 
     def with_evidence(self, report: GapReport) -> GapReport:
         """The report with the rows behind its pairs."""
-        pairs = wanted_pairs(report)
-        flagged = pairs[: len(report.flagged())]
-        found = self._keeper.close(_ALL, pairs, flagged, report.context.names, ALONE)
+        found = self._keeper.close(_ALL, WantedPairs.of(report), report.context.names, ALONE)
         return report.with_evidence(PairsWithEvidence(map(self._with_ids, found.pairs)))
 
     def _with_ids(self, pair: PairEvidence) -> PairEvidence:

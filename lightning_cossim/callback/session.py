@@ -12,7 +12,7 @@ from lightning_cossim.errors import HeadError, LabelSimilarityError
 from lightning_cossim.report import Context, GapReport, Statistics, Verdict, WindowKey
 from lightning_cossim.report.alerts import AlertBook, Breach, alert_values, in_words
 from lightning_cossim.report.verdicts import judge
-from lightning_cossim.report.wanted_pairs import wanted_pairs
+from lightning_cossim.report.wanted_pairs import WantedPairs
 
 __all__ = ["Session"]
 
@@ -138,8 +138,8 @@ class Session:
 
     def _with_evidence(self, report: GapReport) -> GapReport:
         """The report with the inputs that all processes kept for its pairs. The first process chooses the pairs."""
-        pairs, num_flagged = self.processes.from_first((wanted_pairs(report), len(report.flagged())))
-        found = self.collector.evidence(report.window, pairs, pairs[:num_flagged], self.processes)
+        wanted = self.processes.from_first(WantedPairs.of(report))
+        found = self.collector.evidence(report.window, wanted, self.processes)
         return report if found is None else report.with_evidence(found)
 
     def judged(self, statistics: Statistics, thresholds: Thresholds | None) -> Verdict:

@@ -1,7 +1,7 @@
 """Collector: observes one head and fills windows with the observations. It works without Lightning."""
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.functional.rankings import Rankings, ranking_drift
 from lightning_cossim.report import Extras, Statistics, WindowKey
 from lightning_cossim.report.evidence import PairsWithEvidence
+from lightning_cossim.report.wanted_pairs import WantedPairs
 
 __all__ = ["Collector", "ObservedHead", "agreed", "open_window"]
 
@@ -301,21 +302,18 @@ class Collector:
             f"the path of the module whose output is the head's input, or call the head itself.{remedy}"
         )
 
-    def evidence(
-        self, key: WindowKey, pairs: Sequence[tuple[int, int]], flagged: Sequence[tuple[int, int]], processes: Processes
-    ) -> PairsWithEvidence | None:
+    def evidence(self, key: WindowKey, wanted: WantedPairs, processes: Processes) -> PairsWithEvidence | None:
         """The inputs that all processes kept for some pairs of a closed window. Every process must call this at the same time.
 
         Args:
             key: the window.
-            pairs: rows of the head, the same on all processes.
-            flagged: the flagged pairs among them. In the next window with this key, their inputs come first.
+            wanted: the pairs, the same on all processes.
             processes: the processes that train together.
 
         Returns:
             None if no inputs are kept.
         """
-        return None if self._evidence is None else self._evidence.close(key, pairs, flagged, self.names, processes)
+        return None if self._evidence is None else self._evidence.close(key, wanted, self.names, processes)
 
     def drop(self, key: WindowKey) -> None:
         """End a window without a report."""

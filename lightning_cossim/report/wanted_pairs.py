@@ -1,6 +1,6 @@
 """Wanted pairs: the pairs of a report whose inputs are worth merging across processes. Shapes: P pairs of a report."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,10 +8,30 @@ from torch import Tensor
 from lightning_cossim.report.data import ReportData
 from lightning_cossim.report.verdicts import WHY_UNFLAGGED
 
-__all__ = ["wanted_pairs"]
+__all__ = ["WantedPairs", "wanted_pairs"]
 
 _OF_EACH_SIDE: Final = 12
 """Number of pairs with the largest gaps on each side, as many as a table has by default."""
+
+
+class WantedPairs(NamedTuple):
+    """The pairs of a report whose inputs are wanted, by rows of the head, the smaller one first."""
+
+    pairs: list[tuple[int, int]]
+    """All of them, the most important first."""
+    flagged: list[tuple[int, int]]
+    """The flagged pairs among them."""
+    overlapping: list[tuple[int, int]]
+    """The pairs among them that overlap more than expected, the largest gap first."""
+
+    @classmethod
+    def of(cls, report: ReportData) -> "WantedPairs":
+        """The wanted pairs of a report."""
+        pairs = wanted_pairs(report)
+        table = report.statistics.table
+        more = dict.fromkeys(map(table.rows_of, _largest(report.gap, report.gap > 0).tolist()))
+        wanted = {*pairs}
+        return cls(pairs, pairs[: len(report.flagged())], [pair for pair in more if pair in wanted])
 
 
 def wanted_pairs(report: ReportData, most: int = 200) -> list[tuple[int, int]]:

@@ -19,6 +19,7 @@ from lightning_cossim.errors import InputError, in_one_line
 from lightning_cossim.functional.links import Link
 from lightning_cossim.report import WindowKey
 from lightning_cossim.report.evidence import PairsWithEvidence
+from lightning_cossim.report.wanted_pairs import WantedPairs
 
 __all__ = ["EvidenceKeeper"]
 
@@ -46,7 +47,7 @@ class EvidenceKeeper:
         self._flagged: dict[WindowKey, Sequence[tuple[int, int]]] = {}
         """The flagged pairs of the last report of each window. Their inputs come first."""
         self._watched: dict[WindowKey, Sequence[tuple[int, int]]] = {}
-        """The most important pairs for which the last report of each window had too few inputs."""
+        """Pairs that overlap more than expected, for which the last report of each window had too few inputs."""
         self._works = True
 
     @classmethod
@@ -85,28 +86,30 @@ class EvidenceKeeper:
     def close(
         self,
         key: WindowKey,
-        pairs: Sequence[tuple[int, int]],
-        flagged: Sequence[tuple[int, int]],
+        wanted: WantedPairs,
         names: Sequence[str],
         processes: Processes,
     ) -> PairsWithEvidence:
         """End a window, and return what all processes kept for some pairs. All processes must call this with the same pairs.
 
+        In the next window with this key, the inputs of flagged pairs come first, and pairs that overlap more than expected are
+        watched if they have too few inputs now.
+
         Args:
             key: the window.
-            pairs: rows of the head.
-            flagged: the flagged pairs among them. In the next window with this key, their inputs come first.
+            wanted: the pairs.
             names: (K,), the names of the labels.
             processes: the processes that train together.
         """
-        self._flagged[key] = flagged
+        self._flagged[key], pairs = wanted.flagged, wanted.pairs
         window = self._windows.pop(key, None) or self._empty()
         kept = self._guarded(lambda: window.select(pairs)) or self._empty().select(pairs)
         has_rows = all(processes.each(int(window.has_rows)))
         has_positions = all(processes.each(int(window.has_positions)))
         selection = merged(processes.gathered(kept if has_rows else kept.without_rows()), self._settings.per_pair)
         selection = selection if has_positions else selection.without_positions()
-        self._watched[key] = _lacking(selection, self._settings.per_pair)
+        lacking = _lacking(selection, self._settings.per_pair)
+        self._watched[key] = [pair for pair in wanted.overlapping if pair in lacking][:MAX_WATCHED]
         mine = selection.inputs.number[selection.inputs.process == processes.rank].tolist()
         details = processes.gathered(window.details(mine, has_rows=has_rows, has_positions=has_positions))
         return PairsWithEvidence(pair for pair in pairs_with(selection, details, names) if pair.examples)
@@ -129,9 +132,9 @@ class EvidenceKeeper:
             return None
 
 
-def _lacking(selection: Selection, per_pair: int) -> list[tuple[int, int]]:
-    """The first pairs of a selection with fewer inputs than `per_pair` that add to their overlap without being watched."""
+def _lacking(selection: Selection, per_pair: int) -> set[tuple[int, int]]:
+    """The pairs of a selection for which the store had fewer inputs than `per_pair` that add to the overlap."""
     inputs = selection.inputs
     of_store = inputs.pair[(inputs.which == OVERLAP) & (inputs.value >= 0)]
     num_P = np.bincount(of_store, minlength=len(selection.pairs))
-    return [selection.pairs[place] for place in np.flatnonzero(num_P < per_pair)[:MAX_WATCHED]]
+    return {selection.pairs[place] for place in np.flatnonzero(num_P < per_pair)}

@@ -13,14 +13,14 @@ from unittest import mock
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 from typing_extensions import override
 
 from lightning_cossim import Evidence, LabelSelection
 from lightning_cossim.capture import vocabulary_window
 from lightning_cossim.capture.collector import Collector
 from lightning_cossim.capture.distributed import ALONE, Processes
-from lightning_cossim.capture.evidence import keeper as keeper_module
+from lightning_cossim.capture.evidence import window as window_module
 from lightning_cossim.capture.evidence.keeper import EvidenceKeeper
 from lightning_cossim.capture.evidence.place import Place
 from lightning_cossim.capture.evidence.references import DatasetOrder
@@ -32,6 +32,7 @@ from lightning_cossim.functional.links import Link, Response
 from lightning_cossim.functional.overlap import Overlap
 from lightning_cossim.report import WindowKey
 from lightning_cossim.report.evidence import RANKINGS, Example, PairEvidence, PairsWithEvidence
+from lightning_cossim.report.wanted_pairs import WantedPairs
 
 K = 9
 KEY = WindowKey("val")
@@ -105,9 +106,15 @@ class Rig:
         self.collector.open(key, processes=self.processes)
         return self
 
-    def close(self, flagged: Sequence[tuple[int, int]] = (), key: WindowKey = KEY) -> PairsWithEvidence:
+    def close(
+        self,
+        flagged: Sequence[tuple[int, int]] = (),
+        key: WindowKey = KEY,
+        overlapping: Sequence[tuple[int, int]] = (),
+    ) -> PairsWithEvidence:
         self.collector.close(key, self.processes)
-        found = self.collector.evidence(key, PAIRS, flagged, self.processes)
+        wanted = WantedPairs([*dict.fromkeys([*overlapping, *PAIRS])], [*flagged], [*overlapping])
+        found = self.collector.evidence(key, wanted, self.processes)
         assert found is not None
         return found
 
@@ -620,7 +627,7 @@ def test_pairs_flagged_in_the_last_report_come_first_in_the_next_window_with_the
         return EvidenceStore(*args, **kwargs)
 
     test = WindowKey("test")
-    with mock.patch.object(keeper_module, "EvidenceStore", store):
+    with mock.patch.object(window_module, "EvidenceStore", store):
         rig = Rig().open().open(test)
         rig.close([(1, 2), (0, 4)])
         rig.close([(5, 6)], test)
@@ -726,3 +733,33 @@ def test_memory_of_identifiers_and_views_is_bounded() -> None:
 
 def test_settings_are_the_public_ones() -> None:
     assert Evidence is Settings
+
+
+# Pairs whose labels are rarely likely together
+
+
+def test_a_pair_with_too_few_inputs_is_watched_in_the_next_window() -> None:
+    """Label 8 is never among the eight most likely ones, so the first report has no input that adds to an overlap with it."""
+    generator = torch.Generator().manual_seed(5)
+    z = torch.randn(200, K, generator=generator)
+    z[:, 8] = -6
+    batches = [{"z": part} for part in torch.split(z, 50)]
+    p = z.double().softmax(dim=1)
+    wanted = (p[:, 0] * p[:, 8]).sqrt().argsort(descending=True)[:8].tolist()
+    rig, order = Rig(), DatasetOrder.of(DataLoader(TensorDataset(z), batch_size=50))
+    first = rig.open().watch(batches, place=order).close(overlapping=[(0, 8)])
+    again = rig.open().watch(batches, place=order).close(overlapping=[(0, 8)])
+    third = rig.open().watch(batches, place=order).close(overlapping=[(0, 8)])
+    assert "overlap" not in first[0, 8].examples
+    for found in (again, third):
+        examples = found[0, 8].examples["overlap"]
+        assert [one.reference.index for one in examples] == wanted
+        for one in examples:
+            row = p[one.reference.index]
+            assert one.probabilities == pytest.approx((row[0].item(), row[8].item()), rel=1e-5)
+    others = {pair.labels for pair in first.pairs} - {(0, 8)}
+    assert all(
+        [one.reference for one in first[pair].examples.get("overlap", ())]
+        == [one.reference for one in again[pair].examples.get("overlap", ())]
+        for pair in others
+    )
