@@ -829,7 +829,7 @@ MUTANTS: Final = (
     # The tab, settings, analyses
     _mutant(
         "takes a run that has gone for an error of the server",
-        Plant("tensorboard_plugin/plugin.py", "Plugin._step", "(errors.NotFoundError, KeyError)", "errors.NotFoundError"),
+        Plant("tensorboard_plugin/plugin.py", "Plugin._blob", "(errors.NotFoundError, KeyError)", "errors.NotFoundError"),
         red=("tests/tensorboard_plugin/test_routes.py::test_a_run_that_has_gone_is_not_found",),
     ),
     _mutant(

@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lightning_cossim
@@ -27,8 +27,9 @@ from lightning_cossim.capture.head import Observation, Weights
 from lightning_cossim.loggers.publisher import Publisher
 from lightning_cossim.loggers.wire import Step
 from lightning_cossim.report import GapReport, Statistics, Verdict
+from lightning_cossim.report.evidence import Example, PairEvidence, PairsWithEvidence, View
 from lightning_cossim.report.pair_table import PairTable
-from tests.toys import INPUT_DIM, MemoryLogger, Toy, trainer
+from tests.toys import INPUT_DIM, MemoryLogger, Toy, few_inputs, trainer
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(lightning_cossim.__file__).parent
@@ -177,6 +178,36 @@ def test_logits_become_a_blob(tmp_path: Path) -> None:
     with traced(LOGITS) as walk:
         validated(TensorBoardLogger(tmp_path), Display(max_overhead=None, **views))
     wanted = documented("Logits, from the hook to the tab's blob")
+    assert in_order(walk.files, wanted) == wanted
+    assert walk.returns == []
+
+
+# An input, from the batch to the contact sheet
+
+
+def test_an_input_becomes_a_picture_of_the_contact_sheet(tmp_path: Path) -> None:
+    """The batch, its thumbnails, the evidence of a report, and the report that is drawn."""
+    images = torch.randn(NUM_INPUTS, 1, 9, 7, generator=torch.Generator().manual_seed(0))
+    picture: dict[str, Follows] = {
+        "a batch": lambda value: (
+            (isinstance(value, Tensor) and value.shape[-2:] == (9, 7))
+            or (isinstance(value, list | tuple) and any(isinstance(one, Tensor) and one.shape[-2:] == (9, 7) for one in value))
+        ),
+        "a view": lambda value: (
+            isinstance(value, View) or (isinstance(value, dict) and any(isinstance(one, View) for one in value.values()))
+        ),
+        "an example": kind(Example, PairEvidence),
+        "evidence": kind(PairsWithEvidence),
+        "a report": kind(GapReport),
+    }
+    model = Toy(NUM_LABELS)
+    model.body = nn.Sequential(nn.Flatten(), nn.Linear(63, INPUT_DIM), model.body)
+    data = DataLoader(TensorDataset(images, torch.arange(NUM_INPUTS) % NUM_LABELS), batch_size=NUM_INPUTS)
+    thresholds = Thresholds(stranger=0.001, lookalike=0.001, outlier=0, min_inputs=0, min_reliability=0, min_joint_inputs=0)
+    monitor = LabelSimilarityMonitor(display=Display(max_overhead=None, tab=False), thresholds=thresholds)
+    with traced(picture) as walk, few_inputs():
+        trainer(callbacks=[monitor], logger=TensorBoardLogger(tmp_path)).validate(model, data, verbose=False)
+    wanted = documented("An input, from the batch to the contact sheet")
     assert in_order(walk.files, wanted) == wanted
     assert walk.returns == []
 

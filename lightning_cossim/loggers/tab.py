@@ -118,7 +118,7 @@ def evidence_blob(report: GapReport, *, with_views: bool = True) -> bytes | None
         report: the report, after its verdict.
         with_views: False omits pictures and texts, so that references and probabilities of more pairs fit.
     """
-    pairs = () if report.extras.evidence is None else tuple(report.extras.evidence.values())
+    pairs = report.evidence.pairs
     if not pairs:
         return None
     name_of = report.context.name_of

@@ -1,39 +1,17 @@
 """Evidence that no training made: pairs with the inputs that a test needs, and their pictures."""
 
-from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from typing_extensions import override
 
 from lightning_cossim.loggers.evidence_wire import Picture
-from lightning_cossim.report.evidence import Example, InputReference, PairEvidence, PairsWithEvidence, View
+from lightning_cossim.report.evidence import Example, InputReference, PairEvidence, View
 
-__all__ = ["Kept", "apart", "decoded", "example", "noise", "pair", "smooth", "together"]
+__all__ = ["apart", "decoded", "example", "noise", "pair", "smooth", "together"]
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-
-
-class Kept(PairsWithEvidence):
-    """The evidence of some pairs, in their order."""
-
-    def __init__(self, pairs: Sequence[PairEvidence]) -> None:
-        super().__init__(tuple(pairs))
-        self.kept = {one.names: one for one in pairs}
-
-    @override
-    def __getitem__(self, key: tuple[str, str]) -> PairEvidence:
-        return self.kept[key]
-
-    @override
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(self.kept)
-
-    @override
-    def __len__(self) -> int:
-        return len(self.kept)
 
 
 def example(row: int, picture: Pixels | None = None, text: str | None = None, **fields: Any) -> Example:

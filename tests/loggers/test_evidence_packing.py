@@ -16,8 +16,8 @@ from lightning_cossim.loggers.evidence_packing import MAX_SUSPECTS, pack_evidenc
 from lightning_cossim.loggers.evidence_wire import SentEvidence, SentExample, unpack_evidence
 from lightning_cossim.loggers.tab import evidence_blob
 from lightning_cossim.loggers.wire import MAX_BYTES
-from lightning_cossim.report.evidence import RANKINGS, Example, InputReference, PairEvidence
-from tests.loggers.evidence import Kept, apart, decoded, example, noise, pair, smooth
+from lightning_cossim.report.evidence import RANKINGS, Example, InputReference, PairEvidence, PairsWithEvidence
+from tests.loggers.evidence import apart, decoded, example, noise, pair, smooth
 from tests.tensorboard_plugin.events import HOSTILE, reports
 from tests.toys import altered
 
@@ -296,14 +296,14 @@ def test_a_report_without_evidence_has_no_blob() -> None:
     """Neither one that kept no inputs, nor one of whose inputs no pair has any."""
     (report,) = reports(4, 1)
     assert evidence_blob(report) is None
-    assert evidence_blob(altered(report, evidence=Kept([]))) is None
+    assert evidence_blob(altered(report, evidence=PairsWithEvidence([]))) is None
 
 
 def test_the_evidence_of_a_report_has_the_names_of_its_head() -> None:
     """As short, and as harmless, as those of the step."""
     (report,) = reports(4, 1, names=["<b>cat</b>", "dog\n\x1b", "eel" * 100, "fox"])
     one = pair(0, 1, examples={"overlap": (example(0, smooth(0), predicted=2, target=None),)})
-    report = altered(report, evidence=Kept([one]))
+    report = altered(report, evidence=PairsWithEvidence([one]))
     blob, bare = evidence_blob(report), evidence_blob(report, with_views=False)
     assert blob is not None
     assert bare is not None

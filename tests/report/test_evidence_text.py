@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from lightning_cossim.errors import InputError
 from lightning_cossim.report import GapReport
-from lightning_cossim.report.evidence import Example, InputReference, PairEvidence, PairsWithEvidence, View
+from lightning_cossim.report.evidence import Example, InputReference, PairEvidence, PairsWithEvidence, Ranking, View
 from tests.report.made_evidence import a_text, judged, pixels, with_errors, with_inputs
 from tests.report.test_verdicts import report_of
 from tests.toys import altered
@@ -94,7 +94,7 @@ def test_a_pair_that_overlaps_on_other_labels_says_so(neither: float, is_said: b
 def test_a_long_ranking_is_cut_and_says_so(num: int, more: int | None) -> None:
     report = with_inputs(judged())
     pair = pair_of(report, "stranger")
-    examples = {"overlap": (pair.examples["overlap"][0],) * num}
+    examples: dict[Ranking, tuple[Example, ...]] = {"overlap": (pair.examples["overlap"][0],) * num}
     found = report.with_evidence(PairsWithEvidence([replace(pair, examples=examples)])).show(*pair.names)
     for text in (str(found), found._repr_html_()):
         said = re.findall(r"(\d+) more are in `report.evidence`", text)

@@ -17,10 +17,10 @@ from lightning_cossim.loggers.recorder import Recorder
 from lightning_cossim.loggers.tab import evidence_blob
 from lightning_cossim.loggers.wire import MAX_BYTES, unpack
 from lightning_cossim.report import GapReport
-from lightning_cossim.report.evidence import PairEvidence
+from lightning_cossim.report.evidence import PairEvidence, PairsWithEvidence
 from lightning_cossim.tensorboard_plugin import steps
 from lightning_cossim.tensorboard_plugin.plugin import Plugin
-from tests.loggers.evidence import Kept, example, noise, pair, smooth
+from tests.loggers.evidence import example, noise, pair, smooth
 from tests.tensorboard_plugin.conftest import RUN
 from tests.tensorboard_plugin.events import CLOTHES, reports, write
 from tests.tensorboard_plugin.served import Served, tensorboard
@@ -40,7 +40,7 @@ def of_step(number: int) -> list[PairEvidence]:
 def illustrated(num_steps: int = 3) -> list[GapReport]:
     """Reports of which every second one has evidence, the first one too."""
     made = reports(10, num_steps, names=CLOTHES)
-    return [altered(one, evidence=Kept(of_step(at))) if at % 2 == 0 else one for at, one in enumerate(made)]
+    return [altered(one, evidence=PairsWithEvidence(of_step(at))) if at % 2 == 0 else one for at, one in enumerate(made)]
 
 
 @pytest.fixture(scope="module", params=["true", "false"], ids=["fast reader", "slow reader"])
@@ -178,7 +178,7 @@ def written(folder: Path, report: GapReport, **settings: Any) -> list[bytes]:
 def test_the_setting_decides_what_is_written(
     tmp_path: Path, evidence: Literal["references"] | bool, num_blobs: int, *, has_views: bool
 ) -> None:
-    report = altered(reports(10, 1)[0], evidence=Kept([pair(examples={"overlap": (example(0, smooth(0)),)})]))
+    report = altered(reports(10, 1)[0], evidence=PairsWithEvidence([pair(examples={"overlap": (example(0, smooth(0)),)})]))
     blobs = written(tmp_path, report, evidence=evidence)
     assert len(blobs) == num_blobs
     assert unpack(blobs[0]).step == 10
@@ -187,7 +187,7 @@ def test_the_setting_decides_what_is_written(
         assert bool(unpack_evidence(blob).pictures) is has_views
 
 
-@pytest.mark.parametrize("evidence", [None, Kept([])], ids=["none was kept", "no pair has any"])
+@pytest.mark.parametrize("evidence", [None, PairsWithEvidence([])], ids=["none was kept", "no pair has any"])
 def test_a_report_without_evidence_is_a_step_of_one_blob(tmp_path: Path, evidence: Any) -> None:
     """As before there was evidence."""
     assert len(written(tmp_path, altered(reports(10, 1)[0], evidence=evidence))) == 1
@@ -195,7 +195,7 @@ def test_a_report_without_evidence_is_a_step_of_one_blob(tmp_path: Path, evidenc
 
 def test_both_blobs_stay_small(tmp_path: Path) -> None:
     """Each has its own bound, so that evidence takes nothing away from the step."""
-    step, evidence = written(tmp_path, altered(reports(140, 1)[0], evidence=Kept(of_step(0))))
+    step, evidence = written(tmp_path, altered(reports(140, 1)[0], evidence=PairsWithEvidence(of_step(0))))
     assert max(len(step), len(evidence)) <= MAX_BYTES
     (bare,) = written(tmp_path / "bare", reports(140, 1)[0])
     assert unpack(step).values.keys() == unpack(bare).values.keys()

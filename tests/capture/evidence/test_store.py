@@ -111,7 +111,7 @@ def searched(inputs: Inputs, num_labels: int, pair: tuple[int, int], per_pair: i
 
 def shown(selection: Selection, place: int, *, numbers: bool = True) -> dict[str, Rows]:
     """What a selection has of a pair, as `searched` gives it."""
-    lists = {}
+    lists: dict[str, Rows] = {}
     for ranking in RANKINGS:
         found = selection.of(place, ranking)
         columns = (
@@ -146,7 +146,7 @@ def pairs_of(inputs: Inputs) -> list[tuple[int, int]]:
         tuple(sorted(one)) for one in zip(inputs.target.tolist(), inputs.labels[:, 0].tolist(), strict=True) if min(one) >= 0
     }
     num = int(inputs.labels.max()) + 1
-    return sorted((one, other) for one, other in found if one != other and other < num)  # type: ignore[misc]
+    return sorted((one, other) for one, other in found if one != other and other < num)
 
 
 def batches_of(inputs: Inputs, cuts: Sequence[int]) -> Iterator[Inputs]:
