@@ -95,7 +95,7 @@ class ReportQueue:
         process waits for it.
         """
         self.record(trainer, budget, at_the_end=at_the_end)
-        if at_the_end and trainer.is_global_zero and self._has_tab:
+        if at_the_end and trainer.is_global_zero:
             self._publisher.publish_files([*self.of_run().values()], trainer.loggers)
         if not self._undrawn or not trainer.is_global_zero or not (at_the_end or budget.allows("pictures")):
             return

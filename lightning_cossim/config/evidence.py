@@ -21,8 +21,8 @@ class Evidence:
 
     Args:
         per_pair: inputs kept for each pair and ranking, at least 1.
-        max_bytes: memory for all kept inputs of a process, in bytes; 0 keeps nothing. If it is full, the pairs with the least
-            joint mass lose their inputs first. Pairs that the last report flagged come first.
+        max_bytes: memory for the inputs of one report, in bytes, for each process; 0 keeps nothing. If it is full, the pairs with
+            the least joint mass lose their inputs first. Pairs that the last report flagged come first.
         ids_key: key of the identifiers in a batch that is a mapping, or their index in a batch that is a tuple: one string or
             number per row, for example the path of a file. Reports then show identifiers. Default: none.
         input_key: key or index of the images or token ids in a batch. Default: the monitor finds a tensor that fits.

@@ -85,7 +85,7 @@ class Display:
         evidence: what to show of the inputs behind flagged pairs. True: a contact sheet of their pictures, or a table of their
             texts; "references": only a table that says where to find them, so that no picture or text of an input enters the
             event files; False: nothing. Unless it is False, the references of all pairs with evidence are also written as
-            `cossim_val_evidence.csv`, beside the CSV and JSON of the tab.
+            `cossim_val_evidence.csv`, next to the event files, at the end of a run.
         projector: whether to write the rows of the head for TensorBoard's projector at the end of the fit, about 10 MB for 1000
             labels.
         per_dataloader: whether each of several validation or test dataloaders gets its own reports, with tags that end in

@@ -131,7 +131,7 @@ class Publisher:
                 self._inform(f"TensorBoard's tab does not get {where}: it has this step or a later one already.")
 
     def publish_files(self, reports: Sequence[GapReport], loggers: Iterable[ScalarLogger]) -> None:
-        """Write reports as CSV and JSON files, and their evidence as CSV, into the folders of loggers that have one."""
+        """Write files into the folders of loggers that have one: the pairs of reports if the tab is on, and their evidence."""
         for report in reports:
             texts: dict[str, str] = {}
             for logger in loggers:
@@ -142,8 +142,9 @@ class Publisher:
             return
         if not texts:  # all loggers get the same texts
             name = re.sub(r"[^\w.-]", "_", window_tag(report.window, self.name))
-            step = step_of(report, index=0, time=time())
-            texts.update({f"{name}.csv": as_csv(step), f"{name}.json": as_json(step)})
+            if self._pages.display.tab:
+                step = step_of(report, index=0, time=time())
+                texts.update({f"{name}.csv": as_csv(step), f"{name}.json": as_json(step)})
             if self._pages.display.evidence and report.evidence:
                 texts[f"{name}_evidence.csv"] = as_evidence_csv(report)
         write_files(logger, texts)

@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
@@ -697,3 +698,15 @@ def test_planted_wrong_labels_come_first_among_the_suspects() -> None:
     suspects = watch.last_report["val"].evidence[2, 6].examples["suspect_label"]
     assert {one.reference.index for one in suspects} == {*planted.tolist()}
     assert [one.probabilities[1] for one in suspects] == sorted(one.probabilities[1] for one in suspects)
+
+
+@pytest.mark.parametrize("tab", [True, False])
+@pytest.mark.parametrize("evidence", [True, "references", False])
+def test_references_are_written_with_and_without_the_tab(tmp_path: Path, tab: bool, evidence: Any) -> None:
+    """At the end of a run, next to the event files."""
+    watch = monitor(display={"tab": tab, "evidence": evidence})
+    run = trainer(callbacks=[watch], logger=TensorBoardLogger(tmp_path))
+    run.validate(Plain(), DataLoader(Items(61), batch_size=8), verbose=False)
+    files = {path.name for path in tmp_path.rglob("cossim_val*")}
+    pairs = {"cossim_val.csv", "cossim_val.json"} if tab else set()
+    assert files == pairs | ({"cossim_val_evidence.csv"} if evidence else set())
