@@ -42,6 +42,8 @@ def most_likely(logits: Tensor, link: Link, num: int) -> MostLikely:
     num = min(num, logits.shape[1])
     rows = max(1, _NUM_LOGITS // max(1, logits.shape[1])) if logits.device.type == "cpu" else max(1, len(logits))
     parts = [_of_chunk(z_BK.to(result_dtype(logits)), link, num) for z_BK in torch.split(logits.detach(), rows)]
+    if len(parts) == 1:
+        return parts[0]
     labels, probs, normalizer = (torch.cat(columns) for columns in zip(*parts, strict=True))
     return MostLikely(labels, probs, normalizer)
 

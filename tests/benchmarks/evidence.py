@@ -172,7 +172,7 @@ def of_parts(num: int, num_labels: int, num_batches: int) -> None:
         finding.append(milliseconds(partial(most_likely, logits, "softmax", 8)))
         inputs = inputs_of(logits, batch * num, generator)
         began = time.thread_time()
-        num_entered += len(store.add(inputs))
+        num_entered += len(store.add(inputs).shown)
         adding.append(1e3 * (time.thread_time() - began))
     late = statistics.median(adding[-(num_batches // 4) :])
     print(

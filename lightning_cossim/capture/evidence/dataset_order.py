@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Self
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -90,7 +90,7 @@ class DatasetOrder:
         """The order of a single batch with `num` rows, which are the items from `first` on."""
         return cls(None, _Indices(first, 1, first + num, first + num), num)
 
-    def index(self, batch: int, rows: Tensor, num_rows: int) -> Tensor:
+    def index(self, batch: int, rows: NDArray[np.int64], num_rows: int) -> NDArray[np.int64]:
         """The index in the dataset of the inputs in some rows of a batch.
 
         Args:
@@ -103,14 +103,14 @@ class DatasetOrder:
             int64 (N,), -1 where the index is not known. All are -1 if the order predicts another number of rows.
         """
         if self.indices is None or batch < 0:
-            return torch.full_like(rows, -1)
+            return np.full(len(rows), -1)
         first, stride, end, length = self.indices
         start = batch * self.batch_size
         size = min(self.batch_size, len(range(first, end, stride)) - start)
         is_given = size == self.batch_size or (size > 0 and not self.drop_last)
         if not is_given or size != num_rows:
-            return torch.full_like(rows, -1)
-        return torch.where((rows >= 0) & (rows < size), (first + stride * (start + rows)) % length, -1)
+            return np.full(len(rows), -1)
+        return np.where((rows >= 0) & (rows < size), (first + stride * (start + rows)) % length, -1)
 
 
 def _checked(loader: object) -> DataLoader[Any]:

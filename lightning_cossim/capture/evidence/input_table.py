@@ -54,11 +54,12 @@ class Inputs(NamedTuple):
         one. A target that is no label is -1.
         """
         labels, probs = self.labels[:, :NUM_LIKELY], self.probs[:, :NUM_LIKELY]
-        is_label, is_valid = labels >= 0, (probs >= 0) & (probs < np.inf)
-        if not is_valid.all() or not is_label.all():
+        if not (labels.min(initial=0) >= 0 and probs.min(initial=0) >= 0 and probs.max(initial=0) < np.inf):  # false of NaN
+            is_label, is_valid = labels >= 0, (probs >= 0) & (probs < np.inf)
             counts = is_label & (is_valid | ~is_label).all(axis=1, keepdims=True)
             probs = np.where(counts, probs, np.float32(np.nan))
-        target = np.where((self.target >= 0) & (self.target < num_labels), self.target, -1)
+        is_known = (self.target >= 0) & (self.target < num_labels)
+        target = self.target if is_known.all() else np.where(is_known, self.target, -1)
         return self._replace(labels=labels, probs=probs, target=target)
 
 
@@ -95,6 +96,11 @@ class InputTable:
     def columns(self) -> Inputs:
         """The inputs, by id."""
         return self._columns.at(slice(self.size))
+
+    @property
+    def last_order(self) -> int:
+        """The largest order number; with no inputs, one that is smaller than all."""
+        return int(self._columns.order[self.size - 1]) if self.size else np.iinfo(np.int64).min
 
     @property
     def numbers(self) -> NDArray[np.int64]:

@@ -9,7 +9,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from typing import Any, Final, NamedTuple
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
@@ -101,13 +102,13 @@ def _parts(batch: Any) -> Iterable[Any]:
 
 
 class Origins(NamedTuple):
-    """Where the observed inputs of a call come from. Each is int64 (N,), on the device of the flat indices, -1 if not known."""
+    """Where the observed inputs of a call come from. Each is int64 (N,), -1 if not known."""
 
-    row: Tensor
+    row: NDArray[np.int64]
     """Index along the first dimension of the batch's tensors."""
-    position: Tensor
+    position: NDArray[np.int64]
     """Index among the places of a row in this call. It is the index in the sequence unless the head is called on a part of it."""
-    index: Tensor  # type: ignore[assignment]  # a tuple has a method of this name, which nobody calls
+    index: NDArray[np.int64]  # type: ignore[assignment]  # a tuple has a method of this name, which nobody calls
     """Index in the dataset."""
 
 
@@ -126,16 +127,14 @@ def origins_of(
         order: the order in which the loader reads its dataset; None if nobody knows.
         batch_idx: the number of batches that the loader gave before in this epoch.
     """
-    if flat_index is None:
-        flat_index = torch.arange(math.prod(shape), device="cpu")
-    unknown = torch.full_like(flat_index, -1)
+    flat = np.arange(math.prod(shape)) if flat_index is None else flat_index.cpu().numpy()
+    unknown = np.full(len(flat), -1)
     is_first = batch_rows is not None and len(shape) > 0 and shape[0] == batch_rows
     # In a batch of one row, the row is the first whichever dimension is the batch.
     if batch_rows is None or not is_first or (batch_rows != 1 and batch_rows in shape[1:]):
         return Origins(unknown, unknown, unknown)
     places = math.prod(shape[1:])
-    row = flat_index // max(places, 1)
-    position = flat_index % max(places, 1) if len(shape) > 1 else unknown
+    row, position = (flat, unknown) if len(shape) == 1 else np.divmod(flat, max(places, 1))
     return Origins(row, position, unknown if order is None else order.index(batch_idx, row, batch_rows))
 
 

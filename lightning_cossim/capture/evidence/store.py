@@ -40,7 +40,14 @@ from lightning_cossim.capture.evidence.selection import (
     Selection,
     merged,
 )
-from lightning_cossim.capture.evidence.suspects import BYTES_PER_SUSPECT, NUM_SUSPECTS, Suspects, prob_of, suspect_scores
+from lightning_cossim.capture.evidence.suspects import (
+    BYTES_PER_SUSPECT,
+    NUM_SHOWN,
+    NUM_SUSPECTS,
+    Suspects,
+    prob_of,
+    suspect_scores,
+)
 from lightning_cossim.capture.evidence.top_entries import MAX_CHUNK, TopEntries
 
 __all__ = ["EvidenceStore", "Inputs", "Selection", "merged"]
@@ -64,6 +71,17 @@ class _Rooms(NamedTuple):
     @property
     def num_bytes(self) -> int:
         return self.chunk * _BYTES_PER_INPUT_ADDED + sum(part.num_bytes for part in self[:3])
+
+
+class Entered(NamedTuple):
+    """Rows of a batch, ascending, that are now among the best inputs of a pair that matters, or of one of its labels.
+
+    Pairs that matter are those in `first`, and 200 pairs with the largest joint mass so far.
+    """
+
+    kept: NDArray[np.int64]
+    shown: NDArray[np.int64]
+    """The same without those that are only suspects after the first 16 of their pair, which no report shows."""
 
 
 class EvidenceStore:
@@ -93,49 +111,45 @@ class EvidenceStore:
 
     # What comes in
 
-    def add(self, inputs: Inputs) -> NDArray[np.int64]:
+    def add(self, inputs: Inputs) -> Entered:
         """Add the inputs of a batch.
 
         Returns:
-            The rows of the batch, ascending, that are now among the best inputs of a pair that matters, or of one of its labels.
-            Pairs that matter are those in `first`, and 200 pairs with the largest joint mass so far.
+            The rows of the batch that entered a ranking of a pair that matters.
         """
-        rows = [np.zeros(0, dtype=np.int64)]
+        none = np.zeros(0, dtype=np.int64)
+        parts = [Entered(none, none)]
         if self._rooms is not None:
             for first in range(0, len(inputs.labels), self._rooms.chunk):
-                chunk = inputs.at(slice(first, first + self._rooms.chunk)).valid(self._num_labels)
-                rows.append(first + self._add(self._rooms, chunk))
+                chunk = inputs if len(inputs.labels) <= self._rooms.chunk else inputs.at(slice(first, first + self._rooms.chunk))
+                entered = self._add(self._rooms, chunk.valid(self._num_labels))
+                parts.append(Entered(first + entered.kept, first + entered.shown))
                 self._num_seen += len(chunk.labels)
-        return np.concatenate(rows)
+        return parts[-1] if len(parts) <= 2 else Entered(*(np.concatenate(rows) for rows in zip(*parts, strict=True)))
 
-    def _add(self, rooms: _Rooms, inputs: Inputs) -> NDArray[np.int64]:
+    def _add(self, rooms: _Rooms, inputs: Inputs) -> Entered:
         num = len(inputs.order)
-        order = None if (np.diff(inputs.order) >= 0).all() else np.argsort(inputs.order, kind="stable")
+        order = None if (inputs.order[1:] >= inputs.order[:-1]).all() else np.argsort(inputs.order, kind="stable")
         inputs = inputs if order is None else inputs.at(order)
         if rooms.table.size + num > rooms.table.capacity:
             self._drop_unused(rooms)
-        before = rooms.table.columns.order[-1:]
-        with_ties = bool((inputs.order[0] < before).any())
+        with_ties = bool(inputs.order[0] < rooms.table.last_order)
         candidates = rooms.ranked.candidates(*_overlaps(inputs), with_ties=with_ties)
         wrong_keys, wrong_scores, wrong = _wrong(inputs)
         is_suspect = rooms.suspects.candidates(wrong_keys, wrong_scores, with_ties=with_ties)
         wrong_keys, wrong_scores, wrong = wrong_keys[is_suspect], wrong_scores[is_suspect], wrong[is_suspect]
+        is_shown = rooms.suspects.shown(wrong_keys, wrong_scores, with_ties=with_ties)
         ids = self._ids(rooms, inputs, order, candidates.local, wrong)
         keys, entered = rooms.ranked.insert(candidates, ids)
         rooms.suspects.add(wrong_keys, wrong_scores, ids[wrong])
         self._look(rooms, num)
-        matters = np.zeros(num, dtype=bool)
-        matters[entered[self._matter(keys)]] = True
-        matters[wrong[self._matter(wrong_keys)]] = True
-        return np.flatnonzero(matters) if order is None else np.sort(order[matters])
+        entered, matters = entered[self._matter(keys)], self._matter(wrong_keys)
+        return Entered(*(_marked(num, order, entered, wrong[which]) for which in (matters, matters & is_shown)))
 
     def _ids(self, rooms: _Rooms, inputs: Inputs, order: Keys | None, *needed: Keys) -> Keys:
         """Put the inputs of a batch that are needed into the table, and return the id of each; -1 if it is not needed."""
         ids = np.full(len(inputs.order), -1)
-        is_needed = np.zeros(len(ids), dtype=bool)
-        for rows in needed:
-            is_needed[rows] = True
-        kept = np.flatnonzero(is_needed)
+        kept = _marked(len(ids), None, *needed)
         if len(kept):
             numbers = self._num_seen + (kept if order is None else order[kept])
             ids[kept], new_ids = rooms.table.append(inputs if len(kept) == len(ids) else inputs.at(kept), numbers)
@@ -186,14 +200,20 @@ class EvidenceStore:
         """The numbers of the inputs that a ranking refers to, ascending. An input's number counts the inputs added before it.
 
         Args:
-            only_mattering: whether only the rankings of pairs that matter count, and of their labels.
+            only_mattering: whether only the rankings of pairs that matter count, and of their labels; of suspects, the first 16.
         """
         if self._rooms is None:
             return np.zeros(0, dtype=np.int64)
         used = self._used(self._rooms)
-        if only_mattering and self._mattering is not None:
+        if only_mattering:
             used[:] = False
-            for part in (self._rooms.ranked.best(self._mattering), self._rooms.suspects.best(self._mattering)):
+            ranked, suspects = self._rooms.ranked, self._rooms.suspects
+            parts = [suspects.best(suspects.pairs() if self._mattering is None else self._mattering, NUM_SHOWN)]
+            if self._mattering is None:
+                ranked.mark(used)
+            else:
+                parts.append(ranked.best(self._mattering))
+            for part in parts:
                 used[ids_of(part[part > 0])] = True
         return np.sort(self._rooms.table.numbers[used])
 
@@ -234,6 +254,14 @@ def _kept_inputs(table: InputTable, which: int, entries: Entries, labels: tuple[
         number=table.numbers[ids],
         process=np.zeros(len(pair), dtype=np.int32),
     )
+
+
+def _marked(num: int, order: Keys | None, *places: Keys) -> Keys:
+    """The rows at some places of a batch in order, ascending and each once."""
+    is_marked = np.zeros(num, dtype=bool)
+    for some in places:
+        is_marked[some] = True
+    return is_marked.nonzero()[0] if order is None else np.sort(order[is_marked])
 
 
 @cache

@@ -6,7 +6,7 @@ each pair are there, unless the pair is marked as partial. Others may be there u
 Shapes: E suspects that are added together.
 """
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,12 @@ from lightning_cossim.capture.evidence.entries import (
 )
 from lightning_cossim.capture.evidence.top_entries import TopEntries
 
-__all__ = ["BYTES_PER_SUSPECT", "NUM_SUSPECTS", "Suspects", "prob_of", "suspect_scores"]
+__all__ = ["BYTES_PER_SUSPECT", "NUM_SHOWN", "NUM_SUSPECTS", "Suspects", "prob_of", "suspect_scores"]
 
 NUM_SUSPECTS: Final = 100
 """Suspects kept for each pair. Wrong labels of one pair can be many, and all of them are worth a look."""
+NUM_SHOWN: Final = 16
+"""Suspects of each pair that reports show as pictures or texts: the first ones."""
 BYTES_PER_SUSPECT: Final = 80
 """Memory of an entry in bytes: 16 for itself, 64 for the scratch when the entries are sorted."""
 _HALF: Final = np.uint64(32)
@@ -41,6 +43,29 @@ def suspect_scores(probs: NDArray[np.float32]) -> NDArray[np.uint32]:
 def prob_of(entries: Entries) -> NDArray[np.float32]:
     """The probabilities of the targets of suspects."""
     return (~(entries >> _HALF).astype(np.uint32)).view(np.float32)
+
+
+class _Floors(NamedTuple):
+    """The least scores with which suspects enter the first ones of their pairs."""
+
+    keys: Keys
+    """The pairs whose first ones are as many as there may be, ascending."""
+    scores: NDArray[np.uint32]
+    """The score of the last one of each; at the end a 0."""
+
+    @classmethod
+    def of(cls, keys: Keys, entries: Entries, is_last: Mask) -> "_Floors":
+        return cls(keys[is_last], np.append(entries[is_last] >> _HALF, 0).astype(np.uint32))
+
+    def reached(self, keys: Keys, scores: NDArray[np.uint32], *, with_ties: bool) -> Mask:
+        """(E,), which suspects may be among the first ones of their pairs."""
+        if not len(self.keys) or not len(keys):
+            return np.ones(len(keys), dtype=bool)
+        place = np.searchsorted(self.keys, keys)
+        is_full = np.append(self.keys, -1)[place] == keys
+        floors = np.where(is_full, self.scores[place], 0)
+        reached: Mask = ~is_full | (scores >= floors if with_ties else scores > floors)
+        return reached
 
 
 class Suspects:
@@ -59,8 +84,8 @@ class Suspects:
         self._size, self._first, self._pairs = 0, first, pairs
         self._num_sorted = 0
         """Number of suspects after the last sort."""
-        self._full_keys, self._floors = np.zeros(0, dtype=np.int64), np.zeros(1, dtype=np.uint32)
-        """The pairs that had 100 suspects at the last sort, ascending, and the score of the last one; at the end a 0."""
+        self._kept_floors = self._shown_floors = _Floors(np.zeros(0, dtype=np.int64), np.zeros(1, dtype=np.uint32))
+        """Those of the first 100 and of the first 16, at the last sort."""
 
     @property
     def num_bytes(self) -> int:
@@ -79,13 +104,11 @@ class Suspects:
             scores: (E,), from `suspect_scores`.
             with_ties: whether a suspect may come before others with equal scores that were added before.
         """
-        if not len(self._full_keys):
-            return np.ones(len(keys), dtype=bool)
-        place = np.searchsorted(self._full_keys, keys)
-        is_full = np.append(self._full_keys, -1)[place] == keys
-        floors = np.where(is_full, self._floors[place], 0)
-        enters: Mask = ~is_full | (scores >= floors if with_ties else scores > floors)
-        return enters
+        return self._kept_floors.reached(keys, scores, with_ties=with_ties)
+
+    def shown(self, keys: Keys, scores: NDArray[np.uint32], *, with_ties: bool) -> Mask:
+        """(E,), which suspects may be among the first 16 of their pairs. The arguments are those of `candidates`."""
+        return self._shown_floors.reached(keys, scores, with_ties=with_ties)
 
     def add(self, keys: Keys, scores: NDArray[np.uint32], ids: Keys) -> None:
         """Add suspects, at most a quarter of the capacity."""
@@ -103,8 +126,8 @@ class Suspects:
         order = np.lexsort((~entries, keys))
         keys, entries = keys[order], entries[order]
         rank = rank_in_group(keys)
-        last = rank == NUM_SUSPECTS - 1
-        self._full_keys, self._floors = keys[last], np.append(entries[last] >> _HALF, 0).astype(np.uint32)
+        self._kept_floors = _Floors.of(keys, entries, rank == NUM_SUSPECTS - 1)
+        self._shown_floors = _Floors.of(keys, entries, rank == NUM_SHOWN - 1)
         self._replace(keys[rank < NUM_SUSPECTS], entries[rank < NUM_SUSPECTS])
         self._num_sorted = self._size
 
@@ -132,14 +155,18 @@ class Suspects:
         """The number of suspects."""
         return self._size
 
+    def pairs(self) -> Keys:
+        """The keys of the pairs that have suspects, ascending."""
+        return np.unique(self._kept[0])
+
     def renumber(self, new_ids: NDArray[Any]) -> None:
         """Give the inputs new ids in the same order; `new_ids` is indexed by the old ones."""
         self._entries[: self._size] = renumbered(self._entries[: self._size], new_ids)
 
-    def best(self, keys: Keys) -> Entries:
-        """(U, 100), the suspects of the pairs, the largest entry first; 0 where there are fewer."""
+    def best(self, keys: Keys, num: int = NUM_SUSPECTS) -> Entries:
+        """(U, num), the first suspects of the pairs, the largest entry first; 0 where there are fewer."""
         unique, inverse = np.unique(keys, return_inverse=True)
         all_keys, entries = self._kept
         is_asked = np.isin(all_keys, unique)
         groups = np.searchsorted(unique, all_keys[is_asked])
-        return best_of(groups, entries[is_asked], len(unique), NUM_SUSPECTS)[inverse]
+        return best_of(groups, entries[is_asked], len(unique), num)[inverse]

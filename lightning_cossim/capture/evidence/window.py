@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_cossim.capture.evidence.details import Details, bytes_of
@@ -22,7 +23,6 @@ from lightning_cossim.capture.evidence.views import Viewer
 from lightning_cossim.capture.evidence.watched_pairs import WatchedPairs
 from lightning_cossim.capture.head import Observation
 from lightning_cossim.config.evidence import Evidence
-from lightning_cossim.functional.confusion import known_targets
 from lightning_cossim.functional.joint import NUM_LIKELY
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.most_likely import MostLikely, most_likely, probabilities_of
@@ -73,34 +73,60 @@ class EvidenceWindow:
         rows = num_rows(batch)
         if rows is not None:
             self._check(seen.shape, rows, batch, logits.shape[1])
-        origins = origins_of(seen.shape, seen.index, rows, place.order, -1 if place.batch is None else place.batch)
         likely = most_likely(logits, link, NUM_LIKELY)
-        target_N, target_prob_N = _targets(seen, logits, likely)
-        order_N = self._order(origins, seen, place.loader, rows or (seen.shape or (len(logits),))[0])
-        counts_N = likely.probs[:, 0].isfinite() & likely.normalizer.isfinite()
-        if seen.embedding is not None:
-            counts_N &= seen.embedding.isfinite().all(dim=1)
-        keep = None if counts_N.all() else counts_N.cpu()
-        inputs = Inputs(
-            labels=_array(likely.labels, keep),
-            probs=_array(likely.probs.float(), keep),
-            target=_array(target_N, keep),
-            target_prob=_array(target_prob_N.float(), keep),
-            loader=_array(_constant(place.loader, logits), keep),
-            batch=_array(_constant(place.batch, logits), keep),
-            row=_array(origins.row, keep),
-            position=_array(origins.position, keep),
-            index=_array(origins.index, keep),
-            order=_array(order_N, keep),
-        )
-        entered = self._store.add(inputs)
+        inputs, keep = self._inputs(seen, logits, likely, place, rows)
+        entered, shown = self._store.add(inputs)
         if self._watched is not None:
-            probs = probabilities_of(self._watched.labels, logits, likely, link)
-            entered = np.union1d(entered, self._watched.add(inputs, _array(probs, keep), self._num_added))
-        numbers = (self._num_added + entered).tolist()
+            probs = probabilities_of(self._watched.labels, logits, likely, link).cpu().numpy()
+            probs = probs if keep is None else probs[keep]
+            taken = self._watched.add(inputs, probs, self._num_added)
+            entered, shown = np.union1d(entered, taken), np.union1d(shown, taken)
+        start = self._num_added
         self._num_added += len(inputs.labels)
-        if self.has_rows:
-            self._describe(numbers, inputs, entered, batch, rows, viewer)
+        if self.has_rows and self._ids_key is not None and len(entered):
+            self._identify(start + entered, inputs.row[entered], batch, rows, self._ids_key)
+        if self.has_rows and viewer is not None and len(shown):
+            position_n = inputs.position[shown] if self.has_positions else np.full(len(shown), -1)
+            views = viewer.views(batch, torch.from_numpy(inputs.row[shown]), torch.from_numpy(position_n))
+            found = {number: view for number, view in zip((start + shown).tolist(), views, strict=True) if view is not None}
+            self._views.add(found, bytes_of, lambda: self._used(only_mattering=True))
+
+    def _inputs(
+        self, seen: Observation, logits: Tensor, likely: MostLikely, place: Place, rows: int | None
+    ) -> tuple[Inputs, NDArray[np.bool_] | None]:
+        """The inputs of an observation without those that have a value that is not finite, and which these are, None if all."""
+        num, width = likely.labels.shape
+        # Two tensors, because each transfer from a device takes time.
+        whole_parts, real_parts = [likely.labels], [likely.probs, likely.normalizer[:, None]]
+        if seen.targets is not None:
+            target_N1 = seen.targets.to(logits.device).long()[:, None]
+            z_N1 = logits.detach().gather(1, target_N1.clamp(0, logits.shape[1] - 1)).to(likely.probs)
+            whole_parts.append(target_N1)
+            real_parts.append((z_N1 - real_parts[1]).exp())
+        if seen.embedding is not None:
+            real_parts.append(seen.embedding.detach().sum(dim=1, keepdim=True).to(likely.probs))
+        whole, real = (torch.cat(parts, dim=1).cpu().numpy() for parts in (whole_parts, real_parts))
+        target, target_prob = np.full(num, -1), np.full(num, np.nan, dtype=np.float32)
+        if seen.targets is not None:
+            is_known = (whole[:, width] >= 0) & (whole[:, width] < logits.shape[1])
+            target, target_prob = np.where(is_known, whole[:, width], -1), np.where(is_known, real[:, width + 1], np.nan)
+        origins = origins_of(seen.shape, seen.index, rows, place.order, -1 if place.batch is None else place.batch)
+        inputs = Inputs(
+            labels=whole[:, :width],
+            probs=real[:, :width].astype(np.float32, copy=False),
+            target=target,
+            target_prob=target_prob.astype(np.float32, copy=False),
+            loader=np.full(num, -1 if place.loader is None else place.loader, dtype=np.int32),
+            batch=np.full(num, -1 if place.batch is None else place.batch, dtype=np.int32),
+            row=origins.row,
+            position=origins.position,
+            index=origins.index,
+            order=self._order(origins, seen, place.loader, rows or (seen.shape or (num,))[0]),
+        )
+        counts = np.isfinite(real[:, 0]) & np.isfinite(real[:, width])
+        if seen.embedding is not None and not np.isfinite(real[:, -1]).all():  # a sum may overflow though no value is infinite
+            counts &= seen.embedding.isfinite().all(dim=1).cpu().numpy()
+        return (inputs, None) if counts.all() else (inputs.at(counts), counts)
 
     def _check(self, shape: tuple[int, ...], rows: int, batch: Any, num_labels: int) -> None:
         """Find out whether the rows and positions of this window are known."""
@@ -108,21 +134,14 @@ class EvidenceWindow:
         if self.has_positions and len(shape) == 2 and not has_sequences(batch, shape):
             self.has_positions, self._views = False, Details[View](self._views.max_bytes)
 
-    def _describe(
-        self, numbers: list[int], inputs: Inputs, entered: Any, batch: Any, rows: int | None, viewer: Viewer | None
+    def _identify(
+        self, number_n: NDArray[np.int64], row_n: NDArray[np.int64], batch: Any, rows: int | None, key: str | int
     ) -> None:
-        """Keep the identifiers and the views of the inputs that entered the store for pairs that matter."""
-        row_n, position_n = (torch.from_numpy(column[entered]).long() for column in (inputs.row, inputs.position))
-        position_n = position_n if self.has_positions else torch.full_like(position_n, -1)
-        if self._ids_key is not None and numbers:
-            ids = ids_in(batch, self._ids_key, rows)
-            if ids is not None:
-                found = ((number, ids[row]) for number, row in zip(numbers, row_n.tolist(), strict=True) if row >= 0)
-                self._ids.add(dict(found), sys.getsizeof, self._used)
-        if viewer is not None and numbers:
-            views = zip(numbers, viewer.views(batch, row_n, position_n), strict=True)
-            found_views = {number: view for number, view in views if view is not None}
-            self._views.add(found_views, bytes_of, lambda: self._used(only_mattering=True))
+        """Keep the identifiers of some inputs of a batch."""
+        ids = ids_in(batch, key, rows)
+        if ids is not None:
+            numbers_and_rows = zip(number_n.tolist(), row_n.tolist(), strict=True)
+            self._ids.add({number: ids[row] for number, row in numbers_and_rows if row >= 0}, sys.getsizeof, self._used)
 
     def _used(self, *, only_mattering: bool = False) -> Any:
         """The numbers of the inputs that are still kept."""
@@ -135,7 +154,7 @@ class EvidenceWindow:
         more = None if self._watched is None else self._watched.select(selection.pairs)
         return selection if more is None else selection.with_inputs(more)
 
-    def _order(self, origins: Origins, seen: Observation, loader: int | None, num_rows: int) -> Tensor:
+    def _order(self, origins: Origins, seen: Observation, loader: int | None, num_rows: int) -> NDArray[np.int64]:
         """The number of each input that decides ties, the same for every split of the data into batches and processes.
 
         It grows with the loader, the index in the dataset, and the position. If the index is unknown, the number of rows before
@@ -143,12 +162,12 @@ class EvidenceWindow:
         """
         rows_before, places_before = self._before.get(loader, (0, 0))
         self._before[loader] = rows_before + num_rows, places_before + math.prod(seen.shape)
-        place = torch.arange(len(origins.row), device="cpu") if seen.index is None else seen.index.cpu()
-        row, position, known = (one.cpu() for one in origins)
-        row = torch.where(row >= 0, rows_before + row, places_before + place)
-        row = torch.where(known >= 0, known, row).clamp(max=2**_ROW_BITS - 1)
-        position = position.clamp(0, 2**_POSITION_BITS - 1)
-        return ((0 if loader is None else loader) << _ROW_BITS + _POSITION_BITS) + (row << _POSITION_BITS) + position
+        place = np.arange(len(origins.row)) if seen.index is None else seen.index.cpu().numpy()
+        row = np.where(origins.row >= 0, rows_before + origins.row, places_before + place)
+        row = np.minimum(np.where(origins.index >= 0, origins.index, row), 2**_ROW_BITS - 1)
+        position = origins.position.clip(0, 2**_POSITION_BITS - 1)
+        order: NDArray[np.int64] = (row << _POSITION_BITS) + position
+        return order + ((0 if loader is None else loader) << _ROW_BITS + _POSITION_BITS)
 
     def details(self, numbers: Sequence[int], *, has_rows: bool, has_positions: bool) -> tuple[dict[int, str], dict[int, View]]:
         """The identifiers and the views of some inputs, by their numbers.
@@ -161,21 +180,3 @@ class EvidenceWindow:
         if not has_rows:
             return {}, {}
         return self._ids.of(numbers), self._views.of(numbers) if has_positions == self.has_positions else {}
-
-
-def _targets(seen: Observation, logits: Tensor, likely: MostLikely) -> tuple[Tensor, Tensor]:
-    """The target of every input (N,), -1 if it is unknown, and its probability, NaN if it is unknown."""
-    target_N = torch.full((len(logits),), -1, dtype=torch.int64, device=logits.device)
-    if seen.targets is not None:
-        target_N = known_targets(seen.targets.to(logits.device), logits.shape[1])
-    z_N = logits.detach().gather(1, target_N.clamp(min=0)[:, None])[:, 0].to(likely.normalizer)
-    return target_N, (z_N - likely.normalizer).exp().masked_fill(target_N < 0, torch.nan)
-
-
-def _constant(value: int | None, logits: Tensor) -> Tensor:
-    return torch.full((len(logits),), -1 if value is None else value, dtype=torch.int32, device="cpu")
-
-
-def _array(column: Tensor, keep: Tensor | None) -> Any:
-    column = column.detach().cpu()
-    return (column if keep is None else column[keep]).numpy()

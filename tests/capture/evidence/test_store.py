@@ -278,7 +278,7 @@ def test_late_inputs_with_small_orders_win_ties() -> None:
     num = 1200
     inputs = inputs_of([[0, 1]] * num, [[0.5, 0.25]] * num, [1] * num, order=np.arange(num)[::-1])
     store = EvidenceStore(600, per_pair=2, max_bytes=PLENTY)
-    entered = [0 in store.add(part_of(inputs, slice(row, row + 1))) for row in range(num)]
+    entered = [0 in store.add(part_of(inputs, slice(row, row + 1))).kept for row in range(num)]
     assert all(entered)
     found = store.select([(0, 1)])
     assert found.of(0, "overlap").order.tolist() == [0, 1]
@@ -342,7 +342,7 @@ def test_a_pair_has_at_most_100_suspects() -> None:
     probs = np.random.default_rng(0).permutation(num) / (4 * num)
     inputs = inputs_of([[0, 1]] * num, [[0.6, prob] for prob in probs], [1] * num)
     store = EvidenceStore(10, per_pair=1, max_bytes=PLENTY)
-    num_entered = sum(len(store.add(batch)) for batch in batches_of(inputs, range(0, num, 50)))
+    num_entered = sum(len(store.add(batch).kept) for batch in batches_of(inputs, range(0, num, 50)))
     assert store.select([(0, 1)]).of(0, "suspect_label").number.tolist() == np.argsort(probs)[:100].tolist()
     assert num_entered < num / 2
 
@@ -357,7 +357,7 @@ def test_an_input_without_valid_probabilities_never_enters(bad: float, place: in
     probs[place] = bad
     store = EvidenceStore(5, per_pair=2, max_bytes=PLENTY)
     inputs = inputs_of([[0, 1, 2]] * 70, [probs] * 70, [1] * 70, [0.1] * 70)
-    assert not len(store.add(inputs))
+    assert not len(store.add(inputs).kept)
     assert not len(store.select([(0, 1), (1, 2)]).inputs.number)
 
 
@@ -379,7 +379,7 @@ def test_few_likely_labels(num_labels: int, width: int) -> None:
 def test_empty_batches_change_nothing() -> None:
     empty = inputs_of(np.zeros((0, 3), dtype=int), np.zeros((0, 3)))
     store = EvidenceStore(5, per_pair=2, max_bytes=PLENTY)
-    assert not len(store.add(empty))
+    assert not len(store.add(empty).kept)
     assert not len(store.used())
     assert not len(store.select([(0, 1)]).inputs.number)
     store.add(inputs_of([[0, 1, 2]], [[0.5, 0.3, 0.2]]))
@@ -441,13 +441,40 @@ def test_inputs_of_pairs_that_matter_were_returned_and_are_in_use(case: Case, cu
     """With so few labels that all pairs matter, and with pairs that come first."""
     pairs = pairs_of(case.inputs)[:150]
     store = EvidenceStore(case.num_labels, per_pair=2, max_bytes=PLENTY, first=[pair[::-1] for pair in pairs])
-    returned, first = set(), 0
+    kept, shown, first = set(), set(), 0
     for batch in batches_of(case.inputs, cuts):
-        returned |= set((first + store.add(batch)).tolist())
+        entered = store.add(batch)
+        kept |= set((first + entered.kept).tolist())
+        shown |= set((first + entered.shown).tolist())
         first += len(batch.labels)
-    selected = set(store.select(pairs).inputs.number.tolist())
-    assert selected <= returned
-    assert selected <= set(store.used(only_mattering=True).tolist()) <= set(store.used().tolist())
+    selection = store.select(pairs)
+    lists = [selection.of(pair, ranking).number.tolist() for pair in range(len(pairs)) for ranking in RANKINGS]
+    assert set().union(*lists) <= kept <= set(range(first))
+    first_suspects = {number for some in lists[RANKINGS.index("suspect_label") :: len(RANKINGS)] for number in some[:16]}
+    others = {number for place, some in enumerate(lists) if RANKINGS[place % len(RANKINGS)] != "suspect_label" for number in some}
+    assert first_suspects | others <= shown <= kept
+    assert first_suspects | others <= set(store.used(only_mattering=True).tolist()) <= set(store.used().tolist())
+
+
+def test_suspects_after_the_first_16_of_a_pair_are_kept_and_not_shown() -> None:
+    """Once there are more than 100, they are sorted, and it is known which ones are the first."""
+    num = 400
+    probs = np.arange(num) / (4 * num)
+    inputs = inputs_of([[0, 1]] * num, [[0.6, prob + 0.001] for prob in probs], [1] * num)
+    store = EvidenceStore(600, per_pair=1, max_bytes=PLENTY, first=[(0, 1)])
+    store.add(part_of(inputs, slice(0, 200)))
+    store.add(part_of(inputs, slice(0, 1)))
+    later = inputs_of([[2, 1, 0]] * 2, [[0.3, 0.2, 0.1]] * 2, order=[400, 401])
+    late = inputs_of([[0, 1]] * 2, [[0.6, 0.00105], [0.6, 0.05]], [1] * 2, order=[402, 403])
+    store.add(later)
+    entered = store.add(late)
+    assert entered.kept.tolist() == [0, 1]
+    assert entered.shown.tolist() == [0]
+    mine = store.select([(0, 1)]).of(0, "suspect_label").number.tolist()
+    assert set(mine[:16]) <= set(store.used(only_mattering=True).tolist())
+    assert not set(mine[16:]) & set(store.used(only_mattering=True).tolist()) - set(
+        store.select([(0, 1)]).of(0, "overlap").number.tolist() + store.select([(0, 1)]).of(0, "confident").number.tolist()
+    )
 
 
 @given(case=cases(most=120), cuts=cuts)
@@ -456,7 +483,7 @@ def test_only_the_best_inputs_so_far_are_returned(case: Case, cuts: list[int]) -
     inputs = case.inputs._replace(target=np.full(len(case.inputs.labels), -1))
     store, first = EvidenceStore(case.num_labels, per_pair=2, max_bytes=PLENTY, first=pairs_of(inputs)), 0
     for batch in batches_of(inputs, cuts):
-        returned = {first + row for row in store.add(batch).tolist()}
+        returned = {first + row for row in store.add(batch).kept.tolist()}
         first += len(batch.labels)
         best = {number for number in store.used().tolist() if number >= first - len(batch.labels)}
         assert returned == best
@@ -467,9 +494,9 @@ def test_few_inputs_are_returned_late() -> None:
     good = inputs_of([[0, 1]] * 64, [[0.6, 0.4]] * 64)
     store = filled(good, 600)
     bad = inputs_of([[0, 1]] * 64, [[0.5, 0.3]] * 64, order=range(64, 128))
-    assert not len(store.add(bad))
+    assert not len(store.add(bad).kept)
     assert store.used().tolist() == [0, 1, 2]
-    assert store.add(inputs_of([[0, 1]] * 3, [[0.5, 0.3], [0.5, 0.45], [0.7, 0.1]], order=range(3))).tolist() == [1, 2]
+    assert store.add(inputs_of([[0, 1]] * 3, [[0.5, 0.3], [0.5, 0.45], [0.7, 0.1]], order=range(3))).kept.tolist() == [1, 2]
 
 
 def test_only_pairs_that_matter_are_returned() -> None:
@@ -482,8 +509,10 @@ def test_only_pairs_that_matter_are_returned() -> None:
         store.add(batch)
     for _ in range(12):
         store.add(heavy)
-    assert not len(store.add(inputs_of([[50_000, 51_000]], [[0.9, 0.1]])))
-    assert store.add(inputs_of([[50_000, 51_000], [7, 59_999], [1, 0]], [[0.9, 0.1], [0.1, 0.001], [0.8, 0.2]])).tolist() == [
+    assert not len(store.add(inputs_of([[50_000, 51_000]], [[0.9, 0.1]])).kept)
+    assert store.add(
+        inputs_of([[50_000, 51_000], [7, 59_999], [1, 0]], [[0.9, 0.1], [0.1, 0.001], [0.8, 0.2]])
+    ).kept.tolist() == [
         1,
         2,
     ]
