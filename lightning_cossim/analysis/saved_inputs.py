@@ -1,7 +1,7 @@
 """Saved inputs: which rows of a file of embeddings or logits make a pair of labels overlap, by their numbers and identifiers."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Final
@@ -16,13 +16,12 @@ from lightning_cossim.errors import CheckpointError, expected
 from lightning_cossim.functional.links import Link
 from lightning_cossim.report import GapReport, WindowKey
 from lightning_cossim.report.evidence import Example, InputReference, PairEvidence, PairsWithEvidence
-from lightning_cossim.report.tables import printable, shortened
 from lightning_cossim.report.wanted_pairs import WantedPairs
 
 __all__ = ["SavedRows", "read_inputs"]
 
 _ALL: Final = WindowKey()
-_LONGEST: Final = 200
+_LONGEST: Final = 1000
 """Largest number of characters of an identifier."""
 
 
@@ -62,7 +61,7 @@ class SavedRows:
     def _with_id(self, example: Example) -> Example:
         """The example with the number of its row as its index, and its identifier. A file has no batches."""
         index = example.reference.index
-        identifier = None if self._ids is None or index is None else shortened(printable(self._ids[index]), _LONGEST)
+        identifier = None if self._ids is None or index is None else self._ids[index][:_LONGEST]
         return dataclasses.replace(example, reference=InputReference(index=index, id=identifier))
 
 
@@ -87,6 +86,9 @@ def read_inputs(given: str | PathLike[str] | Sequence[str], num_inputs: int) -> 
             why = getattr(error, "strerror", None) or "it is no UTF-8 text"
             raise CheckpointError(f"{given}: expected a text file with one input on each line, got an error: {why}.") from None
         found = text.removesuffix("\n").split("\n") if text else []
+    elif not isinstance(given, Iterable):
+        remedy = "Pass an identifier, a path or a text for each input."
+        raise CheckpointError(expected("inputs", "to be a file or a list of strings", type(given).__name__, remedy))
     else:
         where, found = "", list(given)
         if not all(isinstance(one, str) for one in found):

@@ -131,16 +131,20 @@ class Session:
         statistics, extras = self.collector.close(key, self.processes)
         context = Context(key, step, self.collector.names, self.processes.from_first(self.overhead.share(str(key))))
         verdict = self.judged(statistics, thresholds)
-        values = alert_values({**statistics.numbers.scalars, **verdict.shares}, verdict, key.stage)
-        acting = alerts.observe(key, values, step, counts=counts)
-        report = GapReport(statistics, context, verdict.with_alerts(tuple(map(in_words, acting))), extras)
+
+        def judged() -> tuple[GapReport, list[Breach]]:
+            values = alert_values({**statistics.numbers.scalars, **verdict.shares}, verdict, key.stage)
+            acting = alerts.observe(key, values, step, counts=counts)
+            return GapReport(statistics, context, verdict.with_alerts(tuple(map(in_words, acting))), extras), acting
+
+        report, acting = self.processes.together(judged)
         return self._with_evidence(report), acting
 
     def _with_evidence(self, report: GapReport) -> GapReport:
         """The report with the inputs that all processes kept for its pairs. The first process chooses the pairs."""
-        wanted = self.processes.from_first(WantedPairs.of(report))
+        wanted = self.processes.from_first(self.processes.together(lambda: WantedPairs.of(report)))
         found = self.collector.evidence(report.window, wanted, self.processes)
-        return report if found is None else report.with_evidence(found)
+        return report if found is None else self.processes.together(lambda: report.with_evidence(found))
 
     def judged(self, statistics: Statistics, thresholds: Thresholds | None) -> Verdict:
         """The verdict of the first process, on all processes. Rounding could give them different verdicts on borderline pairs."""

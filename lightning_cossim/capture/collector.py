@@ -172,7 +172,7 @@ class Collector:
         """Which inputs of the current batch count; None means all."""
         self._evidence = evidence
         self._batch: tuple[Any, Place] = (None, NOWHERE)
-        """The current batch and where it comes from."""
+        """What is noted of the current batch, and where it comes from."""
         self._model = head.module if model is None else model
         self._stored_shape = head.stored_shape
         self.targets = TargetReader(labels, self._model, head.module, inform)
@@ -206,7 +206,7 @@ class Collector:
             place: where the batch comes from.
         """
         if self.is_open(key) and self._windows[key].wants_batch():
-            self._batch = batch, place
+            self._batch = (None if self._evidence is None else self._evidence.noted(batch)), place
             self._counted = self._counted_inputs(key, batch)
             self._observer.arm()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning_cossim.config.checks import Restriction, check_number
-from lightning_cossim.config.types import Number, WholeFrom0, WholeFrom1, check_fields
+from lightning_cossim.config.types import Number, WholeFrom0, WholeFrom1To64, check_fields
 from lightning_cossim.errors import ConfigError, expected
 
 __all__ = ["Evidence"]
@@ -20,7 +20,7 @@ class Evidence:
     batch, row, and the index in the dataset if the loader reads the dataset in order. `Display(evidence=…)` says what is shown.
 
     Args:
-        per_pair: inputs kept for each pair and ranking, at least 1.
+        per_pair: inputs kept for each pair and ranking, 1 to 64. Of inputs whose target may be wrong, up to 100 are kept.
         max_bytes: memory for the inputs of one report, in bytes, for each process; 0 keeps nothing. If it is full, the pairs with
             the least joint mass lose their inputs first. Pairs that the last report flagged come first.
         ids_key: key of the identifiers in a batch that is a mapping, or their index in a batch that is a tuple: one string or
@@ -42,7 +42,7 @@ class Evidence:
         8
     """
 
-    per_pair: WholeFrom1 = 8
+    per_pair: WholeFrom1To64 = 8
     max_bytes: WholeFrom0 = 64_000_000
     ids_key: int | str | None = None
     input_key: int | str | None = None

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import unicodedata
 from collections.abc import Iterator
 from io import StringIO
 from typing import Any, Final
@@ -9,6 +10,7 @@ from typing import Any, Final
 from lightning_cossim.report.data import ReportData
 from lightning_cossim.report.evidence import RANKINGS, Example
 from lightning_cossim.report.export import harmless
+from lightning_cossim.report.tables import shortened
 
 __all__ = ["as_evidence_csv", "evidence_records", "label_name"]
 
@@ -16,6 +18,8 @@ _COLUMNS: Final = ("label", "other", "flag", "ranking", "loader", "batch", "row"
 _OF_INPUT: Final = ("p_label", "p_other", "predicted", "target")
 _DIGITS: Final = 6
 """Digits of a probability after the point."""
+_LONGEST: Final = 48
+"""Largest number of characters of a name, as in the table of all pairs."""
 
 
 def evidence_records(report: ReportData) -> list[dict[str, Any]]:
@@ -51,7 +55,7 @@ def label_name(report: ReportData, row: int | None) -> str | None:
     if row is None:
         return None
     names = report.context.names
-    return str(row) if names and not 0 <= row < len(names) else report.context.name_of(row)
+    return shortened(str(row) if names and not 0 <= row < len(names) else report.context.name_of(row), _LONGEST)
 
 
 def _has_processes(report: ReportData) -> bool:
@@ -63,7 +67,7 @@ def _records(report: ReportData, *, with_process: bool) -> Iterator[dict[str, An
     for pair in report.evidence.pairs:
         for ranking in RANKINGS:
             for example in pair.examples.get(ranking, ()):
-                label, other = pair.names
+                label, other = (shortened(name, _LONGEST) for name in pair.names)
                 of_pair = {"label": label, "other": other, "flag": pair.flag, "ranking": ranking}
                 yield {
                     **of_pair,
@@ -81,9 +85,15 @@ def _of_input(report: ReportData, example: Example) -> dict[str, Any]:
         "row": where.row,
         "position": where.position,
         "index": where.index,
-        "id": where.id,
+        "id": None if where.id is None else _without_controls(where.id),
         "p_label": p_label,
         "p_other": p_other,
         "predicted": label_name(report, example.predicted),
         "target": label_name(report, example.target),
     }
+
+
+def _without_controls(text: str) -> str:
+    """The text with control and format characters and surrogates as backslash escapes, which no terminal runs."""
+    odd = {"Cc", "Cf", "Cs"}
+    return "".join(one.encode("unicode_escape").decode() if unicodedata.category(one) in odd else one for one in text)

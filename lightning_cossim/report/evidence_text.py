@@ -118,6 +118,10 @@ class ShownPair:
 
     @property
     def _missing(self) -> str:
+        if self.report.extras.evidence is None:
+            return "No inputs were kept: evidence is off (`Display(evidence=False)`), or a warning said that it failed."
+        if not self.report.evidence:
+            return "No inputs were kept. If a model ran, increase `max_bytes` of `Evidence`."
         if not self._rankings:
             return (
                 "No inputs of this pair were kept: only flagged pairs and those with the largest gaps or joint masses have some."

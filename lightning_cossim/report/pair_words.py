@@ -44,7 +44,7 @@ def pair_in_words(pair: Pair, ladder: Ladder) -> list[str]:
 
 def to_do_in_words(pair: Pair) -> str:
     """What to do about a pair, in one line."""
-    return f"What to do: {_TO_DO[pair.flag] if pair.flag else 'nothing, since the pair is not flagged.'}"
+    return f"What to do: {_TO_DO[pair.flag] if pair.flag else 'the gap of this pair needs no action.'}"
 
 
 def name_in_words(name: str) -> str:

@@ -1,11 +1,17 @@
 """References in words: where an input comes from."""
 
+import math
 from collections.abc import Iterable
+from typing import Final
 
 from lightning_cossim.report.evidence import RANKINGS, Example, InputReference, PairEvidence, PairsWithEvidence, Ranking
-from lightning_cossim.report.tables import printable
+from lightning_cossim.report.tables import printable, shortened
 
 __all__ = ["foremost", "has_loaders", "in_words", "listed", "rankings_of"]
+
+
+_LONGEST: Final = 200
+"""Largest number of characters of an identifier."""
 
 
 def in_words(reference: InputReference, *, with_loader: bool = False) -> str:
@@ -43,7 +49,7 @@ def _parts(reference: InputReference, *, with_loader: bool) -> tuple[str, str, s
     """The words before the number or name of an input, that number or name, and the words after it."""
     position = "" if reference.position is None else f", position {reference.position}"
     if reference.id is not None:
-        return "id ", printable(reference.id) or "''", position
+        return "id ", shortened(printable(reference.id), _LONGEST) or "''", position
     loader = "" if reference.loader is None else f"loader {reference.loader}, "
     if reference.index is not None:
         return f"{loader if with_loader else ''}index ", str(reference.index), position
@@ -56,7 +62,7 @@ def _parts(reference: InputReference, *, with_loader: bool) -> tuple[str, str, s
 def has_loaders(found: PairsWithEvidence) -> bool:
     """Whether inputs come from more than one data loader."""
     references = (example.reference for pair in found.pairs for some in pair.examples.values() for example in some)
-    return len({reference.loader for reference in references}) > 1
+    return any(reference.loader for reference in references)  # the first loader may have no input among them
 
 
 def rankings_of(pair: PairEvidence) -> dict[Ranking, tuple[Example, ...]]:
@@ -82,7 +88,8 @@ def foremost(pair: PairEvidence, most: int) -> tuple[Example, ...]:
     ranking, examples = next(iter(rankings_of(pair).items()), ("overlap", ()))
     if ranking != "confident" or len(examples) <= most:
         return examples[:most]
-    is_of_other = [example.probabilities[1] > example.probabilities[0] for example in examples]
+    probs = [[0.0 if math.isnan(one) else one for one in example.probabilities] for example in examples]
+    is_of_other = [of_second > of_first for of_first, of_second in probs]
     of_label, of_other = ([place for place, of in enumerate(is_of_other) if of == other] for other in (False, True))
     num_of_other = min(len(of_other), max(most // 2, most - len(of_label)))
     return tuple(examples[place] for place in sorted([*of_label[: most - num_of_other], *of_other[:num_of_other]]))

@@ -16,6 +16,7 @@ from torch.utils.data import (
     IterableDataset,
     RandomSampler,
     SequentialSampler,
+    Subset,
     default_collate,
 )
 
@@ -127,9 +128,20 @@ def _checked(loader: object) -> DataLoader[Any]:
         raise _UnknownError("the dataset has no length")
     if loader.num_workers > 0 and not getattr(loader, "in_order", True):
         raise _UnknownError("the data loader has `in_order=False`, so a batch may overtake another")
+    if _reads_several(loader.dataset):
+        raise _UnknownError("the dataset has `__getitems__`, which may sort or drop inputs")
+    if loader.worker_init_fn is not None and loader.num_workers > 0:
+        raise _UnknownError("the data loader has a `worker_init_fn`, which may change the dataset")
     if loader.collate_fn is not default_collate and loader.batch_sampler is not None:
         raise _UnknownError("the data loader has its own `collate_fn`, which may sort or drop inputs")
     return loader
+
+
+def _reads_several(dataset: Any) -> bool:
+    """Whether a dataset reads several items at once by a method of its own. The library `datasets` keeps the order."""
+    while type(dataset) is Subset:
+        dataset = dataset.dataset
+    return hasattr(dataset, "__getitems__") and type(dataset).__module__.partition(".")[0] != "datasets"
 
 
 def _check_handlers(handlers: Iterable[object]) -> None:

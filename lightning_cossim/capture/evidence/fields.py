@@ -64,7 +64,9 @@ def fields_at(batch: Any, key: int | str, num: int) -> InputFields:
     """
     wanted = "to be the key of the images, token ids or texts in a batch"
     try:
-        value = getattr(batch, key) if isinstance(key, str) and _is_record(batch) else batch[key]
+        is_record = isinstance(key, str) and _is_record(batch)
+        batch = dict(batch) if isinstance(batch, Mapping) else batch  # a `defaultdict` would add a missing key
+        value = getattr(batch, str(key)) if is_record else batch[key]
     except (KeyError, IndexError, TypeError, AttributeError):
         raise InputError(expected("input_key", wanted, f"{key!r}, which the batch does not have")) from None
     if hasattr(value, "__len__") and not (isinstance(value, Tensor) and not value.ndim) and len(value) < num:

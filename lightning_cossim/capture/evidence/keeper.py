@@ -7,6 +7,7 @@ import numpy as np
 
 from lightning_cossim.capture.distributed import Processes
 from lightning_cossim.capture.evidence.examples import pairs_with
+from lightning_cossim.capture.evidence.noted import NotedBatch
 from lightning_cossim.capture.evidence.place import Place
 from lightning_cossim.capture.evidence.selection import OVERLAP, Selection, merged
 from lightning_cossim.capture.evidence.views import Viewer
@@ -19,6 +20,7 @@ from lightning_cossim.errors import InputError, in_one_line
 from lightning_cossim.functional.links import Link
 from lightning_cossim.report import WindowKey
 from lightning_cossim.report.evidence import PairsWithEvidence
+from lightning_cossim.report.tables import printable
 from lightning_cossim.report.wanted_pairs import WantedPairs
 
 __all__ = ["EvidenceKeeper"]
@@ -77,11 +79,24 @@ class EvidenceKeeper:
         """End a window without a report."""
         self._windows.pop(key, None)
 
+    def noted(self, batch: Any) -> NotedBatch | None:
+        """The batch as it is before the step; None if evidence is off."""
+        return self._guarded(lambda: NotedBatch.of(batch, self._settings.ids_key))
+
     def add(self, key: WindowKey, seen: Observation, batch: Any, place: Place) -> None:
-        """Add the inputs of an observation, whose batch came from `place`."""
+        """Add the inputs of an observation.
+
+        Args:
+            key: the window.
+            seen: the observation.
+            batch: the batch, or what `noted` returned for it before the step.
+            place: where the batch comes from.
+        """
         logits = seen.logits
         if self._works and key in self._windows and logits is not None and len(logits):
-            self._guarded(lambda: self._windows[key].add(seen, logits, batch, place, self._link, self._viewer))
+            noted = batch if isinstance(batch, NotedBatch) else self.noted(batch)
+            if noted is not None:
+                self._guarded(lambda: self._windows[key].add(seen, logits, noted, place, self._link, self._viewer))
 
     def close(
         self,
@@ -111,7 +126,8 @@ class EvidenceKeeper:
         lacking = _lacking(selection, self._settings.per_pair)
         self._watched[key] = [pair for pair in wanted.overlapping if pair in lacking][:MAX_WATCHED]
         mine = selection.inputs.number[selection.inputs.process == processes.rank].tolist()
-        details = processes.gathered(window.details(mine, has_rows=has_rows, has_positions=has_positions))
+        found = self._guarded(lambda: window.details(mine, has_rows=has_rows, has_positions=has_positions)) or ({}, {})
+        details = processes.gathered(found)
         return PairsWithEvidence(pair for pair in pairs_with(selection, details, names) if pair.examples)
 
     def _empty(self) -> "EvidenceWindow":
@@ -127,7 +143,7 @@ class EvidenceKeeper:
             self._works = False
             for key in self._windows:
                 self._windows[key] = self._empty()
-            why = str(error) if isinstance(error, InputError) else in_one_line(error)
+            why = printable(str(error) if isinstance(error, InputError) else in_one_line(error))
             self._warn(f"keeping inputs as evidence failed and is off for the rest of this run. The error: {why}")
             return None
 

@@ -16,11 +16,10 @@ from torch.nn.utils.rnn import PackedSequence
 
 from lightning_cossim.capture.evidence.dataset_order import DatasetOrder
 from lightning_cossim.errors import InputError, expected
-from lightning_cossim.report.tables import printable
 
-__all__ = ["DatasetOrder", "Origins", "has_sequences", "ids_in", "may_select", "num_rows", "origins_of"]
+__all__ = ["DatasetOrder", "Origins", "has_sequences", "ids_in", "may_select", "num_rows", "origins_of", "tensors_in"]
 
-_LONGEST_ID: Final = 200
+_LONGEST_ID: Final = 1000
 """Maximum number of characters of an identifier."""
 
 
@@ -34,6 +33,8 @@ def num_rows(batch: Any) -> int | None:
         The number of rows; None if the tensors disagree, if there is no tensor, or if the batch holds packed sequences.
     """
     try:
+        if isinstance(batch, list | tuple) and batch and all(isinstance(one, Mapping | list | tuple) for one in batch):
+            return None  # a list of samples, whose first dimension may be that of channels
         sizes = _first_dimensions(batch)
     except Exception:  # noqa: BLE001 - a batch is the user's object, and observing it must not stop a run
         return None
@@ -46,7 +47,7 @@ def has_sequences(batch: Any, shape: Sequence[int]) -> bool:
     Otherwise the head may have seen a part of each sequence, so the places in the call are not those in the sequence. Sequences
     are whole numbers (B, T) or vectors (B, T, D).
     """
-    (num, length), tensors = shape[:2], [one for one in _tensors(batch) if isinstance(one, Tensor) and one.ndim > 1]
+    (num, length), tensors = shape[:2], [one for one in tensors_in(batch) if isinstance(one, Tensor) and one.ndim > 1]
     tensors = [one for one in tensors if not one.is_nested]  # their rows have no common length
     lengths = [one.size(1) for one in tensors if one.ndim == 3 or not one.is_floating_point()]
     return any((one.size(0), one.size(1)) == (num, length) for one in tensors) and max(lengths, default=0) <= length
@@ -65,7 +66,7 @@ def may_select(batch: Any, shape: Sequence[int], num_labels: int) -> bool:
     """
     if len(shape) != 1 or shape[0] == 1:
         return False
-    tensors = [one for one in _tensors(batch) if isinstance(one, Tensor) and one.ndim in {1, 2}]
+    tensors = [one for one in tensors_in(batch) if isinstance(one, Tensor) and one.ndim in {1, 2}]
     if any(one.ndim == 1 or (not one.is_nested and one.size(1) in {1, num_labels}) for one in tensors):
         return False
     return any(not one.is_floating_point() for one in tensors)
@@ -73,11 +74,11 @@ def may_select(batch: Any, shape: Sequence[int], num_labels: int) -> bool:
 
 def _first_dimensions(batch: Any) -> set[int | None]:
     """The first dimensions of the tensors in a batch; None stands for rows that are packed."""
-    parts = [one for one in _tensors(batch) if not isinstance(one, Tensor) or one.ndim]
+    parts = [one for one in tensors_in(batch) if not isinstance(one, Tensor) or one.ndim]
     return {int(one.size(0)) if isinstance(one, Tensor) else None for one in parts}
 
 
-def _tensors(batch: Any) -> Iterator[Tensor | PackedSequence]:
+def tensors_in(batch: Any) -> Iterator[Tensor | PackedSequence]:
     """All tensors and packed sequences in a batch."""
     left, seen = [batch], dict[int, Any]()
     while left:
@@ -147,7 +148,7 @@ def ids_in(batch: Any, key: str | int, num_rows: int | None) -> list[str] | None
         num_rows: the number of rows of the batch; None if it is not clear.
 
     Returns:
-        One line of at most 200 printable characters for each row. A longer identifier keeps its end, which tells paths apart.
+        A text of at most 1000 characters for each row. A longer identifier keeps its end, which tells paths apart.
         None if the number of rows is not clear.
 
     Raises:
@@ -165,7 +166,7 @@ def ids_in(batch: Any, key: str | int, num_rows: int | None) -> list[str] | None
         return None
     if len(ids) != num_rows:
         raise InputError(expected("ids_key", wanted, f"{key!r}, which holds {len(ids)} identifiers for {num_rows} rows"))
-    return [_as_line(one) for one in ids]
+    return [_as_text(one) for one in ids]
 
 
 def _has(batch: Any, key: str | int) -> bool:
@@ -202,8 +203,8 @@ def _shape_of(found: Any) -> str:
     return f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else ""
 
 
-def _as_line(one: Any) -> str:
-    """An identifier on one line."""
+def _as_text(one: Any) -> str:
+    """An identifier as it is, so that it finds its input. Whoever shows it makes it printable."""
     one = one.item() if isinstance(one, Tensor) else one
-    text = printable(one.decode(errors="replace") if isinstance(one, bytes) else str(one))
+    text = one.decode(errors="replace") if isinstance(one, bytes) else str(one)
     return text if len(text) <= _LONGEST_ID else f"…{text[1 - _LONGEST_ID :]}"

@@ -1,8 +1,11 @@
 """Viewer: shows what the inputs of a batch look like, as thumbnails or texts."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,7 +63,7 @@ class Viewer:
             n views; None for an input that cannot be shown.
         """
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self._unmoved_random_states():
                 places = list(zip(rows.tolist(), positions.tolist(), strict=True))
                 found = self._views(batch, {place for place in places if place[0] >= 0}) if any(r >= 0 for r, _ in places) else {}
         except Exception as error:  # noqa: BLE001 - the batch is the user's, and the run must continue
@@ -69,6 +72,22 @@ class Viewer:
         views = [found.get(place) for place in places]
         self._has_shown = self._has_shown or any(view is not None for view in views)
         return views
+
+    @contextlib.contextmanager
+    def _unmoved_random_states(self) -> Iterator[None]:
+        """Random states are after the block as before it, because the user's functions may draw."""
+        if self._settings.show is None and self._settings.decode is None:
+            yield
+            return
+        states, devices = (random.getstate(), np.random.get_state()), []  # noqa: NPY002 - the user's functions may use it
+        if torch.cuda.is_available():
+            devices = [torch.cuda.current_device()]
+        try:
+            with torch.random.fork_rng(devices=devices):
+                yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002
 
     def _views(self, batch: Any, places: set[_Place]) -> dict[_Place, View | None]:
         if self._settings.show is not None:

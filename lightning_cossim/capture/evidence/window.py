@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_cossim.capture.evidence.details import Details, bytes_of
+from lightning_cossim.capture.evidence.noted import NotedBatch
 from lightning_cossim.capture.evidence.place import Place
-from lightning_cossim.capture.evidence.references import Origins, has_sequences, ids_in, may_select, num_rows, origins_of
+from lightning_cossim.capture.evidence.references import Origins, has_sequences, ids_in, may_select, origins_of
 from lightning_cossim.capture.evidence.selection import Selection
 from lightning_cossim.capture.evidence.store import EvidenceStore, Inputs
 from lightning_cossim.capture.evidence.views import Viewer
@@ -68,9 +69,10 @@ class EvidenceWindow:
         self._before: dict[int | None, tuple[int, int]] = {}
         """The number of rows that each loader has given so far, and of the places in the calls on them."""
 
-    def add(self, seen: Observation, logits: Tensor, batch: Any, place: Place, link: Link, viewer: Viewer | None) -> None:
+    def add(self, seen: Observation, logits: Tensor, noted: NotedBatch, place: Place, link: Link, viewer: Viewer | None) -> None:
         """Add the inputs of an observation."""
-        rows = num_rows(batch)
+        batch, rows = noted.batch, noted.rows
+        self.has_rows &= noted.has_same_rows
         if rows is not None:
             self._check(seen.shape, rows, batch, logits.shape[1])
         likely = most_likely(logits, link, NUM_LIKELY)
@@ -84,7 +86,7 @@ class EvidenceWindow:
         start = self._num_added
         self._num_added += len(inputs.labels)
         if self.has_rows and self._ids_key is not None and len(entered):
-            self._identify(start + entered, inputs.row[entered], batch, rows, self._ids_key)
+            self._identify(start + entered, inputs.row[entered], noted.ids, rows, self._ids_key)
         if self.has_rows and viewer is not None and len(shown):
             position_n = inputs.position[shown] if self.has_positions else np.full(len(shown), -1)
             views = viewer.views(batch, torch.from_numpy(inputs.row[shown]), torch.from_numpy(position_n))
