@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 from typing_extensions import override
@@ -710,3 +712,83 @@ def test_references_are_written_with_and_without_the_tab(tmp_path: Path, tab: bo
     files = {path.name for path in tmp_path.rglob("cossim_val*")}
     pairs = {"cossim_val.csv", "cossim_val.json"} if tab else set()
     assert files == pairs | ({"cossim_val_evidence.csv"} if evidence else set())
+
+
+# What a fresh attack found
+
+
+class Sorts(Plain):
+    """Sorts all tensors of its batch."""
+
+    @override
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        order = batch["x"][:, 0].argsort()
+        for key in batch:
+            batch[key] = batch[key][order]
+        self(batch["x"])
+
+
+class Pops(Plain):
+    """Takes the identifiers out of its batch, as tokenized batches need it."""
+
+    @override
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        batch.pop("id")
+        self(batch["x"])
+
+
+class Records(Items):
+    """The same items as dictionaries."""
+
+    @override
+    def __getitem__(self, index: int) -> Any:
+        x, y, number = super().__getitem__(index)
+        return {"x": x, "y": y, "id": number}
+
+
+@pytest.mark.parametrize(("kind", "is_known"), [(Sorts, False), (Pops, True)])
+def test_a_step_that_changes_its_batch(kind: type[Plain], is_known: bool) -> None:
+    """Rows and identifiers are those of the batch before the step, or unknown."""
+    watch = monitor(evidence=Evidence(ids_key="id"), labels=LabelSelection(targets_key="y"))
+    trainer(callbacks=[watch]).validate(kind(), DataLoader(Records(61, first=500), batch_size=8), verbose=False)
+    found = [one.reference for *_, one in examples(watch.last_report["val"])]
+    assert found
+    if is_known:
+        assert all(where.id == str(500 + (where.index or 0)) for where in found)
+        assert all(where.index is not None for where in found)
+    else:
+        assert {(where.row, where.index, where.id) for where in found} == {(None, None, None)}
+
+
+class OfBoth(Plain):
+    """Uses the second loader of a combined one."""
+
+    @override
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self(batch["b"][0])
+
+
+@pytest.mark.parametrize("mode", ["min_size", "max_size", "max_size_cycle"])
+def test_a_batch_that_combines_loaders_has_no_loader_and_no_index(mode: str) -> None:
+    loaders_ = {"a": DataLoader(Items(64), batch_size=8), "b": DataLoader(Items(64, seed=1, first=500), batch_size=8)}
+    watch = monitor(evidence=Evidence(), labels=LabelSelection())
+    trainer(callbacks=[watch]).validate(OfBoth(), CombinedLoader(loaders_, mode), verbose=False)
+    found = [one.reference for *_, one in examples(watch.last_report["val"])]
+    assert found
+    assert {(where.loader, where.index) for where in found} == {(None, None)}
+
+
+def test_a_function_that_draws_leaves_the_training_as_it_is() -> None:
+    def weights(evidence: Evidence) -> Tensor:
+        pl.seed_everything(1, verbose=False)
+        model = Plain()
+        run = trainer(callbacks=[monitor(evidence=evidence)], max_epochs=2)
+        run.fit(model, DataLoader(Items(64), batch_size=8, shuffle=True), DataLoader(Items(61), batch_size=8))
+        return model.head.weight.detach().clone()
+
+    def drawn(batch: Any, row: int) -> Tensor:
+        random.random()  # noqa: S311
+        np.random.rand()  # noqa: NPY002 - what a user's function may call
+        return torch.rand(8, 8)
+
+    assert torch.equal(weights(Evidence()), weights(Evidence(show=drawn)))

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,3 +106,16 @@ def test_texts_and_pictures_of_inputs_stay_out() -> None:
 def test_a_row_that_the_head_does_not_have_keeps_its_number(row: int) -> None:
     (line,) = read(as_evidence_csv(one_of(Example(InputReference(), (0.5, 0.5), row, row))))
     assert line["predicted"] == line["target"] == ("'" * (row < 0)) + str(row)
+
+
+def test_control_characters_are_escaped() -> None:
+    """In names as in the table of all pairs, in identifiers as escapes that a script can undo."""
+    report = judged()
+    pair = with_inputs(report).evidence.pairs[0]
+    example = Example(InputReference(id="a\x1b[2J\u202e\ud800\u202fb"), (0.5, 0.4), 0)
+    odd = replace(pair, names=("x\x1b[2J", "y" * 10_000), examples={"overlap": (example,)})
+    text = as_evidence_csv(report.with_evidence(PairsWithEvidence([odd])))
+    assert "a\\x1b[2J\\u202e\\ud800\u202fb" in text
+    assert "\x1b" not in text
+    assert "y" * 49 not in text
+    text.encode("utf-8")

@@ -277,3 +277,17 @@ def test_a_batch_that_makes_up_missing_keys_does_not_grow() -> None:
     with pytest.raises(InputError, match="'id', but the batch has the keys 'x'"):
         ids_in(batch, "id", 2)
     assert [*batch] == ["x"]
+
+
+def test_a_list_of_samples_has_no_rows() -> None:
+    """The first dimension of their tensors may be that of channels."""
+    image = torch.zeros(3, 8, 8)
+    assert num_rows([(image, 0), (image, 1), (image, 2)]) is None
+    assert num_rows([{"x": image}, {"x": image}]) is None
+    assert num_rows([image, torch.zeros(3)]) == 3
+
+
+def test_an_identifier_stays_as_it_is() -> None:
+    """Whoever shows it makes it printable; changed, it would not find its input."""
+    names = ["shot\u202f9.png", "a  b", "\ud800", "tab\t"]
+    assert ids_in({"path": names}, "path", 4) == names
