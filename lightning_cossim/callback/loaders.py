@@ -65,7 +65,7 @@ class Places:
     def of(self, trainer: Any, stage: str, batch_idx: int, dataloader_idx: int = 0) -> Place:
         """The place of a batch. A batch that combines several loaders has no loader."""
         orders = self._orders.get(stage, ())
-        if len(orders) != 1 and not self._is_sequential.get(stage):
+        if (stage == "train" and not orders) or (len(orders) > 1 and not self._is_sequential.get(stage)):
             return Place(None, batch_idx)
         if stage == "train" and trainer.current_epoch == self._resumed_epoch:
             return Place(dataloader_idx, batch_idx)

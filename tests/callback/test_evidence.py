@@ -769,7 +769,7 @@ class OfBoth(Plain):
 
 
 @pytest.mark.parametrize("mode", ["min_size", "max_size", "max_size_cycle"])
-def test_a_batch_that_combines_loaders_has_no_loader_and_no_index(mode: str) -> None:
+def test_a_batch_that_combines_loaders_has_no_loader_and_no_index(mode: Any) -> None:
     loaders_ = {"a": DataLoader(Items(64), batch_size=8), "b": DataLoader(Items(64, seed=1, first=500), batch_size=8)}
     watch = monitor(evidence=Evidence(), labels=LabelSelection())
     trainer(callbacks=[watch]).validate(OfBoth(), CombinedLoader(loaders_, mode), verbose=False)

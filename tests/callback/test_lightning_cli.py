@@ -13,7 +13,7 @@ import yaml
 from lightning.pytorch.cli import LightningCLI
 from typing_extensions import override
 
-from lightning_cossim import Alert, Display, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
+from lightning_cossim import Alert, Display, Evidence, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
 from lightning_cossim.config.thresholds import Action, Scalar, Stage
 from tests.test_docs import THRESHOLDS, blocks, text
 from tests.toys import Toy, loader
@@ -87,7 +87,7 @@ ARGUMENTS = (
     *("embeddings_from", "logits_from"),
     *("labels", "schedule", "thresholds", "display", "name"),
 )
-SETTINGS = (Schedule, LabelSelection, Thresholds, Display, Alert)
+SETTINGS = (Schedule, LabelSelection, Thresholds, Display, Alert, Evidence)
 DEFAULT = LabelSimilarityMonitor()
 WHOLE: dict[str, Any] = {
     "head": "head",
@@ -259,7 +259,7 @@ def bare(text: str) -> str:
 
 
 def test_every_field_has_its_help_in_its_docstring() -> None:
-    assert set(help_of(LabelSimilarityMonitor)) == {*ARGUMENTS, "thresholds_file"}
+    assert set(help_of(LabelSimilarityMonitor)) == {*ARGUMENTS, "thresholds_file", "evidence"}
     for kind in SETTINGS:
         assert list(help_of(kind)) == [field.name for field in fields(kind)]
 

@@ -13,6 +13,7 @@ import os
 import socket
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -345,7 +346,9 @@ def alerted(action: Literal["stop", "raise"], rank: int = 0, num_processes: int 
     alert = Alert("gap_behavior", "train", above=0.6, patience=3, action=action)
     thresholds = Thresholds(min_inputs=0, min_reliability=0, alerts=[alert])
     monitor = LabelSimilarityMonitor(
-        schedule=Schedule(train_every_n_steps=1, train_batches=1), thresholds=thresholds, display=ALWAYS
+        schedule=Schedule(train_every_n_steps=1, train_batches=1),
+        thresholds=thresholds,
+        display=replace(ALWAYS, evidence=False),  # the statistics below are of another head
     )
     real, seen = Collector.close, iter(SERIES if rank == 0 else [0.9] * len(SERIES))
     report, closing = report_of(), list[str]()

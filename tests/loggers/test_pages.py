@@ -231,8 +231,9 @@ def fit(monitor: LabelSimilarityMonitor, logger: Any, **settings: Any) -> pl.Tra
     return run
 
 
-def ours(**settings: Any) -> LabelSimilarityMonitor:
+def ours(*, with_evidence: bool = False, **settings: Any) -> LabelSimilarityMonitor:
     settings = {"thresholds": OPEN, "schedule": Schedule(3, 2), "display": ALWAYS, **settings}
+    settings["display"] = replace(settings["display"], evidence=with_evidence)
     return LabelSimilarityMonitor(**settings)
 
 
@@ -439,7 +440,7 @@ def test_pictures_come_when_they_fit_into_their_share_and_at_the_end(
     share: float | None, seconds: float, drawn: list[int], clock: Clock, tmp_path: Path
 ) -> None:
     """Of eight epochs of twelve seconds and more; an eighth of the share is for them. Curves come with every validation."""
-    monitor = ours(display=Display(max_overhead=share, tab=False), schedule=Schedule(1000, 1))
+    monitor = ours(with_evidence=True, display=Display(max_overhead=share, tab=False), schedule=Schedule(1000, 1))
     fit(monitor, TensorBoardLogger(tmp_path, name=None, version=""), max_epochs=8, callbacks=[Epochs(clock, seconds)])
     events = events_of(tmp_path)
     epochs = [6 * epoch + 5 for epoch in drawn]

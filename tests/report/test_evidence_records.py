@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import unicodedata
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from lightning_cossim.report.evidence import RANKINGS, Example, InputReference, PairEvidence, PairsWithEvidence, View
 from lightning_cossim.report.evidence_records import as_evidence_csv, evidence_records
+from lightning_cossim.report.export import harmless
+from lightning_cossim.report.tables import shortened
 from tests.report.made_evidence import flagged_rows, judged, with_inputs
 
 COLUMNS = [*("label", "other", "flag", "ranking", "loader", "batch", "row", "position", "index", "id")]
@@ -68,10 +71,14 @@ def test_what_is_unknown_is_empty_and_none() -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_and_identifiers_run_nothing_and_break_no_line(name: str) -> None:
-    """What another reader reads is the text, behind an apostrophe where a spreadsheet would run it."""
+    """A name stands as in the table of all pairs. An identifier keeps every character that a terminal shows."""
     (line,) = read(as_evidence_csv(one_of(Example(InputReference(id=name), (0.5, 0.25), 0, 1), (name, f"{name}!"))))
-    assert (line["label"], line["id"], line["predicted"]) == (PLAIN[name],) * 3
-    assert line["other"] == line["target"] == (f"{PLAIN[name]}!" if name else "!")
+    assert line["label"] == line["predicted"] == harmless(shortened(name, 48))
+    assert line["other"] == line["target"] == harmless(shortened(f"{name}!", 48))
+    assert not {unicodedata.category(one) for one in line["id"]} & {"Cc", "Cf", "Cs"}
+    assert line["id"][:1] not in {"=", "+", "-", "@"}
+    if name.isprintable():
+        assert line["id"].removeprefix("'") == name.removeprefix("'")
 
 
 def test_lines_end_as_the_standard_wants() -> None:

@@ -105,7 +105,7 @@ def test_a_long_ranking_is_cut_and_says_so(num: int, more: int | None) -> None:
 def test_a_pair_without_inputs_says_why() -> None:
     text = str(judged().show("0", "1"))
     assert "0 / 1: not flagged (" in text
-    assert "No inputs of this pair were kept" in text
+    assert "No inputs were kept: evidence is off" in text
     assert "What to do: the gap of this pair needs no action." in text
     assert "not flagged (no thresholds were applied)" in str(report_of().show("0", "1"))
 

@@ -141,7 +141,8 @@ def _reads_several(dataset: Any) -> bool:
     """Whether a dataset reads several items at once by a method of its own. The library `datasets` keeps the order."""
     while type(dataset) is Subset:
         dataset = dataset.dataset
-    return hasattr(dataset, "__getitems__") and type(dataset).__module__.partition(".")[0] != "datasets"
+    is_known = type(dataset).__module__.partition(".")[0] in {"datasets", "torch"}
+    return hasattr(dataset, "__getitems__") and not is_known
 
 
 def _check_handlers(handlers: Iterable[object]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from lightning_cossim.capture.evidence.references import num_rows, tensors_in
+from lightning_cossim.capture.head import num_writes
 
 __all__ = ["NotedBatch"]
 
@@ -30,16 +31,11 @@ class NotedBatch:
             or (hasattr(batch, "keys") and ids_key in batch.keys())  # noqa: SIM118 - not every class with keys has `in`
         )
         ids = {ids_key: batch[ids_key]} if has_ids else batch
-        tensors = tuple((one, writes_to(one)) for one in tensors_in(batch) if isinstance(one, Tensor) and one.ndim)
+        tensors = tuple((one, num_writes(one)) for one in tensors_in(batch) if isinstance(one, Tensor) and one.ndim)
         return cls(batch, num_rows(batch), ids, tensors)
 
     @property
     def has_same_rows(self) -> bool:
         """Whether the step left a tensor of the batch as it was, so that it cannot have sorted or filtered the rows."""
-        now = {id(one): writes_to(one) for one in tensors_in(self.batch) if isinstance(one, Tensor)}
+        now = {id(one): num_writes(one) for one in tensors_in(self.batch) if isinstance(one, Tensor)}
         return not self.tensors or any(now.get(id(one)) == writes for one, writes in self.tensors)
-
-
-def writes_to(tensor: Tensor) -> int:
-    """The number of in-place writes to a tensor; 0 for an inference tensor, which keeps no count."""
-    return 0 if tensor.is_inference() else tensor._version  # noqa: SLF001 - torch has no other way

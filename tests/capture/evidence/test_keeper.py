@@ -582,7 +582,7 @@ def test_only_batches_that_a_vocabulary_window_observes_are_there(monkeypatch: p
     table = Table(160)
     labels = LabelSelection(targets_key="y", max_tracked=4)
     loader: Any = DataLoader(table, batch_size=4)
-    rig = Rig(labels=labels, per_pair=100).open()
+    rig = Rig(labels=labels, per_pair=64).open()
     observed = list[int]()
     real = HeadTakes(rig.collector, observed)
     with mock.patch.object(rig.keeper, "add", real.add):
