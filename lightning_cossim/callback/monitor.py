@@ -293,10 +293,10 @@ class LabelSimilarityMonitor(Callback):
             self._end_train_batch(trainer)
 
     def _begin_train_batch(self, session: Session, trainer: pl.Trainer, batch: Any, batch_idx: int, step: int) -> None:
-        if not session.collector.is_open(_TRAIN):
+        is_open = session.collector.is_open(_TRAIN)
+        if not is_open:
             session.open(_TRAIN, step)
-            self._places.start(trainer, "train")
-        elif batch_idx == 0:  # a window over two epochs, whose loaders may differ
+        if not is_open or batch_idx == 0:  # a window can last over two epochs, whose loaders may differ
             self._places.start(trainer, "train")
         session.collector.begin_batch(_TRAIN, batch, self._places.of(trainer, "train", batch_idx))
 
@@ -403,7 +403,7 @@ class LabelSimilarityMonitor(Callback):
     @_harmless
     def _open(self, session: Session, trainer: pl.Trainer, stage: str) -> None:
         session.budget.begin("validation")
-        session.alone(lambda: self._places.start(trainer, stage))
+        self._places.start(trainer, stage)
         for key in self._windows(trainer, stage):
             session.alone(functools.partial(session.open, key, self._steps.step))
 

@@ -141,10 +141,17 @@ class Session:
         return self._with_evidence(report), acting
 
     def _with_evidence(self, report: GapReport) -> GapReport:
-        """The report with the inputs that all processes kept for its pairs. The first process chooses the pairs."""
-        wanted = self.processes.from_first(self.processes.together(lambda: WantedPairs.of(report)))
-        found = self.collector.evidence(report.window, wanted, self.processes)
-        return report if found is None else self.processes.together(lambda: report.with_evidence(found))
+        """The report with the inputs that all processes kept for its pairs. The first process chooses the pairs.
+
+        A failure costs the evidence, not the report. All processes fail together, because they do local work together.
+        """
+        try:
+            wanted = self.processes.from_first(self.processes.together(lambda: WantedPairs.of(report)))
+            found = self.collector.evidence(report.window, wanted, self.processes)
+            return report if found is None else self.processes.together(lambda: report.with_evidence(found))
+        except Exception as error:  # noqa: BLE001 - reports do not need evidence
+            self.collector.stop_evidence(error)
+            return report
 
     def judged(self, statistics: Statistics, thresholds: Thresholds | None) -> Verdict:
         """The verdict of the first process, on all processes. Rounding could give them different verdicts on borderline pairs."""

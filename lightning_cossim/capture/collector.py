@@ -315,6 +315,11 @@ class Collector:
         """
         return None if self._evidence is None else self._evidence.close(key, wanted, self.names, processes)
 
+    def stop_evidence(self, error: Exception) -> None:
+        """Keep no more inputs after a failure, and warn."""
+        if self._evidence is not None:
+            self._evidence.stop(error)
+
     def drop(self, key: WindowKey) -> None:
         """End a window without a report."""
         self._windows.pop(key, None)

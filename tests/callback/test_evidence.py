@@ -792,3 +792,19 @@ def test_a_function_that_draws_leaves_the_training_as_it_is() -> None:
         return torch.rand(8, 8)
 
     assert torch.equal(weights(Evidence()), weights(Evidence(show=drawn)))
+
+
+@pytest.mark.parametrize("what", ["keeper.merged", "keeper.pairs_with", "keeper._lacking"])
+def test_a_failure_at_the_report_costs_the_evidence_and_one_warning(what: str) -> None:
+    """The report comes, and so does the next one."""
+    watch = monitor()
+    run = trainer(callbacks=[watch], max_epochs=3)
+    broken = mock.patch(f"lightning_cossim.capture.evidence.{what}", side_effect=MemoryError("planted"))
+    with broken, warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        run.fit(Plain(), DataLoader(Items(40), batch_size=8), DataLoader(Items(61), batch_size=8))
+    told = [str(one.message) for one in found if "evidence" in str(one.message) or "stopped" in str(one.message)]
+    assert len(told) == 1
+    assert "keeping inputs as evidence failed and is off for the rest of this run. The error: MemoryError: planted" in told[0]
+    assert watch.last_report["val"].num_inputs == 61
+    assert not watch.last_report["val"].evidence

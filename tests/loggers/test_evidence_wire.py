@@ -177,7 +177,7 @@ BROKEN = [
     (changed(put(5, "pairs", 0, "examples", 0, "reference", "id")), "Expected `id` to be a text"),
     (changed(put("a\nb\u2028\x1b" * 200, "pairs", 0, "flag")), "Expected `flag` to be stranger or look-alike, got 'a"),
 ]
-"""Blob, and what is said of it."""
+"""A broken blob, and the text of the error."""
 
 
 @pytest.mark.parametrize(("blob", "said"), BROKEN, ids=map(str, range(len(BROKEN))))

@@ -38,7 +38,7 @@ class Inputs(NamedTuple):
     batch: Array
     row: Array
     position: Array
-    index: Array  # type: ignore[assignment]
+    index: Array  # type: ignore[assignment]  # it hides `tuple.index`, which nobody calls
     """Index in the dataset."""
     order: Array
     """The number that breaks ties, the smaller one first. It does not depend on the batches."""

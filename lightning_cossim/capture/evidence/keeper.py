@@ -16,7 +16,7 @@ from lightning_cossim.capture.evidence.window import EvidenceWindow
 from lightning_cossim.capture.head import Head, Observation
 from lightning_cossim.config.evidence import Evidence
 from lightning_cossim.config.settings import LabelSelection
-from lightning_cossim.errors import InputError, in_one_line
+from lightning_cossim.errors import LabelSimilarityError, in_one_line
 from lightning_cossim.functional.links import Link
 from lightning_cossim.report import WindowKey
 from lightning_cossim.report.evidence import PairsWithEvidence
@@ -121,14 +121,29 @@ class EvidenceKeeper:
         kept = self._guarded(lambda: window.select(pairs)) or self._empty().select(pairs)
         has_rows = all(processes.each(int(window.has_rows)))
         has_positions = all(processes.each(int(window.has_positions)))
-        selection = merged(processes.gathered(kept if has_rows else kept.without_rows()), self._settings.per_pair)
-        selection = selection if has_positions else selection.without_positions()
-        lacking = _lacking(selection, self._settings.per_pair)
-        self._watched[key] = [pair for pair in wanted.overlapping if pair in lacking][:MAX_WATCHED]
+        of_all = processes.gathered(kept if has_rows else kept.without_rows())
+
+        def joined() -> Selection:
+            selection = merged(of_all, self._settings.per_pair)
+            selection = selection if has_positions else selection.without_positions()
+            lacking = _lacking(selection, self._settings.per_pair)
+            self._watched[key] = [pair for pair in wanted.overlapping if pair in lacking][:MAX_WATCHED]
+            return selection
+
+        selection = processes.together(joined)
         mine = selection.inputs.number[selection.inputs.process == processes.rank].tolist()
         found = self._guarded(lambda: window.details(mine, has_rows=has_rows, has_positions=has_positions)) or ({}, {})
         details = processes.gathered(found)
-        return PairsWithEvidence(pair for pair in pairs_with(selection, details, names) if pair.examples)
+        shown = processes.together(lambda: [pair for pair in pairs_with(selection, details, names) if pair.examples])
+        return PairsWithEvidence(shown)
+
+    def stop(self, error: Exception) -> None:
+        """Keep nothing for the rest of the run, and warn of the failure."""
+        self._works = False
+        for key in self._windows:
+            self._windows[key] = self._empty()
+        why = printable(str(error) if isinstance(error, LabelSimilarityError) else in_one_line(error))
+        self._warn(f"keeping inputs as evidence failed and is off for the rest of this run. The error: {why}")
 
     def _empty(self) -> "EvidenceWindow":
         return EvidenceWindow(Evidence(max_bytes=0), self._num_labels)
@@ -140,11 +155,7 @@ class EvidenceKeeper:
         try:
             return work()
         except Exception as error:  # noqa: BLE001 - reports do not need evidence
-            self._works = False
-            for key in self._windows:
-                self._windows[key] = self._empty()
-            why = printable(str(error) if isinstance(error, InputError) else in_one_line(error))
-            self._warn(f"keeping inputs as evidence failed and is off for the rest of this run. The error: {why}")
+            self.stop(error)
             return None
 
 

@@ -47,7 +47,7 @@ class KeptInputs(NamedTuple):
     batch: Array
     row: Array
     position: Array
-    index: Array  # type: ignore[assignment]
+    index: Array  # type: ignore[assignment]  # it hides `tuple.index`, which nobody calls
     order: Array
     """The number that breaks ties."""
     number: Array

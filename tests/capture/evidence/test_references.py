@@ -96,7 +96,9 @@ def test_a_generator_is_not_consumed() -> None:
 
 
 def test_an_encoding_of_transformers_has_rows_and_identifiers() -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip(
+        "transformers", reason="2026-11-30: only the extra `compat` installs it; `.ci/run full` runs this test"
+    )
     batch = transformers.BatchEncoding({"input_ids": torch.zeros(4, 7), "attention_mask": torch.ones(4, 7), "id": [*"abcd"]})
     assert num_rows(batch) == 4
     assert ids_in(batch, "id", 4) == ["a", "b", "c", "d"]
