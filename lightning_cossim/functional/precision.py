@@ -4,6 +4,7 @@ Similarities are small differences of large numbers. With autocast, TF32 or bf16
 This module chooses the working dtype, and `full_precision` turns these settings off inside a `with` block.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,18 +35,50 @@ def resolution(tensor: Tensor) -> float:
     return 16 * torch.finfo(result_dtype(tensor)).eps
 
 
+class _MatrixProducts:
+    """The precision of float32 matrix products, which torch keeps for the whole process, so that threads share it.
+
+    The first block that begins notes the user's settings, and the last one that ends restores them. If each block restored what
+    it found, a thread that begins while another is inside would find "ieee", and leave it behind.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blocks = 0
+        self._before: list[str] = []
+
+    @staticmethod
+    def _backends() -> list[Any]:
+        return [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]  # type: ignore[attr-defined]
+
+    def begin(self) -> None:
+        with self._lock:
+            if not self._blocks:
+                self._before = [backend.fp32_precision for backend in self._backends()]
+                for backend in self._backends():
+                    backend.fp32_precision = "ieee"
+            self._blocks += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._blocks -= 1
+            if self._blocks:
+                return
+            general = torch.backends.fp32_precision  # type: ignore[attr-defined]
+            for backend, precision in zip(self._backends(), self._before, strict=True):
+                # "none" makes a backend follow the general setting, as it did before.
+                backend.fp32_precision = "none" if precision == general else precision
+
+
+_matrix_products = _MatrixProducts()
+
+
 @contextmanager
 def full_precision(tensor: Tensor) -> Iterator[None]:
     """Run matrix products on the tensor's device in their own dtype inside the block: no autocast, no TF32, no bf16 kernels."""
-    matmuls: list[Any] = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]  # type: ignore[attr-defined]
-    before = [backend.fp32_precision for backend in matmuls]
+    _matrix_products.begin()
     try:
-        for backend in matmuls:
-            backend.fp32_precision = "ieee"
         with torch.autocast(tensor.device.type, enabled=False):
             yield
     finally:
-        general = torch.backends.fp32_precision  # type: ignore[attr-defined]
-        for backend, precision in zip(matmuls, before, strict=True):
-            # "none" makes a backend follow the general setting, as it did before.
-            backend.fp32_precision = "none" if precision == general else precision
+        _matrix_products.end()

@@ -1,5 +1,6 @@
 """Arithmetic runs in the dtype we chose, whatever the user's speed settings, and those are as before afterwards."""
 
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -77,6 +78,29 @@ def test_full_precision_nests() -> None:
             pass
         assert [matmul.fp32_precision for matmul in MATMULS] == ["ieee", "ieee"]
     assert settings() == before
+
+
+def test_blocks_of_two_threads_that_overlap_leave_the_users_settings() -> None:
+    """One begins while the other is inside and ends after it; both compute in full precision to their end."""
+    for matmul, precision in zip(MATMULS, ["tf32", "bf16"], strict=True):
+        matmul.fp32_precision = precision
+    began, may_end = threading.Event(), threading.Event()
+    seen = []
+
+    def second() -> None:
+        with full_precision(torch.ones(1)):
+            began.set()
+            assert may_end.wait(10)
+            seen.append([matmul.fp32_precision for matmul in MATMULS])
+
+    thread = threading.Thread(target=second)
+    with full_precision(torch.ones(1)):
+        thread.start()
+        assert began.wait(10)
+    may_end.set()
+    thread.join(10)
+    assert seen == [["ieee", "ieee"]]
+    assert [matmul.fp32_precision for matmul in MATMULS] == ["tf32", "bf16"]
 
 
 def test_full_precision_holds_autocast_off_for_one_block() -> None:
