@@ -25,6 +25,7 @@ __all__ = [
     "did_you_mean",
     "expected",
     "in_one_line",
+    "in_short",
     "near_names",
     "wrong_choice",
 ]
@@ -89,8 +90,13 @@ def expected(argument: str, wanted: str, got: object, remedy: str = "") -> str:
         'Expected `k` to be at least 2, got 1. Pass k=5.'
     """
     value = " ".join(line.strip() for line in str(got).splitlines())  # the text of an array has several lines
-    value = value if len(value) <= _LONGEST else f"{value[:_LONGEST]}..."
-    return f"Expected `{argument}` {wanted}, got {value}. {remedy}".rstrip()
+    return f"Expected `{argument}` {wanted}, got {in_short(value)}. {remedy}".rstrip()
+
+
+def in_short(value: object) -> str:
+    """The text of a value, cut after 300 characters."""
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def in_one_line(error: BaseException) -> str:
@@ -129,7 +135,7 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
         'Did you mean `lookalike`?'
     """
     near = difflib.get_close_matches(str(name), list(known), n=1)
-    return f"Did you mean `{near[0]}`?" if near else ""
+    return f"Did you mean `{in_short(near[0])}`?" if near else ""
 
 
 def wrong_choice(argument: str, value: object, known: Sequence[str]) -> str:

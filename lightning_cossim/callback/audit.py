@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lightning_cossim.capture.collector import CopiedHead, ObservedHead
-from lightning_cossim.errors import InputError, expected, near_names
+from lightning_cossim.errors import InputError, expected, in_short, near_names
 from lightning_cossim.functional.centering import witness_translation
 from lightning_cossim.functional.cosine import label_cosine_similarity
 from lightning_cossim.functional.links import Link
@@ -162,7 +162,7 @@ def row_of(label: int | str, names: Sequence[str], argument: str) -> int:
     if isinstance(label, str):
         rows = [row for row, name in enumerate(names) if name == label]
         if len(rows) != 1:
-            near = ", ".join(map(repr, near_names(label, names)))
+            near = ", ".join(in_short(repr(name)) for name in near_names(label, names))
             remedy = f"Similar: {near}." if near and not rows else "Pass its row."
             raise InputError(
                 expected(argument, "to be the name of one label", f"{label!r}, the name of {len(rows)} labels", remedy)

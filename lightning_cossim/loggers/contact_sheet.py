@@ -19,7 +19,7 @@ from lightning_cossim.report import GapReport, Pair
 from lightning_cossim.report.evidence import Example, PairEvidence
 from lightning_cossim.report.evidence_records import label_name
 from lightning_cossim.report.pair_words import FLAGS_IN_WORDS
-from lightning_cossim.report.references import foremost
+from lightning_cossim.report.references import foremost, has_loaders, in_words
 from lightning_cossim.report.tables import shortened
 
 __all__ = ["MAX_BYTES", "contact_sheet"]
@@ -51,8 +51,9 @@ _INK, _PALE, _EMPTY = "0.1", "0.4", 238
 def contact_sheet(report: GapReport) -> Pixels | None:
     """The pictures of the inputs behind the first twelve flagged pairs, eight inputs each.
 
-    Below each picture are the probabilities of both labels and, if it is known, the target. It is bold where the model predicts
-    another label. Strangers show the inputs with most overlap, look-alikes confident inputs of either label.
+    Below each picture are the probabilities of both labels, the target if it is known (bold where the model predicts another
+    label), and the reference of the input. Strangers show the inputs with most overlap, look-alikes confident inputs of either
+    label.
 
     Args:
         report: a judged report with evidence.
@@ -119,7 +120,8 @@ def _written(report: GapReport, rows: Sequence[_Row]) -> tuple[Pixels, list[_Cel
     side = max(_shown_size(picture) for some in pictures for picture in some if picture is not None)
     step = max(side, _NARROWEST) + _GAP
     with_targets = any(example.target is not None for row in rows for example in row.examples)
-    height_of_row = _TITLE + side + (3 if with_targets else 2) * _LINE + _BETWEEN
+    height_of_row = _TITLE + side + (4 if with_targets else 3) * _LINE + _BETWEEN
+    with_loader = has_loaders(report.evidence)
     paper = _Paper(2 * _MARGIN + _INPUTS * step - _GAP, _HEADER + len(rows) * height_of_row)
     _draw_header(paper, with_targets=with_targets)
     cells = []
@@ -129,7 +131,8 @@ def _written(report: GapReport, rows: Sequence[_Row]) -> tuple[Pixels, list[_Cel
         for column, (example, picture) in enumerate(zip(row.examples, some, strict=True)):
             left = _MARGIN + column * step
             cells.append(_Cell(top + _TITLE, left, side, picture))
-            _draw_texts(paper, report, row.evidence, example, left, top + _TITLE + side, max(side, _NARROWEST))
+            baseline = _draw_texts(paper, report, row.evidence, example, left, top + _TITLE + side, max(side, _NARROWEST))
+            _draw_pale(paper, in_words(example.reference, with_loader=with_loader), left, baseline, max(side, _NARROWEST))
     return paper.pixels(), cells
 
 
@@ -175,10 +178,10 @@ def _reduced(picture: Pixels, longest: int) -> np.ndarray[Any, np.dtype[np.float
 
 
 def _draw_header(paper: "_Paper", *, with_targets: bool) -> None:
-    target = ", and the target. It is bold if another label was predicted." if with_targets else "."
+    target = ", the target (bold if another label was predicted)" if with_targets else ""
     lines = [
         "Strangers show the inputs that add most to the overlap. Look-alikes show confident inputs of either label.",
-        f"Below each input are the probabilities of both labels{target}",
+        f"Below each input are the probabilities of both labels{target}, and where the input is.",
     ]
     for number, line in enumerate(lines):
         paper.write(line, _MARGIN, 22 + number * _LINE, 8, _PALE)
@@ -200,8 +203,8 @@ def _draw_title(paper: "_Paper", row: _Row, top: int) -> None:
 
 def _draw_texts(
     paper: "_Paper", report: GapReport, evidence: PairEvidence, example: Example, left: int, top: int, width: int
-) -> None:
-    """The probabilities and the target of an input: names on the left, numbers on the right."""
+) -> int:
+    """The probabilities and the target of an input: names on the left, numbers on the right. Returns the next baseline."""
     baseline = top + _LINE
     for name, probability in zip(evidence.names, example.probabilities, strict=True):
         number = _short(probability)
@@ -215,6 +218,13 @@ def _draw_texts(
         is_wrong = example.target != example.predicted
         shown = paper.fitted(partial(shortened, f"target {target}"), width, 8, bold=is_wrong)
         paper.write(shown, left, baseline, 8, _INK if is_wrong else _PALE, bold=is_wrong)
+        baseline += _LINE
+    return baseline
+
+
+def _draw_pale(paper: "_Paper", text: str, left: int, baseline: int, width: int) -> None:
+    """A text that is shortened to a width."""
+    paper.write(paper.fitted(partial(shortened, text), width, 8), left, baseline, 8, _PALE)
 
 
 def _short(probability: float) -> str:

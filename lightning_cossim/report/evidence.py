@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from lightning_cossim.errors import expected, near_names
 from lightning_cossim.report.pair import Flag
+from lightning_cossim.report.tables import shortened
 
 __all__ = ["RANKINGS", "Example", "InputReference", "PairEvidence", "PairsWithEvidence", "Ranking", "View"]
 
@@ -23,6 +24,8 @@ RANKINGS: Final[tuple[Ranking, ...]] = ("overlap", "confident", "suspect_label")
 reverse, smallest probability of the target first."""
 _LISTED: Final = 5
 """Maximum number of pairs that an error names."""
+_LONGEST: Final = 40
+"""Maximum number of characters of a name in an error."""
 
 
 class InputReference(NamedTuple):
@@ -44,7 +47,7 @@ class InputReference(NamedTuple):
     """Rank of the process that saw the input."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class View:
     """What an input looks like. At most one of picture and text is present."""
 
@@ -52,6 +55,14 @@ class View:
     """(H, W, 3), 8 bit, H and W at most 64."""
     text: str | None = None
     """One line of printable characters, at most 200."""
+
+    @override
+    def __repr__(self) -> str:
+        """The text, or the size of the picture instead of its pixels."""
+        if self.picture is not None:
+            height, width = self.picture.shape[:2]
+            return f"View(picture of {width} x {height} pixels)"
+        return f"View(text={self.text!r})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +136,14 @@ class PairsWithEvidence(Mapping[tuple[str, str], PairEvidence]):
         return found
 
     @override
+    def __repr__(self) -> str:
+        """The number of pairs, and the names of the first ones."""
+        some = ", ".join(f"{shortened(one)} / {shortened(other)}" for one, other in list(self)[:_LISTED])
+        more = ", ..." if len(self) > _LISTED else ""
+        num = len(self.pairs)
+        return f"PairsWithEvidence({num} pair{'' if num == 1 else 's'}{f': {some}{more}' if some else ''})"
+
+    @override
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self._keys)
 
@@ -136,14 +155,20 @@ class PairsWithEvidence(Mapping[tuple[str, str], PairEvidence]):
         """One line: which pairs have evidence, which one has similar names, and why others have none."""
         if not self:
             return expected("pair", "to be one with evidence", repr(pair), "No pair has some: the report kept no inputs.")
-        first = ", ".join(map(repr, list(self)[:_LISTED])) + (f" and {len(self) - _LISTED} more" if len(self) > _LISTED else "")
+        first = ", ".join(map(_in_short, list(self)[:_LISTED]))
+        first += f" and {len(self) - _LISTED} more" if len(self) > _LISTED else ""
         if not _is_pair(pair):
             return expected("pair", f"to be two names or two rows of the head, for example {first}", repr(pair))
         orders = {" / ".join(order): one for one in self for order in (one, one[::-1])}
         near = near_names(" / ".join(map(str, pair)), orders, most=1)
-        similar = f"Similar: {orders[near[0]]!r}. " if near else ""
+        similar = f"Similar: {_in_short(orders[near[0]])}. " if near else ""
         why = "Only flagged pairs and those with the largest gaps or joint masses have some."
         return expected("pair", f"to be one with evidence ({first})", repr(pair), f"{similar}{why}")
+
+
+def _in_short(names: tuple[str, str]) -> str:
+    """Two names as Python writes them, each cut after 40 characters."""
+    return repr(tuple(shortened(name, _LONGEST) for name in names))
 
 
 def _is_pair(pair: object) -> TypeGuard[tuple[str | int, str | int]]:

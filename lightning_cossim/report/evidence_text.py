@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from typing_extensions import override
 
-from lightning_cossim.errors import InputError, did_you_mean, expected
+from lightning_cossim.errors import InputError, did_you_mean, expected, in_short
 from lightning_cossim.report.data import ReportData
 from lightning_cossim.report.evidence import Example, PairEvidence, Ranking
 from lightning_cossim.report.evidence_table import input_table
@@ -52,7 +52,12 @@ def shown_pair(report: ReportData, label: object, other: object) -> "ShownPair":
     pair = report.pair_of(evidence.labels if evidence else rows)
     if pair is None:
         raise InputError(
-            expected("other", f"to be a label that the report compared with {label!r}", repr(other), "`report.pairs()` has all.")
+            expected(
+                "other",
+                f"to be a label that the report compared with {in_short(repr(label))}",
+                repr(other),
+                "`report.pairs()` has all.",
+            )
         )
     return ShownPair(report, pair, evidence)
 

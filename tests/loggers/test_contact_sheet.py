@@ -3,6 +3,7 @@
 import io
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,25 @@ def test_texts_stay_in_their_columns() -> None:
         assert (below == 255).all()
     assert (sheet[:, :14] == 255).all()
     assert (sheet[:, -14:] == 255).all()
+
+
+def test_references_stand_below_the_targets() -> None:
+    """The last line of a cell is where the input is: another index changes the sheet there, and nowhere else."""
+    report = noisy(8, 8)
+    moved = [
+        replace(pair, examples={ranking: tuple(map(elsewhere, some)) for ranking, some in pair.examples.items()})
+        for pair in report.evidence.pairs
+    ]
+    one, other = drawn(report), drawn(report.with_evidence(PairsWithEvidence(moved)))
+    height = (len(one) - 56) // 12
+    changed = {(row - 56) % height for row in np.flatnonzero((one != other).any(axis=(1, 2))).tolist()}
+    assert changed
+    assert min(changed) > 26 + 96 + 3 * 15
+    assert max(changed) <= 26 + 96 + 4 * 15 + 4  # letters reach a little below their line
+
+
+def elsewhere(example: Example) -> Example:
+    return replace(example, reference=InputReference(index=4_000 + (example.reference.index or 0)))
 
 
 def test_without_targets_a_sheet_is_lower() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightning_cossim.report.evidence import PairEvidence, PairsWithEvidence
+from lightning_cossim.report.evidence import Example, InputReference, PairEvidence, PairsWithEvidence, View
 from tests.report.made_evidence import flagged_rows, judged, with_inputs
 
 COAT = PairEvidence((4, 6), ("Coat", "Shirt"))
@@ -140,3 +140,26 @@ def test_a_report_finds_a_pair_by_its_rows(rows: tuple[int, int]) -> None:
 @pytest.mark.parametrize("rows", [(0, 0), (0, 12), (-1, 3), (99, 98)])
 def test_a_pair_that_was_not_compared_is_none(rows: tuple[int, int]) -> None:
     assert judged().pair_of(rows) is None
+
+
+def test_pixels_are_not_printed() -> None:
+    assert repr(View(picture=np.zeros((28, 14, 3), np.uint8))) == "View(picture of 14 x 28 pixels)"
+    assert repr(View(text="a line")) == "View(text='a line')"
+    assert len(repr(Example(InputReference(index=3), (0.5, 0.25), 0, 1, View(picture=np.zeros((64, 64, 3), np.uint8))))) < 300
+
+
+def test_evidence_prints_its_first_pairs() -> None:
+    names = [("Coat", "Shirt"), *((f"{number}" * 10_000, "b") for number in range(6))]
+    found = PairsWithEvidence(PairEvidence((place, 20), pair) for place, pair in enumerate(names))
+    assert repr(found).startswith("PairsWithEvidence(7 pairs: Coat / Shirt, 0000000000000… / b, ")
+    assert len(repr(found)) < 200
+    assert repr(PairsWithEvidence(found.pairs[:1])) == "PairsWithEvidence(1 pair: Coat / Shirt)"
+    assert repr(PairsWithEvidence()) == "PairsWithEvidence(0 pairs)"
+
+
+def test_long_names_are_cut_in_errors() -> None:
+    found = PairsWithEvidence([PairEvidence((0, 1), ("a" * 10_000, "b" * 10_000))])
+    with pytest.raises(KeyError) as error:
+        found["a" * 10_000, "c" * 10_000]
+    assert "Similar: ('aaa" in str(error.value)
+    assert len(str(error.value)) < 1_000

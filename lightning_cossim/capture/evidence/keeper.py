@@ -16,7 +16,7 @@ from lightning_cossim.capture.evidence.window import EvidenceWindow
 from lightning_cossim.capture.head import Head, Observation
 from lightning_cossim.config.evidence import Evidence
 from lightning_cossim.config.settings import LabelSelection
-from lightning_cossim.errors import LabelSimilarityError, in_one_line
+from lightning_cossim.errors import LabelSimilarityError, expected, in_one_line
 from lightning_cossim.functional.links import Link
 from lightning_cossim.report import WindowKey
 from lightning_cossim.report.evidence import PairsWithEvidence
@@ -50,7 +50,7 @@ class EvidenceKeeper:
         """The flagged pairs of the last report of each window. Their inputs come first."""
         self._watched: dict[WindowKey, Sequence[tuple[int, int]]] = {}
         """Pairs that overlap more than expected, for which the last report of each window had too few inputs."""
-        self._works = True
+        self._works, self._told_of_room = True, False
 
     @classmethod
     def of(
@@ -72,8 +72,12 @@ class EvidenceKeeper:
     def open(self, key: WindowKey) -> None:
         """Begin a window."""
         pairs = self._flagged.get(key, ()), self._watched.get(key, ())
-        window = self._guarded(lambda: EvidenceWindow(self._settings, self._num_labels, *pairs))
-        self._windows[key] = window or self._empty()
+        window = self._guarded(lambda: EvidenceWindow(self._settings, self._num_labels, *pairs)) or self._empty()
+        self._windows[key] = window
+        if self._works and self._settings.max_bytes and not window.has_room and not self._told_of_room:
+            self._told_of_room = True
+            wanted = f"of `Evidence` to have room for the inputs of {self._num_labels} labels"
+            self._warn(expected("max_bytes", wanted, self._settings.max_bytes, "No inputs are kept. The default is 64000000."))
 
     def drop(self, key: WindowKey) -> None:
         """End a window without a report."""

@@ -65,6 +65,8 @@ class EvidenceWindow:
         """
         self.has_positions = True
         """Whether the places in a row of a call are those in the sequence, as far as is known. It is decided like `has_rows`."""
+        self.has_room = self._store.num_bytes > 0
+        """Whether the store has memory for at least one input."""
         self._num_added = 0
         self._before: dict[int | None, tuple[int, int]] = {}
         """The number of rows that each loader has given so far, and of the places in the calls on them."""

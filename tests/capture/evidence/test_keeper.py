@@ -616,7 +616,9 @@ def test_without_memory_nothing_is_kept(max_bytes: int) -> None:
     rig = Rig(max_bytes=max_bytes, ids_key="name", with_views=True).open()
     found = rig.watch(list(DataLoader(Table(40), batch_size=8))).close()
     assert not found.pairs
-    assert rig.told == []
+    rig.open().watch(list(DataLoader(Table(8), batch_size=8))).close()
+    wanted = f"Expected `max_bytes` of `Evidence` to have room for the inputs of {K} labels, got 100."
+    assert rig.told == ([f"{wanted} No inputs are kept. The default is 64000000."] if max_bytes else [])
 
 
 def test_pairs_flagged_in_the_last_report_come_first_in_the_next_window_with_the_key() -> None:
