@@ -159,7 +159,7 @@ def analyze(
     weights = saved.weights(response)
     consistency = Consistency(response, final=None if z_NK is None else _FINAL)
     window, problem = open_window(weights.spec, selection, chosen, saved.step), None
-    rows = SavedRows(num_labels, response.link, ids, warn=_warn)
+    rows = SavedRows(num_labels, response.link, ids, warn=_warn, is_vocabulary=num_labels > max_tracked)
     for seen in consistency.read_rows(weights, f_ND, z_NK, target_N):
         problem = problem or seen.problem
         window.add(seen)

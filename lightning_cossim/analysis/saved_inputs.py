@@ -33,11 +33,14 @@ class SavedRows:
         link: from logits to probabilities.
         ids: (N,), an identifier of each row; None: rows have their numbers only.
         warn: warns the user.
+        is_vocabulary: whether the head has so many labels that the report compares a sample of the pairs.
     """
 
-    def __init__(self, num_labels: int, link: Link, ids: Sequence[str] | None, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, num_labels: int, link: Link, ids: Sequence[str] | None, warn: Callable[[str], None], *, is_vocabulary: bool
+    ) -> None:
         self._ids, self._num_rows = ids, 0
-        self._keeper = EvidenceKeeper(Evidence(), num_labels, link, None, warn)
+        self._keeper = EvidenceKeeper(Evidence(), num_labels, link, None, warn, is_vocabulary=is_vocabulary)
         self._keeper.open(_ALL)
 
     def add(self, seen: Observation) -> None:

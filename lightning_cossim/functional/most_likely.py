@@ -3,16 +3,14 @@
 import math
 from typing import Final, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.precision import result_dtype
 
-__all__ = ["MostLikely", "most_likely", "probabilities_of"]
+__all__ = ["MostLikely", "most_likely"]
 
 _NUM_LOGITS: Final = 2**19
 """Logits that one chunk of inputs contains: about 2 MB, which stays in the cache."""
@@ -46,19 +44,6 @@ def most_likely(logits: Tensor, link: Link, num: int) -> MostLikely:
         return parts[0]
     labels, probs, normalizer = (torch.cat(columns) for columns in zip(*parts, strict=True))
     return MostLikely(labels, probs, normalizer)
-
-
-def probabilities_of(labels: NDArray[np.int64], logits: Tensor, likely: MostLikely, link: Link) -> Tensor:
-    """The probabilities (N, L) of chosen labels on every input.
-
-    Args:
-        labels: (L,), from 0 to K - 1.
-        logits: (N, K), the final logits.
-        likely: the most likely labels of these logits.
-        link: from logits to probabilities.
-    """
-    z_NL = logits.detach()[:, torch.from_numpy(labels).to(logits.device)].to(likely.probs)
-    return logsigmoid(z_NL).exp() if link == "sigmoid" else (z_NL - likely.normalizer[:, None]).exp()
 
 
 def _of_chunk(z_BK: Tensor, link: Link, num: int) -> MostLikely:

@@ -21,17 +21,12 @@ class WantedPairs(NamedTuple):
     """All of them, the most important first."""
     flagged: list[tuple[int, int]]
     """The flagged pairs among them."""
-    overlapping: list[tuple[int, int]]
-    """The pairs among them that overlap more than expected, the largest gap first."""
 
     @classmethod
     def of(cls, report: ReportData) -> "WantedPairs":
         """The wanted pairs of a report."""
         pairs = wanted_pairs(report)
-        table = report.statistics.table
-        more = dict.fromkeys(map(table.rows_of, _largest(report.gap, report.gap > 0).tolist()))
-        wanted = {*pairs}
-        return cls(pairs, pairs[: len(report.flagged())], [pair for pair in more if pair in wanted])
+        return cls(pairs, pairs[: len(report.flagged())])
 
 
 def wanted_pairs(report: ReportData, most: int = 200) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,13 +32,14 @@ def files(tmp_path: Path) -> tuple[Path, Tensor, Tensor]:
     return tmp_path, logits, target_N
 
 
-def report_on(folder: Path, *, inputs: object = None) -> GapReport:
+def report_on(folder: Path, *, inputs: object = None, **settings: Any) -> GapReport:
     """The report on the files."""
     return analyze(
         folder / "model.pt",
         embeddings=folder / "embeddings.pt",
         targets=folder / "targets.pt",
         inputs=inputs,  # type: ignore[arg-type]  # some are wrong on purpose
+        **settings,
     )
 
 
@@ -57,6 +59,22 @@ def test_the_rows_of_a_pair_are_those_that_add_most_to_its_overlap(files: tuple[
             row = p_NK[example.reference.index]
             assert example.probabilities == pytest.approx((row[i].item(), row[j].item()), rel=1e-5)
             assert example.predicted == row.argmax()
+
+
+@pytest.mark.usefixtures("rare_labels_count")
+def test_a_vocabulary_has_rows_on_which_the_labels_are_not_both_likely(files: tuple[Path, Tensor, Tensor]) -> None:
+    """With a low bias, label 0 is never among the eight most likely labels. A vocabulary keeps 64 labels of each row."""
+    folder, logits, _ = files
+    head = torch.load(folder / "model.pt", weights_only=True)
+    bias = torch.zeros(NUM_LABELS)
+    bias[0] = -12
+    torch.save({**head, "head.bias": bias}, folder / "model.pt")
+    p_NK = (logits + bias).double().softmax(dim=1)
+    few, more = (report_on(folder, max_tracked=most, min_probability=0).evidence for most in (NUM_LABELS, NUM_LABELS - 1))
+    assert "overlap" not in few[0, 1].examples
+    share_N = (p_NK[:, 0] * p_NK[:, 1]).sqrt()
+    found = [example.reference.index for example in more[0, 1].examples["overlap"]]
+    assert found == share_N.argsort(descending=True)[:8].tolist()
 
 
 def test_suspects_are_the_errors_with_the_least_probable_targets(files: tuple[Path, Tensor, Tensor]) -> None:

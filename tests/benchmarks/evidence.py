@@ -122,7 +122,7 @@ def of_validation(case: Case, rounds: int) -> None:
                 spent[number, which] = time.process_time() - began
         for collector in collectors:
             collector.close(KEY, ALONE)
-        found = collectors[0].evidence(KEY, WantedPairs([(0, 1), (0, 2), (3, 4)], [], []), ALONE)
+        found = collectors[0].evidence(KEY, WantedPairs([(0, 1), (0, 2), (3, 4)], []), ALONE)
         assert found
         if turn:  # what is done once in a process does not count
             measured.append(spent)

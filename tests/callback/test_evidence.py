@@ -794,7 +794,7 @@ def test_a_function_that_draws_leaves_the_training_as_it_is() -> None:
     assert torch.equal(weights(Evidence()), weights(Evidence(show=drawn)))
 
 
-@pytest.mark.parametrize("what", ["keeper.merged", "keeper.pairs_with", "keeper._lacking"])
+@pytest.mark.parametrize("what", ["keeper.merged", "keeper.pairs_with"])
 def test_a_failure_at_the_report_costs_the_evidence_and_one_warning(what: str) -> None:
     """The report comes, and so does the next one."""
     watch = monitor()

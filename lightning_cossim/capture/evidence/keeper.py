@@ -3,15 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
-
 from lightning_cossim.capture.distributed import Processes
 from lightning_cossim.capture.evidence.examples import pairs_with
 from lightning_cossim.capture.evidence.noted import NotedBatch
 from lightning_cossim.capture.evidence.place import Place
-from lightning_cossim.capture.evidence.selection import OVERLAP, Selection, merged
+from lightning_cossim.capture.evidence.selection import Selection, merged
 from lightning_cossim.capture.evidence.views import Viewer
-from lightning_cossim.capture.evidence.watched_pairs import MAX_WATCHED
 from lightning_cossim.capture.evidence.window import EvidenceWindow
 from lightning_cossim.capture.head import Head, Observation
 from lightning_cossim.config.evidence import Evidence
@@ -39,17 +36,24 @@ class EvidenceKeeper:
         link: from logits to probabilities.
         viewer: makes thumbnails and texts; None: only references are kept.
         warn: warns the user.
+        is_vocabulary: whether the head has so many labels that reports compare a sample of the pairs.
     """
 
     def __init__(
-        self, settings: Evidence, num_labels: int, link: Link, viewer: Viewer | None, warn: Callable[[str], None]
+        self,
+        settings: Evidence,
+        num_labels: int,
+        link: Link,
+        viewer: Viewer | None,
+        warn: Callable[[str], None],
+        *,
+        is_vocabulary: bool = False,
     ) -> None:
         self._settings, self._num_labels, self._link, self._viewer, self._warn = settings, num_labels, link, viewer, warn
+        self._is_vocabulary = is_vocabulary
         self._windows: dict[WindowKey, EvidenceWindow] = {}
         self._flagged: dict[WindowKey, Sequence[tuple[int, int]]] = {}
         """The flagged pairs of the last report of each window. Their inputs come first."""
-        self._watched: dict[WindowKey, Sequence[tuple[int, int]]] = {}
-        """Pairs that overlap more than expected, for which the last report of each window had too few inputs."""
         self._works, self._told_of_room = True, False
 
     @classmethod
@@ -61,18 +65,20 @@ class EvidenceKeeper:
         Args:
             settings: what is kept.
             head: the head.
-            labels: the names of the labels, which are the tokens of a language model.
+            labels: the names of the labels, which are the tokens of a language model, and `max_tracked`.
             with_views: whether thumbnails and texts are kept.
             warn: warns the user.
         """
         names, has_names = labels.read_names(head.num_labels), labels.names is not None
         viewer = Viewer(settings, names, has_names=has_names, warn=warn) if with_views else None
-        return cls(settings, head.num_labels, head.response.link, viewer, warn)
+        is_vocabulary = head.num_labels > labels.max_tracked
+        return cls(settings, head.num_labels, head.response.link, viewer, warn, is_vocabulary=is_vocabulary)
 
     def open(self, key: WindowKey) -> None:
         """Begin a window."""
-        pairs = self._flagged.get(key, ()), self._watched.get(key, ())
-        window = self._guarded(lambda: EvidenceWindow(self._settings, self._num_labels, *pairs)) or self._empty()
+        first, is_vocabulary = self._flagged.get(key, ()), self._is_vocabulary
+        window = self._guarded(lambda: EvidenceWindow(self._settings, self._num_labels, first, is_vocabulary=is_vocabulary))
+        window = window or self._empty()
         self._windows[key] = window
         if self._works and self._settings.max_bytes and not window.has_room and not self._told_of_room:
             self._told_of_room = True
@@ -111,8 +117,7 @@ class EvidenceKeeper:
     ) -> PairsWithEvidence:
         """End a window, and return what all processes kept for some pairs. All processes must call this with the same pairs.
 
-        In the next window with this key, the inputs of flagged pairs come first, and pairs that overlap more than expected are
-        watched if they have too few inputs now.
+        In the next window with this key, the inputs of flagged pairs come first.
 
         Args:
             key: the window.
@@ -129,14 +134,12 @@ class EvidenceKeeper:
 
         def joined() -> Selection:
             selection = merged(of_all, self._settings.per_pair)
-            selection = selection if has_positions else selection.without_positions()
-            lacking = _lacking(selection, self._settings.per_pair)
-            self._watched[key] = [pair for pair in wanted.overlapping if pair in lacking][:MAX_WATCHED]
-            return selection
+            return selection if has_positions else selection.without_positions()
 
         selection = processes.together(joined)
+        viewer = self._viewer
         mine = selection.inputs.number[selection.inputs.process == processes.rank].tolist()
-        found = self._guarded(lambda: window.details(mine, has_rows=has_rows, has_positions=has_positions)) or ({}, {})
+        found = self._guarded(lambda: window.details(mine, viewer, has_rows=has_rows, has_positions=has_positions)) or ({}, {})
         details = processes.gathered(found)
         shown = processes.together(lambda: [pair for pair in pairs_with(selection, details, names) if pair.examples])
         return PairsWithEvidence(shown)
@@ -161,11 +164,3 @@ class EvidenceKeeper:
         except Exception as error:  # noqa: BLE001 - reports do not need evidence
             self.stop(error)
             return None
-
-
-def _lacking(selection: Selection, per_pair: int) -> set[tuple[int, int]]:
-    """The pairs of a selection for which the store had fewer inputs than `per_pair` that add to the overlap."""
-    inputs = selection.inputs
-    of_store = inputs.pair[(inputs.which == OVERLAP) & (inputs.value >= 0)]
-    num_P = np.bincount(of_store, minlength=len(selection.pairs))
-    return {selection.pairs[place] for place in np.flatnonzero(num_P < per_pair)}

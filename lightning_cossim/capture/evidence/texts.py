@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lightning_cossim.report.tables import printable, shortened
 
-__all__ = ["TokenReader", "line_of_dict", "one_line"]
+__all__ = ["NUM_AROUND", "TokenReader", "around", "line_of_dict", "one_line"]
 
 _LONGEST: Final = 200
 """Maximum number of characters of a text."""
@@ -25,6 +25,8 @@ _ITEMS: Final = 50
 """Items of a dictionary that are read."""
 _BEFORE, _AFTER, _FIRST = 12, 3, 48
 """Tokens before and after a position, and the number of tokens of a sequence without a position."""
+NUM_AROUND: Final = _BEFORE + _AFTER + 3
+"""The number of tokens from which the text of a position is made: one more on each side tells whether it is cut."""
 _LONGEST_MARKED: Final = 60
 """Maximum number of characters of the token at the position, and of the tokens after it."""
 _INVISIBLE: Final = re.compile(
@@ -46,6 +48,25 @@ def one_line(text: str) -> str:
     """
     line = shortened(_visible(text), _LONGEST)
     return f"{line[: _LONGEST - 1].removesuffix('…')}…" if len(text) > _READ else line or "(empty)"
+
+
+def around(tokens: Tensor, is_token: Tensor | None, rows: Tensor, positions: Tensor) -> Tensor:
+    """The tokens that `TokenReader.read_around` needs.
+
+    Args:
+        tokens: (B, T), the ids of the tokens of a batch.
+        is_token: (B, T), false for padding; None: all count.
+        rows: (n,), the row of each input.
+        positions: (n,), the index of its token in the row, from 0 to T - 1.
+
+    Returns:
+        (n, 18), int64, the token at the position and those around it; -1 for none.
+    """
+    places = positions[:, None] + torch.arange(NUM_AROUND, device=positions.device) - _BEFORE - 1
+    inside = (places >= 0) & (places < tokens.shape[1])
+    rows, places = rows[:, None], places.clamp(0, tokens.shape[1] - 1)
+    kept = inside if is_token is None else inside & is_token[rows, places]
+    return tokens[rows, places].long().masked_fill(~kept, -1)
 
 
 def line_of_dict(texts: Mapping[Any, Any]) -> str:
@@ -108,6 +129,14 @@ class TokenReader:
         )
         is_cut = (any(is_kept[:first]), any(is_kept[end:]))
         return _marked(*_parts(read, before, tokens[position], after), is_cut=is_cut)
+
+    def read_around(self, tokens: Sequence[int]) -> str:
+        """One line from what `around` returned for an input.
+
+        Raises:
+            TypeError: `decode` returns no text.
+        """
+        return self.read(tokens, [token >= 0 for token in tokens], _BEFORE + 1)
 
     def _text_of_decode(self, tokens: list[int]) -> str:
         assert self._decode is not None, "asked for"

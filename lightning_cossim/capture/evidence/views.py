@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_cossim.capture.evidence.fields import InputFields, fields_at, fields_in
-from lightning_cossim.capture.evidence.texts import TokenReader, line_of_dict, one_line
+from lightning_cossim.capture.evidence.texts import TokenReader, around, line_of_dict, one_line
 from lightning_cossim.capture.evidence.thumbnails import Thumbnails, single_image
 from lightning_cossim.config.evidence import Evidence
 from lightning_cossim.errors import InputError, in_one_line
@@ -22,6 +22,7 @@ __all__ = ["Viewer"]
 _LONGEST: Final = 300
 """Maximum number of characters of an error in a warning."""
 _REMEDY: Final = "pass `Evidence(show=…)`, or `input_key=` with the key of the images, token ids or texts"
+_DECODE_FAILED: Final = "`Evidence(decode=…)` failed, so inputs are shown without their texts"
 _Place = tuple[int, int]
 """The row of an input in its batch, -1 if it is unknown, and its position in the row, -1 if there is none."""
 
@@ -73,6 +74,38 @@ class Viewer:
         self._has_shown = self._has_shown or any(view is not None for view in views)
         return views
 
+    def tokens_around(self, batch: Any, rows: Tensor, positions: Tensor) -> Tensor | None:
+        """The tokens around some inputs of a batch, for `views_of_tokens`; None if inputs are not shown as tokens.
+
+        Args:
+            batch: the batch that Lightning passes to a step. It is not changed.
+            rows: integers (n,), the row of each input in the batch.
+            positions: integers (n,), the index in the sequence.
+        """
+        if self._settings.show is not None or not len(rows) or int(torch.minimum(rows, positions).min()) < 0:
+            return None
+        try:
+            fields = self._fields(batch, int(rows.max()) + 1)
+            tokens = fields.tokens
+            if tokens is None or int(positions.max()) >= tokens.shape[1] or not self._tokens.can_read(tokens, has_positions=True):
+                return None
+            where = (one.to(tokens.device) for one in (rows, positions))
+            return around(tokens, fields.is_token, *where).cpu()
+        except Exception:  # noqa: BLE001 - `views` warns of the same
+            return None
+
+    def views_of_tokens(self, tokens: Mapping[int, Sequence[int]]) -> dict[int, View]:
+        """The texts of inputs, from what `tokens_around` returned, by any key."""
+        views = {}
+        with self._unmoved_random_states():
+            for key, some in tokens.items():
+                try:
+                    views[key] = View(text=self._tokens.read_around(some))
+                except Exception as error:  # noqa: BLE001 - `decode` is the user's function
+                    self._failed(_DECODE_FAILED, error)
+        self._has_shown = self._has_shown or bool(views)
+        return views
+
     @contextlib.contextmanager
     def _unmoved_random_states(self) -> Iterator[None]:
         """Random states are after the block as before it, because the user's functions may draw."""
@@ -92,15 +125,17 @@ class Viewer:
     def _views(self, batch: Any, places: set[_Place]) -> dict[_Place, View | None]:
         if self._settings.show is not None:
             return self._by_row(places, lambda row: self._shown(batch, row))
-        last = max(row for row, _ in places)
         try:
-            key = self._settings.input_key
-            fields = fields_in(batch, last + 1, self._settings.ids_key) if key is None else fields_at(batch, key, last + 1)
+            fields = self._fields(batch, max(row for row, _ in places) + 1)
         except InputError as error:
             self._why_none = str(error)
             self._warn_once("key", f"the pictures and texts of inputs are off: {error}")
             return {}
         return self._of_fields(fields, places)
+
+    def _fields(self, batch: Any, num: int) -> InputFields:
+        key = self._settings.input_key
+        return fields_in(batch, num, self._settings.ids_key) if key is None else fields_at(batch, key, num)
 
     def _of_fields(self, fields: InputFields, places: set[_Place]) -> dict[_Place, View | None]:
         """The views from the first source that fits: what follows the position comes first, what is least certain comes last."""
@@ -147,7 +182,7 @@ class Viewer:
             try:
                 views[row, position] = View(text=self._tokens.read(ids[row], is_kept, position))
             except Exception as error:  # noqa: BLE001 - `decode` is the user's function
-                self._failed("`Evidence(decode=…)` failed, so inputs are shown without their texts", error)
+                self._failed(_DECODE_FAILED, error)
         return views
 
     def _shown(self, batch: Any, row: int) -> View | None:

@@ -18,15 +18,15 @@ from lightning_cossim.capture.evidence.details import Details, bytes_of
 from lightning_cossim.capture.evidence.noted import NotedBatch
 from lightning_cossim.capture.evidence.place import Place
 from lightning_cossim.capture.evidence.references import Origins, has_sequences, ids_in, may_select, origins_of
-from lightning_cossim.capture.evidence.selection import Selection
+from lightning_cossim.capture.evidence.sampled_inputs import SampledInputs
+from lightning_cossim.capture.evidence.selection import OVERLAP, Selection
 from lightning_cossim.capture.evidence.store import EvidenceStore, Inputs
 from lightning_cossim.capture.evidence.views import Viewer
-from lightning_cossim.capture.evidence.watched_pairs import WatchedPairs
 from lightning_cossim.capture.head import Observation
 from lightning_cossim.config.evidence import Evidence
 from lightning_cossim.functional.joint import NUM_LIKELY
 from lightning_cossim.functional.links import Link
-from lightning_cossim.functional.most_likely import MostLikely, most_likely, probabilities_of
+from lightning_cossim.functional.most_likely import MostLikely, most_likely
 from lightning_cossim.report.evidence import View
 
 __all__ = ["EvidenceWindow"]
@@ -42,7 +42,7 @@ class EvidenceWindow:
         settings: what is kept.
         num_labels: K.
         first: pairs whose inputs come first.
-        watched: pairs for which the store has too few inputs.
+        is_vocabulary: whether the head has very many labels, so that a sample of the inputs is kept with more labels of each.
     """
 
     def __init__(
@@ -50,13 +50,15 @@ class EvidenceWindow:
         settings: Evidence,
         num_labels: int,
         first: Sequence[tuple[int, int]] = (),
-        watched: Sequence[tuple[int, int]] = (),
+        *,
+        is_vocabulary: bool = False,
     ) -> None:
         self._ids_key, rest = settings.ids_key, settings.max_bytes // 4
         self._ids, self._views = Details[str](0 if self._ids_key is None else rest), Details[View](rest)
-        room = settings.max_bytes - self._ids.max_bytes - rest
+        self._sample = SampledInputs(num_labels, rest) if is_vocabulary else None
+        room = settings.max_bytes - self._ids.max_bytes - rest - (0 if self._sample is None else self._sample.num_bytes)
+        self._per_pair = settings.per_pair
         self._store = EvidenceStore(num_labels, per_pair=settings.per_pair, max_bytes=room, first=first)
-        self._watched = WatchedPairs(watched, settings.per_pair) if watched and room else None
         self.has_rows = True
         """Whether the rows of the inputs are known.
 
@@ -77,15 +79,13 @@ class EvidenceWindow:
         self.has_rows &= noted.has_same_rows
         if rows is not None:
             self._check(seen.shape, rows, batch, logits.shape[1])
-        likely = most_likely(logits, link, NUM_LIKELY)
-        inputs, keep = self._inputs(seen, logits, likely, place, rows)
+        likely = most_likely(logits, link, NUM_LIKELY if self._sample is None else self._sample.width)
+        first_likely = likely._replace(labels=likely.labels[:, :NUM_LIKELY], probs=likely.probs[:, :NUM_LIKELY])
+        inputs, keep = self._inputs(seen, logits, first_likely, place, rows)
         entered, shown = self._store.add(inputs)
-        if self._watched is not None:
-            probs = probabilities_of(self._watched.labels, logits, likely, link).cpu().numpy()
-            probs = probs if keep is None else probs[keep]
-            taken = self._watched.add(inputs, probs, self._num_added)
-            entered, shown = np.union1d(entered, taken), np.union1d(shown, taken)
         start = self._num_added
+        if self._sample is not None:
+            entered = np.union1d(entered, self._add_to_sample(self._sample, inputs, likely, keep, batch, viewer))
         self._num_added += len(inputs.labels)
         if self.has_rows and self._ids_key is not None and len(entered):
             self._identify(start + entered, inputs.row[entered], noted.ids, rows, self._ids_key)
@@ -94,6 +94,26 @@ class EvidenceWindow:
             views = viewer.views(batch, torch.from_numpy(inputs.row[shown]), torch.from_numpy(position_n))
             found = {number: view for number, view in zip((start + shown).tolist(), views, strict=True) if view is not None}
             self._views.add(found, bytes_of, lambda: self._used(only_mattering=True))
+
+    def _add_to_sample(
+        self,
+        sample: SampledInputs,
+        inputs: Inputs,
+        likely: MostLikely,
+        keep: NDArray[np.bool_] | None,
+        batch: Any,
+        viewer: Viewer | None,
+    ) -> NDArray[np.int64]:
+        """Add the inputs that the sample wants, with the tokens around them, and return their places."""
+        places = sample.wants(inputs.order)
+        rows = torch.from_numpy(places if keep is None else np.flatnonzero(keep)[places]).to(likely.labels.device)
+        some, tokens = inputs.at(places), None
+        if viewer is not None and self.has_rows and self.has_positions:
+            around = viewer.tokens_around(batch, torch.from_numpy(some.row).long(), torch.from_numpy(some.position).long())
+            tokens = None if around is None else around.numpy()
+        labels, probs = likely.labels[rows].cpu().numpy(), likely.probs[rows].float().cpu().numpy()
+        sample.add(some, labels, probs, tokens, self._num_added + places)
+        return places
 
     def _inputs(
         self, seen: Observation, logits: Tensor, likely: MostLikely, place: Place, rows: int | None
@@ -150,13 +170,16 @@ class EvidenceWindow:
     def _used(self, *, only_mattering: bool = False) -> Any:
         """The numbers of the inputs that are still kept."""
         used = self._store.used(only_mattering=only_mattering)
-        return used if self._watched is None else np.union1d(used, self._watched.numbers)
+        return used if self._sample is None or only_mattering else np.union1d(used, self._sample.numbers)
 
     def select(self, pairs: Sequence[tuple[int, int]]) -> Selection:
         """What is kept for some pairs."""
         selection = self._store.select(pairs)
-        more = None if self._watched is None else self._watched.select(selection.pairs)
-        return selection if more is None else selection.with_inputs(more)
+        if self._sample is None:
+            return selection
+        of_store = selection.inputs.pair[selection.inputs.which == OVERLAP]
+        lacks = np.bincount(of_store, minlength=len(selection.pairs)) < self._per_pair
+        return selection.with_inputs(self._sample.select(selection.pairs, lacks, self._per_pair))
 
     def _order(self, origins: Origins, seen: Observation, loader: int | None, num_rows: int) -> NDArray[np.int64]:
         """The number of each input that decides ties, the same for every split of the data into batches and processes.
@@ -173,14 +196,21 @@ class EvidenceWindow:
         order: NDArray[np.int64] = (row << _POSITION_BITS) + position
         return order + ((0 if loader is None else loader) << _ROW_BITS + _POSITION_BITS)
 
-    def details(self, numbers: Sequence[int], *, has_rows: bool, has_positions: bool) -> tuple[dict[int, str], dict[int, View]]:
+    def details(
+        self, numbers: Sequence[int], viewer: Viewer | None, *, has_rows: bool, has_positions: bool
+    ) -> tuple[dict[int, str], dict[int, View]]:
         """The identifiers and the views of some inputs, by their numbers.
 
         Args:
             numbers: the inputs.
+            viewer: makes texts of the inputs of the sample; None: only references are kept.
             has_rows: whether the rows are known on all processes.
             has_positions: the same of the positions. Without them, texts with a marked position are left out.
         """
         if not has_rows:
             return {}, {}
-        return self._ids.of(numbers), self._views.of(numbers) if has_positions == self.has_positions else {}
+        views = self._views.of(numbers) if has_positions == self.has_positions else {}
+        if self._sample is not None and viewer is not None and has_positions:
+            left = [number for number in numbers if number not in views]
+            views |= viewer.views_of_tokens(self._sample.tokens_of(left))
+        return self._ids.of(numbers), views

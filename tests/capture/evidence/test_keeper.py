@@ -25,6 +25,7 @@ from lightning_cossim.capture.evidence.keeper import EvidenceKeeper
 from lightning_cossim.capture.evidence.place import Place
 from lightning_cossim.capture.evidence.references import DatasetOrder
 from lightning_cossim.capture.evidence.store import EvidenceStore
+from lightning_cossim.capture.evidence.texts import TokenReader
 from lightning_cossim.capture.evidence.views import Viewer
 from lightning_cossim.capture.head import Head, Observation
 from lightning_cossim.config.evidence import Evidence as Settings
@@ -68,6 +69,8 @@ class Rig:
         max_inputs: int = 10_000,
         labels: LabelSelection = OWN_TARGETS,
         with_views: bool = False,
+        has_names: bool = False,
+        is_vocabulary: bool = False,
         processes: Processes = ALONE,
         **settings: Any,
     ) -> None:
@@ -75,8 +78,8 @@ class Rig:
         self.layer = nn.Linear(K, K, bias=False)
         self.layer.weight.data.copy_(torch.eye(K))
         evidence = Settings(**settings)
-        viewer = Viewer(evidence, labels.read_names(K), has_names=False, warn=self.told.append) if with_views else None
-        self.keeper = EvidenceKeeper(evidence, K, link, viewer, self.told.append)
+        viewer = Viewer(evidence, labels.read_names(K), has_names=has_names, warn=self.told.append) if with_views else None
+        self.keeper = EvidenceKeeper(evidence, K, link, viewer, self.told.append, is_vocabulary=is_vocabulary)
         self.processes = processes
         self.collector = Collector(
             Head("fc", self.layer, "its path", response=Response(link)),
@@ -110,10 +113,9 @@ class Rig:
         self,
         flagged: Sequence[tuple[int, int]] = (),
         key: WindowKey = KEY,
-        overlapping: Sequence[tuple[int, int]] = (),
     ) -> PairsWithEvidence:
         self.collector.close(key, self.processes)
-        wanted = WantedPairs([*dict.fromkeys([*overlapping, *PAIRS])], [*flagged], [*overlapping])
+        wanted = WantedPairs([*PAIRS], [*flagged])
         found = self.collector.evidence(key, wanted, self.processes)
         assert found is not None
         return found
@@ -452,19 +454,20 @@ def order_of(found: PairsWithEvidence, *, by: Callable[[Example], Any]) -> dict[
     }
 
 
+@pytest.mark.parametrize("is_vocabulary", [False, True])
 @pytest.mark.parametrize("step", [0.0, 1.0])
 @pytest.mark.parametrize("num", [1, 2, 3])
-def test_the_split_into_batches_and_processes_does_not_matter(num: int, step: float) -> None:
+def test_the_split_into_batches_and_processes_does_not_matter(num: int, step: float, *, is_vocabulary: bool) -> None:
     """The last batch of each process repeats items, as a distributed sampler does. With rounded logits, many inputs are equal."""
-    table = Table(76, step=step)
+    table, settings = Table(76, step=step), dict[str, Any](per_pair=5, is_vocabulary=is_vocabulary)
     whole: Any = DataLoader(table, batch_size=1000)
-    wanted = order_of(seen(list(whole), place=DatasetOrder.of(whole), per_pair=5), by=lambda one: one.reference.index)
+    wanted = order_of(seen(list(whole), place=DatasetOrder.of(whole), **settings), by=lambda one: one.reference.index)
     for size in (1, 7, 64, 1000):
 
         def work(rank: int, processes: Processes, size: int = size) -> PairsWithEvidence:
             sampler: Any = torch.utils.data.DistributedSampler(table, num_replicas=num, rank=rank, shuffle=False)
             loader: Any = DataLoader(table, batch_size=size, sampler=sampler)
-            return seen(list(loader), place=DatasetOrder.of(loader), processes=processes, per_pair=5)
+            return seen(list(loader), place=DatasetOrder.of(loader), processes=processes, **settings)
 
         for found in in_processes(num, work):
             assert order_of(found, by=lambda one: one.reference.index) == wanted
@@ -740,28 +743,59 @@ def test_settings_are_the_public_ones() -> None:
 # Pairs whose labels are rarely likely together
 
 
-def test_a_pair_with_too_few_inputs_is_watched_in_the_next_window() -> None:
-    """Label 8 is never among the eight most likely ones, so the first report has no input that adds to an overlap with it."""
-    generator = torch.Generator().manual_seed(5)
-    z = torch.randn(200, K, generator=generator)
+def rare() -> Tensor:
+    """(200, K), logits under which label 8 is never among the eight most likely ones."""
+    z = torch.randn(200, K, generator=torch.Generator().manual_seed(5))
     z[:, 8] = -6
-    batches = [{"z": part} for part in torch.split(z, 50)]
+    return z
+
+
+def test_a_vocabulary_has_inputs_of_pairs_whose_labels_are_not_both_likely() -> None:
+    z = rare()
     p = z.double().softmax(dim=1)
+    order = DatasetOrder.of(DataLoader(TensorDataset(z), batch_size=50))
+    batches = [{"z": part} for part in torch.split(z, 50)]
+    few, more = (Rig(is_vocabulary=wide).open().watch(batches, place=order).close() for wide in (False, True))
+    assert "overlap" not in few[0, 8].examples
+    examples = more[0, 8].examples["overlap"]
     wanted = (p[:, 0] * p[:, 8]).sqrt().argsort(descending=True)[:8].tolist()
-    rig, order = Rig(), DatasetOrder.of(DataLoader(TensorDataset(z), batch_size=50))
-    first = rig.open().watch(batches, place=order).close(overlapping=[(0, 8)])
-    again = rig.open().watch(batches, place=order).close(overlapping=[(0, 8)])
-    third = rig.open().watch(batches, place=order).close(overlapping=[(0, 8)])
-    assert "overlap" not in first[0, 8].examples
-    for found in (again, third):
-        examples = found[0, 8].examples["overlap"]
-        assert [one.reference.index for one in examples] == wanted
-        for one in examples:
-            row = p[one.reference.index]
-            assert one.probabilities == pytest.approx((row[0].item(), row[8].item()), rel=1e-5)
-    others = {pair.labels for pair in first.pairs} - {(0, 8)}
-    assert all(
-        [one.reference for one in first[pair].examples.get("overlap", ())]
-        == [one.reference for one in again[pair].examples.get("overlap", ())]
-        for pair in others
-    )
+    assert [one.reference.index for one in examples] == wanted
+    for one in examples:
+        row = p[one.reference.index]
+        assert one.probabilities == pytest.approx((row[0].item(), row[8].item()), rel=1e-5)
+    for pair in {pair.labels for pair in few.pairs} - {(label, 8) for label in range(8)}:
+        before, now = (
+            {ranking: [one.reference for one in some] for ranking, some in found[pair].examples.items()} for found in (few, more)
+        )
+        assert now == before
+
+
+@pytest.mark.parametrize("decode", [None, lambda ids: " ".join(map(str, ids))], ids=["names", "decode"])
+def test_inputs_of_the_sample_have_the_texts_that_others_have(decode: Any) -> None:
+    z = rare().reshape(10, 20, K)
+    tokens = torch.randint(K, (10, 20), generator=torch.Generator().manual_seed(1))
+    labels = LabelSelection(names=[f"word {label}" for label in range(K)])
+    rig = Rig(is_vocabulary=True, with_views=True, has_names=True, labels=labels, decode=decode)
+    found = rig.open().watch([{"tokens": tokens, "z": z}]).close()
+    reader = TokenReader(decode, labels.read_names(K), has_names=True)
+    examples = found[0, 8].examples["overlap"]
+    assert len(examples) == 8
+    for one in examples:
+        row, position = one.reference.row, one.reference.position
+        assert row is not None
+        assert position is not None
+        assert one.view is not None
+        assert one.view.text == reader.read(tokens[row].tolist(), [True] * 20, position)
+    assert rig.told == []
+
+
+def test_a_decoder_that_fails_on_the_sample_costs_its_texts_and_a_warning() -> None:
+    def decode(ids: list[int]) -> str:
+        raise RuntimeError("no such token")
+
+    tokens = torch.zeros(10, 20, dtype=torch.int64)
+    rig = Rig(is_vocabulary=True, with_views=True, labels=LabelSelection(), decode=decode)
+    found = rig.open().watch([{"tokens": tokens, "z": rare().reshape(10, 20, K)}]).close()
+    assert [one.view for one in found[0, 8].examples["overlap"]] == [None] * 8
+    assert len(rig.told) == 1
+    assert "no such token" in rig.told[0]
