@@ -14,7 +14,7 @@ import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -105,11 +105,15 @@ def tensorboard() -> str:
     return "tensorboard" if shutil.which("tensorboard") == str(here) else os.path.relpath(here)
 
 
+def of_words(pairs: Iterable[Pair]) -> Iterator[Pair]:
+    """The pairs of words. Pairs with signs or numbers are only in the report."""
+    return (pair for pair in pairs if pair.label.isalpha() and pair.other.isalpha())
+
+
 def print_pairs(title: str, pairs: Iterable[Pair], top: int = 8) -> None:
-    """Print a short table of pairs of words. Pairs with signs or numbers are only in the report."""
+    """Print a short table of pairs of words."""
     print(f"\n{title}\n{'':4}{'':16}{'':16}{'cosine':>8}{'overlap':>9}{'expected':>10}")
-    plain = (pair for pair in pairs if pair.label.isalpha() and pair.other.isalpha())
-    for pair in itertools.islice(plain, top):
+    for pair in itertools.islice(of_words(pairs), top):
         cosine = pair.similarities["centered_cosine"]
         numbers = f"{cosine:+8.2f}{pair.overlap:9.2f}{pair.expected_overlap:10.2f}"
         print(f"{'':4}{pair.label:16}{pair.other:16}{numbers}")
@@ -144,6 +148,8 @@ def main(epochs: int = 7, batches: int | None = None, folder: str = "lightning_l
     print_pairs("Agreed: pairs with the largest overlap, whose rows are similar too", by_overlap)
     print_pairs("More overlap than expected for their cosine, flagged or not", report.pairs("strangers"))
     print_pairs("Less overlap than expected for their cosine, flagged or not", report.pairs("lookalikes"))
+    for pair in itertools.islice(of_words(report.pairs("strangers")), 1):
+        print(f"\nWhere the first of these pairs shares most probability\n\n{report.show(pair.label, pair.other)}")
     print(f"\nThe event file is in {logger.log_dir}. To see its curves, run\n\n    {tensorboard()} --logdir {folder}\n")
     return report
 

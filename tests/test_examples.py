@@ -247,13 +247,19 @@ def test_language_model_runs_on_sequences(tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_language_model_finds_words_that_may_stand_for_one_another(tmp_path: Path) -> None:
-    """The whole run: articles, conjunctions and auxiliaries agree; `be` is found to be no other word."""
-    tables = pairs_printed(run("language_model.py", cwd=tmp_path))
+    """The whole run: articles, conjunctions and auxiliaries agree; `be` is found to be no other word.
+
+    Two words share probability at places where neither is among the likely ones: eight of these are printed.
+    """
+    text = run("language_model.py", cwd=tmp_path)
+    tables = pairs_printed(text)
     agreed = {(one, other) for one, other, *_ in tables[AGREED]}
     assert {("a", "an"), ("and", "or"), ("can", "may")} <= agreed
     assert all(overlap > 0.9 for *_, overlap, _ in tables[AGREED])
     assert sum("be" in (one, other) for one, other, *_ in tables[LOOKALIKES]) >= 3
     assert len(tables[STRANGERS]) == 8
+    places = re.findall(r"^index \d+, position \d+ .*⟦.+⟧.*$", text, flags=re.MULTILINE)
+    assert len(places) == 8
 
 
 def test_paper_examples_agree_with_the_paper(tmp_path: Path) -> None:
