@@ -165,7 +165,10 @@ def no_verdict(statistics: Statistics, thresholds: Thresholds) -> str | None:
         of_labels = f", {INPUTS_PER_LABEL} for each of {table.num_kept} labels" if wanted > thresholds.min_inputs else ""
         return f"{table.num_inputs} inputs, verdicts need {wanted}{of_labels}"
     if table.num_pairs < MIN_PAIRS:
-        return f"{table.num_pairs} pair{'s' * (table.num_pairs != 1)} of labels, verdicts need {MIN_PAIRS}"
+        num_rare = 0 if table.sampling else table.num_live - table.num_kept
+        verb = "is" if num_rare == 1 else "are"
+        rare = f"; {num_rare} of {table.num_live} labels {verb} too rare to count (`min_probability`)" if num_rare else ""
+        return f"{table.num_pairs} pair{'s' * (table.num_pairs != 1)} of labels, verdicts need {MIN_PAIRS}{rare}"
     too_few = statistics.replicates.too_few
     if too_few is not None:
         return too_few

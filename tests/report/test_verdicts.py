@@ -233,6 +233,16 @@ def test_there_are_flags_to_be_seen() -> None:
     [
         (report_of(num_inputs=255), Thresholds(), "255 inputs, verdicts need 256"),
         (report_of(9), Thresholds(), "36 pairs of labels, verdicts need 45"),
+        (
+            report_of(10, improbable=[4]),
+            Thresholds(),
+            "36 pairs of labels, verdicts need 45; 1 of 10 labels is too rare to count (`min_probability`)",
+        ),
+        (
+            report_of(11, improbable=[4, 5]),
+            Thresholds(),
+            "36 pairs of labels, verdicts need 45; 2 of 11 labels are too rare to count (`min_probability`)",
+        ),
         (report_of(num_inputs=59), OPEN, "59 inputs, verdicts need 60, 5 for each of 12 labels"),
         (report_of(num_inputs=220), OPEN, "7 groups of inputs, 8 are needed"),
         (report_of(num_inputs=300), Thresholds(min_reliability=1), "reliability 0.98, verdicts need 1"),
