@@ -63,7 +63,7 @@ def test_the_rows_of_a_pair_are_those_that_add_most_to_its_overlap(files: tuple[
 
 @pytest.mark.usefixtures("rare_labels_count")
 def test_a_vocabulary_has_rows_on_which_the_labels_are_not_both_likely(files: tuple[Path, Tensor, Tensor]) -> None:
-    """With a low bias, label 0 is never among the eight most likely labels. A vocabulary keeps 64 labels of each row."""
+    """With a low bias, label 0 is never among the eight most likely labels. A vocabulary keeps more labels of each row."""
     folder, logits, _ = files
     head = torch.load(folder / "model.pt", weights_only=True)
     bias = torch.zeros(NUM_LABELS)

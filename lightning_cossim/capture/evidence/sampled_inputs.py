@@ -1,4 +1,4 @@
-"""SampledInputs: inputs of a head with very many labels, each with its 64 most likely labels.
+"""SampledInputs: inputs of a head with very many labels, each with its 32 most likely labels.
 
 The store takes an input for a pair if both labels are among its eight most likely ones. In a vocabulary, two labels can share
 probability over many inputs without being among these eight, and nobody knows before the report which pairs these are. So this
@@ -20,7 +20,7 @@ from lightning_cossim.capture.evidence.texts import NUM_AROUND
 
 __all__ = ["AFTER", "NUM_LABELS", "SampledInputs"]
 
-NUM_LABELS: Final = 64
+NUM_LABELS: Final = 32
 """The labels that are kept of an input: at most this many."""
 AFTER: Final = 2.0
 """The value of a sampled input is √(p_i p_j) minus this number, so that it ranks after all inputs of the store."""
