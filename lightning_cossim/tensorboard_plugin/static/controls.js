@@ -2,10 +2,12 @@
 
 import { button, choice, element } from "./dom.js";
 import { about, showLink } from "./explain.js";
+import { stageOf } from "./lookup.js";
 
 /** @import { Option } from "./dom.js" */
 /** @import { Run } from "./data.js" */
-/** @import { App, Looked, Shown } from "./index.js" */
+/** @import { App, Shown } from "./index.js" */
+/** @import { Looked } from "./lookup.js" */
 
 const PAUSE = 500;
 
@@ -138,9 +140,6 @@ export class Controls {
  * @returns {Option}
  */
 const itself = (value) => [value, value];
-
-/** @param {string} tag */
-export const stageOf = (tag) => tag.replace(/cossim_/, "").replaceAll("_", " ");
 
 /**
  * Number of written steps, from the last step. A resumed run counts from 1 again, so the number of kept steps is a lower bound.

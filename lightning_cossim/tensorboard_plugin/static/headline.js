@@ -2,6 +2,7 @@
 
 import { number } from "./dom.js";
 import { inSentence } from "./quantities.js";
+import { furthest } from "./step.js";
 
 /** @import { Step } from "./step.js" */
 
@@ -66,18 +67,16 @@ function flagged(step) {
   const among = `among ${plural(step.num_pairs, "pair")} of ${plural(step.num_labels, "label")}`;
   if (!stranger && !lookalike) return `No pair is flagged ${among}.`;
   const shown = step.chosen ? " shown" : "";
-  return `${plural(stranger, "stranger")} and ${plural(lookalike, "look-alike")}${shown} ${among}${furthest(step)}.`;
+  return `${plural(stranger, "stranger")} and ${plural(lookalike, "look-alike")}${shown} ${among}${furthestOf(step)}.`;
 }
 
 /**
  * The names of the flagged pair with the largest gap, and its overlap; empty if no pair is flagged.
  * @param {Step} step
  */
-function furthest(step) {
-  const gaps = step.values.gap;
-  const all = step.counted.filter((pair) => step.flag[pair]);
-  const pair = all.reduce((best, one) => (best < 0 || Math.abs(gaps[one]) > Math.abs(gaps[best]) ? one : best), -1);
-  if (pair < 0) return "";
+function furthestOf(step) {
+  const pair = furthest(step);
+  if (pair < 0 || !step.flag[pair]) return "";
   const names = step.namesAt(pair).map((name) => `“${name}”`).join(" and ");
   return `; largest gap: ${names}, overlap ${number(step.values.overlap[pair])}, expected ${number(step.values.expected_overlap[pair])}`;
 }

@@ -7,7 +7,7 @@ import { triangle } from "./scatter.js";
 import { matrix } from "./step.js";
 
 /** @import { Colors } from "./colors.js" */
-/** @import { App } from "./index.js" */
+/** @import { App, Shown } from "./index.js" */
 /** @import { Point } from "./scatter.js" */
 /** @import { Step } from "./step.js" */
 
@@ -40,10 +40,10 @@ export class Heatmaps {
   }
 
   /**
-   * @param {Step} step
-   * @param {number[]} order
+   * @param {Shown} shown
+   * @param {Shown} [_other] step to compare with
    */
-  render(step, order) {
+  render({ step, order }, _other) {
     this.step = step;
     this.order = order;
     this.maps.forEach((map) => map.take(step, order));
@@ -219,7 +219,7 @@ class Heatmap {
    */
   drawSelection(context, colors) {
     const { left, size, cell, from, num } = this.box;
-    const pair = this.app.pairIn(this.step, this.app.state.pair);
+    const pair = this.app.pairIn(this.step, this.app.selected);
     if (!pair) return;
     const places = pair.map((label) => this.order.indexOf(label) - from);
     if (places.some((place) => place < 0 || place >= num)) return;

@@ -5,38 +5,43 @@ import { Controls } from "./controls.js";
 import { Source } from "./data.js";
 import { element, focused } from "./dom.js";
 import { explain } from "./explain.js";
+import { passing } from "./filter.js";
+import { FilterBar } from "./filterbar.js";
+import { Heatmaps } from "./heatmaps.js";
 import { History, dashOf } from "./history.js";
+import { Inspector } from "./inspector.js";
 import { addressOf, readAddress, watchAddress, writeAddress } from "./link.js";
-import { aboutError, empty, loading } from "./messages.js";
-import { Side } from "./side.js";
-import { keyOf } from "./step.js";
+import { lookUp, nearest } from "./lookup.js";
+import { aboutError, empty, loading, missing } from "./messages.js";
+import { Scatter } from "./scatter.js";
+import { furthest, keyOf } from "./step.js";
+import { Summary } from "./summary.js";
 import { Table } from "./table.js";
 import { Tip } from "./tip.js";
 
-/** @import { Course, Kept, Run, Tag } from "./data.js" */
+/** @import { Course, Run } from "./data.js" */
+/** @import { Filter, Passing } from "./filter.js" */
 /** @import { State } from "./link.js" */
+/** @import { Looked } from "./lookup.js" */
 /** @import { Pair, Step } from "./step.js" */
 /** @import { Quantity } from "./wire.js" */
 
 /**
- * A selected run and tag, with its kept steps and the place of the selected step among them.
- * @typedef {{ run: string, tag: string, steps: Kept[], tags: Tag[], at: number }} Looked
- */
-/**
- * The same after loading; `latest` is the last step, `order` has the labels of the heatmaps in order.
+ * A run and tag after loading; `latest` is the last step, `order` has the labels of the heatmaps in order.
  * @typedef {Looked & { step: Step, latest: Step, order: number[] }} Shown
  */
 /** @typedef {{ pair: Pair, color: string, dash: number[], isSelected: boolean }} Chosen a pair that is selected or pinned */
 
 const MAX_PINS = 7;
 const MAX_HISTORIES = 50;
-const NEEDS_DATA = ["run", "tag", "step", "run2"];
+const NEEDS_DATA = ["run", "tag", "step", "run2", "step2"];
 
 export async function render() {
   const style = element("link", { rel: "stylesheet", href: new URL("style.css", import.meta.url).href });
   const loaded = new Promise((resolve) => ["load", "error"].forEach((event) => style.addEventListener(event, resolve)));
   document.head.append(style);
   document.title = "Label similarity";
+  document.documentElement.lang = "en";
   await loaded;
   const app = new App();
   document.body.replaceChildren(app.root);
@@ -51,6 +56,10 @@ export class App {
     this.runs = null;
     /** @type {Shown[]} one run, or two that are compared */
     this.sides = [];
+    /** @type {{ of: string, pair: Pair | null }} the pair that was furthest off when a run and tag were opened */
+    this.first = { of: "", pair: null };
+    /** @type {WeakMap<Step, { key: string, passing: Passing }>} */
+    this.passed = new WeakMap();
     /** @type {Map<string, Course | null>} null while it is loading */
     this.histories = new Map();
     /** @type {Looked | null} what the user selected, loaded or not */
@@ -60,11 +69,17 @@ export class App {
     this.ticket = 0;
     this.tip = new Tip();
     this.controls = new Controls(this);
-    this.views = [new Side(this, "A"), new Side(this, "B")];
-    this.table = new Table(this);
+    this.summary = new Summary();
+    this.filters = new FilterBar(this);
+    this.scatter = new Scatter(this);
+    this.inspector = new Inspector(this);
+    this.heatmaps = new Heatmaps(this);
     this.history = new History(this);
+    this.table = new Table(this);
+    this.notice = element("p", { class: "notice", role: "status", hidden: true });
+    this.board = element("div", { class: "board" }, this.scatter.root, this.inspector.root, this.heatmaps.root, this.history.root, this.table.root);
     this.content = element("main", {});
-    this.board = [element("div", { class: "sides" }, ...this.views.map((view) => view.root)), element("div", { class: "below" }, this.table.root, this.history.root)];
+    this.page = [this.notice, this.summary.root, this.filters.root, this.board];
     this.dialogs = element("div", {});
     this.root = element("div", { class: "app" }, this.controls.root, this.content, this.tip.root, this.dialogs);
     this.dress();
@@ -98,54 +113,27 @@ export class App {
     await this.update();
   }
 
-  /**
-   * The selected run and tag with its steps. If they no longer exist, the run that was written last and its validation stage, if it has one.
-   * @param {string | null} run
-   * @param {string | null} tag
-   */
-  chosen(run, tag) {
-    const runs = withSteps(this.runs ?? []);
-    const found = runs.find((one) => one.run === run) ?? [...runs].sort((one, other) => latestTime(other) - latestTime(one))[0];
-    if (!found) return null;
-    const { tags } = found;
-    const { tag: name, steps } = tags.find((one) => one.tag === tag) ?? tags.find((one) => /_val\b/.test(one.tag)) ?? tags[0];
-    return { run: found.run, tag: name, steps, tags };
-  }
-
-  /**
-   * The place of the kept step nearest to a number; the last place for null.
-   * @param {Kept[]} steps
-   * @param {number | null} step
-   */
-  placeOf(steps, step) {
-    if (step === null) return steps.length - 1;
-    return steps.reduce((best, [one], at) => (Math.abs(one - step) < Math.abs(steps[best][0] - step) ? at : best), 0);
-  }
-
   async update() {
     const { state, runs } = this;
     if (!runs) return; // the runs are loading; `refresh` calls this again
     const ticket = ++this.ticket;
-    const first = this.chosen(state.run, state.tag);
-    if (!first) {
+    const found = lookUp(runs, state);
+    this.looked = found.one;
+    this.controls.render(found.one, runs);
+    if (!found.one) {
       this.sides = [];
-      this.looked = null;
-      this.controls.render(null, runs);
-      this.content.replaceChildren(empty());
+      this.content.replaceChildren(found.missing ? missing(found.missing) : empty());
       return;
     }
-    const one = { ...first, at: this.placeOf(first.steps, state.step) };
-    const wanted = [one];
-    const second = state.run2 !== one.run && withSteps(runs).some(({ run }) => run === state.run2) ? this.chosen(state.run2, one.tag) : null;
-    if (second) wanted.push({ ...second, at: this.placeOf(second.steps, state.step === null ? null : one.steps[one.at][0]) });
-    this.looked = one;
-    this.controls.render(one, runs);
+    const wanted = found.other ? [found.one, found.other] : [found.one];
     try {
       const sides = await Promise.all(wanted.map((side) => this.read(side)));
       if (ticket !== this.ticket) return; // the user has selected something else
       this.sides = sides;
+      this.say(found.note);
+      this.holdFirst(sides[0]);
       this.paint();
-      this.prefetch(one);
+      this.prefetch(found.one);
     } catch (error) {
       if (ticket === this.ticket) this.tell(error);
     }
@@ -177,6 +165,15 @@ export class App {
     this.content.replaceChildren(aboutError(error, () => this.refresh()));
   }
 
+  /**
+   * Shows a line above the views; an empty text removes it.
+   * @param {string} text
+   */
+  say(text) {
+    this.notice.textContent = text;
+    this.notice.hidden = !text;
+  }
+
   // Change the state
 
   /** @param {Partial<State>} patch */
@@ -188,10 +185,33 @@ export class App {
     return Promise.resolve();
   }
 
-  /** A link to the current view. It names run, tag and step, so that later steps do not change the view. */
+  /**
+   * Narrows the scatter, the heatmap and the table.
+   * @param {Partial<Filter>} patch
+   */
+  filter(patch) {
+    return this.set(patch);
+  }
+
+  /**
+   * The pairs of a step that pass the filter.
+   * @param {Step} step
+   */
+  shown(step) {
+    const { search, flags, pinned, brush, pins } = this.state;
+    const key = JSON.stringify([search, flags, pinned && pins, brush]);
+    const kept = this.passed.get(step);
+    if (kept?.key === key) return kept.passing;
+    const there = pins.map((pin) => this.pairIn(step, pin)).filter((pair) => pair !== null);
+    const found = passing(step, { search, flags, pinned, brush }, there);
+    this.passed.set(step, { key, passing: found });
+    return found;
+  }
+
+  /** A link to the current view. It names run, tag, step and pair, so that later steps do not change the view. */
   get link() {
     const shown = this.sides[0];
-    return addressOf(shown ? { ...this.state, run: shown.run, tag: shown.tag, step: shown.step.step } : this.state);
+    return addressOf(shown ? { ...this.state, run: shown.run, tag: shown.tag, step: shown.step.step, pair: this.selected } : this.state);
   }
 
   /** Updates the address 150 ms after the last change of the state, because browsers limit the rate of updates. */
@@ -200,9 +220,25 @@ export class App {
     this.writing = setTimeout(() => writeAddress(this.state), 150);
   }
 
+  /** The selected pair: the user's, otherwise the one that was furthest off when the run was opened. */
+  get selected() {
+    return this.state.pair ?? this.first.pair;
+  }
+
+  /**
+   * Keeps the pair that is furthest off, until another run or stage is opened.
+   * @param {Shown} shown
+   */
+  holdFirst({ run, tag, step }) {
+    const of = JSON.stringify([run, tag]);
+    if (this.first.of === of && this.first.pair) return;
+    const pair = furthest(step);
+    this.first = { of, pair: pair < 0 ? null : step.pairAt(pair) };
+  }
+
   /**
    * @param {Step} step
-   * @param {number} index of a pair in the step; -1 deselects
+   * @param {number} index of a pair in the step; -1 selects the pair that is furthest off
    * @param {{ keep?: boolean }} options keep: whether a pair that is selected already stays selected
    */
   select(step, index, { keep = false } = {}) {
@@ -223,7 +259,7 @@ export class App {
 
   /** @param {number} step */
   goNear(step) {
-    if (this.looked) this.goTo(this.placeOf(this.looked.steps, step));
+    if (this.looked) this.goTo(nearest(this.looked.steps, step));
   }
 
   /**
@@ -235,6 +271,11 @@ export class App {
     const { steps } = this.looked;
     const within = Math.min(Math.max(at, 0), steps.length - 1);
     return this.set({ step: within === steps.length - 1 ? null : steps[within][0] });
+  }
+
+  /** Whether the steps are playing; axes stay as they are meanwhile. */
+  get isPlaying() {
+    return this.controls.timer !== undefined;
   }
 
   /**
@@ -252,7 +293,7 @@ export class App {
    * @returns {Chosen[]}
    */
   get pairs() {
-    const { pair, pins } = this.state;
+    const { selected: pair, state: { pins } } = this;
     const colors = theme().lines;
     const all = pair && !this.isPinned(pair) ? [...pins, pair] : pins;
     return all.map((one, at) => ({ pair: one, color: colors[at % colors.length], dash: dashOf(at), isSelected: pair !== null && keyOf(one) === keyOf(pair) }));
@@ -271,10 +312,13 @@ export class App {
     this.tip.hide();
     this.controls.render(one, this.runs ?? []);
     this.root.classList.toggle("comparing", Boolean(other));
-    this.views[1].root.hidden = !other;
-    if (this.board[0].parentElement !== this.content) this.content.replaceChildren(...this.board);
-    this.sides.forEach((side, at) => this.views[at].render(side, Boolean(other)));
-    this.table.render(one.step, other?.step);
+    if (this.board.parentElement !== this.content) this.content.replaceChildren(...this.page);
+    this.summary.render(this.sides);
+    this.filters.render(one.step);
+    this.scatter.render(one, other);
+    this.inspector.render(this.sides);
+    this.heatmaps.render(one, other);
+    this.table.render(one, other);
     this.recall();
     focus();
     performance.clearMarks("painted"); // for tests that measure the drawing time
@@ -282,11 +326,11 @@ export class App {
   }
 
   redraw() {
-    this.sides.forEach((_, at) => this.views[at].draw());
-    if (this.sides.length) {
-      this.table.fill();
-      this.history.draw();
-    }
+    if (!this.sides.length) return;
+    this.scatter.draw();
+    this.heatmaps.draw();
+    this.history.draw();
+    this.table.fill();
   }
 
   /** Draws the history of the selected and pinned pairs, and loads missing data. */
@@ -311,20 +355,7 @@ export class App {
 
   /** @param {Quantity} quantity */
   explainer(quantity) {
-    return element("button", { type: "button", class: "explain", "aria-label": "What is this?", title: "What is this?", onclick: () => explain(this.dialogs, quantity) }, "?");
+    const title = `What is: ${quantity.title}?`;
+    return element("button", { type: "button", class: "explain", "aria-label": title, title, onclick: () => explain(this.dialogs, quantity) }, "?");
   }
 }
-
-/**
- * The runs and tags that have steps.
- * @param {Run[]} runs
- */
-function withSteps(runs) {
-  return runs.map(({ run, tags }) => ({ run, tags: tags.filter(({ steps }) => steps.length) })).filter(({ tags }) => tags.length);
-}
-
-/**
- * The time of a run's last step, in seconds since 1970.
- * @param {Run} run
- */
-const latestTime = ({ tags }) => Math.max(...tags.flatMap(({ steps }) => steps.map(([, time]) => time)));

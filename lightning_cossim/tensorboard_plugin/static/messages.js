@@ -17,6 +17,14 @@ export function empty() {
 }
 
 /**
+ * What a link names and TensorBoard does not have.
+ * @param {string} text
+ */
+export function missing(text) {
+  return message("The link names something that is not here", element("p", {}, text), element("p", {}, "Choose another run, stage or step above. If the training still writes it, press Refresh."));
+}
+
+/**
  * @param {unknown} error
  * @param {() => unknown} again
  */

@@ -6,7 +6,7 @@ import { inSentence } from "./quantities.js";
 import { expectedCurve } from "./step.js";
 
 /** @import { Colors } from "./colors.js" */
-/** @import { App } from "./index.js" */
+/** @import { App, Shown } from "./index.js" */
 /** @import { Step } from "./step.js" */
 
 /** @typedef {CanvasRenderingContext2D} Context */
@@ -41,8 +41,11 @@ export class Scatter {
     this.root = element("figure", { class: "scatter" }, this.head, element("div", { class: "plot" }, this.canvas), this.note);
   }
 
-  /** @param {Step} step */
-  render(step) {
+  /**
+   * @param {Shown} shown
+   * @param {Shown} [_other] step to compare with
+   */
+  render({ step }, _other) {
     this.step = step;
     const { state } = this.app;
     this.key = step.similarities.includes(state.x) ? state.x : step.cosine;
@@ -60,7 +63,7 @@ export class Scatter {
     const [width, height] = roomOf(this.canvas, 260, 150);
     const colors = theme();
     const context = canvasOf(this.canvas, width, height);
-    const known = step.counted.filter((pair) => !Number.isNaN(step.values[key][pair]) && !Number.isNaN(step.values.overlap[pair]));
+    const known = this.app.shown(step).pairs.filter((pair) => !Number.isNaN(step.values[key][pair]) && !Number.isNaN(step.values.overlap[pair]));
     this.known = known;
     this.box = { left: MARGIN.left, top: MARGIN.top, width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom };
     this.axes = this.range(known);
@@ -234,8 +237,8 @@ export class Scatter {
    * @param {Colors} colors
    */
   drawChosen(context, colors) {
-    const { state, pinned } = this.app;
-    const selected = this.app.pairIn(this.step, state.pair);
+    const { pinned } = this.app;
+    const selected = this.app.pairIn(this.step, this.app.selected);
     pinned.forEach(({ pair, color }) => {
       const index = this.step.indexOf(this.app.pairIn(this.step, pair));
       if (index >= 0 && this.known.includes(index)) ring(context, this.at(index), 7, color, 2);

@@ -199,3 +199,14 @@ export function expectedCurve(step) {
   known.sort((one, other) => similarity[one] - similarity[other]);
   return known.map((pair) => [similarity[pair], expected[pair]]);
 }
+
+/**
+ * The flagged pair with the largest absolute gap; of a step without flags, any pair. -1 if no gap is known.
+ * @param {Step} step
+ */
+export function furthest(step) {
+  const { gap } = step.values;
+  const known = step.counted.filter((pair) => !Number.isNaN(gap[pair]));
+  const flagged = known.filter((pair) => step.flag[pair]);
+  return (flagged.length ? flagged : known).reduce((best, one) => (best < 0 || Math.abs(gap[one]) > Math.abs(gap[best]) ? one : best), -1);
+}

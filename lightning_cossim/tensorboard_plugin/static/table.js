@@ -2,10 +2,11 @@
 
 import { MARKS } from "./detail.js";
 import { element, number } from "./dom.js";
+import { count } from "./filter.js";
 import { inSentence } from "./quantities.js";
 import { keyOf } from "./step.js";
 
-/** @import { App } from "./index.js" */
+/** @import { App, Shown } from "./index.js" */
 /** @import { Step } from "./step.js" */
 
 /**
@@ -19,7 +20,6 @@ import { keyOf } from "./step.js";
 /** @typedef {Heading & (OfNumbers | OfTexts)} Column */
 
 const ROW = 27;
-const FILTERS = [["", "all pairs"], ["flagged", "flagged"], ["stranger", "strangers"], ["look-alike", "look-alikes"], ["pinned", "pinned"]];
 
 export class Table {
   /** @type {Step} */
@@ -36,9 +36,6 @@ export class Table {
     this.rows = [];
     /** @type {number | null} key of the pair to which the table was scrolled last */
     this.revealed = null;
-    this.search = element("input", { type: "search", placeholder: "label", "aria-label": "Search", oninput: () => this.look() });
-    this.filter = element("select", { "aria-label": "Show", onchange: () => this.look() });
-    for (const [value, text] of FILTERS) this.filter.append(element("option", { value }, text));
     this.count = element("span", { class: "note", role: "status" });
     this.head = element("tr", {});
     this.body = element("tbody", {});
@@ -46,31 +43,24 @@ export class Table {
       element("table", {}, element("thead", {}, this.head), this.body));
     this.root = element("figure", { class: "pairs" },
       element("figcaption", {}, element("b", {}, "Pairs"),
-        element("label", { class: "control" }, element("span", {}, "Search"), this.search),
-        element("label", { class: "control" }, element("span", {}, "Show"), this.filter),
         element("button", { type: "button", onclick: () => this.download(), title: "Download these pairs as CSV" }, "CSV"), this.count),
       this.frame);
   }
 
-  look() {
-    this.app.set({ query: this.search.value, flag: this.filter.value });
-  }
-
   /**
-   * @param {Step} step
-   * @param {Step | undefined} other step of the run compared with
+   * @param {Shown} shown
+   * @param {Shown} [compared] step to compare with
    */
-  render(step, other) {
+  render({ step }, compared) {
+    const other = compared?.step;
     const { state } = this.app;
     this.step = step;
-    if (this.search.value !== state.query) this.search.value = state.query;
-    this.filter.value = state.flag;
     this.columns = columnsOf(step, other);
     const called = (/** @type {string} */ key) => this.columns.find((one) => one.key === key);
     this.sort = called(state.sort) ?? called("gap") ?? this.columns[0];
     this.drawHead();
-    this.rows = sorted(filtered(step, this.app), this.sort, state.down);
-    this.count.textContent = `${this.rows.length.toLocaleString("en")} of ${step.counted.length.toLocaleString("en")}`;
+    this.rows = sorted(this.app.shown(step).pairs, this.sort, state.down);
+    this.count.textContent = count(this.app.shown(step));
     this.reveal();
     this.fill();
   }
@@ -101,9 +91,9 @@ export class Table {
 
   nothing() {
     const { state } = this.app;
-    if (state.flag === "pinned" && !state.pins.length) return "No pair is pinned. Tick a pair in the first column to pin it.";
-    if (state.query) return "No pair matches the search. Clear the search to see all pairs.";
-    if (state.flag && this.step.verdict) return `No pair is flagged: ${this.step.verdict}.`;
+    if (state.pinned && !state.pins.length) return "No pair is pinned. Tick a pair in the first column to pin it.";
+    if (state.search) return "No pair matches the search. Clear the search to see all pairs.";
+    if (state.flags.length && this.step.verdict) return `No pair is flagged: ${this.step.verdict}.`;
     return "No pairs to show.";
   }
 
@@ -111,7 +101,7 @@ export class Table {
   row(pair) {
     const { app, step } = this;
     const labels = step.pairAt(pair);
-    const selected = step.indexOf(app.state.pair) === pair;
+    const selected = step.indexOf(app.selected) === pair;
     const pin = element("input", { type: "checkbox", checked: app.isPinned(labels), onclick: (event) => event.stopPropagation(), onchange: () => app.pin(labels), "aria-label": `Pin ${step.namesAt(pair).join(" and ")}` });
     const cells = this.columns.map((column) => {
       if (column.number) return element("td", { class: "number" }, number(column.of(pair), column));
@@ -124,7 +114,7 @@ export class Table {
 
   /** Scrolls to the selected pair, if it was selected in another view. */
   reveal() {
-    const pair = this.step.indexOf(this.app.state.pair);
+    const pair = this.step.indexOf(this.app.selected);
     const key = pair < 0 ? null : keyOf(this.step.pairAt(pair));
     const at = this.rows.indexOf(pair);
     if (key !== this.revealed && at >= 0) {
@@ -139,7 +129,7 @@ export class Table {
     const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
     if (!step || event.target !== this.frame) return;
     event.preventDefault();
-    const at = this.rows.indexOf(this.step.indexOf(this.app.state.pair));
+    const at = this.rows.indexOf(this.step.indexOf(this.app.selected));
     const next = this.rows[Math.min(Math.max(at + step, 0), this.rows.length - 1)];
     if (next !== undefined) this.app.select(this.step, next, { keep: true });
   }
@@ -185,22 +175,6 @@ export function columnsOf(step, other) {
     ...["gap", "overlap", "overlap_error", "expected_overlap", "joint_inputs", ...step.similarities].filter((key) => key in step.values).map(ofKey),
     ...(other ? ["gap", "overlap"].map(ofOther) : []),
   ];
-}
-
-/**
- * The pairs that match the search and the filter.
- * @param {Step} step
- * @param {Pick<App, "state" | "isPinned">} app
- */
-export function filtered(step, { state, isPinned }) {
-  const words = state.query.toLowerCase().split(/\s+/).filter(Boolean);
-  const matching = words.map((word) => new Set(step.names.flatMap((name, place) => (name.toLowerCase().includes(word) ? [place] : []))));
-  return step.counted.filter((pair) => {
-    if (state.flag === "pinned" && !isPinned(step.pairAt(pair))) return false;
-    if (state.flag === "flagged" && !step.flag[pair]) return false;
-    if (["stranger", "look-alike"].includes(state.flag) && step.flagAt(pair) !== state.flag) return false;
-    return matching.every((places) => places.has(step.row[pair]) || places.has(step.column[pair]));
-  });
 }
 
 /**

@@ -9,36 +9,38 @@ import { detail, verdict } from "../static/detail.js";
 import { number, shortened, ticks } from "../static/dom.js";
 import { headline } from "../static/headline.js";
 import { DEFAULTS, format, parse } from "../static/link.js";
-import { Step, expectedCurve, keyOf, matrix } from "../static/step.js";
+import { Step, expectedCurve, matrix } from "../static/step.js";
 import { inSentence, quantityOf } from "../static/quantities.js";
-import { columnsOf, csv, filtered, sorted } from "../static/table.js";
+import { columnsOf, csv, sorted } from "../static/table.js";
 import { decode } from "../static/wire.js";
 
 /** @import { State } from "../static/link.js" */
-/** @import { Pair } from "../static/step.js" */
 /** @import { Column } from "../static/table.js" */
 
 function step(name = "ten labels") {
   return new Step(decode(Uint8Array.from(readFileSync(new URL(`../fixtures/${name}.bin`, import.meta.url))).buffer));
 }
 
-/**
- * @param {Partial<State>} state
- * @param {Pair[]} pins
- */
-function app(state = {}, pins = []) {
-  return { state: { ...DEFAULTS, ...state, pins }, isPinned: (/** @type {Pair} */ pair) => pins.some((one) => keyOf(one) === keyOf(pair)) };
-}
-
 test("a state goes through a link and comes back", () => {
   /** @type {State} */
-  const state = { ...DEFAULTS, run: 'a&b=c#d "<i>" %41 ש', tag: "cossim_val", step: 120, run2: "other", x: "raw_cosine", map: "logit_correlation", sort: "overlap", down: false, query: "coat & shirt", flag: "stranger", pair: [3, 17], pins: [[0, 1], [4, 9]] };
+  const state = { ...DEFAULTS, run: 'a&b=c#d "<i>" %41 ש', tag: "cossim_val", step: 120, run2: "other", step2: 7, x: "raw_cosine", map: "logit_correlation", labels: "flagged", sort: "overlap", down: false, search: "coat & shirt", flags: ["stranger", "none"], pinned: true, brush: { key: "raw_cosine", x: [-0.5, 0.25], y: [0, 0.125] }, pair: [3, 17], pins: [[0, 1], [4, 9]] };
   assert.deepEqual(parse(format(state)), state);
 });
 
 test("a link keeps what is not ours, and leaves out what is at its default", () => {
   assert.equal(format(DEFAULTS, "#lightning_cossim&other=1"), "#lightning_cossim&other=1");
   assert.equal(format({ ...DEFAULTS, step: 3 }, "#lightning_cossim&p.lightning_cossim.step=9"), "#lightning_cossim&p.lightning_cossim.step=3");
+});
+
+test("a link of an earlier version keeps its filter", () => {
+  const read = (/** @type {string} */ flag) => parse(`#p.lightning_cossim.query=coat&p.lightning_cossim.flag=${flag}`);
+  assert.deepEqual([read("flagged").search, read("flagged").flags, read("look-alike").flags, read("").flags], ["coat", ["stranger", "look-alike"], ["look-alike"], []]);
+});
+
+test("a rectangle in a link needs four numbers, in any order", () => {
+  const read = (/** @type {string} */ value) => parse(`#p.lightning_cossim.brush=${encodeURIComponent(value)}`).brush;
+  assert.deepEqual(read("raw_cosine,1,-1,0.5,0"), { key: "raw_cosine", x: [-1, 1], y: [0, 0.5] });
+  for (const broken of ["", "raw_cosine", "raw_cosine,1,2,3", "raw_cosine,1,2,3,", "raw_cosine,1,2,3,x", "raw_cosine,1,2,3,4,5"]) assert.equal(read(broken), null);
 });
 
 test("a link that makes no sense is the default", () => {
@@ -75,20 +77,6 @@ test("a label keeps the name that some step had for it", () => {
   const one = step();
   one.known = new Map([[4711, "zebra"]]);
   assert.deepEqual([one.nameOf(4711), one.nameOf(12), one.nameOf(2)], ["zebra", "label 12", "Pullover"]);
-});
-
-test("the search wants every word in one of the two labels", () => {
-  const one = step();
-  const found = (/** @type {Partial<State>} */ state, /** @type {Pair[]} */ pins = []) => filtered(one, app(state, pins)).map((pair) => one.namesAt(pair).join("/"));
-  assert.equal(found({}).length, 45);
-  assert.equal(found({ query: "COAT" }).length, 9);
-  assert.deepEqual(found({ query: "coat shirt" }).sort(), ["Coat/Shirt", "T-shirt/Coat"]);
-  assert.deepEqual(found({ query: "nothing" }), []);
-  assert.deepEqual(found({ flag: "pinned" }, [[2, 6]]), ["Pullover/Shirt"]);
-  const num = one.numFlagged;
-  assert.ok(num.stranger > 0 && num.lookalike > 0);
-  assert.equal(found({ flag: "stranger" }).length, num.stranger);
-  assert.equal(found({ flag: "flagged" }).length, num.stranger + num.lookalike);
 });
 
 test("what is not known comes last, whichever way the table is sorted", () => {
