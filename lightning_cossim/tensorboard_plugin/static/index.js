@@ -1,18 +1,19 @@
 // The tab: owns the state that the views share. TensorBoard calls `render` in a separate frame.
 
-import { theme, isDark, watchTheme } from "./colors.js";
+import { dress, theme, watchTheme } from "./colors.js";
 import { Controls } from "./controls.js";
 import { Source } from "./data.js";
 import { element, focused } from "./dom.js";
 import { explain } from "./explain.js";
 import { passing } from "./filter.js";
 import { FilterBar } from "./filterbar.js";
-import { Heatmaps } from "./heatmaps.js";
+import { Heatmap } from "./heatmap.js";
 import { History, dashOf } from "./history.js";
 import { Inspector } from "./inspector.js";
 import { addressOf, readAddress, watchAddress, writeAddress } from "./link.js";
 import { lookUp, nearest } from "./lookup.js";
 import { aboutError, empty, loading, missing } from "./messages.js";
+import { MAX_PINS, placeOf, turned } from "./pins.js";
 import { Scatter } from "./scatter.js";
 import { furthest, keyOf } from "./step.js";
 import { Summary } from "./summary.js";
@@ -30,9 +31,8 @@ import { Tip } from "./tip.js";
  * A run and tag after loading; `latest` is the last step, `order` has the labels of the heatmaps in order.
  * @typedef {Looked & { step: Step, latest: Step, order: number[] }} Shown
  */
-/** @typedef {{ pair: Pair, color: string, dash: number[], isSelected: boolean }} Chosen a pair that is selected or pinned */
+/** @typedef {{ pair: Pair, place: number, color: string, dash: number[], isSelected: boolean }} Chosen a pair that is selected or pinned; `place`: of the pin, -1 if it is not pinned */
 
-const MAX_PINS = 7;
 const MAX_HISTORIES = 50;
 const NEEDS_DATA = ["run", "tag", "step", "run2", "step2"];
 
@@ -73,18 +73,18 @@ export class App {
     this.filters = new FilterBar(this);
     this.scatter = new Scatter(this);
     this.inspector = new Inspector(this);
-    this.heatmaps = new Heatmaps(this);
+    this.heatmap = new Heatmap(this);
     this.history = new History(this);
     this.table = new Table(this);
     this.notice = element("p", { class: "notice", role: "status", hidden: true });
-    this.board = element("div", { class: "board" }, this.scatter.root, this.inspector.root, this.heatmaps.root, this.history.root, this.table.root);
+    this.board = element("div", { class: "board" }, this.scatter.root, this.inspector.root, this.heatmap.root, this.history.root, this.table.root);
     this.content = element("main", {});
     this.page = [this.notice, this.summary.root, this.filters.root, this.board];
     this.dialogs = element("div", {});
     this.root = element("div", { class: "app" }, this.controls.root, this.content, this.tip.root, this.dialogs);
-    this.dress();
+    dress(document.documentElement);
     watchTheme(() => {
-      this.dress();
+      dress(document.documentElement);
       this.paint();
     });
     new ResizeObserver(() => this.redraw()).observe(this.content);
@@ -93,10 +93,6 @@ export class App {
       this.state = state;
       this.update();
     });
-  }
-
-  dress() {
-    document.documentElement.dataset.theme = isDark() ? "dark" : "light";
   }
 
   // Load and select
@@ -248,13 +244,17 @@ export class App {
     this.set({ pair: same && !keep ? null : found });
   }
 
-  /** @type {(pair: Pair) => boolean} */
-  isPinned = (pair) => this.state.pins.some((one) => keyOf(one) === keyOf(pair));
+  /** @param {Pair} pair */
+  isPinned(pair) {
+    return placeOf(this.state.pins, pair) >= 0;
+  }
 
   /** @param {Pair} pair */
   pin(pair) {
-    const others = this.state.pins.filter((one) => keyOf(one) !== keyOf(pair));
-    this.set({ pins: others.length < this.state.pins.length ? others : [...others, pair].slice(-MAX_PINS) });
+    const pins = turned(this.state.pins, pair);
+    this.say(pins ? "" : `${MAX_PINS} pairs are pinned. Unpin one to pin another.`);
+    if (pins) this.set({ pins });
+    else this.paint();
   }
 
   /** @param {number} step */
@@ -289,18 +289,19 @@ export class App {
   }
 
   /**
-   * The pinned pairs and the selected pair, each with its color and dash pattern.
+   * The pinned pairs, then the selected pair if it is not pinned. A pin has the color of its place.
    * @returns {Chosen[]}
    */
   get pairs() {
-    const { selected: pair, state: { pins } } = this;
-    const colors = theme().lines;
-    const all = pair && !this.isPinned(pair) ? [...pins, pair] : pins;
-    return all.map((one, at) => ({ pair: one, color: colors[at % colors.length], dash: dashOf(at), isSelected: pair !== null && keyOf(one) === keyOf(pair) }));
+    const { selected, state: { pins } } = this;
+    const colors = theme();
+    const isSelected = (/** @type {Pair} */ pair) => selected !== null && keyOf(pair) === keyOf(selected);
+    const pinned = pins.flatMap((pair, place) => (pair ? [{ pair, place, color: colors.pins[place], dash: dashOf(place + 1), isSelected: isSelected(pair) }] : []));
+    return selected && !this.isPinned(selected) ? [...pinned, { pair: selected, place: -1, color: colors.select, dash: [], isSelected: true }] : pinned;
   }
 
   get pinned() {
-    return this.pairs.filter(({ pair }) => this.isPinned(pair));
+    return this.pairs.filter(({ place }) => place >= 0);
   }
 
   // Draw
@@ -317,7 +318,7 @@ export class App {
     this.filters.render(one.step);
     this.scatter.render(one, other);
     this.inspector.render(this.sides);
-    this.heatmaps.render(one, other);
+    this.heatmap.render(one);
     this.table.render(one, other);
     this.recall();
     focus();
@@ -328,7 +329,7 @@ export class App {
   redraw() {
     if (!this.sides.length) return;
     this.scatter.draw();
-    this.heatmaps.draw();
+    this.heatmap.draw();
     this.history.draw();
     this.table.fill();
   }
