@@ -1,18 +1,19 @@
 // The tab: owns the state that the views share. TensorBoard calls `render` in a separate frame.
 
-import { theme, isDark, watchTheme } from "./colors.js";
+import { dress, theme, watchTheme } from "./colors.js";
 import { Controls } from "./controls.js";
 import { NO_COURSE, NoAnswer, Source } from "./data.js";
 import { element, focused } from "./dom.js";
 import { explain } from "./explain.js";
 import { passing } from "./filter.js";
 import { FilterBar } from "./filterbar.js";
-import { Heatmaps } from "./heatmaps.js";
+import { Heatmap } from "./heatmap.js";
 import { History, dashOf } from "./history.js";
 import { Inspector } from "./inspector.js";
 import { addressOf, readAddress, watchAddress, writeAddress } from "./link.js";
 import { lookUp, nearest } from "./lookup.js";
 import { aboutError, empty, loading, missing } from "./messages.js";
+import { MAX_PINS, placeOf, turned } from "./pins.js";
 import { watchReload } from "./reload.js";
 import { Scatter } from "./scatter.js";
 import { furthest, keyOf } from "./step.js";
@@ -32,9 +33,8 @@ import { Tip } from "./tip.js";
  * A run and tag after loading; `latest` is the last step, `order` has the labels of the heatmaps in order.
  * @typedef {Looked & { step: Step, latest: Step, order: number[] }} Shown
  */
-/** @typedef {{ pair: Pair, color: string, dash: number[], isSelected: boolean }} Chosen a pair that is selected or pinned */
+/** @typedef {{ pair: Pair, place: number, color: string, dash: number[], isSelected: boolean }} Chosen a pair that is selected or pinned; `place`: of the pin, -1 if it is not pinned */
 
-const MAX_PINS = 7;
 const MAX_HISTORIES = 50;
 const NEEDS_DATA = ["run", "tag", "step", "run2", "step2"];
 
@@ -78,18 +78,19 @@ export class App {
     this.filters = new FilterBar(this);
     this.scatter = new Scatter(this);
     this.inspector = new Inspector(this);
-    this.heatmaps = new Heatmaps(this);
+    this.heatmap = new Heatmap(this);
     this.history = new History(this);
     this.table = new Table(this);
-    this.notice = element("p", { class: "notice", role: "status", hidden: true });
-    this.board = element("div", { class: "board" }, this.scatter.root, this.inspector.root, this.heatmaps.root, this.history.root, this.table.root);
+    const notice = () => element("p", { class: "notice", hidden: true });
+    this.notices = { lost: notice(), comparison: notice(), pins: notice() };
+    this.board = element("div", { class: "board" }, this.scatter.root, this.inspector.root, this.heatmap.root, this.history.root, this.table.root);
     this.content = element("main", {});
-    this.page = [this.notice, this.summary.root, this.filters.root, this.board];
+    this.page = [element("div", { role: "status" }, ...Object.values(this.notices)), this.summary.root, this.filters.root, this.board];
     this.dialogs = element("div", {});
     this.root = element("div", { class: "app" }, this.controls.root, this.content, this.tip.root, this.dialogs);
-    this.dress();
+    dress(document.documentElement);
     watchTheme(() => {
-      this.dress();
+      dress(document.documentElement);
       this.paint();
     });
     new ResizeObserver(() => this.redraw()).observe(this.content);
@@ -99,10 +100,6 @@ export class App {
       this.update();
     });
     watchReload(() => this.look());
-  }
-
-  dress() {
-    document.documentElement.dataset.theme = isDark() ? "dark" : "light";
   }
 
   // Load and select
@@ -151,7 +148,8 @@ export class App {
       if (ticket !== this.ticket) return; // the user has selected something else
       this.sides = sides;
       this.lost = false;
-      this.say(found.note);
+      this.say("lost", "");
+      this.say("comparison", found.note);
       this.holdFirst(sides[0]);
       this.paint();
       this.prefetch(found.one);
@@ -195,18 +193,20 @@ export class App {
       return;
     }
     this.controls.render(one, this.runs ?? []);
-    this.say(`TensorBoard does not answer. This is the last view, of step ${one.step.step.toLocaleString("en")} of “${one.run}”.`, again);
+    this.say("lost", `TensorBoard does not answer. This is the last view, of step ${one.step.step.toLocaleString("en")} of “${one.run}”.`, again);
   }
 
   /**
-   * Shows a line above the views; an empty text removes it.
+   * Shows a line above the views, one for each subject; an empty text removes it.
+   * @param {"lost" | "comparison" | "pins"} subject
    * @param {string} text
    * @param {() => unknown} [again] for a button that tries again
    */
-  say(text, again) {
-    if (text === this.notice.firstChild?.textContent) return;
-    this.notice.replaceChildren(...(text ? [element("span", {}, text)] : []), ...(again ? [element("button", { type: "button", onclick: again }, "Try again")] : []));
-    this.notice.hidden = !text;
+  say(subject, text, again) {
+    const line = this.notices[subject];
+    if (text === (line.firstChild?.textContent ?? "")) return;
+    line.replaceChildren(...(text ? [element("span", {}, text)] : []), ...(again ? [element("button", { type: "button", onclick: again }, "Try again")] : []));
+    line.hidden = !text;
   }
 
   // Change the state
@@ -283,13 +283,17 @@ export class App {
     this.set({ pair: same && !keep ? null : found });
   }
 
-  /** @type {(pair: Pair) => boolean} */
-  isPinned = (pair) => this.state.pins.some((one) => keyOf(one) === keyOf(pair));
+  /** @param {Pair} pair */
+  isPinned(pair) {
+    return placeOf(this.state.pins, pair) >= 0;
+  }
 
   /** @param {Pair} pair */
   pin(pair) {
-    const others = this.state.pins.filter((one) => keyOf(one) !== keyOf(pair));
-    this.set({ pins: others.length < this.state.pins.length ? others : [...others, pair].slice(-MAX_PINS) });
+    const pins = turned(this.state.pins, pair);
+    this.say("pins", pins ? "" : `${MAX_PINS} pairs are pinned. Unpin one to pin another.`);
+    if (pins) this.set({ pins });
+    else this.paint();
   }
 
   /** @param {number} step */
@@ -324,18 +328,19 @@ export class App {
   }
 
   /**
-   * The pinned pairs and the selected pair, each with its color and dash pattern.
+   * The pinned pairs, then the selected pair if it is not pinned. A pin has the color of its place.
    * @returns {Chosen[]}
    */
   get pairs() {
-    const { selected: pair, state: { pins } } = this;
-    const colors = theme().lines;
-    const all = pair && !this.isPinned(pair) ? [...pins, pair] : pins;
-    return all.map((one, at) => ({ pair: one, color: colors[at % colors.length], dash: dashOf(at), isSelected: pair !== null && keyOf(one) === keyOf(pair) }));
+    const { selected, state: { pins } } = this;
+    const colors = theme();
+    const isSelected = (/** @type {Pair} */ pair) => selected !== null && keyOf(pair) === keyOf(selected);
+    const pinned = pins.flatMap((pair, place) => (pair ? [{ pair, place, color: colors.pins[place], dash: dashOf(place + 1), isSelected: isSelected(pair) }] : []));
+    return selected && !this.isPinned(selected) ? [...pinned, { pair: selected, place: -1, color: colors.select, dash: [], isSelected: true }] : pinned;
   }
 
   get pinned() {
-    return this.pairs.filter(({ pair }) => this.isPinned(pair));
+    return this.pairs.filter(({ place }) => place >= 0);
   }
 
   // Draw
@@ -352,7 +357,7 @@ export class App {
     this.filters.render(one.step);
     this.scatter.render(one, other);
     this.inspector.render(this.sides, this.evidence());
-    this.heatmaps.render(one, other);
+    this.heatmap.render(one);
     this.table.render(one, other);
     this.recall();
     focus();
@@ -363,7 +368,7 @@ export class App {
   redraw() {
     if (!this.sides.length) return;
     this.scatter.draw();
-    this.heatmaps.draw();
+    this.heatmap.draw();
     this.history.draw();
     this.table.fill();
   }

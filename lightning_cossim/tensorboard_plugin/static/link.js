@@ -1,10 +1,12 @@
 // Stores the state of the page in the address, in TensorBoard's form for plugins: p.lightning_cossim.<key>=<value>.
 
 import { KINDS } from "./filter.js";
+import { MAX_PINS, trimmed } from "./pins.js";
 
 const PREFIX = "p.lightning_cossim.";
 
 /** @import { Brush, Filter, Kind, Range } from "./filter.js" */
+/** @import { Pins } from "./pins.js" */
 /** @import { Pair } from "./step.js" */
 
 /** @typedef {"neighborhood" | "probable" | "flagged"} Labels which labels the heatmap shows, if there are more than it can show */
@@ -21,10 +23,11 @@ const PREFIX = "p.lightning_cossim.";
  * @property {string} x similarity of the scatter; empty: the cosine that gaps refer to
  * @property {string} map quantity of the heatmap; empty: the gap
  * @property {Labels} labels
+ * @property {string} scale of the heatmap; "fixed": the same for all steps, empty: that of the step
  * @property {string} sort column by which the table is sorted
  * @property {boolean} down whether the table is sorted in descending order
  * @property {Pair | null} pair selected pair; null: the one that is furthest off
- * @property {Pair[]} pins pinned pairs
+ * @property {Pins} pins pinned pairs
  */
 /** @typedef {Selection & Filter} State */
 
@@ -38,8 +41,8 @@ const PREFIX = "p.lightning_cossim.";
 
 /** @type {{ [Key in keyof State]: Field<State[Key]> }} how each value is read and written; links omit values that equal the default */
 const FIELDS = {
-  run: text(null), tag: text(null), step: whole(), run2: text(null), step2: whole(), x: text(""), map: text(""), labels: labels(), sort: text("gap"), down: flag(true),
-  search: text(""), flags: kinds(), pinned: flag(false), brush: brush(), pair: pair(), pins: list(pair()),
+  run: text(null), tag: text(null), step: whole(), run2: text(null), step2: whole(), x: text(""), map: text(""), labels: labels(), scale: text(""), sort: text("gap"), down: flag(true),
+  search: text(""), flags: kinds(), pinned: flag(false), brush: brush(), pair: pair(), pins: pins(pair()),
 };
 /** @type {Record<string, keyof State>} names that links of earlier versions have */
 const EARLIER = { query: "search", flag: "flags" };
@@ -81,12 +84,15 @@ function pair() {
 
 /**
  * @param {Field<Pair | null>} one
- * @returns {Field<Pair[]>}
+ * @returns {Field<Pins>}
  */
-function list(one) {
-  /** @type {(value: string) => Pair[]} */
-  const read = (value) => value.split(",").map(one.read).filter((found) => found !== null).slice(0, 8);
-  return { initial: [], read, write: (values) => values.map(one.write).join(",") };
+function pins(one) {
+  /** @type {(value: string) => Pins} */
+  const read = (value) => {
+    const valid = value.split(",").filter((text) => !text || one.read(text)); // an empty text is a free place
+    return trimmed(valid.map(one.read).slice(0, MAX_PINS));
+  };
+  return { initial: [], read, write: (values) => values.map((value) => (value ? one.write(value) : "")).join(",") };
 }
 
 /** @returns {Field<Labels>} */

@@ -4,7 +4,6 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { along, scaleOf, spread } from "../static/colors.js";
 import { detail, verdict } from "../static/detail.js";
 import { number, shortened, ticks } from "../static/dom.js";
 import { headline } from "../static/headline.js";
@@ -23,7 +22,7 @@ function step(name = "ten labels") {
 
 test("a state goes through a link and comes back", () => {
   /** @type {State} */
-  const state = { ...DEFAULTS, run: 'a&b=c#d "<i>" %41 ש', tag: "cossim_val", step: 120, run2: "other", step2: 7, x: "raw_cosine", map: "logit_correlation", labels: "flagged", sort: "overlap", down: false, search: "coat & shirt", flags: ["stranger", "none"], pinned: true, brush: { key: "raw_cosine", x: [-0.5, 0.25], y: [0, 0.125] }, pair: [3, 17], pins: [[0, 1], [4, 9]] };
+  const state = { ...DEFAULTS, run: 'a&b=c#d "<i>" %41 ש', tag: "cossim_val", step: 120, run2: "other", step2: 7, x: "raw_cosine", map: "logit_correlation", labels: "flagged", sort: "overlap", down: false, search: "coat & shirt", flags: ["stranger", "none"], pinned: true, brush: { key: "raw_cosine", x: [-0.5, 0.25], y: [0, 0.125] }, pair: [3, 17], pins: [[0, 1], null, [4, 9]] };
   assert.deepEqual(parse(format(state)), state);
 });
 
@@ -225,13 +224,6 @@ test("numbers are read as numbers", () => {
   assert.equal(shortened("😀😀😀😀", 3), "😀😀…");
 });
 
-test("zero is the middle of a scale", () => {
-  const stops = ["#000000", "#646464", "#ffffff"];
-  assert.deepEqual(along(stops, (spread(0) + 1) / 2), [100, 100, 100]);
-  assert.deepEqual(along(stops, -3), [0, 0, 0]);
-  assert.deepEqual(along(stops, 7), [255, 255, 255]);
-});
-
 test("whether an input can bring out both labels is said in words", () => {
   const one = step();
   assert.equal(one.onTopAt(0), "");
@@ -272,19 +264,4 @@ test("a step of version 1 calls everything by its key", () => {
 
 test("a title within a sentence is no capital, unless it is an abbreviation", () => {
   assert.deepEqual(["Label-centered cosine", "CKA", "Gap", ""].map(inSentence), ["label-centered cosine", "CKA", "gap", ""]);
-});
-
-test("what is more alike lies to the right of a scale", () => {
-  const values = Float32Array.of(NaN, 1, 4, 2);
-  const row = (/** @type {number | null} */ low, /** @type {number | null} */ high, direction = 1) => ({ ...quantityOf([], "a"), low, high, direction });
-  const cosine = scaleOf(row(-1, 1), values);
-  assert.deepEqual([cosine.stops, cosine.marks, [-1, 0, 1].map(cosine.place)], ["diverging", [-1, -0.5, 0, 0.5, 1], [0, 0.5, 1]]);
-  const variance = scaleOf(row(0, null, -1), values);
-  assert.deepEqual([variance.stops, variance.marks, [0, 1, 4].map(variance.place)], ["sequential", [0, 1.2, 4], [1, 0.5, 0]]);
-  const unknown = scaleOf(row(null, null), Float32Array.of(-2, 8));
-  assert.deepEqual([unknown.stops, [-8, 0, 2, 8].map(unknown.place)], ["diverging", [0, 0.5, 0.75, 1]]);
-  const old = scaleOf(row(null, null), Float32Array.of(-0.2, 0.4));
-  assert.deepEqual([old.marks, old.place(0.5)], [cosine.marks, 0.75]);
-  const nothing = scaleOf(row(null, null), Float32Array.of(NaN));
-  assert.ok([...nothing.marks, nothing.place(0)].every(Number.isFinite));
 });
