@@ -7,8 +7,8 @@ import { KINDS, NO_FILTER, chips, count } from "./filter.js";
 /** @import { Kind } from "./filter.js" */
 /** @import { Step } from "./step.js" */
 
-/** @type {Record<Kind, string>} */
-const TEXTS = { stranger: "▲ strangers", "look-alike": "▼ look-alikes", none: "not flagged" };
+/** @type {Record<Kind, (num: string, ending: string) => string>} */
+const TEXTS = { stranger: (num, ending) => `▲ ${num} stranger${ending}`, "look-alike": (num, ending) => `▼ ${num} look-alike${ending}`, none: (num) => `${num} not flagged` };
 
 export class FilterBar {
   /** @param {App} app */
@@ -16,7 +16,7 @@ export class FilterBar {
     this.app = app;
     /** @type {HTMLInputElement} */
     this.search = element("input", { type: "search", placeholder: "name of a label", "aria-label": "Search", oninput: () => app.filter({ search: this.search.value }) });
-    this.flags = KINDS.map((kind) => element("button", { type: "button", class: `toggle ${kind}`, "aria-pressed": "false", onclick: () => this.toggle(kind) }, TEXTS[kind]));
+    this.flags = KINDS.map((kind) => element("button", { type: "button", class: `toggle ${kind}`, "aria-pressed": "false", "data-name": kind, onclick: () => this.toggle(kind) }));
     this.pinned = element("button", { type: "button", class: "toggle", "aria-pressed": "false", onclick: () => app.filter({ pinned: !app.state.pinned }) }, "pinned");
     this.chips = element("span", { class: "chips" });
     this.count = element("output", { class: "shown", "aria-live": "polite" });
@@ -38,7 +38,11 @@ export class FilterBar {
     const { app } = this;
     const { state } = app;
     if (this.search.value !== state.search) this.search.value = state.search;
-    KINDS.forEach((kind, at) => this.flags[at].setAttribute("aria-pressed", String(state.flags.includes(kind))));
+    const { stranger, lookalike } = step.numFlagged;
+    [stranger, lookalike, step.counted.length - stranger - lookalike].forEach((num, at) => {
+      this.flags[at].setAttribute("aria-pressed", String(state.flags.includes(KINDS[at])));
+      this.flags[at].textContent = TEXTS[KINDS[at]](num.toLocaleString("en"), num === 1 ? "" : "s");
+    });
     this.pinned.setAttribute("aria-pressed", String(state.pinned));
     this.pinned.hidden = !state.pins.length && !state.pinned;
     const found = chips(step, state);

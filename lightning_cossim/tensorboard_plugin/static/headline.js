@@ -10,11 +10,14 @@ const ORDERS = /** @type {const} */ ([[0.8, "in nearly the same order"], [0.5, "
 const SHARES = /** @type {const} */ ([[80, "nearly all"], [50, "more than half"], [20, "a part"], [5, "little"]]);
 
 /**
- * One sentence about the agreement of the cosine with the overlap, one about the flagged pairs, one about the reliability.
+ * The pair that is furthest off or why there is none; then the number of flagged pairs, the agreement of the cosine with the overlap,
+ * and the reliability.
  * @param {Step} step
+ * @returns {string[]}
  */
 export function headline(step) {
-  return [agreement(step), flagged(step), trust(step)];
+  const lead = furthestOf(step);
+  return [...(lead ? [lead] : []), flagged(step), agreement(step), trust(step)];
 }
 
 /** @param {Step} step */
@@ -67,7 +70,7 @@ function flagged(step) {
   const among = `among ${plural(step.num_pairs, "pair")} of ${plural(step.num_labels, "label")}`;
   if (!stranger && !lookalike) return `No pair is flagged ${among}.`;
   const shown = step.chosen ? " shown" : "";
-  return `${plural(stranger, "stranger")} and ${plural(lookalike, "look-alike")}${shown} ${among}${furthestOf(step)}.`;
+  return `${plural(stranger, "stranger")} and ${plural(lookalike, "look-alike")}${shown} ${among}.`;
 }
 
 /**
@@ -77,8 +80,8 @@ function flagged(step) {
 function furthestOf(step) {
   const pair = furthest(step);
   if (pair < 0 || !step.flag[pair]) return "";
-  const names = step.namesAt(pair).map((name) => `“${name}”`).join(" and ");
-  return `; largest gap: ${names}, overlap ${number(step.values.overlap[pair])}, expected ${number(step.values.expected_overlap[pair])}`;
+  const [one, other] = step.namesAt(pair);
+  return `“${one}” and “${other}” are furthest off: overlap ${number(step.values.overlap[pair])}, expected ${number(step.values.expected_overlap[pair])}.`;
 }
 
 /** @param {Step} step */

@@ -2,7 +2,7 @@
 
 import { dress, theme, watchTheme } from "./colors.js";
 import { Controls } from "./controls.js";
-import { Source } from "./data.js";
+import { NO_COURSE, NoAnswer, Source } from "./data.js";
 import { element, focused } from "./dom.js";
 import { explain } from "./explain.js";
 import { passing } from "./filter.js";
@@ -14,6 +14,7 @@ import { addressOf, readAddress, watchAddress, writeAddress } from "./link.js";
 import { lookUp, nearest } from "./lookup.js";
 import { aboutError, empty, loading, missing } from "./messages.js";
 import { MAX_PINS, placeOf, turned } from "./pins.js";
+import { watchReload } from "./reload.js";
 import { Scatter } from "./scatter.js";
 import { furthest, keyOf } from "./step.js";
 import { Summary } from "./summary.js";
@@ -22,6 +23,7 @@ import { Tip } from "./tip.js";
 
 /** @import { Course, Run } from "./data.js" */
 /** @import { Filter, Passing } from "./filter.js" */
+/** @import { Loaded } from "./inputs.js" */
 /** @import { State } from "./link.js" */
 /** @import { Looked } from "./lookup.js" */
 /** @import { Pair, Step } from "./step.js" */
@@ -62,11 +64,14 @@ export class App {
     this.passed = new WeakMap();
     /** @type {Map<string, Course | null>} null while it is loading */
     this.histories = new Map();
+    /** @type {{ key: string, evidence: Loaded | null }} evidence of the shown step */
+    this.loaded = { key: "", evidence: null };
     /** @type {Looked | null} what the user selected, loaded or not */
     this.looked = null;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.writing = undefined;
     this.ticket = 0;
+    this.lost = false; // whether TensorBoard did not answer since the last view
     this.tip = new Tip();
     this.controls = new Controls(this);
     this.summary = new Summary();
@@ -88,11 +93,12 @@ export class App {
       this.paint();
     });
     new ResizeObserver(() => this.redraw()).observe(this.content);
-    document.addEventListener("keydown", (event) => this.controls.key(event));
+    document.addEventListener("keydown", (event) => this.controls.steps.key(event));
     watchAddress((state) => {
       this.state = state;
       this.update();
     });
+    watchReload(() => this.look());
   }
 
   // Load and select
@@ -100,6 +106,7 @@ export class App {
   async refresh() {
     if (!this.runs) this.content.replaceChildren(loading());
     this.histories.clear();
+    this.loaded = { key: "", evidence: null };
     try {
       this.runs = await this.source.runs();
     } catch (error) {
@@ -107,6 +114,19 @@ export class App {
       return;
     }
     await this.update();
+  }
+
+  /** Asks for new steps, and shows them if there are any. */
+  async look() {
+    if (!this.runs || this.isPlaying) return;
+    try {
+      const runs = await this.source.runs();
+      const isNew = JSON.stringify(runs) !== JSON.stringify(this.runs);
+      this.runs = runs;
+      if (isNew || this.lost) await this.update();
+    } catch (error) {
+      this.tell(error);
+    }
   }
 
   async update() {
@@ -126,6 +146,7 @@ export class App {
       const sides = await Promise.all(wanted.map((side) => this.read(side)));
       if (ticket !== this.ticket) return; // the user has selected something else
       this.sides = sides;
+      this.lost = false;
       this.say(found.note);
       this.holdFirst(sides[0]);
       this.paint();
@@ -155,18 +176,32 @@ export class App {
     }
   }
 
-  /** @param {unknown} error */
+  /**
+   * Shows an error: above the last view if there is one and TensorBoard does not answer, otherwise in place of the views.
+   * @param {unknown} error
+   */
   tell(error) {
-    this.controls.stop();
-    this.content.replaceChildren(aboutError(error, () => this.refresh()));
+    this.controls.steps.stop();
+    const again = () => this.refresh();
+    const [one] = this.sides;
+    this.lost = error instanceof NoAnswer && Boolean(one);
+    if (!this.lost) {
+      this.sides = [];
+      this.content.replaceChildren(aboutError(error, again));
+      return;
+    }
+    this.controls.render(one, this.runs ?? []);
+    this.say(`TensorBoard does not answer. This is the last view, of step ${one.step.step.toLocaleString("en")} of “${one.run}”.`, again);
   }
 
   /**
    * Shows a line above the views; an empty text removes it.
    * @param {string} text
+   * @param {() => unknown} [again] for a button that tries again
    */
-  say(text) {
-    this.notice.textContent = text;
+  say(text, again) {
+    if (text === this.notice.firstChild?.textContent) return;
+    this.notice.replaceChildren(...(text ? [element("span", {}, text)] : []), ...(again ? [element("button", { type: "button", onclick: again }, "Try again")] : []));
     this.notice.hidden = !text;
   }
 
@@ -275,7 +310,7 @@ export class App {
 
   /** Whether the steps are playing; axes stay as they are meanwhile. */
   get isPlaying() {
-    return this.controls.timer !== undefined;
+    return this.controls.steps.isPlaying;
   }
 
   /**
@@ -317,7 +352,7 @@ export class App {
     this.summary.render(this.sides);
     this.filters.render(one.step);
     this.scatter.render(one);
-    this.inspector.render(this.sides);
+    this.inspector.render(this.sides, this.evidence());
     this.heatmap.render(one);
     this.table.render(one, other);
     this.recall();
@@ -334,29 +369,58 @@ export class App {
     this.table.fill();
   }
 
+  /**
+   * The evidence of the first step, which is loaded if it is missing; null if the step has none.
+   * @returns {Loaded | null}
+   */
+  evidence() {
+    const { run, tag, tags, steps, at } = this.sides[0];
+    const kept = steps[at];
+    if (!tags.find((one) => one.tag === tag)?.evidence?.includes(kept[0])) return null;
+    const key = JSON.stringify([run, tag, kept]);
+    if (this.loaded.key !== key) {
+      const loaded = { key, evidence: /** @type {Loaded} */ ("loading") };
+      this.loaded = loaded;
+      this.source
+        .evidence(run, tag, kept)
+        .catch((error) => /** @type {Error} */ (error)) // only Refresh asks again
+        .then((found) => {
+          loaded.evidence = found;
+          if (this.loaded === loaded && this.sides.length) this.inspector.render(this.sides, found);
+        });
+    }
+    return this.loaded.evidence;
+  }
+
   /** Draws the history of the selected and pinned pairs, and loads missing data. */
   recall() {
     const pairs = this.pairs;
     const sides = this.sides.map((side) => {
       const there = pairs.map(({ pair }) => this.pairIn(side.step, pair)).filter((pair) => pair !== null);
       const key = JSON.stringify([side.run, side.tag, side.steps[side.steps.length - 1], there]);
-      if (there.length && !this.histories.has(key)) {
+      if (!this.histories.has(key)) {
         this.histories.set(key, null);
         this.source
           .history(side.run, side.tag, there)
-          .catch((error) => ({ steps: [], pairs: [], error })) // only Refresh asks again
+          .catch((error) => ({ ...NO_COURSE, error })) // only Refresh asks again
           .then((found) => this.histories.set(key, found))
           .then(() => this.recall());
       }
-      return { ...side, history: there.length ? (this.histories.get(key) ?? null) : { steps: [], pairs: [] } };
+      return { ...side, history: this.histories.get(key) ?? null };
     });
     for (const oldest of Array.from(this.histories.keys()).slice(0, -MAX_HISTORIES)) this.histories.delete(oldest);
     this.history.render(sides, pairs);
+    this.controls.steps.trend(sides[0]);
   }
 
-  /** @param {Quantity} quantity */
-  explainer(quantity) {
-    const title = `What is: ${quantity.title}?`;
-    return element("button", { type: "button", class: "explain", "aria-label": title, title, onclick: () => explain(this.dialogs, quantity) }, "?");
+  /**
+   * A button that explains a quantity.
+   * @param {Quantity} quantity
+   * @param {string} text a question mark, or the name of the quantity
+   */
+  explainer(quantity, text = "?") {
+    const question = `What is this: ${quantity.title}?`;
+    const label = text === "?" ? question : `${text}. What is this?`;
+    return element("button", { type: "button", class: text === "?" ? "explain" : "term", "aria-label": label, title: question, onclick: () => explain(this.dialogs, quantity) }, text);
   }
 }

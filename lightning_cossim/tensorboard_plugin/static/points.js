@@ -20,11 +20,13 @@ export function nearestTo(spots, [left, top], reach, isMarked = () => false) {
   return found;
 }
 
+const FAR = 1e6;
+
 /** @type {Record<string, Point>} */
 export const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /**
- * The next spot in a direction: nearest, and straight ahead rather than aside. The same spot if there is none.
+ * The next spot in a direction: the nearest one straight ahead, within 45 degrees; if there is none, the nearest one ahead. The same spot if there is none either.
  * @param {readonly Spot[]} spots
  * @param {Spot} from
  * @param {Point} direction
@@ -35,7 +37,7 @@ export function nextTo(spots, from, [right, down]) {
     const [x, y] = [spot.x - from.x, spot.y - from.y];
     const [ahead, aside] = [x * right + y * down, Math.abs(x * down + y * right)];
     if (ahead <= 0.01) continue;
-    const cost = ahead + 2 * aside;
+    const cost = ahead + 2 * aside + (aside > ahead ? FAR : 0);
     if (cost < least) [found, least] = [spot, cost];
   }
   return found;

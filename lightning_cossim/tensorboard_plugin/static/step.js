@@ -81,6 +81,14 @@ export class Step extends HasDecoded {
     return name || `label ${label}`;
   }
 
+  /**
+   * Whether any loaded step of the run has a label.
+   * @param {number} label
+   */
+  isKnown(label) {
+    return this.placeOf.has(label) || Boolean(this.known?.has(label));
+  }
+
   /** @param {number} index */
   namesAt(index) {
     return this.pairAt(index).map((label) => this.nameOf(label));

@@ -22,7 +22,7 @@ export class Summary {
   lines({ run, step }, letter) {
     const [first, ...rest] = headline(step);
     const where = letter ? [element("span", { class: "letter" }, letter), element("span", { class: "run" }, `${run} · ${step.stage} · step ${step.step.toLocaleString("en")}`), " "] : [];
-    const words = element("p", { class: "headline" }, ...where, element("b", {}, first), ` ${rest.join(" ")}`);
+    const words = element("p", { class: "headline" }, ...where, element("b", {}, first), " ", ...rest.flatMap((one) => [element("span", {}, one), " "]));
     const remarks = element("p", { class: "remarks", title: step.remarks.join("\n"), hidden: !step.remarks.length }, step.remarks.map((one) => `${one}.`).join(" "));
     return [words, remarks];
   }
