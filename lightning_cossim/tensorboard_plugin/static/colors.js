@@ -15,6 +15,7 @@ const THEMES = {
     select: "#7b1fa2", // the selected pair: a ring, a frame
     pins: ["#00796b", "#c2187a", "#6b6a00", "#2e7d32", "#5d1037", "#37474f", "#795548"], // numbered squares
     below: "#2166ac", above: "#b2182b", // bars
+    density: ["#e8eaec", "#b9bec3", "#6f757b"],
     heat: HEAT.light,
   },
   dark: {
@@ -25,6 +26,7 @@ const THEMES = {
     select: "#d9a6ff",
     pins: ["#4fd8c4", "#ff8ac4", "#e3d24a", "#8fe388", "#ffd3e6", "#cfd8dc", "#d7b8a8"],
     below: "#62a9e2", above: "#e27f69",
+    density: ["#45484c", "#74797e", "#c3c7cb"],
     heat: HEAT.dark,
   },
 };

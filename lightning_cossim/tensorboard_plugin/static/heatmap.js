@@ -76,9 +76,9 @@ export class Heatmap {
     this.head = element("figcaption", {});
     this.note = element("p", { class: "note" });
     this.outside = element("p", { class: "outside", hidden: true });
-    this.key_ = element("ul", { class: "key" });
+    this.legend = element("ul", { class: "key" });
     this.said = element("p", { class: "unseen", id: "heatmap-cell", role: "status" });
-    this.root = element("figure", { class: "heatmap" }, this.head, this.key_, this.outside, element("div", { class: "plot" }, this.base, this.canvas), this.note, this.said);
+    this.root = element("figure", { class: "heatmap" }, this.head, this.legend, this.outside, element("div", { class: "plot" }, this.base, this.canvas), this.note, this.said);
   }
 
   /** @param {Shown} shown */
@@ -374,7 +374,7 @@ export class Heatmap {
     context.fillStyle = colors.ink;
     context.textAlign = "left";
     context.textBaseline = "middle";
-    for (const tick of ticks(low, limit, 4)) {
+    for (const tick of severalTicks(low, limit)) {
       line(context, [x + BAR, y(tick)], [x + BAR + 3, y(tick)]);
       context.fillText(tick.toPrecision(2).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "").replace("-", "−"), x + BAR + 5, Math.min(Math.max(y(tick), 6), size - 6));
     }
@@ -393,7 +393,7 @@ export class Heatmap {
     if (this.cells.some((value, at) => Number.isNaN(value) && Math.floor(at / num) !== at % num)) entries.push({ sign: "hatch", text: "not compared" });
     const passing = app.shown(step);
     if (passing.pairs.length < passing.num) entries.push({ sign: "dots", text: "filtered out" });
-    this.key_.replaceChildren(...legend(entries, colors));
+    this.legend.replaceChildren(...legend(entries, colors));
     const every = Math.max(1, Math.ceil(NAME / this.box.cell));
     const scale = app.state.scale === "fixed" ? "scale fixed over the steps seen" : app.isPlaying ? "scale held while playing" : "scale of this step, as in Images";
     this.note.textContent = num ? `${this.words}${every > 1 ? `, 1 in ${every} named` : ""} · ${scale}${this.scale.signed ? "; − marks values below zero" : ""}` : "No label has a pair that passes the filter.";
@@ -440,7 +440,7 @@ export class Heatmap {
     for (const [row, column] of this.cellsOf(pair)) {
       const [left, top] = this.corner(row, column);
       if (cell < 40) frame(context, { left, top, width: Math.max(cell, 5), height: Math.max(cell, 5) }, colors.pins[place], colors.page);
-      if (cell >= 18) pinMark(context, [left + 9, top + cell - 9], place, colors);
+      if (cell >= 24) pinMark(context, [left + 9, top + 9], place, colors);
     }
   }
 
@@ -668,6 +668,16 @@ export class Heatmap {
     const words = Number.isNaN(value) ? "not compared" : `${inSentence(this.step.quantity(this.key).title)} ${number(value, { signed: true })}`;
     return `${names.join(" and ")}: ${words}${pair >= 0 && this.step.flagAt(pair) ? `, ${this.step.flagAt(pair)}` : ""}`;
   }
+}
+
+/**
+ * Ticks of the legend: at least three.
+ * @param {number} low
+ * @param {number} high
+ */
+function severalTicks(low, high) {
+  const few = ticks(low, high, 4);
+  return few.length < 3 ? ticks(low, high, 8) : few;
 }
 
 /**

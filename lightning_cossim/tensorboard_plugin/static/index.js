@@ -355,7 +355,7 @@ export class App {
     if (this.board.parentElement !== this.content) this.content.replaceChildren(...this.page);
     this.summary.render(this.sides);
     this.filters.render(one.step);
-    this.scatter.render(one, other);
+    this.scatter.render(one);
     this.inspector.render(this.sides, this.evidence());
     this.heatmap.render(one);
     this.table.render(one, other);

@@ -1,5 +1,6 @@
 // A line of small pictures with words: what the marks of a view mean. It stands outside the picture, so that it never covers data.
 
+import { along } from "./colors.js";
 import { canvasOf, element } from "./dom.js";
 import { dots, flagMark, hatch, pinMark, selectionRing } from "./marks.js";
 
@@ -30,9 +31,8 @@ const DRAW = {
     context.fillRect(WIDTH / 2 - 2.5, HEIGHT / 2 - 2.5, 5, 5);
   },
   density: (context, colors) => {
-    context.fillStyle = colors.dot;
     for (let at = 0; at < WIDTH; at++) {
-      context.globalAlpha = at / WIDTH;
+      context.fillStyle = `rgb(${along(colors.density, at / WIDTH).join()})`;
       context.fillRect(at, 3, 1, HEIGHT - 6);
     }
   },

@@ -127,7 +127,7 @@ export function frame(context, { left, top, width, height }, color, edge) {
  * @param {string} page
  */
 export function hatch(context, color, page) {
-  const size = 6;
+  const size = 8;
   return pattern(context, size, page, (tile) => {
     tile.strokeStyle = color;
     tile.lineWidth = 1;

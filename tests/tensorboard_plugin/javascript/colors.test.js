@@ -42,7 +42,7 @@ test("a color that is too pale is found", () => {
 
 test("every color has a place in a list, or is one that others stand on", () => {
   const used = new Set(/** @type {readonly string[]} */ ([...TEXTS, ...MARKS].flat()));
-  const decoration = ["line", "faint", "heat"]; // lines of a grid, points that the filter leaves out, and cells, of which the tip says the value
+  const decoration = ["line", "faint", "heat", "density"]; // lines of a grid, points that the filter leaves out, and cells and shades, of which the tip says the value
   assert.deepEqual(Object.keys(themeNamed("light")).filter((role) => !used.has(role) && !decoration.includes(role)), []);
 });
 
