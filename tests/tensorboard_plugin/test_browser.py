@@ -1,23 +1,21 @@
 """The tab in the system's Chromium, within a real TensorBoard: `pytest -m browser`."""
 
 import csv
-import importlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lightning_cossim.loggers.wire import VERSION
+from tests.tensorboard_plugin.browsing import Open, cells, chosen, expect, pixels, selected, sort, step, tab
 from tests.tensorboard_plugin.events import CLOTHES, HOSTILE, reports, write
 from tests.tensorboard_plugin.served import Served, tensorboard
 
 pytestmark = [pytest.mark.full, pytest.mark.browser]
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 HOSTILE_RUN = "<img src=x onerror=alert(3)>"
-TOLERATED = "Multiple instances of Three.js"  # TensorBoard's own
 
 
 @pytest.fixture(scope="module")
@@ -30,90 +28,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with tensorboard(folder) as found:
         found.wait_for(4)
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = importlib.import_module("playwright.sync_api")  # here, so that nothing is skipped where it is not asked for
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield started
-        started.close()
-
-
-Open = Callable[..., Any]
-
-
-@pytest.fixture
-def open_tab(browser: Any, served: Served) -> Iterator[Open]:
-    """Opens the tab with a state, `run="clothes"`; at the end nothing may have gone wrong, and nobody have been alerted."""
-    wrong: list[str] = []
-    context = browser.new_context(viewport={"width": 1280, "height": 720}, accept_downloads=True)
-
-    def alerted(dialog: Any) -> None:
-        wrong.append(f"dialog: {dialog.message}")
-        dialog.dismiss()
-
-    def open_(dark: str = "false", **state: str) -> Any:
-        page = context.new_page()
-        page.on("console", lambda said: wrong.append(said.text) if said.type in {"error", "warning"} else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", alerted)
-        fragment = "".join(f"&p.lightning_cossim.{key}={value}" for key, value in state.items())
-        page.goto(f"{served.address}/?darkMode={dark}#lightning_cossim{fragment}")
-        page.frame_locator("iframe").locator(".headline").first.wait_for()
-        return page
-
-    yield open_
-    context.close()
-    assert [text for text in wrong if TOLERATED not in text] == []
-
-
-def tab(page: Any) -> Any:
-    return page.frame_locator("iframe")
-
-
-def step(page: Any) -> str:
-    return str(tab(page).locator(".now").inner_text())
-
-
-def sort(page: Any, column: str) -> None:
-    tab(page).locator("thead button").filter(has_text=re.compile(f"^{column}")).first.click()
-
-
-def cells(page: Any, column: str) -> list[str]:
-    """What the rows in sight say in a column, which is named as its button is."""
-    names = tab(page).locator("thead button").evaluate_all("all => all.map((one) => one.dataset.name)")
-    return list(tab(page).locator(f"tbody tr:not(.room) td:nth-child({names.index(column) + 2})").all_inner_texts())
-
-
-def selected(page: Any) -> list[str]:
-    """The names of the selected row of the table."""
-    row = tab(page).locator("tbody tr.selected")
-    row.wait_for()
-    return [row.locator("td").nth(place).inner_text() for place in (1, 2)]
-
-
-def chosen(page: Any) -> str:
-    """What the charts over the steps are of."""
-    return str(tab(page).locator(".history li.selected .name").inner_text())
-
-
-def headings(page: Any) -> list[str]:
-    return list(tab(page).locator(".headline .run").all_inner_texts())
-
-
-def pixels(page: Any, selector: str) -> bytes:
-    return bytes(tab(page).locator(selector).first.screenshot())
-
-
-def expect(what: Callable[[], Any], wanted: Any, page: Any) -> None:
-    """It becomes so within five seconds."""
-    for _ in range(100):
-        if what() == wanted:
-            return
-        page.wait_for_timeout(50)
-    assert what() == wanted
 
 
 # Steps

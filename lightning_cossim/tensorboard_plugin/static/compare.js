@@ -55,11 +55,11 @@ export const isBeyond = ({ beyond, error }, pair) => beyond[pair] > 0 && !Number
  * @param {Step} other
  */
 export function labelsApart(one, other) {
-  const common = one.labels.filter((label) => other.labelFrom(one, label) !== null);
-  const back = new Set(common.map((label) => other.labelFrom(one, label)));
+  const there = one.labels.map((label) => other.labelFrom(one, label));
+  const back = new Set(there);
   return {
-    num: common.length,
-    onlyOne: one.labels.filter((label) => !common.includes(label)).map((label) => one.nameOf(label)),
+    num: there.filter((label) => label !== null).length,
+    onlyOne: one.labels.filter((_, at) => there[at] === null).map((label) => one.nameOf(label)),
     onlyOther: other.labels.filter((label) => !back.has(label)).map((label) => other.nameOf(label)),
   };
 }

@@ -3,7 +3,7 @@
 import { theme } from "./colors.js";
 import { axisOf, courseOf, pieces, sinceWhen } from "./course.js";
 import { canvasOf, element, number, roomOf } from "./dom.js";
-import { flagMark } from "./marks.js";
+import { flagMark, line, pinMark } from "./marks.js";
 
 /** @import { Colors } from "./colors.js" */
 /** @import { Course, Values } from "./data.js" */
@@ -80,16 +80,14 @@ export class History {
    * @param {Step} step
    * @param {Chosen} chosen
    */
-  entry(step, { pair, color, dash, isSelected }) {
+  entry(step, { pair, place, color, dash, isSelected }) {
     const sample = element("canvas", { "aria-hidden": "true" });
-    const context = canvasOf(sample, 28, 10);
-    context.strokeStyle = color;
+    const context = canvasOf(sample, 40, 18);
+    context.strokeStyle = isSelected ? theme().select : color;
     context.lineWidth = isSelected ? 2.5 : 1.5;
-    context.setLineDash(dash);
-    context.beginPath();
-    context.moveTo(0, 5);
-    context.lineTo(28, 5);
-    context.stroke();
+    context.setLineDash(isSelected ? [] : dash);
+    line(context, [0, 9], [40, 9]);
+    if (place >= 0) pinMark(context, [20, 9], place, theme());
     const names = pair.map((label) => step.nameOf(label)).join(" / ");
     const pinned = this.app.isPinned(pair);
     const select = element("button", { type: "button", class: "name", title: "Select this pair", onclick: () => this.app.set({ pair }) }, names);
@@ -146,7 +144,7 @@ export class History {
     const drawing = this.start(chart, values, key, colors, 0);
     if (!drawing) return;
     for (const { course, of, chosen, isOther } of followed) {
-      drawLine(drawing, course.steps, of.values[key] ?? [], { color: chosen.isSelected ? colors.ink : chosen.color, dash: chosen.isSelected ? [] : chosen.dash, width: chosen.isSelected ? 2 : 1.5, isOther });
+      drawLine(drawing, course.steps, of.values[key] ?? [], { color: chosen.isSelected ? colors.select : chosen.color, dash: chosen.isSelected ? [] : chosen.dash, width: chosen.isSelected ? 2 : 1.5, isOther });
     }
   }
 
@@ -191,10 +189,7 @@ export class History {
     context.lineWidth = 1;
     this.sides.forEach(({ step }, at) => {
       context.setLineDash(at ? [3, 3] : []);
-      context.beginPath();
-      context.moveTo(x(step.step), box.top);
-      context.lineTo(x(step.step), box.top + box.height);
-      context.stroke();
+      line(context, [x(step.step), box.top], [x(step.step), box.top + box.height]);
     });
     context.setLineDash([]);
   }
@@ -252,10 +247,7 @@ function drawAxes({ context, box, y, colors }, ticks, first, last, height) {
   context.lineWidth = 1;
   context.textAlign = "right";
   for (const tick of ticks) {
-    context.beginPath();
-    context.moveTo(box.left, y(tick));
-    context.lineTo(box.left + box.width, y(tick));
-    context.stroke();
+    line(context, [box.left, y(tick)], [box.left + box.width, y(tick)]);
     context.fillText(String(Number(tick.toPrecision(3))).replace("-", "−"), box.left - 5, y(tick) + 4);
   }
   context.textAlign = "left";
@@ -314,16 +306,16 @@ function drawSelected(drawing, { course, of, isOther }, compared) {
   const { context, x, y, colors, box } = drawing;
   const { overlap = [], expected_overlap: expected = [] } = of.values;
   context.globalAlpha = isOther ? 0.12 : 0.22;
-  context.fillStyle = colors.ink;
+  context.fillStyle = colors.select;
   fillBetween(context, course.steps, added(of, 1), added(of, -1), x, y);
   context.globalAlpha = 1;
   drawLine(drawing, course.steps, expected, { color: colors.muted, dash: [5, 4], width: 1.5, isOther, dots: false });
-  drawLine(drawing, course.steps, overlap, { color: colors.ink, dash: [], width: 2.5, isOther });
+  drawLine(drawing, course.steps, overlap, { color: colors.select, dash: [], width: 2.5, isOther });
   of.flags.forEach((flag, at) => {
     const value = overlap[at] ?? null;
     if (!flag || value === null) return;
     const direction = flag === "stranger" ? -1 : 1;
-    flagMark(context, [x(course.steps[at]), y(value) + direction * 9], course.steps.length > MOST_DOTS ? 3 : 4.5, flag === "stranger" ? 1 : 2, flag === "stranger" ? colors.stranger : colors.lookalike, colors.page);
+    flagMark(context, [x(course.steps[at]), y(value) + direction * 10], course.steps.length > MOST_DOTS ? 3 : 4.5, flag === "stranger" ? 1 : 2, flag === "stranger" ? colors.stranger : colors.lookalike, colors.page);
   });
   const letter = compared ? ` ${isOther ? "B" : "A"}` : "";
   const ends = [[`overlap${letter}`, lastOf(overlap)], [`expected${letter}`, lastOf(expected)]].flatMap(([name, value]) => (value === null ? [] : [/** @type {[string, number]} */ ([String(name), y(Number(value))])]));

@@ -87,10 +87,11 @@ export class App {
     this.heatmap = new Heatmap(this);
     this.history = new History(this);
     this.table = new Table(this);
-    this.notice = element("p", { class: "notice", role: "status", hidden: true });
+    const notice = () => element("p", { class: "notice", hidden: true });
+    this.notices = { lost: notice(), comparison: notice(), pins: notice() };
     this.board = element("div", { class: "board" }, this.scatter.root, this.comparing.root, this.inspector.root, this.heatmap.root, this.history.root, this.table.root);
     this.content = element("main", {});
-    this.page = [this.notice, this.summary.root, this.filters.root, this.board];
+    this.page = [element("div", { role: "status" }, ...Object.values(this.notices)), this.summary.root, this.filters.root, this.board];
     this.dialogs = element("div", {});
     this.root = element("div", { class: "app" }, this.controls.root, this.content, this.tip.root, this.dialogs);
     dress(document.documentElement);
@@ -153,7 +154,8 @@ export class App {
       if (ticket !== this.ticket) return; // the user has selected something else
       this.sides = sides;
       this.lost = false;
-      this.say(found.note);
+      this.say("lost", "");
+      this.say("comparison", found.note);
       this.holdFirst(sides[0]);
       this.paint();
       this.prefetch(found.one);
@@ -197,18 +199,20 @@ export class App {
       return;
     }
     this.controls.render(one, this.runs ?? []);
-    this.say(`TensorBoard does not answer. This is the last view, of step ${one.step.step.toLocaleString("en")} of “${one.run}”.`, again);
+    this.say("lost", `TensorBoard does not answer. This is the last view, of step ${one.step.step.toLocaleString("en")} of “${one.run}”.`, again);
   }
 
   /**
-   * Shows a line above the views; an empty text removes it.
+   * Shows a line above the views, one for each subject; an empty text removes it.
+   * @param {"lost" | "comparison" | "pins"} subject
    * @param {string} text
    * @param {() => unknown} [again] for a button that tries again
    */
-  say(text, again) {
-    if (text === this.notice.firstChild?.textContent) return;
-    this.notice.replaceChildren(...(text ? [element("span", {}, text)] : []), ...(again ? [element("button", { type: "button", onclick: again }, "Try again")] : []));
-    this.notice.hidden = !text;
+  say(subject, text, again) {
+    const line = this.notices[subject];
+    if (text === (line.firstChild?.textContent ?? "")) return;
+    line.replaceChildren(...(text ? [element("span", {}, text)] : []), ...(again ? [element("button", { type: "button", onclick: again }, "Try again")] : []));
+    line.hidden = !text;
   }
 
   // Change the state
@@ -303,7 +307,7 @@ export class App {
   /** @param {Pair} pair */
   pin(pair) {
     const pins = turned(this.state.pins, pair);
-    this.say(pins ? "" : `${MAX_PINS} pairs are pinned. Unpin one to pin another.`);
+    this.say("pins", pins ? "" : `${MAX_PINS} pairs are pinned. Unpin one to pin another.`);
     if (pins) this.set({ pins });
     else this.paint();
   }
