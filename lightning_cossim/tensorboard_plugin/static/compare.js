@@ -24,7 +24,7 @@ const NUM_ERRORS = 2;
  */
 export function compare(one, other) {
   const there = new Int32Array(one.num).fill(-1);
-  const [change, error, beyond] = [0, 0, 0].map(() => new Float32Array(one.num).fill(NaN));
+  const [change, error, beyond] = [0, 1, 2].map(() => new Float32Array(one.num).fill(NaN));
   /** @type {number[]} */
   const pairs = [];
   const labels = new Map(one.labels.map((label) => [label, other.labelFrom(one, label)]));
@@ -40,6 +40,16 @@ export function compare(one, other) {
     beyond[pair] = Math.abs(change[pair]) - (Number.isNaN(error[pair]) ? 0 : NUM_ERRORS * error[pair]);
   }
   return { one, other, there, pairs, change, error, beyond };
+}
+
+/**
+ * The change of a quantity from A to B; NaN: unknown.
+ * @param {Compared} compared
+ * @param {string} key
+ */
+export function changeOf({ one, other, there }, key) {
+  const values = other.values[key];
+  return one.values[key].map((value, pair) => (values && there[pair] >= 0 ? values[there[pair]] - value : NaN));
 }
 
 /**

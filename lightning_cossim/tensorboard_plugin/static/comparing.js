@@ -5,7 +5,7 @@ import { theme } from "./colors.js";
 import { inCommon, isBeyond } from "./compare.js";
 import { canvasOf, choice, element, number, roomOf } from "./dom.js";
 import { legend } from "./legend.js";
-import { cursorRing, pinMark, selectionRing } from "./marks.js";
+import { cursorRing, line, pinMark, selectionRing } from "./marks.js";
 import { ARROWS, nearestTo, nextTo } from "./points.js";
 import { inSentence } from "./quantities.js";
 import { Ranges, rangeOf, roomy } from "./ranges.js";
@@ -21,6 +21,7 @@ const MOST = 200; // arrows drawn
 const MARGIN = { left: 46, right: 14, top: 8, bottom: 36 };
 const REACH = 14;
 const HEAD = 7;
+const DASH = /** @type {const} */ ([5, 3]); // of a smaller gap
 
 /** @typedef {Spot & { from: Point, isBeyond: boolean }} Move where a pair is in B, and where it was in A */
 
@@ -102,7 +103,7 @@ export class Comparing {
     axes.draw(context, colors, one.quantity(key).title, one.quantity("overlap").title);
     axes.within(context, () => {
       for (const move of this.moves.filter((one_) => !one_.isBeyond)) arrow(context, move, colors.dot, 1);
-      for (const move of this.moves.filter((one_) => one_.isBeyond).reverse()) arrow(context, move, compared.change[move.pair] < 0 ? colors.below : colors.above, 2);
+      for (const move of this.moves.filter((one_) => one_.isBeyond).reverse()) arrow(context, move, compared.change[move.pair] < 0 ? colors.below : colors.above, 2, compared.change[move.pair] < 0 ? DASH : []);
     });
     this.drawOver();
     this.tell(colors);
@@ -219,8 +220,9 @@ export class Comparing {
  * @param {Move} move
  * @param {string} color
  * @param {number} width
+ * @param {readonly number[]} dash
  */
-function arrow(context, { from: [fromX, fromY], x, y }, color, width) {
+function arrow(context, { from: [fromX, fromY], x, y }, color, width, dash = []) {
   const [right, down] = [x - fromX, y - fromY];
   const length = Math.hypot(right, down);
   context.strokeStyle = color;
@@ -232,10 +234,9 @@ function arrow(context, { from: [fromX, fromY], x, y }, color, width) {
   }
   const size = Math.min(HEAD, length);
   const [alongX, alongY] = [(right / length) * size, (down / length) * size];
-  context.beginPath();
-  context.moveTo(fromX, fromY);
-  context.lineTo(x - alongX * 0.8, y - alongY * 0.8);
-  context.stroke();
+  context.setLineDash([...dash]);
+  line(context, [fromX, fromY], [x - alongX * 0.8, y - alongY * 0.8]);
+  context.setLineDash([]);
   context.beginPath();
   context.moveTo(x, y);
   context.lineTo(x - alongX - alongY * 0.45, y - alongY + alongX * 0.45);

@@ -377,7 +377,7 @@ export class App {
     if (other && this.compared) this.comparing.render(one, other, this.compared);
     else this.scatter.render(one);
     this.inspector.render(this.sides, this.evidence());
-    this.heatmap.render(one);
+    this.heatmap.render(one, other, this.compared);
     this.table.render(one, this.compared);
     this.recall();
     focus();

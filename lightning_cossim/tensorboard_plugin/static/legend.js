@@ -50,18 +50,20 @@ const DRAW = {
   },
   arrow: (context, colors) => drawArrow(context, colors.dot, 1.5),
   up: (context, colors) => drawArrow(context, colors.above, 2.5),
-  down: (context, colors) => drawArrow(context, colors.below, 2.5),
+  down: (context, colors) => drawArrow(context, colors.below, 2.5, [4, 3]),
 };
 
 /**
  * @param {Context} context
  * @param {string} color
  * @param {number} width
+ * @param {number[]} dash
  */
-function drawArrow(context, color, width) {
+function drawArrow(context, color, width, dash = []) {
   context.strokeStyle = color;
   context.fillStyle = color;
   context.lineWidth = width;
+  context.setLineDash(dash);
   line(context, [1, HEIGHT / 2], [WIDTH - 6, HEIGHT / 2]);
   context.beginPath();
   context.moveTo(WIDTH - 1, HEIGHT / 2);

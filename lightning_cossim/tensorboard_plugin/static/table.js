@@ -2,7 +2,7 @@
 
 import { theme } from "./colors.js";
 import { columnsOf, columnsOfCsv, columnsOfTwo, csv, decimalsOf, fixed, sorted } from "./columns.js";
-import { canvasOf, element } from "./dom.js";
+import { canvasOf, contextOf, element } from "./dom.js";
 import { count } from "./filter.js";
 import { pinMark } from "./marks.js";
 import { placeOf } from "./pins.js";
@@ -16,7 +16,13 @@ import { keyOf } from "./step.js";
 
 const ROW = 28;
 const MORE = 6; // rows above and below those in view
-const CHARACTER = 7.3; // width of a digit in CSS pixels
+// Widths in CSS pixels
+const PIN = 34;
+const FLAG = 88;
+const NAME = 76;
+const BAR = 50;
+const ROOM_OF_HEADING = 14;
+const ROOM_OF_CELL = 12;
 
 /** @typedef {{ column: Column, decimals: number, most: number, width: number }} Laid a column with its decimals, its largest absolute value, and its least width in CSS pixels */
 
@@ -99,8 +105,9 @@ export class Table {
       return element("th", { scope: "col", class: column.number ? "number" : "", "aria-sort": isSorted ? (state.down ? "descending" : "ascending") : "none" }, button);
     });
     this.head.replaceChildren(element("th", { scope: "col", title: "Pinned pairs are marked in all views" }, "pin"), ...cells);
-    this.widths.replaceChildren(element("col", { style: "width:36px" }), ...this.laid.map(({ width, column }) => element("col", { style: column.number || /^flag/.test(column.key) ? `width:${width}px` : "" })));
-    this.table.style.minWidth = `${36 + this.laid.reduce((sum, { width }) => sum + width, 0)}px`;
+    const isFixed = (/** @type {Column} */ column) => column.number || /^flag/.test(column.key); // the others share the rest of the width
+    this.widths.replaceChildren(element("col", { style: `width:${PIN}px` }), ...this.laid.map(({ width, column }) => element("col", { style: isFixed(column) ? `width:${width}px` : "" })));
+    this.table.style.minWidth = `${PIN + this.laid.reduce((sum, { width }) => sum + width, 0)}px`;
   }
 
   drawDownloads() {
@@ -282,12 +289,25 @@ export class Table {
  * @returns {Laid}
  */
 function laidOut(column, pairs) {
-  const heading = column.text.length * 6.6 + 30;
-  if (!column.number) return { column, decimals: 0, most: 0, width: /^flag/.test(column.key) ? Math.max(heading, 92) : column.key === "why_unflagged" ? 150 : 84 };
+  const heading = widthOf(column.text, "bold 12px") + ROOM_OF_HEADING;
+  if (!column.number) return { column, decimals: 0, most: 0, width: /^flag/.test(column.key) ? Math.max(heading, FLAG) : NAME };
   const decimals = decimalsOf(column, pairs);
   const most = pairs.reduce((size, pair) => Math.max(size, Math.abs(column.of(pair)) || 0), 0);
-  const digits = fixed(most, decimals, true).length;
-  return { column, decimals, most, width: Math.max(heading, digits * CHARACTER + 14 + (column.bar ? 54 : 0)) };
+  return { column, decimals, most, width: Math.ceil(Math.max(heading, widthOf(fixed(most, decimals, true), "13px") + ROOM_OF_CELL + (column.bar ? BAR : 0))) };
+}
+
+/** @type {CanvasRenderingContext2D | null} */
+let ruler = null;
+
+/**
+ * The width of a text in CSS pixels.
+ * @param {string} text
+ * @param {string} font
+ */
+function widthOf(text, font) {
+  ruler ??= contextOf(element("canvas", {}));
+  ruler.font = `${font} Roboto, Arial, sans-serif`;
+  return ruler.measureText(text).width;
 }
 
 /**
