@@ -1,6 +1,7 @@
 // One large heatmap of a quantity of all pairs of some labels, with names on both axes, zoom and pan.
 
 import { along, inkOn, theme } from "./colors.js";
+import { changeOf } from "./compare.js";
 import { button, canvasOf, element, number, roomOf, select, shortened, ticks } from "./dom.js";
 import { areMany, chosenLabels, narrowed } from "./labels.js";
 import { legend } from "./legend.js";
@@ -11,6 +12,7 @@ import { matrix } from "./step.js";
 import { holds, moved, reaching, whole, within, zoomed } from "./zoom.js";
 
 /** @import { Colors } from "./colors.js" */
+/** @import { Compared } from "./compare.js" */
 /** @import { App, Shown } from "./index.js" */
 /** @import { Labels } from "./link.js" */
 /** @import { Entry } from "./legend.js" */
@@ -25,6 +27,8 @@ const NAME = 11; // CSS pixels that a name needs across
 const FLAGGED = 8; // smallest cell with a triangle
 const SIGNED = 11; // smallest cell with a minus sign
 const WRITTEN = 34; // smallest cell with its value
+/** @type {[string, string][]} */
+const SIDES = [["", "B minus A"], ["a", "A"], ["b", "B"]];
 const BAR = 12;
 const LEGEND = 58;
 /** @type {[Labels, string][]} */
@@ -43,6 +47,12 @@ export class Heatmap {
     /** @type {number[]} labels, as rows of the head */
     this.order = [];
     this.words = ""; // how the labels were chosen
+    /** @type {Compared | null} */
+    this.compared = null;
+    /** @type {Compared | null} the comparison, if its changes are shown */
+    this.change = null;
+    /** @type {Float32Array} */
+    this.values = new Float32Array(); // of each pair
     this.cells = new Float32Array();
     this.flags = new Float32Array();
     this.passes = new Float32Array();
@@ -50,6 +60,7 @@ export class Heatmap {
     this.widest = new Map();
     /** @type {Scale} */
     this.scale = { signed: true, limit: 1, reversed: false };
+    this.headIs = ""; // what the head was made of
     this.view = whole(0);
     this.box = { left: 0, size: 1, cell: 1 };
     /** @type {unknown[]} what `cells` were made of */
@@ -81,25 +92,33 @@ export class Heatmap {
     this.root = element("figure", { class: "heatmap" }, this.head, this.legend, this.outside, element("div", { class: "plot" }, this.base, this.canvas), this.note, this.said);
   }
 
-  /** @param {Shown} shown */
-  render(shown) {
+  /**
+   * @param {Shown} first
+   * @param {Shown | undefined} second step to compare with
+   * @param {Compared | null} compared
+   */
+  render(first, second, compared) {
     const { app } = this;
-    const { step, order: probable } = shown;
     const { state } = app;
+    const shown = second && state.side === "b" ? second : first;
+    const { step, order: probable } = shown;
     this.shown = shown;
     this.step = step;
-    this.key = step.values[state.map] && step.quantities.some(({ key }) => key === state.map) ? state.map : "gap";
+    this.compared = compared;
+    this.change = compared && state.side === "" ? compared : null;
+    this.key = keysOf(step).includes(state.map) ? state.map : "gap";
     const selected = app.pairIn(step, app.selected);
     const passing = app.shown(step);
-    const made = [step, this.key, probable, passing, state.labels, areMany(step) && state.labels === "neighborhood" ? selected?.join() : ""];
+    const made = [step, this.change, this.key, probable, passing, state.labels, areMany(step) && state.labels === "neighborhood" ? selected?.join() : ""];
     if (made.some((one, at) => one !== this.made[at])) {
       const { order, words } = chosenLabels(step, probable, state.labels, selected);
       const kept = narrowed(step, order, passing);
       if (kept.join() !== this.order.join()) this.view = whole(kept.length);
       this.order = kept;
       this.words = kept.length < order.length ? `${kept.length} labels with pairs that pass the filter; before the filter, ${words}` : words;
-      this.cells = matrix(step, step.values[this.key], kept);
-      this.flags = matrix(step, step.flag, kept);
+      this.values = this.change ? changeOf(this.change, this.key) : step.values[this.key];
+      this.cells = matrix(step, this.values, kept);
+      this.flags = matrix(step, this.change ? new Uint8Array(step.num) : step.flag, kept);
       this.passes = matrix(step, Uint8Array.from(step.row, (_, pair) => Number(passing.has.has(pair))), kept);
       this.cursor = null;
       this.made = made;
@@ -115,8 +134,8 @@ export class Heatmap {
     const { step, key, shown, order, app } = this;
     const quantity = step.quantity(key);
     const now = scaleOf(quantity, this.cells, order.length);
-    const of = JSON.stringify([shown.run, shown.tag, key, app.state.labels]);
-    const last = shown.latest === step || !shown.latest.values[key] ? now : scaleOf(quantity, matrix(shown.latest, shown.latest.values[key], order), order.length);
+    const of = JSON.stringify([shown.run, shown.tag, key, app.state.labels, this.change?.other.step]);
+    const last = this.change || shown.latest === step || !shown.latest.values[key] ? now : scaleOf(quantity, matrix(shown.latest, shown.latest.values[key], order), order.length);
     const widest = widened(this.widest.get(of), widened(now, last));
     this.widest.set(of, widest);
     return this.isFixed ? widest : now;
@@ -129,15 +148,17 @@ export class Heatmap {
   drawHead() {
     const { app, step } = this;
     const { state } = app;
-    const keys = ["gap", "overlap", ...step.similarities].filter((key) => step.values[key]);
-    const all = step.quantities.length ? keys : keys.filter((key) => key !== "expected_overlap");
-    const parts = all.map((key) => {
+    const made = JSON.stringify([this.key, step.similarities, this.title, Boolean(this.compared), state.side, areMany(step), state.labels, state.scale]);
+    if (made === this.headIs) return; // keeps the focus, and an open choice
+    this.headIs = made;
+    const parts = keysOf(step).map((key) => {
       const { title, column } = step.quantity(key);
       const input = element("input", { type: "radio", name: "map", value: key, checked: key === this.key, "aria-label": title, "data-name": `map ${key}`, onchange: () => app.set({ map: key }) });
       return element("label", { title, class: key === this.key ? "chosen" : "" }, input, element("span", {}, column));
     });
     this.head.replaceChildren(
-      element("h2", {}, step.quantity(this.key).title), app.explainer(step.quantity(this.key)),
+      element("h2", {}, this.title), app.explainer(step.quantity(this.key)),
+      ...(this.compared ? [element("label", { class: "control" }, element("span", {}, "Of"), select("Step of the heatmap", SIDES, state.side, (side) => app.set({ side })))] : []),
       element("span", { class: "switch", role: "radiogroup", "aria-label": "Quantity of the heatmap" }, ...parts),
       ...(areMany(step) ? [element("label", { class: "control" }, element("span", {}, "Labels"), select("Labels of the heatmap", LABELS, state.labels, (labels) => app.set({ labels: /** @type {Labels} */ (labels) })))] : []),
       element("label", { class: "control" }, element("span", {}, "Scale"), select("Scale of the heatmap", [["", "of this step"], ["fixed", "fixed over steps"]], state.scale, (scale) => app.set({ scale }))),
@@ -146,6 +167,12 @@ export class Heatmap {
         button("−", "Zoom out", () => this.zoom(1 / 0.6)),
         button("All", "Show all labels", () => this.look(whole(this.order.length)))),
     );
+  }
+
+  /** What the heatmap is of. */
+  get title() {
+    const { title } = this.step.quantity(this.key);
+    return this.change ? `Change of the ${inSentence(title)}` : title;
   }
 
   /**
@@ -191,12 +218,13 @@ export class Heatmap {
     }
     this.canvas.style.touchAction = this.view.num < num ? "none" : "pan-y";
     this.drawOver();
+    this.tell();
     this.tellOutside();
   }
 
   label() {
-    const { step, key, order } = this;
-    return `Heatmap of the ${inSentence(step.quantity(key).title)} of ${order.length} labels. The arrow keys move from cell to cell, + and − zoom, 0 shows all, Enter selects the pair. The table lists the same pairs.`;
+    const { order } = this;
+    return `Heatmap of the ${inSentence(this.title)} of ${order.length} labels. The arrow keys move from cell to cell, + and − zoom, 0 shows all, Enter selects the pair. The table lists the same pairs.`;
   }
 
   /** @param {Colors} colors */
@@ -394,6 +422,12 @@ export class Heatmap {
     const passing = app.shown(step);
     if (passing.pairs.length < passing.num) entries.push({ sign: "dots", text: "filtered out" });
     this.legend.replaceChildren(...legend(entries, colors));
+  }
+
+  /** Says which labels are shown, in which order and scale. */
+  tell() {
+    const { app } = this;
+    const num = this.order.length;
     const every = Math.max(1, Math.ceil(NAME / this.box.cell));
     const scale = app.state.scale === "fixed" ? "scale fixed over the steps seen" : app.isPlaying ? "scale held while playing" : "scale of this step, as in Images";
     this.note.textContent = num ? `${this.words}${every > 1 ? `, 1 in ${every} named` : ""} · ${scale}${this.scale.signed ? "; − marks values below zero" : ""}` : "No label has a pair that passes the filter.";
@@ -440,7 +474,7 @@ export class Heatmap {
     for (const [row, column] of this.cellsOf(pair)) {
       const [left, top] = this.corner(row, column);
       if (cell < 40) frame(context, { left, top, width: Math.max(cell, 5), height: Math.max(cell, 5) }, colors.pins[place], colors.page);
-      if (cell >= 24) pinMark(context, [left + 9, top + 9], place, colors);
+      if (cell >= 24) pinMark(context, [left + 6, top + 6], place, colors);
     }
   }
 
@@ -541,8 +575,9 @@ export class Heatmap {
     }
     const pair = this.pairAt(cell);
     const names = [cell.row, cell.column].map((place) => this.step.nameOf(this.order[place])).join(" / ");
-    const value = pair < 0 ? NaN : this.step.values[this.key][pair];
+    const value = pair < 0 ? NaN : this.values[pair];
     if (Number.isNaN(value)) this.app.tip.tell(at, names, [this.step.chosen && pair < 0 ? "not compared: this step has a part of the pairs" : "not compared"]);
+    else if (this.change) this.app.tip.tell(at, names, [`${inSentence(this.title)} ${number(value, { signed: true })}`, `${number(this.step.values[this.key][pair])} in A, ${number(this.step.values[this.key][pair] + value)} in B`]);
     else this.app.tip.show(at, this.step, pair, this.key, this.passes[cell.row * this.order.length + cell.column] === 0 ? ["filtered out"] : []);
   }
 
@@ -664,11 +699,17 @@ export class Heatmap {
     const names = [cell.row, cell.column].map((place) => this.step.nameOf(this.order[place]));
     if (cell.row === cell.column) return `${names[0]} with itself`;
     const pair = this.pairAt(cell);
-    const value = pair < 0 ? NaN : this.step.values[this.key][pair];
-    const words = Number.isNaN(value) ? "not compared" : `${inSentence(this.step.quantity(this.key).title)} ${number(value, { signed: true })}`;
+    const value = pair < 0 ? NaN : this.values[pair];
+    const words = Number.isNaN(value) ? "not compared" : `${inSentence(this.title)} ${number(value, { signed: true })}`;
     return `${names.join(" and ")}: ${words}${pair >= 0 && this.step.flagAt(pair) ? `, ${this.step.flagAt(pair)}` : ""}`;
   }
 }
+
+/**
+ * The quantities that the heatmap can show.
+ * @param {Step} step
+ */
+const keysOf = (step) => ["gap", "overlap", ...step.similarities];
 
 /**
  * Ticks of the legend: at least three.

@@ -1,6 +1,8 @@
 // The tab: owns the state that the views share. TensorBoard calls `render` in a separate frame.
 
 import { dress, theme, watchTheme } from "./colors.js";
+import { compare } from "./compare.js";
+import { Comparing } from "./comparing.js";
 import { Controls } from "./controls.js";
 import { NO_COURSE, NoAnswer, Source } from "./data.js";
 import { element, focused } from "./dom.js";
@@ -22,6 +24,7 @@ import { Table } from "./table.js";
 import { Tip } from "./tip.js";
 
 /** @import { Course, Run } from "./data.js" */
+/** @import { Compared } from "./compare.js" */
 /** @import { Filter, Passing } from "./filter.js" */
 /** @import { Loaded } from "./inputs.js" */
 /** @import { State } from "./link.js" */
@@ -77,13 +80,16 @@ export class App {
     this.summary = new Summary();
     this.filters = new FilterBar(this);
     this.scatter = new Scatter(this);
+    this.comparing = new Comparing(this);
+    /** @type {Compared | null} */
+    this.compared = null;
     this.inspector = new Inspector(this);
     this.heatmap = new Heatmap(this);
     this.history = new History(this);
     this.table = new Table(this);
     const notice = () => element("p", { class: "notice", hidden: true });
     this.notices = { lost: notice(), comparison: notice(), pins: notice() };
-    this.board = element("div", { class: "board" }, this.scatter.root, this.inspector.root, this.heatmap.root, this.history.root, this.table.root);
+    this.board = element("div", { class: "board" }, this.scatter.root, this.comparing.root, this.inspector.root, this.heatmap.root, this.history.root, this.table.root);
     this.content = element("main", {});
     this.page = [element("div", { role: "status" }, ...Object.values(this.notices)), this.summary.root, this.filters.root, this.board];
     this.dialogs = element("div", {});
@@ -283,6 +289,16 @@ export class App {
     this.set({ pair: same && !keep ? null : found });
   }
 
+  /**
+   * Selects a pair and moves the focus to it.
+   * @param {Step} step
+   * @param {number} index
+   */
+  inspect(step, index) {
+    this.select(step, index, { keep: true });
+    this.inspector.focus();
+  }
+
   /** @param {Pair} pair */
   isPinned(pair) {
     return placeOf(this.state.pins, pair) >= 0;
@@ -355,19 +371,34 @@ export class App {
     if (this.board.parentElement !== this.content) this.content.replaceChildren(...this.page);
     this.summary.render(this.sides);
     this.filters.render(one.step);
-    this.scatter.render(one);
+    this.compared = this.comparison(one, other);
+    this.scatter.root.hidden = this.compared !== null;
+    this.comparing.root.hidden = this.compared === null;
+    if (other && this.compared) this.comparing.render(one, other, this.compared);
+    else this.scatter.render(one);
     this.inspector.render(this.sides, this.evidence());
-    this.heatmap.render(one);
-    this.table.render(one, other);
+    this.heatmap.render(one, other, this.compared);
+    this.table.render(one, this.compared);
     this.recall();
     focus();
     performance.clearMarks("painted"); // for tests that measure the drawing time
     performance.mark("painted");
   }
 
+  /**
+   * The comparison of two shown steps; null if one is shown. It is kept while the steps stay.
+   * @param {Shown} one
+   * @param {Shown | undefined} other
+   */
+  comparison(one, other) {
+    if (!other) return null;
+    return this.compared?.one === one.step && this.compared.other === other.step ? this.compared : compare(one.step, other.step);
+  }
+
   redraw() {
     if (!this.sides.length) return;
-    this.scatter.draw();
+    if (this.compared) this.comparing.draw();
+    else this.scatter.draw();
     this.heatmap.draw();
     this.history.draw();
     this.table.fill();

@@ -53,6 +53,12 @@ export class Inspector {
     this.action.replaceChildren(element("b", {}, "What to do: "), toDo(step, pair));
   }
 
+  /** Moves the focus to the pair. */
+  focus() {
+    this.title.tabIndex = -1;
+    this.title.focus();
+  }
+
   /**
    * Why the step lacks the selected pair.
    * @param {Shown} shown

@@ -2,7 +2,7 @@
 
 import { along } from "./colors.js";
 import { canvasOf, element } from "./dom.js";
-import { dots, flagMark, hatch, pinMark, selectionRing } from "./marks.js";
+import { dots, flagMark, hatch, line, pinMark, selectionRing } from "./marks.js";
 
 /** @import { Colors } from "./colors.js" */
 /** @import { Context } from "./marks.js" */
@@ -10,7 +10,7 @@ import { dots, flagMark, hatch, pinMark, selectionRing } from "./marks.js";
 const WIDTH = 22;
 const HEIGHT = 16;
 
-/** @typedef {"line" | "band" | "dot" | "stranger" | "look-alike" | "selected" | "pin" | "hatch" | "dots" | "density" | "arrow"} Sign */
+/** @typedef {"line" | "band" | "dot" | "stranger" | "look-alike" | "selected" | "pin" | "hatch" | "dots" | "density" | "arrow" | "up" | "down"} Sign */
 /** @typedef {{ sign: Sign, text: string, place?: number }} Entry `place`: of a pin */
 
 /** @type {Record<Sign, (context: Context, colors: Colors, place: number) => void>} */
@@ -48,21 +48,29 @@ const DRAW = {
     context.fillStyle = dots(context, colors.hatch, colors.page);
     context.fillRect(0, 1, WIDTH, HEIGHT - 2);
   },
-  arrow: (context, colors) => {
-    context.strokeStyle = colors.muted;
-    context.fillStyle = colors.muted;
-    context.lineWidth = 1.5;
-    context.beginPath();
-    context.moveTo(1, HEIGHT / 2);
-    context.lineTo(WIDTH - 6, HEIGHT / 2);
-    context.stroke();
-    context.beginPath();
-    context.moveTo(WIDTH - 1, HEIGHT / 2);
-    context.lineTo(WIDTH - 8, HEIGHT / 2 - 4);
-    context.lineTo(WIDTH - 8, HEIGHT / 2 + 4);
-    context.fill();
-  },
+  arrow: (context, colors) => drawArrow(context, colors.dot, 1.5),
+  up: (context, colors) => drawArrow(context, colors.above, 2.5),
+  down: (context, colors) => drawArrow(context, colors.below, 2.5, [4, 3]),
 };
+
+/**
+ * @param {Context} context
+ * @param {string} color
+ * @param {number} width
+ * @param {number[]} dash
+ */
+function drawArrow(context, color, width, dash = []) {
+  context.strokeStyle = color;
+  context.fillStyle = color;
+  context.lineWidth = width;
+  context.setLineDash(dash);
+  line(context, [1, HEIGHT / 2], [WIDTH - 6, HEIGHT / 2]);
+  context.beginPath();
+  context.moveTo(WIDTH - 1, HEIGHT / 2);
+  context.lineTo(WIDTH - 8, HEIGHT / 2 - 4);
+  context.lineTo(WIDTH - 8, HEIGHT / 2 + 4);
+  context.fill();
+}
 
 /**
  * @param {Entry[]} entries

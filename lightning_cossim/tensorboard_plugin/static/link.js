@@ -24,6 +24,7 @@ const PREFIX = "p.lightning_cossim.";
  * @property {string} map quantity of the heatmap; empty: the gap
  * @property {Labels} labels
  * @property {string} scale of the heatmap; "fixed": the same for all steps, empty: that of the step
+ * @property {string} side what the heatmap of a comparison shows: "a", "b", or, empty, the change from A to B
  * @property {string} sort column by which the table is sorted
  * @property {boolean} down whether the table is sorted in descending order
  * @property {Pair | null} pair selected pair; null: the one that is furthest off
@@ -41,7 +42,7 @@ const PREFIX = "p.lightning_cossim.";
 
 /** @type {{ [Key in keyof State]: Field<State[Key]> }} how each value is read and written; links omit values that equal the default */
 const FIELDS = {
-  run: text(null), tag: text(null), step: whole(), run2: text(null), step2: whole(), x: text(""), map: text(""), labels: labels(), scale: text(""), sort: text("gap"), down: flag(true),
+  run: text(null), tag: text(null), step: whole(), run2: text(null), step2: whole(), x: text(""), map: text(""), labels: labels(), scale: text(""), side: text(""), sort: text("gap"), down: flag(true),
   search: text(""), flags: kinds(), pinned: flag(false), brush: brush(), pair: pair(), pins: pins(pair()),
 };
 /** @type {Record<string, keyof State>} names that links of earlier versions have */

@@ -10,11 +10,10 @@ import { headline } from "../static/headline.js";
 import { DEFAULTS, format, parse } from "../static/link.js";
 import { Step, expectedCurve, matrix } from "../static/step.js";
 import { inSentence, quantityOf } from "../static/quantities.js";
-import { columnsOf, csv, sorted } from "../static/table.js";
+import { columnsOf } from "../static/columns.js";
 import { decode } from "../static/wire.js";
 
 /** @import { State } from "../static/link.js" */
-/** @import { Column } from "../static/table.js" */
 
 function step(name = "ten labels") {
   return new Step(decode(Uint8Array.from(readFileSync(new URL(`../fixtures/${name}.bin`, import.meta.url))).buffer));
@@ -76,25 +75,6 @@ test("a label keeps the name that some step had for it", () => {
   const one = step();
   one.known = new Map([[4711, "zebra"]]);
   assert.deepEqual([one.nameOf(4711), one.nameOf(12), one.nameOf(2)], ["zebra", "label 12", "Pullover"]);
-});
-
-test("what is not known comes last, whichever way the table is sorted", () => {
-  const values = [2, NaN, 1, 3];
-  /** @type {Column} */
-  const column = { key: "gap", text: "gap", of: (pair) => values[pair], number: true };
-  assert.deepEqual(sorted([0, 1, 2, 3], column, true), [3, 0, 2, 1]);
-  assert.deepEqual(sorted([0, 1, 2, 3], column, false), [2, 0, 3, 1]);
-  assert.deepEqual(sorted([0, 1], { of: (/** @type {number} */ pair) => ["b", "a"][pair] }, false), [1, 0]);
-});
-
-test("a table is CSV that no spreadsheet runs", () => {
-  /** @type {Column[]} */
-  const columns = [
-    { key: "label", text: "label", of: (pair) => ["=cmd()", 'say "hi", you'][pair] },
-    { key: "gap", text: "gap", number: true, of: (pair) => [NaN, -0.123456789][pair] },
-    { key: "flag", text: "flag", of: () => "▲ stranger" },
-  ];
-  assert.equal(csv(columns, [0, 1]), `label,gap,flag\n'=cmd(),,stranger\n"say ""hi"", you",-0.123457,stranger\n`);
 });
 
 test("a matrix is symmetric, in the order asked for, and NaN where there is no pair", () => {
@@ -238,25 +218,6 @@ test("a percentile is the share of the other pairs with a lower value", () => {
   assert.ok(Number.isNaN(percentile(one, "raw_cosine", 2)));
 });
 
-test("pairs are sorted by why they are not flagged", () => {
-  const one = step();
-  const column = columnsOf(one).find(({ key }) => key === "why_unflagged");
-  assert.ok(column && !column.number);
-  const reasons = sorted(one.counted, column, false).map(column.of);
-  assert.ok(reasons[0] === "" && new Set(reasons).size > 2);
-  assert.deepEqual(reasons, [...reasons].sort((a, b) => a.localeCompare(b)));
-});
-
-test("errors, joint inputs and reasons are in the table and its CSV", () => {
-  const one = handMade();
-  one.flag[0] = 0;
-  one.why[0] = one.reasons.indexOf("within error");
-  const columns = columnsOf(one).filter(({ key }) => ["flag", "why_unflagged", "overlap", "overlap_error", "joint_inputs"].includes(key));
-  assert.equal(csv(columns, [0]), "flag,why_unflagged,overlap,overlap_error,joint_inputs\n,within error,0.4126,0.0213,17\n");
-  assert.deepEqual(columns.map(({ text }) => text), ["flag", "why not flagged", "overlap", "std error", "joint"]);
-  assert.deepEqual(columns.flatMap((column) => (column.number ? [number(column.of(0), column)] : [])), ["0.413", "0.021", "17"]);
-});
-
 test("a headline says why there is nothing", () => {
   const [flagged, agreement] = headline(step("three labels"));
   assert.match(agreement, /^The rank agreement of the label-centered cosine with the overlap is unknown: 3 pairs of labels, at least 10 are needed\.$/);
@@ -286,17 +247,6 @@ test("what a similarity is called and means comes from Python", () => {
   assert.ok(one.quantity("centered_cosine").about.length > 0);
   assert.deepEqual(one.quantities.map(({ key }) => key).sort(), [...one.similarities, "overlap", "overlap_error", "expected_overlap", "joint_inputs", "gap"].sort());
   assert.equal(one.quantity("log_odds_variance").direction, -1);
-});
-
-test("a similarity that was added is there without a line of JavaScript", () => {
-  const one = step("an added similarity");
-  assert.equal(one.similarities[0], "added_distance");
-  const column = columnsOf(one).find(({ key }) => key === "added_distance");
-  assert.ok(column?.number);
-  assert.deepEqual([column.text, column.title, column.direction], ["added", "added <b>distance</b>", -1]);
-  assert.ok(column.of(0) >= 0);
-  assert.deepEqual(one.quantity("added_distance").about, ["What was added <i>first</i>.", "And then."]);
-  assert.equal(columnsOf(one, step()).length, columnsOf(one).length + 2);
 });
 
 test("a step of version 1 calls everything by its key", () => {
