@@ -228,6 +228,7 @@ test("numbers are read as numbers", () => {
   assert.deepEqual([0, -0.00001, 0.12345, 12.345, 1234.5, NaN, null].map((value) => number(value)), ["0.000", "−1.0e-5", "0.123", "12.3", "1235", "–", "–"]);
   assert.deepEqual([0.5, -0.5, 0].map((value) => number(value, { signed: true })), ["+0.500", "−0.500", "0.000"]);
   assert.deepEqual([0, 17, 65_534, NaN].map((value) => number(value, { whole: true })), ["0", "17", "65534", "–"]);
+  assert.equal(number(-198, { signed: true, whole: true }), "−198");
   assert.deepEqual(ticks(-1, 1, 4), [-1, -0.5, 0, 0.5, 1]);
   assert.deepEqual(ticks(2, 2), [2]);
   assert.equal(shortened("😀😀😀😀", 3), "😀😀…");
