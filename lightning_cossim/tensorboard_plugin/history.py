@@ -45,9 +45,7 @@ def history(steps: Sequence[int], blobs: Iterable[bytes], pairs: Sequence[tuple[
         "pairs": [
             {
                 "labels": list(pair),
-                "values": {
-                    name: [_value(step, name, of[at]) for step, of in zip(known, places, strict=True)] for name in names
-                },
+                "values": {name: [_value(step, name, of[at]) for step, of in zip(known, places, strict=True)] for name in names},
                 "flags": [_flag(step, of[at]) for step, of in zip(known, places, strict=True)],
             }
             for at, pair in enumerate(pairs)

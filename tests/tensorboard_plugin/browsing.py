@@ -4,7 +4,22 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["FLAGS", "TOLERATED", "Open", "cells", "chosen", "expect", "headings", "opening", "pixels", "selected", "sort", "step", "tab"]
+__all__ = [
+    "FLAGS",
+    "TOLERATED",
+    "Open",
+    "cells",
+    "chosen",
+    "expect",
+    "headings",
+    "opening",
+    "pixels",
+    "pointed",
+    "selected",
+    "sort",
+    "step",
+    "tab",
+]
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 TOLERATED = "Multiple instances of Three.js"  # TensorBoard's own
@@ -81,3 +96,16 @@ def expect(what: Callable[[], Any], wanted: Any, page: Any) -> None:
             return
         page.wait_for_timeout(50)
     assert what() == wanted
+
+
+def pointed(page: Any, view: str) -> tuple[dict[str, float], str]:
+    """A place in the canvas of a view where the pointer finds a pair that is not selected, and its names."""
+    canvas = tab(page).locator(f".{view} .plot canvas").last
+    canvas.scroll_into_view_if_needed()
+    box, tip, taken = canvas.bounding_box(), tab(page).locator(".tip b"), chosen(page)
+    for x in range(70, int(box["width"]) - 20, 9):
+        for y in range(14, int(box["height"]) - 40, 14):
+            canvas.hover(position={"x": x, "y": y})
+            if tip.is_visible() and " / " in tip.inner_text() and tip.inner_text() != taken:
+                return {"x": x, "y": y}, str(tip.inner_text())
+    raise AssertionError(f"no pair found in .{view}")

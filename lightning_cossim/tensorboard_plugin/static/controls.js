@@ -52,10 +52,21 @@ export class Controls {
       return;
     }
     this.pickers.replaceChildren(
-      choice("Run", withMissing(names.map(itself), run), run, (chosen) => app.set({ run: chosen, step: null, pair: null })),
+      choice("Run", withMissing(names.map(itself), run), run, (chosen) => this.open(chosen, runs)),
       choice("Stage", withMissing(tags.map((one) => /** @type {Option} */ ([one.tag, stageOf(one.tag)])), tag), tag, (chosen) => app.set({ run, tag: chosen, step: null })),
       ...this.comparison(run, tag, runs),
     );
+  }
+
+  /**
+   * Shows the last step of a run, of the same stage if the run has it.
+   * @param {string} run
+   * @param {Run[]} runs
+   */
+  open(run, runs) {
+    const { tag } = this.app.state;
+    const has = runs.find((one) => one.run === run)?.tags.some((one) => one.tag === tag);
+    this.app.set({ run, tag: has ? tag : null, step: null, pair: null });
   }
 
   /**

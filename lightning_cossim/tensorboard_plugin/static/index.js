@@ -12,6 +12,7 @@ import { FilterBar } from "./filterbar.js";
 import { Heatmap } from "./heatmap.js";
 import { History, dashOf } from "./history.js";
 import { Inspector } from "./inspector.js";
+import { watchKeys } from "./keys.js";
 import { addressOf, readAddress, watchAddress, writeAddress } from "./link.js";
 import { lookUp, nearest } from "./lookup.js";
 import { aboutError, empty, loading, missing } from "./messages.js";
@@ -100,7 +101,7 @@ export class App {
       this.paint();
     });
     new ResizeObserver(() => this.redraw()).observe(this.content);
-    document.addEventListener("keydown", (event) => this.controls.steps.key(event));
+    watchKeys((event) => this.controls.steps.key(event));
     watchAddress((state) => {
       this.state = state;
       this.update();

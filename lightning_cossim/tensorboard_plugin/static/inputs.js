@@ -39,13 +39,13 @@ export class Inputs {
   render(shown, pair, loaded) {
     const { run, tag, step } = shown;
     const what = loaded === null || loaded === "loading" ? String(loaded) : loaded instanceof Error ? loaded.message : "";
-    const key = JSON.stringify([run, tag, step.step, step.time, keyOf(pair), what, this.ranking]);
+    const key = JSON.stringify([run, tag, step.step, step.time, keyOf(pair), what, this.ranking, this.app.sides.length]);
     if (key === this.drawn) return;
     this.drawn = key;
     this.said.textContent = "";
     const before = this.pictures;
     this.pictures = [];
-    this.root.replaceChildren(element("h3", {}, "On which inputs"), ...this.content(shown, pair, loaded));
+    this.root.replaceChildren(element("h3", {}, `On which inputs${this.app.sides.length > 1 ? " (A)" : ""}`), ...this.content(shown, pair, loaded));
     before.forEach((address) => URL.revokeObjectURL(address));
   }
 

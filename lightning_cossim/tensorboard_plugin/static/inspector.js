@@ -46,9 +46,9 @@ export class Inspector {
     this.title.textContent = step.namesAt(pair).join(" / ");
     this.badge.className = `badge ${flag}`;
     this.badge.textContent = FLAG_WORDS[flag];
-    this.why.textContent = because(step, pair);
     const compared = sides.map((side, at) => ({ step: side.step, pair: side.step.indexOf(app.pairIn(side.step, selected)), letter: sides.length > 1 ? "AB"[at] : "" }));
-    this.facts.replaceChildren(...compared.map(strip), this.numbers(compared), ...targets(step, pair));
+    this.why.replaceChildren(...compared.flatMap(judged));
+    this.facts.replaceChildren(...compared.map(strip), this.numbers(compared), ...compared.flatMap(targets));
     this.inputs.render(sides[0], step.pairAt(pair), evidence);
     this.action.replaceChildren(element("b", {}, "What to do: "), toDo(step, pair));
   }
@@ -127,6 +127,17 @@ export class Inspector {
 }
 
 /**
+ * Why the pair is flagged or not, with the flag in words if two steps are compared.
+ * @param {Side} side
+ * @returns {(string | Node)[]}
+ */
+function judged({ step, pair, letter }) {
+  if (!letter) return [because(step, pair)];
+  const text = pair < 0 ? "This step does not have the pair." : `${FLAG_WORDS[step.flagAt(pair)]}. ${because(step, pair)}`;
+  return [element("span", { class: "line" }, element("span", { class: "letter" }, letter), text)];
+}
+
+/**
  * @param {Step} step
  * @param {string} key
  * @param {number} pair
@@ -183,12 +194,13 @@ function strip({ step, pair, letter }) {
 
 /**
  * The errors either way and the split of the joint mass; empty if targets are unknown.
- * @param {Step} step
- * @param {number} pair
+ * @param {Side} side
  */
-function targets(step, pair) {
+function targets({ step, pair, letter }) {
+  if (pair < 0) return [];
   const shares = sharesOf(step, pair);
-  const lines = errorsOf(step, pair).map((line) => element("p", { class: "errors" }, `${line}.`));
+  const of = letter ? [element("span", { class: "letter" }, letter)] : [];
+  const lines = errorsOf(step, pair).map((line) => element("p", { class: "errors" }, ...of, `${line}.`));
   if (!shares) return lines;
   const names = [step.names[step.row[pair]], step.names[step.column[pair]], "other labels"];
   const percent = shares.map((share) => Math.round(100 * share));

@@ -25,7 +25,7 @@ export function lookUp(runs, state) {
   const one = within(all, run, tag, step);
   if (typeof one === "string") return { one: null, other: null, missing: one, note: "" };
   if (state.run2 === null) return { one, other: null, missing: "", note: "" };
-  const other = within(all, state.run2, one.tag, state.step2);
+  const other = within(all, state.run2, counterpart(all, state.run2, one.tag), state.step2);
   if (typeof other === "string") return { one, other: null, missing: "", note: `Nothing to compare with. ${other}` };
   const same = state.step2 === null && step !== null ? { ...other, at: nearest(other.steps, step) } : other;
   return { one, other: same, missing: "", note: "" };
@@ -49,6 +49,19 @@ function within(runs, run, tag, step) {
   const at = step === null ? steps.length - 1 : steps.findIndex(([number]) => number === step);
   if (at < 0) return `Step ${step?.toLocaleString("en")} of “${run}” is not among the ${steps.length} steps that TensorBoard has of the stage “${stageOf(name)}”.`;
   return { run, tag: name, steps, tags, at };
+}
+
+/**
+ * The tag of another run to compare with: the same, or the only one of the same stage, which another monitor wrote.
+ * @param {Run[]} runs
+ * @param {string} run
+ * @param {string} tag
+ */
+function counterpart(runs, run, tag) {
+  const tags = runs.find((one) => one.run === run)?.tags.map((one) => one.tag) ?? [];
+  const stage = /_(train|val|test)$/.exec(tag)?.[0];
+  const alike = stage ? tags.filter((one) => one.endsWith(stage)) : [];
+  return tags.includes(tag) || alike.length !== 1 ? tag : alike[0];
 }
 
 /**

@@ -6,7 +6,7 @@ const RELOADED = "experimental.DataReloaded";
 /** @typedef {{ type: string, id: number, isReply: boolean }} Message a message of TensorBoard's page to its plugins */
 
 /**
- * Calls `callback` when TensorBoard's page has reloaded its data, and every 30 s while the tab is visible. TensorBoard
+ * Calls `callback` when TensorBoard's page has reloaded its data, when the tab becomes visible, and every 30 s while it is. TensorBoard
  * announces a reload through a port that a plugin sends to it. Versions that do not are covered by the interval.
  * @param {() => unknown} callback
  */
@@ -20,12 +20,14 @@ export function watchReload(callback) {
     if (type === RELOADED) callback();
   };
   if (window.parent !== window) window.parent.postMessage("experimental.bootstrap", "*", [theirs]);
-  setInterval(() => {
+  const look = () => {
     if (document.visibilityState === "visible" && isOnScreen()) callback();
-  }, EVERY);
+  };
+  setInterval(look, EVERY);
+  document.addEventListener("visibilitychange", look);
 }
 
 /** Whether TensorBoard shows the frame: it hides the frames of other tabs. */
-function isOnScreen() {
+export function isOnScreen() {
   return document.documentElement.clientWidth > 0;
 }

@@ -47,6 +47,17 @@ test("two runs are compared at the same step, or the one nearest to it", () => {
   assert.deepEqual(at({ run: "a", run2: "a", step: 30, step2: 10 }), [2, 0]);
 });
 
+test("another monitor's tag of the same stage is compared, if it is the only one", () => {
+  const tag = (/** @type {string[]} */ ...names) => {
+    const other = { run: "d", tags: names.map((name) => /** @type {Run["tags"][number]} */ ({ tag: name, steps: [[10, 1]] })) };
+    return found({ run: "a", run2: "d" }, [...RUNS, other]).other?.tag;
+  };
+  assert.equal(tag("cossim_head_val", "cossim_head_train"), "cossim_head_val");
+  assert.equal(tag("cossim_head_val", "cossim_val"), "cossim_val");
+  assert.equal(tag("cossim_head_val", "cossim_tail_val"), undefined);
+  assert.equal(tag("cossim_head_test"), undefined);
+});
+
 test("a comparison with something that is missing is said beside the run", () => {
   const { one, other, note } = found({ run: "a", run2: "gone" });
   assert.deepEqual([one?.run, other, note], ["a", null, "Nothing to compare with. TensorBoard has no run “gone” with steps of this tab."]);

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { detail, verdict } from "../static/detail.js";
+import { because, detail, percentile, toDo, verdict } from "../static/detail.js";
 import { number, shortened, ticks } from "../static/dom.js";
 import { headline } from "../static/headline.js";
 import { DEFAULTS, format, parse } from "../static/link.js";
@@ -109,9 +109,10 @@ test("in an older run the curve goes through the expected overlaps of all pairs"
 test("where nothing is expected there is no curve", () => assert.deepEqual(expectedCurve(step("three labels")), []));
 
 test("a headline says what there is", () => {
-  const [agreement, flagged, trust] = headline(step());
+  const [lead, flagged, agreement, trust] = headline(step());
+  assert.match(lead, /^“.+” and “.+” are furthest off: overlap [\d.]+, expected [\d.]+\.$/);
   assert.match(agreement, /^The label-centered cosine and the overlap rank pairs of labels in .* order \(rank agreement \d\.\d{3}, standard error 0\.\d{3}; share explained −?\d\.\d{3}\)\.$/);
-  assert.match(flagged, /^\d+ strangers? and \d+ look-alikes? among 45 pairs of 10 labels; largest gap: “.+” and “.+”, overlap [\d.]+, expected [\d.]+\.$/);
+  assert.match(flagged, /^\d+ strangers? and \d+ look-alikes? among 45 pairs of 10 labels\.$/);
   assert.match(trust, /^Based on 400 inputs; reliability 0\.\d+: other inputs (would|could) give /);
 });
 
@@ -123,16 +124,16 @@ test("a headline says in words how far two orders agree", () => {
     one.scalars.rank_agreement_centered_cosine = value;
     one.scalars.explained_centered_cosine = 0.25;
     one.standard_errors = { rank_agreement_centered_cosine: 0.0345 };
-    assert.equal(headline(one)[0], `The label-centered cosine and the overlap rank pairs of labels in ${words} (rank agreement ${number(value)}, standard error 0.035; share explained 0.250).`);
+    assert.equal(headline(one)[2], `The label-centered cosine and the overlap rank pairs of labels in ${words} (rank agreement ${number(value)}, standard error 0.035; share explained 0.250).`);
   }
   one.standard_errors = {}; // of many labels, most reports have none
-  assert.match(headline(one)[0], /\(rank agreement −0\.200; share explained 0\.250\)\.$/);
+  assert.match(headline(one)[2], /\(rank agreement −0\.200; share explained 0\.250\)\.$/);
 });
 
 test("a headline says by how much overlaps may be larger", () => {
   const one = step();
   one.truncation = 0.0123;
-  assert.match(headline(one)[2], /^Based on 400 inputs, overlaps may be up to 0\.012 larger; reliability /);
+  assert.match(headline(one)[3], /^Based on 400 inputs, overlaps may be up to 0\.012 larger; reliability /);
 });
 
 /** The first pair with hand-made numbers. */
@@ -170,8 +171,55 @@ test("a pair of an older run is told with what there is", () => {
 
 test("where there is no verdict, that is why no pair is flagged", () => assert.equal(verdict(step("three labels"), 0), "not flagged: no verdict"));
 
+test("why a pair is flagged is said with its gap and its limit", () => {
+  const one = handMade();
+  one.limits = { strangers: 0.1, lookalikes: 0.12 };
+  one.flag[0] = 1;
+  assert.equal(because(one, 0), "It overlaps more than pairs with its cosine do. Its gap, +0.163 ± 0.021, exceeds 0.100 by more than its error.");
+  one.flag[0] = 2;
+  one.values.gap[0] = -0.1626;
+  assert.equal(because(one, 0), "It overlaps less than pairs with its cosine do. Its gap, −0.163 ± 0.021, exceeds 0.120 by more than its error.");
+});
+
+test("why a pair is not flagged is a sentence for every reason", () => {
+  const one = handMade();
+  one.flag[0] = 0;
+  one.limits = { strangers: 0.2, lookalikes: 0.2 };
+  one.thresholds = { ...one.thresholds, stranger: 0.1, min_joint_inputs: 20 };
+  const sentence = (/** @type {string} */ reason) => {
+    one.why[0] = one.reasons.indexOf(reason);
+    return because(one, 0);
+  };
+  const reasons = one.reasons.slice(1);
+  assert.equal(reasons.length, 11);
+  assert.deepEqual(reasons.filter((reason) => sentence(reason) === `It is not flagged: ${reason}.`), []);
+  assert.equal(sentence("below threshold"), "Its gap, +0.163 ± 0.021, is within the threshold 0.100.");
+  assert.equal(sentence("within error"), "Its gap, +0.163 ± 0.021, exceeds 0.200, but not by 1.9 standard errors: other inputs could give a smaller gap.");
+  assert.equal(sentence("too few joint inputs"), "Its gap, +0.163 ± 0.021, is large, but both labels are likely on 17 inputs only; a stranger needs 20.");
+  one.reasons = ["", "of a later version"];
+  assert.equal(sentence("of a later version"), "It is not flagged: of a later version.");
+  one.verdict = "100 inputs, verdicts need 256";
+  assert.equal(because(one, 0), "No pair is judged: 100 inputs, verdicts need 256.");
+  assert.equal(because(step("version 1"), step("version 1").flag.indexOf(0)), "");
+});
+
+test("what to do depends on the flag", () => {
+  const one = handMade();
+  const said = [1, 2, 0].map((flag) => ((one.flag[0] = flag), toDo(one, 0)));
+  [/^Compare the inputs of both labels\./, /^In most cases, nothing\./, /^Nothing: /].forEach((pattern, at) => assert.match(said[at], pattern));
+});
+
+test("a percentile is the share of the other pairs with a lower value", () => {
+  const one = step();
+  const values = one.values.raw_cosine;
+  values.fill(0.5);
+  [values[0], values[1], values[2]] = [0.9, 0.1, NaN];
+  assert.deepEqual([0, 1, 3].map((pair) => percentile(one, "raw_cosine", pair)), [100, 0, 50]);
+  assert.ok(Number.isNaN(percentile(one, "raw_cosine", 2)));
+});
+
 test("a headline says why there is nothing", () => {
-  const [agreement, flagged] = headline(step("three labels"));
+  const [flagged, agreement] = headline(step("three labels"));
   assert.match(agreement, /^The rank agreement of the label-centered cosine with the overlap is unknown: 3 pairs of labels, at least 10 are needed\.$/);
   assert.match(flagged, /^No verdict on pairs: 3 pairs of labels, verdicts need 45\.$/);
 });
@@ -180,6 +228,7 @@ test("numbers are read as numbers", () => {
   assert.deepEqual([0, -0.00001, 0.12345, 12.345, 1234.5, NaN, null].map((value) => number(value)), ["0.000", "−1.0e-5", "0.123", "12.3", "1235", "–", "–"]);
   assert.deepEqual([0.5, -0.5, 0].map((value) => number(value, { signed: true })), ["+0.500", "−0.500", "0.000"]);
   assert.deepEqual([0, 17, 65_534, NaN].map((value) => number(value, { whole: true })), ["0", "17", "65534", "–"]);
+  assert.equal(number(-198, { signed: true, whole: true }), "−198");
   assert.deepEqual(ticks(-1, 1, 4), [-1, -0.5, 0, 0.5, 1]);
   assert.deepEqual(ticks(2, 2), [2]);
   assert.equal(shortened("😀😀😀😀", 3), "😀😀…");
@@ -208,7 +257,7 @@ test("a step of version 1 calls everything by its key", () => {
   assert.deepEqual(one.values, values);
   assert.deepEqual(columnsOf(one).map(({ text }) => text), ["label", "other", "flag", "gap", "overlap", "expected overlap", "raw cosine", "centered cosine", "logit correlation", "log odds variance"]);
   assert.deepEqual(columnsOf(one).map(({ key }) => key), columnsOf(now).map(({ key }) => key).filter((key) => !["why_unflagged", "overlap_error", "joint_inputs"].includes(key)));
-  assert.match(headline(one)[0], /^The centered cosine explains (nearly all|more than half|a part|little|almost none) of the overlap between labels \(\d+%\)\.$/);
+  assert.match(headline(one)[2], /^The centered cosine explains (nearly all|more than half|a part|little|almost none) of the overlap between labels \(\d+%\)\.$/);
   assert.deepEqual(quantityOf([], "raw_cosine"), { key: "raw_cosine", title: "raw cosine", column: "raw cosine", low: null, high: null, direction: 1, about: [] });
 });
 
