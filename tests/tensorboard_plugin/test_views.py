@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.full, pytest.mark.browser]
 LONG = tuple(f"{name} of the autumn collection, row {at}" for at, name in enumerate(CLOTHES))
 RENAMED = (*CLOTHES[:7], "Trainers", "Purse", "Shoe")
 MANY = 300
+MINUS = "\N{MINUS SIGN}"
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def open_tab(browser: Any, served: Served) -> Iterator[Open]:
     """Opens the tab in a window that is high enough for a whole view below the bar."""
     yield from opening(browser, served.address, viewport={"width": 1280, "height": 1100})
+
+
+def numbers(page: Any, column: str) -> list[float]:
+    """The numbers of the rows in sight."""
+    return [float(text.replace(MINUS, "-")) for text in cells(page, column)]
 
 
 def plot(page: Any, view: str) -> Any:
@@ -85,7 +91,9 @@ def colored(page: Any, view: str, color: str) -> int:
       copy.drawImage(canvas, 0, 0);
       const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
       let found = 0;
-      for (let at = 0; at < data.length; at += 4) if (data[at] === red && data[at + 1] === green && data[at + 2] === blue && data[at + 3] === 255) found++;
+      for (let at = 0; at < data.length; at += 4) {
+        if (data[at] === red && data[at + 1] === green && data[at + 2] === blue && data[at + 3] === 255) found++;
+      }
       return found;
     }"""
     return int(plot(page, view).evaluate(count, color))
@@ -166,7 +174,7 @@ def test_the_arrows_change_the_step_after_a_click_into_the_table(open_tab: Open)
 
 def test_the_table_begins_with_the_largest_gap_of_either_sign(open_tab: Open) -> None:
     page = open_tab(run="clothes")
-    gaps = [float(text.replace("−", "-")) for text in cells(page, "gap")]
+    gaps = numbers(page, "gap")
     assert [abs(gap) for gap in gaps] == sorted((abs(gap) for gap in gaps), reverse=True)
     assert min(gaps) < 0 < max(gaps)
     assert chosen(page) == f"{cells(page, 'label')[0]} / {cells(page, 'other')[0]}"
@@ -185,7 +193,11 @@ def test_the_numbers_of_a_column_have_the_same_decimals(open_tab: Open) -> None:
         tab(page)
         .locator(".pairs tbody tr:not(.room) td:last-child")
         .evaluate_all(
-            "all => all.map((cell) => { const range = document.createRange(); range.selectNodeContents(cell); return Math.round(range.getBoundingClientRect().right); })"
+            """all => all.map((cell) => {
+              const range = document.createRange();
+              range.selectNodeContents(cell);
+              return Math.round(range.getBoundingClientRect().right);
+            })"""
         )
     )
     assert len({*ends}) == 1
@@ -292,7 +304,8 @@ def test_the_selection_is_seen_with_forced_colors(open_forced: Open) -> None:
       context.fillRect(0, 0, 1, 1);
       context.fillStyle = "Highlight"; // it is not opaque
       context.fillRect(0, 0, 1, 1);
-      return `#${[...context.getImageData(0, 0, 1, 1).data.slice(0, 3)].map((one) => one.toString(16).padStart(2, "0")).join("")}`;
+      const channels = [...context.getImageData(0, 0, 1, 1).data.slice(0, 3)];
+      return `#${channels.map((one) => one.toString(16).padStart(2, "0")).join("")}`;
     }""")
     )
     assert all(colored(page, view, highlight) > 20 for view in ("scatter", "heatmap"))
@@ -377,7 +390,7 @@ def test_a_drag_moves_the_heatmap_in_both_directions(open_tab: Open) -> None:
 
 
 def test_the_keys_go_from_cell_to_cell(open_tab: Open) -> None:
-    """They do not change the step; Enter selects; + and − zoom, and the cell stays in view."""
+    """They do not change the step; Enter selects; plus and minus zoom, and the cell stays in view."""
     page = open_tab(run="clothes")
     canvas = plot(page, "heatmap")
     canvas.focus()
@@ -423,7 +436,7 @@ def outside_of_probable() -> tuple[int, int]:
     """A pair of the last step of the run of many labels that is not among the most probable ones."""
     made = step_of(reports(MANY, 2, seed=2, dim=24)[-1], index=2, time=0.0)
     probable = {made.labels[place] for place in made.order}
-    pairs = ((made.labels[row], made.labels[column]) for row, column in zip(made.row, made.column, strict=True))
+    pairs = ((made.labels[int(row)], made.labels[int(column)]) for row, column in zip(made.row, made.column, strict=True))
     return next(pair for pair in pairs if not {*pair} & probable)
 
 
@@ -478,8 +491,8 @@ def test_the_filter_narrows_the_heatmap(open_tab: Open) -> None:
 def test_the_sign_of_a_cell_is_said_in_the_tip(open_tab: Open) -> None:
     page = open_tab(run="clothes")
     firsts = [tab(page).locator(".tip div").first.inner_text() for _ in places(page, "heatmap")]
-    assert {first.startswith("gap −") for first in firsts} == {True, False}
-    assert all(first.startswith("gap −") == first.endswith(", below zero") for first in firsts)
+    assert {first.startswith(f"gap {MINUS}") for first in firsts} == {True, False}
+    assert all(first.startswith(f"gap {MINUS}") == first.endswith(", below zero") for first in firsts)
 
 
 # The scatter
@@ -570,7 +583,7 @@ def test_the_keys_go_from_point_to_point(open_tab: Open) -> None:
     page.keyboard.press("ArrowRight")
     second = said.inner_text()
     assert second != first
-    of = re.compile(r"label-centered cosine (−?)([\d.]+)")
+    of = re.compile(rf"label-centered cosine ({MINUS}?)([\d.]+)")
     cosines = [float(found[2]) * (-1 if found[1] else 1) for found in (of.search(first), of.search(second)) if found]
     assert cosines[1] > cosines[0]
     page.keyboard.press("Enter")
@@ -627,12 +640,10 @@ def test_two_runs_are_compared_pair_by_pair(open_tab: Open) -> None:
     tab(page).get_by_label("Compare with", exact=True).select_option("other clothes")
     tab(page).locator(".comparison h2").wait_for()
     assert tab(page).locator(".common").inner_text() == "A and B have the same 10 labels. 45 pairs of A are also in B."
-    beyond, change, error = (
-        [float(text.replace("−", "-")) for text in cells(page, key)] for key in ("beyond", "change", "change_error")
-    )
+    beyond, change, error = (numbers(page, key) for key in ("beyond", "change", "change_error"))
     assert beyond == sorted(beyond, reverse=True)
     assert beyond == pytest.approx([abs(one) - 2 * other for one, other in zip(change, error, strict=True)], abs=2e-3)
-    first, second = ([float(text.replace("−", "-")) for text in cells(page, key)] for key in ("gap_a", "gap_b"))
+    first, second = (numbers(page, key) for key in ("gap_a", "gap_b"))
     assert change == pytest.approx([b - a for a, b in zip(first, second, strict=True)], abs=2e-3)
     *_, names = next(places(page, "comparison"))
     lines = tab(page).locator(".tip div").all_inner_texts()
@@ -680,7 +691,8 @@ def test_every_control_is_large_enough(open_tab: Open) -> None:
     """At least 24 pixels in either direction."""
     page = open_tab(run="clothes", run2="renamed")
     tab(page).locator(".pairs .pin").first.wait_for()
-    small = """all => all.map((one) => [one.getBoundingClientRect(), one]).filter(([box]) => box.width && (box.width < 23.5 || box.height < 23.5))
+    small = """all => all.map((one) => [one.getBoundingClientRect(), one])
+      .filter(([box]) => box.width && (box.width < 23.5 || box.height < 23.5))
       .map(([box, one]) => `${one.tagName} ${one.textContent} ${box.width} ${box.height}`)"""
     views = ", ".join(
         f"{view} {control}"
