@@ -1,6 +1,6 @@
 // Selects a rectangle of the scatter: by dragging with Shift, by dragging while a button is pressed, or by four numbers.
 
-import { element } from "./dom.js";
+import { element, keepArrows } from "./dom.js";
 
 /** @import { Axes } from "./axes.js" */
 /** @import { Colors } from "./colors.js" */
@@ -27,7 +27,7 @@ export class Brush {
     this.inputs = ENDS.map(([text, axis]) => element("input", { type: "number", step: "any", "aria-label": `${axis} ${text.replace(/^. /, "")}`, onchange: () => this.read() }));
     this.clear = element("button", { type: "button", onclick: () => app.filter({ brush: null }) }, "Clear");
     const fields = ENDS.map(([text], at) => element("label", { class: "control" }, element("span", {}, text), this.inputs[at]));
-    this.details = element("details", { class: "range" }, element("summary", { title: "Show only the pairs within a range of either axis" }, "Range"), element("div", {}, ...fields, this.clear));
+    this.details = element("details", { class: "range" }, element("summary", { title: "Show only the pairs within a range of either axis" }, "Range"), element("div", { onkeydown: keepArrows }, ...fields, this.clear));
     this.parts = [this.toggle, this.details];
   }
 

@@ -53,7 +53,7 @@ export class Comparing {
     this.common = element("p", { class: "common" });
     this.note = element("p", { class: "note" });
     this.said = element("p", { class: "unseen", id: "comparison-point", role: "status" });
-    this.root = element("figure", { class: "scatter comparison", hidden: true }, this.head, this.common, this.legend, element("div", { class: "plot" }, this.base, this.canvas), this.note, this.said);
+    this.root = element("figure", { class: "comparison", hidden: true }, this.head, this.common, this.legend, element("div", { class: "plot" }, this.base, this.canvas), this.note, this.said);
   }
 
   /**

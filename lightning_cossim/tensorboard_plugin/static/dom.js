@@ -48,6 +48,14 @@ export function focused(root) {
   };
 }
 
+/**
+ * Leaves the arrow keys to the controls of an element, so that they do not change the step.
+ * @param {KeyboardEvent} event
+ */
+export function keepArrows(event) {
+  if (event.key.startsWith("Arrow")) event.stopPropagation();
+}
+
 /** @typedef {[value: string, text: string]} Option */
 
 /**

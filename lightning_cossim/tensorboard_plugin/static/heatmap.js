@@ -2,7 +2,7 @@
 
 import { along, inkOn, theme } from "./colors.js";
 import { changeOf } from "./compare.js";
-import { button, canvasOf, element, number, roomOf, select, shortened, ticks } from "./dom.js";
+import { button, canvasOf, element, keepArrows, number, roomOf, select, shortened, ticks } from "./dom.js";
 import { areMany, chosenLabels, narrowed } from "./labels.js";
 import { legend } from "./legend.js";
 import { SMALL, dots, flagMark, frame, hatch, line, pinMark } from "./marks.js";
@@ -159,7 +159,7 @@ export class Heatmap {
     this.head.replaceChildren(
       element("h2", {}, this.title), app.explainer(step.quantity(this.key)),
       ...(this.compared ? [element("label", { class: "control" }, element("span", {}, "Of"), select("Step of the heatmap", SIDES, state.side, (side) => app.set({ side })))] : []),
-      element("span", { class: "switch", role: "radiogroup", "aria-label": "Quantity of the heatmap" }, ...parts),
+      element("span", { class: "switch", role: "radiogroup", "aria-label": "Quantity of the heatmap", onkeydown: keepArrows }, ...parts),
       ...(areMany(step) ? [element("label", { class: "control" }, element("span", {}, "Labels"), select("Labels of the heatmap", LABELS, state.labels, (labels) => app.set({ labels: /** @type {Labels} */ (labels) })))] : []),
       element("label", { class: "control" }, element("span", {}, "Scale"), select("Scale of the heatmap", [["", "of this step"], ["fixed", "fixed over steps"]], state.scale, (scale) => app.set({ scale }))),
       element("span", { class: "buttons" },

@@ -289,7 +289,7 @@ export class Table {
  * @returns {Laid}
  */
 function laidOut(column, pairs) {
-  const heading = widthOf(column.text, "bold 12px") + ROOM_OF_HEADING;
+  const heading = widthOf(`${column.text} ↓`, "bold 12px") + ROOM_OF_HEADING;
   if (!column.number) return { column, decimals: 0, most: 0, width: /^flag/.test(column.key) ? Math.max(heading, FLAG) : NAME };
   const decimals = decimalsOf(column, pairs);
   const most = pairs.reduce((size, pair) => Math.max(size, Math.abs(column.of(pair)) || 0), 0);
