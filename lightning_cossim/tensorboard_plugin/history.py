@@ -1,4 +1,4 @@
-"""Collect the values of pairs of labels over all steps of a tag."""
+"""Collect the values of pairs of labels, and of the steps themselves, over all steps of a tag."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -6,12 +6,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from lightning_cossim.loggers.wire import Step, unpack
+from lightning_cossim.loggers.wire import FLAGS, Step, unpack
 
 __all__ = ["history", "parse_pairs"]
 
 _MAX_PAIRS: Final = 32
 """Largest number of pairs in one request."""
+_SIDES: Final = ("strangers", "lookalikes")
+"""Sides of `Step.limits`."""
 
 
 def history(steps: Sequence[int], blobs: Iterable[bytes], pairs: Sequence[tuple[int, int]]) -> dict[str, Any]:
@@ -23,20 +25,28 @@ def history(steps: Sequence[int], blobs: Iterable[bytes], pairs: Sequence[tuple[
         pairs: two labels each, as rows of the head, the order does not matter.
 
     Returns:
-        `steps`: numbers of the steps that can be read; `pairs`: of each pair its `labels`, and `values`: key of a quantity to
-        one value for each of these steps. A value is None if the step lacks the pair or the value is unknown.
+        `steps`: numbers of the steps that can be read. All other lists have one value for each of these steps, None if unknown.
+
+        * `agreement`: rank agreement of the cosine that gaps refer to; `strangers` and `lookalikes`: numbers of flagged pairs;
+        * `limits`: side to the size that a gap must exceed for a flag;
+        * `pairs`: of each pair its `labels`; `values`: key of a quantity to its values; `flags`: "", "stranger" or "look-alike".
+          A value is None if the step lacks the pair, too.
     """
     readable = [(number, step) for number, blob in zip(steps, blobs, strict=True) if (step := _readable(blob)) is not None]
-    places = [_places(step, pairs) for _, step in readable]
-    names = list(dict.fromkeys(name for _, step in readable for name in step.values))
+    known = [step for _, step in readable]
+    places = [_places(step, pairs) for step in known]
+    names = list(dict.fromkeys(name for step in known for name in step.values))
     return {
         "steps": [number for number, _ in readable],
+        "agreement": [_known(step.scalars.get(f"rank_agreement_{step.cosine}")) for step in known],
+        "strangers": [int((step.flag == FLAGS.index("stranger")).sum()) for step in known],
+        "lookalikes": [int((step.flag == FLAGS.index("look-alike")).sum()) for step in known],
+        "limits": {side: [_known(step.limits.get(side)) for step in known] for side in _SIDES},
         "pairs": [
             {
                 "labels": list(pair),
-                "values": {
-                    name: [_value(step, name, of[at]) for (_, step), of in zip(readable, places, strict=True)] for name in names
-                },
+                "values": {name: [_value(step, name, of[at]) for step, of in zip(known, places, strict=True)] for name in names},
+                "flags": [_flag(step, of[at]) for step, of in zip(known, places, strict=True)],
             }
             for at, pair in enumerate(pairs)
         ],
@@ -52,9 +62,15 @@ def _readable(blob: bytes) -> Step | None:
 
 
 def _value(step: Step, name: str, place: int | None) -> float | None:
-    if place is None or name not in step.values or math.isnan(step.values[name][place]):
-        return None
-    return float(step.values[name][place])
+    return None if place is None or name not in step.values else _known(step.values[name][place])
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _flag(step: Step, place: int | None) -> str | None:
+    return None if place is None else FLAGS[step.flag[place]]
 
 
 def _places(step: Step, pairs: Sequence[tuple[int, int]]) -> list[int | None]:
@@ -69,7 +85,7 @@ def _places(step: Step, pairs: Sequence[tuple[int, int]]) -> list[int | None]:
 
 
 def parse_pairs(text: str) -> list[tuple[int, int]]:
-    """The pairs in a text such as `3-8,0-12`, as rows of the head.
+    """The pairs in a text such as `3-8,0-12`, as rows of the head; an empty text has none.
 
     Raises:
         ValueError: the text is not a list of pairs, or it has more than 32 pairs.
@@ -79,7 +95,7 @@ def parse_pairs(text: str) -> list[tuple[int, int]]:
         [(3, 8), (0, 12)]
     """
     pairs = []
-    for pair in text.split(","):
+    for pair in text.split(",") if text else ():
         labels = pair.split("-")
         if len(labels) != 2 or not all(label.isascii() and label.isdigit() and len(label) < 10 for label in labels):
             raise ValueError(f"Expected `pairs` to be pairs of labels such as 3-8,0-12, got {text[:50]!r}.")

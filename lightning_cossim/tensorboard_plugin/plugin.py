@@ -86,12 +86,19 @@ class Plugin(base_plugin.TBPlugin):
 
     @_route
     def _runs(self, request: Request) -> Response:
-        """All runs, with their tags, and the number and time of each step."""
+        """All runs, with their tags, the number and time of each step, and the numbers of the steps with evidence."""
         listed = self._listed(request)
         runs = [
             {
                 "run": run,
-                "tags": [{"tag": tag, "steps": [[one.step, one.wall_time] for one in tags[tag]]} for tag in sorted(tags)],
+                "tags": [
+                    {
+                        "tag": tag,
+                        "steps": [[one.step, one.wall_time] for one in tags[tag]],
+                        "evidence": [one.step for one in tags[tag] if len(one.values) > 1],
+                    }
+                    for tag in sorted(tags)
+                ],
             }
             for run, tags in sorted(listed.items())
         ]
@@ -125,7 +132,7 @@ class Plugin(base_plugin.TBPlugin):
 
     @_route
     def _pairs(self, request: Request) -> Response:
-        """The values of pairs of labels at every step."""
+        """The values of pairs of labels, and of the steps themselves, at every step."""
         run, tag = _argument(request, "run"), _argument(request, "tag")
         try:
             pairs = parse_pairs(_argument(request, "pairs"))

@@ -1,5 +1,7 @@
 """What TensorBoard's tab costs the training, TensorBoard and the reader, by hand: `python -m tests.benchmarks.tab [part ...]`.
 
+Parts are `writing`, `starting`, `wire` and `viewing`; `viewing=2` plays for two minutes instead of ten. Results are in tab.txt.
+
 Medians of work done alternately in one run, on a machine on which nothing else runs.
 """
 
@@ -9,19 +11,28 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_cossim import GapReport
+from lightning_cossim.loggers import tab as tab_module
+from lightning_cossim.loggers import wire as wire_module
 from lightning_cossim.loggers.recorder import Recorder
+from lightning_cossim.loggers.tab import step_of
+from lightning_cossim.loggers.wire import pack
 from tests.tensorboard_plugin.events import reports, write
 from tests.tensorboard_plugin.served import tensorboard
 from tests.toys import altered
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 ROUNDS = 15
 
@@ -119,44 +130,133 @@ MOVE = """async (place) => {
   await new Promise((resolve) => requestAnimationFrame(resolve));
   return performance.now() - began;
 }"""
+STEPS = 200
+DISTINCT = 8
+"""Number of different reports of 1 000 labels, which are written again and again: a report takes seconds."""
 
 
-def viewing() -> None:
-    """In Chromium: the first view of 100 labels at 200 steps, and moves of the slider at 1 000 labels."""
+def many_steps(num_labels: int, num_distinct: int) -> list[GapReport]:
+    """So many steps of a run, from fewer reports."""
+    made = reports(num_labels, num_distinct, dim=24)
+    order = [*range(num_distinct), *range(num_distinct - 2, 0, -1)]
+    return [altered(made[order[number % len(order)]], step=10 * (number + 1)) for number in range(STEPS)]
+
+
+@contextmanager
+def viewed(**runs: Sequence[GapReport]) -> Iterator[Callable[[str], "Page"]]:
+    """Opens the page of a run in headless Chromium. A step of many labels has the largest number of pairs, 10 000."""
     from playwright.sync_api import sync_playwright
 
-    print("The page, headless Chromium")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
-        write(Path(folder) / "steps", reports(100, 200, dim=24))
-        write(Path(folder) / "labels", reports(1000, 12, dim=24))
+        with patch.object(tab_module, "MAX_BYTES", 10**6), patch.object(wire_module, "MAX_BYTES", 10**6):
+            for run, made in runs.items():
+                write(Path(folder) / run, made)
         browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"])
         with tensorboard(Path(folder)) as served:
-            served.wait_for(2, 12)
+            served.wait_for(len(runs), STEPS)
             page = browser.new_page(viewport={"width": 1280, "height": 720})
-            first = []
-            for _ in range(5):
+
+            def open_(run: str) -> "Page":
                 page.goto("about:blank")
-                began = time.perf_counter()
-                page.goto(f"{served.address}/data/plugin_entry.html?name=lightning_cossim#p.lightning_cossim.run=steps")
+                page.goto(f"{served.address}/data/plugin_entry.html?name=lightning_cossim#p.lightning_cossim.run={run}")
                 page.locator(".headline").first.wait_for()
-                first.append(time.perf_counter() - began)
-            print(f"  first view, 100 labels, 200 steps: {statistics.median(first):.2f} s", flush=True)
-            page.goto("about:blank")
-            page.goto(f"{served.address}/data/plugin_entry.html?name=lightning_cossim#p.lightning_cossim.run=labels")
-            page.locator(".headline").first.wait_for()
-            page.wait_for_timeout(500)
-            moves = [page.evaluate(MOVE, place) for place in (8, 5, 2, 9, 4, 0, 7, 3, 10, 6, 1)]
-            again = [page.evaluate(MOVE, place) for place in (8, 5, 2, 9, 4, 0, 7, 3, 10, 6, 1)]
-            said = [f"{statistics.median(one):.0f} ms ({max(one):.0f} at most)" for one in (moves, again)]
-            print(f"  slider to picture, 1 000 labels: {said[0]} on steps not yet read, {said[1]} on steps read", flush=True)
+                return page
+
+            yield open_
         browser.close()
+
+
+def viewing(minutes: float = 10) -> None:
+    """The page in headless Chromium, 200 steps of 100 and of 1 000 labels, the latter with 10 000 pairs.
+
+    Args:
+        minutes: how long the steps play.
+    """
+    with viewed(hundred=many_steps(100, 50), thousand=many_steps(1000, DISTINCT)) as open_:
+        first_view(open_)
+        sliding(open_)
+        playing(open_, minutes)
+
+
+def first_view(open_: Callable[[str], "Page"]) -> None:
+    """From the address to the headline and the picture, the server warm."""
+    print(f"First view, {STEPS} steps, headless Chromium")
+    for run in ("hundred", "thousand"):
+        taken = []
+        for _ in range(7):
+            began = time.perf_counter()
+            page = open_(run)
+            page.evaluate("() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
+            taken.append(time.perf_counter() - began)
+        print(f"  {run} labels, {said_pairs(page)}: {statistics.median(taken):.2f} s ({max(taken):.2f} at most)", flush=True)
+
+
+def said_pairs(page: "Page") -> str:
+    return str(page.locator(".pairs figcaption .note").first.inner_text())
+
+
+def sliding(open_: Callable[[str], "Page"]) -> None:
+    """From a move of the slider to the picture, at 1 000 labels."""
+    print("Slider to picture, 1 000 labels")
+    page = open_("thousand")
+    page.wait_for_timeout(1000)
+    places = [(37 * number) % STEPS for number in range(STEPS)]
+    for words in ("far from the step before, most of them not yet read", "the same again"):
+        moves = [float(page.evaluate(MOVE, place)) for place in places]
+        print(f"  {STEPS} moves, {words}: {figures(moves)}", flush=True)
+    near = [float(page.evaluate(MOVE, place)) for place in range(STEPS)]
+    print(f"  {STEPS} moves to the next step: {figures(near)}", flush=True)
+
+
+def figures(moves: list[float]) -> str:
+    worst = sorted(moves)[-3:]
+    return f"median {statistics.median(moves):.0f} ms, worst three {', '.join(f'{one:.0f}' for one in worst)} ms"
+
+
+def playing(open_: Callable[[str], "Page"], minutes: float) -> None:
+    """The heap of the page, after a garbage collection, while the steps of 1 000 labels play at the highest speed."""
+    print(f"Memory over {minutes:g} minutes of play, 1 000 labels")
+    page = open_("thousand")
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Performance.enable")
+    speed = page.get_by_label("Speed in steps per second")
+    speed.select_option(index=speed.locator("option").count() - 1)
+    for number in range(11):
+        devtools.send("HeapProfiler.collectGarbage")
+        found = {one["name"]: one["value"] for one in devtools.send("Performance.getMetrics")["metrics"]}
+        size, nodes = found["JSHeapUsedSize"] / 1e6, found["Nodes"]
+        now = page.locator(".now").inner_text()
+        print(f"  after {number * minutes / 10:.1f} min: {size:.0f} MB, {nodes:.0f} nodes, at step {now}", flush=True)
+        if page.get_by_role("button", name="Play", exact=True).count():
+            page.get_by_role("button", name="Play", exact=True).click()
+        page.wait_for_timeout(6000 * minutes)
+
+
+def wire() -> None:
+    """Bytes of a step, as the package writes it."""
+    print("Bytes of a step on the wire")
+    for num_labels in (10, 100, 140, 1000):
+        (report,) = reports(num_labels, 1, dim=24)
+        step = step_of(report, index=1, time=0.0)
+        print(f"  {num_labels} labels, {len(step.row):,} pairs: {len(pack(step)) / 1e3:.0f} kB", flush=True)
+    largest = wire_module.MAX_BYTES / 1e3
+    print(
+        f"  at most {largest:.0f} kB without evidence, {2 * largest:.0f} kB with evidence, which has a bound of its own",
+        flush=True,
+    )
 
 
 def main(parts: list[str]) -> None:
     warnings.simplefilter("ignore")
-    known: dict[str, Callable[[], None]] = {"writing": writing, "starting": starting, "viewing": viewing}
+    known: dict[str, Callable[..., None]] = {
+        "writing": writing,
+        "starting": starting,
+        "wire": wire,
+        "viewing": viewing,
+    }
     for part in parts or known:
-        known[part]()
+        name, _, minutes = part.partition("=")
+        known[name](*([float(minutes)] if minutes else []))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """TensorBoards over the same event files, one for each of its two readers."""
 
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.tensorboard_plugin.browsing import FLAGS, Open, opening
 from tests.tensorboard_plugin.events import CLOTHES, HOSTILE, reports, write
 from tests.tensorboard_plugin.served import Served, tensorboard
 
@@ -28,3 +31,18 @@ def served(request: pytest.FixtureRequest, logdir: Path) -> Iterator[Served]:
     with tensorboard(logdir, *flags) as found:
         found.wait_for(3)
         yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = importlib.import_module("playwright.sync_api")  # here, so that nothing is skipped where it is not asked for
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_tab(browser: Any, served: Served) -> Iterator[Open]:
+    """Opens the tab in the TensorBoard that a module serves."""
+    yield from opening(browser, served.address)

@@ -1,5 +1,6 @@
 """The evidence of a step is its second blob: written beside the first, served by a route of its own, missing in other steps."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -72,6 +73,11 @@ def test_the_step_itself_stays_the_first_blob(shown: Served) -> None:
             assert (status, unpack(content).step) == (200, step)
         status, content = shown.get("pairs", run=run, tag=TAG, pairs="0-1")
         assert (status, b'"steps":[10,20,30]' in content.replace(b" ", b"")) == (200, True)
+
+
+def test_the_list_of_runs_names_the_steps_with_evidence(shown: Served) -> None:
+    runs = {one["run"]: one["tags"][0]["evidence"] for one in json.loads(shown.get("runs")[1])["runs"]}
+    assert runs == {RUN: [10, 30], "old": []}
 
 
 @pytest.mark.parametrize(

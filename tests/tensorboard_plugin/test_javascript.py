@@ -5,13 +5,18 @@ import math
 import re
 import shutil
 import subprocess
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lightning_cossim.loggers.evidence_packing import pack_evidence
+from lightning_cossim.loggers.evidence_wire import unpack_evidence
 from lightning_cossim.loggers.tab import step_of
 from lightning_cossim.loggers.wire import FLAGS, Step, pack, unpack
+from lightning_cossim.report.evidence import PairEvidence
+from tests.loggers.evidence import example, pair, smooth
 from tests.tensorboard_plugin.events import CLOTHES, HOSTILE, reports
 from tests.tensorboard_plugin.served import ROOT
 from tests.tensorboard_plugin.steps import as_version_1, as_version_2, with_added, with_targets
@@ -44,6 +49,21 @@ def write_fixtures(folder: Path) -> None:
     for name, blob in blobs.items():
         (folder / f"{name}.bin").write_bytes(blob)
         (folder / f"{name}.json").write_text(json.dumps(as_read(unpack(blob))), encoding="utf-8")
+    evidence = pack_evidence(behind(), lambda row: CLOTHES[row])
+    (folder / "evidence.blob").write_bytes(evidence)
+    kept = [{"kind": one.kind, "content": b64encode(one.content).decode()} for one in unpack_evidence(evidence).pictures]
+    (folder / "evidence.json").write_text(json.dumps(kept), encoding="utf-8")
+
+
+def behind() -> list[PairEvidence]:
+    """A stranger with a picture, a text and neither, and a look-alike that may lack inputs."""
+    most = (
+        example(0, smooth(1), predicted=2, target=6),
+        example(1, text="<b>text</b>", probabilities=(math.nan, 0.5), predicted=2, target=None),
+        example(2, predicted=6, target=6),
+    )
+    one = pair(2, 6, flag="stranger", examples={"overlap": most, "suspect_label": most[:1], "confident": ()})
+    return [one, pair(0, 1, flag="look-alike", is_complete=False, examples={"overlap": most[2:], "confident": most[2:]})]
 
 
 def as_read(step: Step) -> dict[str, object]:

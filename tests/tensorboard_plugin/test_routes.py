@@ -63,6 +63,29 @@ def test_the_history_of_pairs(served: Served) -> None:
     assert set(unknown["overlap"]) == {None}
 
 
+def test_the_course_of_the_steps_themselves(served: Served) -> None:
+    """Agreement, numbers of flags and limits at every step, without any pair; and the flags of a pair."""
+    made = reports(10, 200, names=CLOTHES)
+    found = json.loads(served.get("pairs", run="clothes", tag=TAG, pairs="")[1])
+    assert found["pairs"] == []
+    assert found["agreement"] == pytest.approx([one.scalars["rank_agreement_centered_cosine"] for one in made], abs=1e-6)
+    flags = [[pair.flag for pair in one.pairs()] for one in made]
+    assert found["strangers"] == [of.count("stranger") for of in flags]
+    assert found["lookalikes"] == [of.count("look-alike") for of in flags]
+    steps = [step_of(one, index=1, time=0.0) for one in made[:2]]
+    assert [found["limits"][side][:2] for side in ("strangers", "lookalikes")] == [
+        pytest.approx([one.limits[side] for one in steps]) for side in ("strangers", "lookalikes")
+    ]
+    worst = max((pair for pair in made[-1].pairs() if pair.flag), key=lambda pair: abs(pair.gap))
+    labels = sorted(CLOTHES.index(name) for name in (worst.label, worst.other))
+    (of_pair,) = json.loads(served.get("pairs", run="clothes", tag=TAG, pairs="-".join(map(str, labels)))[1])["pairs"]
+    wanted = [
+        next(pair.flag or "" for pair in one.pairs() if {pair.label, pair.other} == {worst.label, worst.other}) for one in made
+    ]
+    assert of_pair["flags"] == wanted
+    assert {"", worst.flag} <= set(wanted)
+
+
 def test_a_pair_that_was_not_chosen_is_a_gap_in_its_line(served: Served) -> None:
     steps = [unpack(served.get("step", run="nested/many", tag=TAG, step=step)[1]) for step in (10, 20, 30)]
     seen = [{(one, other) for one, other in zip(step.row.tolist(), step.column.tolist(), strict=True)} for step in steps]
@@ -71,6 +94,8 @@ def test_a_pair_that_was_not_chosen_is_a_gap_in_its_line(served: Served) -> None
     values = json.loads(served.get("pairs", run="nested/many", tag=TAG, pairs=pair)[1])["pairs"][0]["values"]["overlap"]
     assert not math.isnan(values[0])
     assert values[1] is None
+    flags = json.loads(served.get("pairs", run="nested/many", tag=TAG, pairs=pair)[1])["pairs"][0]["flags"]
+    assert [flag is None for flag in flags] == [value is None for value in values]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +127,7 @@ def test_a_pair_that_was_not_chosen_is_a_gap_in_its_line(served: Served) -> None
             "Step 10 of <script> does not exist in the run clothes.",
         ),
         ("pairs", {"run": "clothes", "tag": TAG}, 400, "Expected the parameter `pairs`"),
-        ("pairs", {"run": "clothes", "tag": TAG, "pairs": ""}, 400, "pairs of labels such as 3-8,0-12"),
+        ("pairs", {"run": "clothes", "tag": TAG, "pairs": ","}, 400, "pairs of labels such as 3-8,0-12"),
         ("pairs", {"run": "clothes", "tag": TAG, "pairs": "1-2-3"}, 400, "pairs of labels"),
         ("pairs", {"run": "clothes", "tag": TAG, "pairs": "1-x"}, 400, "pairs of labels"),
         ("pairs", {"run": "clothes", "tag": TAG, "pairs": ",".join(["1-2"] * 33)}, 400, "at most 32 pairs, got 33"),

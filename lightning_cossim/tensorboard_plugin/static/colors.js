@@ -1,38 +1,89 @@
-// Colors for a light and a dark page that color-blind readers can distinguish. Zero is the middle, as pale as the page.
+// The colors of the page, each with one role, in a light and a dark set and for forced colors. The scales of the heatmap are in scale.js.
 
-/** @import { Quantity } from "./wire.js" */
+/** The palette of the pictures under Images: blue below zero, red above. The middle is as pale, or as dark, as the page. */
+const HEAT = {
+  light: ["#053061", "#2166ac", "#4393c3", "#92c5de", "#d1e5f0", "#f7f7f7", "#fddbc7", "#f4a582", "#d6604d", "#b2182b", "#67001f"],
+  dark: ["#d3ebff", "#9bd0fb", "#62a9e2", "#3b7cb4", "#2f5273", "#34363a", "#6f4038", "#ad5546", "#e27f69", "#f7b19e", "#ffe0d6"],
+};
 
 const THEMES = {
   light: {
-    ink: "#202124", muted: "#5f6368", line: "#dadce0", page: "#ffffff", band: "rgba(32,33,36,.08)", dot: "rgba(60,64,67,.45)",
-    stranger: "#b84a00", lookalike: "#0067a6", select: "#202124", nothing: "#e4e4e6",
-    diverging: ["#0b4f8a", "#6aa7d6", "#f3f1ee", "#f0a35e", "#a3480b"], sequential: ["#f3f1ee", "#7fb7a6", "#0d5c4a"],
-    lines: ["#b84a00", "#0067a6", "#00795c", "#8a4f9e", "#7a6000", "#b0396e", "#3b5bd1", "#5f6368"],
+    page: "#ffffff", panel: "#ffffff", hover: "#f1f3f4", selected: "#f1e7fb", warn: "#fff4e5", // what texts and marks stand on
+    ink: "#202124", muted: "#5f6368", line: "#dadce0", edge: "#80868b", accent: "#7b1fa2",
+    dot: "#6f757b", faint: "#d5d8db", band: "#eeeef0", hatch: "#85898e",
+    stranger: "#ad4500", lookalike: "#0067a6", // flags: triangles
+    select: "#7b1fa2", // the selected pair: a ring, a frame
+    pins: ["#00796b", "#c2187a", "#6b6a00", "#2e7d32", "#5d1037", "#37474f", "#795548"], // numbered squares
+    below: "#2166ac", above: "#b2182b", // bars
+    density: ["#e8eaec", "#b9bec3", "#6f757b"],
+    heat: HEAT.light,
   },
   dark: {
-    ink: "#f1f3f4", muted: "#bdc1c6", line: "#5a5d61", page: "#303030", band: "rgba(241,243,244,.12)", dot: "rgba(232,234,237,.45)",
-    stranger: "#ffa15c", lookalike: "#7cc4ff", select: "#ffffff", nothing: "#4a4b4d",
-    diverging: ["#8ccbff", "#3f7fb5", "#3a3b3d", "#b8692a", "#ffb877"], sequential: ["#3a3b3d", "#3f8f7a", "#9ff0d6"],
-    lines: ["#ffa15c", "#7cc4ff", "#6fd8b4", "#d9a6ec", "#e3c84f", "#ff9ac4", "#a7b8ff", "#bdc1c6"],
+    page: "#303030", panel: "#303030", hover: "#3f4042", selected: "#4a3a5c", warn: "#4a3a24",
+    ink: "#f1f3f4", muted: "#bdc1c6", line: "#5a5d61", edge: "#9aa0a6", accent: "#d9a6ff",
+    dot: "#a2a7ac", faint: "#55585c", band: "#404145", hatch: "#a0a4a8",
+    stranger: "#ffa15c", lookalike: "#7cc4ff",
+    select: "#d9a6ff",
+    pins: ["#4fd8c4", "#ff8ac4", "#e3d24a", "#8fe388", "#ffd3e6", "#cfd8dc", "#d7b8a8"],
+    below: "#62a9e2", above: "#e27f69",
+    density: ["#45484c", "#74797e", "#c3c7cb"],
+    heat: HEAT.dark,
   },
 };
 
+/** @typedef {typeof THEMES.light} Colors */
+
+/** The colors that users of forced colors have chosen. The heatmap keeps its palette, because its colors are data. */
+const FORCED = {
+  page: "Canvas", panel: "Canvas", hover: "Canvas", selected: "Canvas", warn: "Canvas",
+  ink: "CanvasText", muted: "CanvasText", line: "GrayText", edge: "ButtonText", accent: "Highlight",
+  dot: "CanvasText", faint: "GrayText", band: "Canvas", hatch: "CanvasText",
+  stranger: "CanvasText", lookalike: "CanvasText", select: "Highlight", pins: Array(7).fill("CanvasText"), below: "CanvasText", above: "CanvasText",
+};
+
+/** Texts, each with what it stands on: a contrast of at least 4.5 is needed. A square of a pin has its number in the color of the page. */
+export const TEXTS = /** @type {const} */ ([
+  ...both(["ink", "muted", "stranger", "lookalike"], ["page", "hover", "selected", "warn"]), ...both(["select", "accent"], ["page", "panel"]), ...both(["pins"], ["page"]),
+]);
+/** Marks, each with what it stands on: a contrast of at least 3 is needed. */
+export const MARKS = /** @type {const} */ ([
+  ...both(["edge", "hatch"], ["page"]), ...both(["dot", "ink", "stranger", "lookalike", "select", "pins"], ["page", "band"]), ...both(["pins", "select", "below", "above"], ["page", "hover", "selected"]),
+]);
+
+/**
+ * @template {keyof Colors} One
+ * @template {keyof Colors} Other
+ * @param {One[]} fronts
+ * @param {Other[]} backs
+ * @returns {[One, Other][]}
+ */
+function both(fronts, backs) {
+  return fronts.flatMap((front) => backs.map((back) => /** @type {[One, Other]} */ ([front, back])));
+}
+
+/** @param {"light" | "dark"} name */
+export const themeNamed = (name) => THEMES[name];
+
+const forced = () => window.matchMedia("(forced-colors: active)");
+const dark = () => window.matchMedia("(prefers-color-scheme: dark)");
+
 export function isDark() {
+  if (forced().matches) return dark().matches;
   try {
     const { body } = window.parent.document;
     if (window.parent !== window) return body.classList.contains("dark-mode");
   } catch {
     // The outer page has another origin and cannot be read: use the system's setting.
   }
-  return window.matchMedia("(prefers-color-scheme: dark)").matches;
+  return dark().matches;
 }
 
 /**
- * Calls `callback` when the page changes between dark and light.
+ * Calls `callback` when the page changes between dark, light and forced colors.
  * @param {() => unknown} callback
  */
 export function watchTheme(callback) {
-  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", callback);
+  for (const query of [dark(), forced()]) query.addEventListener("change", callback);
   try {
     new MutationObserver(callback).observe(window.parent.document.body, { attributes: true, attributeFilter: ["class"] });
   } catch {
@@ -40,13 +91,25 @@ export function watchTheme(callback) {
   }
 }
 
-/** @typedef {typeof THEMES.light} Colors */
-
 /** @returns {Colors} */
-export const theme = () => THEMES[isDark() ? "dark" : "light"];
+export function theme() {
+  const colors = THEMES[isDark() ? "dark" : "light"];
+  return forced().matches ? { ...colors, ...FORCED } : colors;
+}
+
+/**
+ * Gives a page its colors, as custom properties that style.css uses: `--ink`, `--page` and so on.
+ * @param {HTMLElement} root
+ */
+export function dress(root) {
+  root.dataset.theme = isDark() ? "dark" : "light";
+  for (const [name, color] of Object.entries(theme())) {
+    if (typeof color === "string") root.style.setProperty(`--${name}`, color);
+  }
+}
 
 /** @param {string} hex */
-function channels(hex) {
+export function channels(hex) {
   return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 }
 
@@ -63,60 +126,26 @@ export function along(stops, place) {
 }
 
 /**
- * The square root of the absolute value, with the sign of the value. It makes small values distinguishable on a scale that all steps share.
- * @param {number} value
+ * The relative luminance of a color, in [0, 1], as WCAG defines it.
+ * @param {readonly number[]} rgb
  */
-export const spread = (value) => Math.sign(value) * Math.sqrt(Math.abs(value));
-
-/**
- * The scale of a heatmap's colors.
- *
- * @typedef {object} Scale
- * @property {"diverging" | "sequential"} stops
- * @property {(value: number) => number} place of a value, in [0, 1]
- * @property {number[]} marks values that the legend shows
- */
-
-/** @type {Scale} */
-export const OVERLAPS = { stops: "sequential", place: spread, marks: [0, 0.1, 0.3, 1] };
-/** @type {Scale} */
-export const GAPS = { stops: "diverging", place: (value) => (spread(value) + 1) / 2, marks: [-1, -0.2, 0, 0.2, 1] };
-
-/**
- * The scale of a similarity; more alike is to the right. Without a bound, the scale ends at the largest value.
- * @param {Quantity} quantity
- * @param {Float32Array} values
- * @returns {Scale}
- */
-export function scaleOf(quantity, values) {
-  const { low, high, isBounded } = boundsOf(quantity, values);
-  const size = (low < 0 ? Math.max(-low, high) : high - low) || 1;
-  const bend = isBounded ? same : spread; // without a bound, a few values can be far larger than the others
-  /** @type {(value: number) => number} */
-  const place = low < 0 ? (value) => (bend(value / size) + 1) / 2 : (value) => bend((value - low) / size);
-  const marks = low < 0 ? (isBounded ? [-1, -0.5, 0, 0.5, 1] : [-1, 0, 1]) : isBounded ? [0, 0.5, 1] : [0, 0.3, 1];
-  return {
-    stops: low < 0 ? "diverging" : "sequential",
-    place: quantity.direction < 0 ? (value) => 1 - place(value) : place,
-    marks: marks.map((mark) => rounded(mark * size + Math.max(low, 0))),
-  };
+function luminance(rgb) {
+  const [red, green, blue] = rgb.map((channel) => (channel <= 10.31 ? channel / 255 / 12.92 : ((channel / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 }
 
 /**
- * @param {Quantity} quantity
- * @param {Float32Array} values
+ * The contrast of two colors, in [1, 21], as WCAG defines it.
+ * @param {readonly number[]} one
+ * @param {readonly number[]} other
  */
-function boundsOf(quantity, values) {
-  const known = values.filter((value) => !Number.isNaN(value));
-  const low = quantity.low ?? known.reduce((one, other) => Math.min(one, other), quantity.high ?? 0);
-  const high = quantity.high ?? known.reduce((one, other) => Math.max(one, other), low);
-  const isUnknown = quantity.low === null && quantity.high === null;
-  if (isUnknown && low < 0 && low >= -1 && high <= 1) return { low: -1, high: 1, isBounded: true }; // a cosine of a version 1 step, which has no bounds
-  return { low, high, isBounded: quantity.low !== null && quantity.high !== null };
+export function contrast(one, other) {
+  const [low, high] = [luminance(one), luminance(other)].sort((a, b) => a - b);
+  return (high + 0.05) / (low + 0.05);
 }
 
-/** @param {number} value */
-const same = (value) => value;
-
-/** @param {number} value */
-const rounded = (value) => Number(value.toPrecision(2));
+/**
+ * Black or white, whichever has more contrast with a color: always at least 4.5.
+ * @param {readonly number[]} rgb
+ */
+export const inkOn = (rgb) => (luminance(rgb) > 0.179 ? "#000000" : "#ffffff");

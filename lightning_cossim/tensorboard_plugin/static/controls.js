@@ -1,30 +1,23 @@
-// The bar at the top: selects run, stage and step; plays steps, compares runs, refreshes, makes a link.
+// The bar at the top: selects run, stage and comparison; has the step bar; refreshes, makes a link.
 
-import { button, choice, element } from "./dom.js";
+import { button, choice, element, focused } from "./dom.js";
 import { about, showLink } from "./explain.js";
+import { stageOf, withSteps } from "./lookup.js";
+import { StepBar } from "./stepbar.js";
 
 /** @import { Option } from "./dom.js" */
 /** @import { Run } from "./data.js" */
-/** @import { App, Looked, Shown } from "./index.js" */
-
-const PAUSE = 500;
+/** @import { App, Shown } from "./index.js" */
+/** @import { Looked } from "./lookup.js" */
 
 export class Controls {
   /** @param {App} app */
   constructor(app) {
     this.app = app;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    this.timer = undefined;
+    this.steps = new StepBar(app);
     this.pickersAre = ""; // key of the current choices
     this.pickers = element("span", { class: "group" });
-    this.slider = element("input", { type: "range", min: "0", step: "1", id: "step", oninput: () => this.slide() });
-    this.now = element("output", { for: "step", class: "now" });
-    this.kept = element("span", { class: "note" });
-    this.player = button("▶", "Play", () => (this.timer ? this.stop() : this.play()));
-    this.steps = element("span", { class: "group steps" },
-      element("label", { for: "step" }, "Step"),
-      button("‹", "Previous step", () => this.move(-1)), this.slider, button("›", "Next step", () => this.move(1)), this.player, this.now, this.kept);
-    this.root = element("header", { class: "bar" }, this.pickers, this.steps,
+    this.root = element("header", { class: "bar" }, this.pickers, this.steps.root,
       element("span", { class: "group" },
         button("Refresh", "Load new steps", () => app.refresh()),
         button("Link", "Copy a link to what is shown", () => showLink(app.dialogs, app.link)),
@@ -32,105 +25,81 @@ export class Controls {
   }
 
   /**
-   * @param {Looked | Shown | null} side
+   * @param {Looked | Shown | null} side null: what is wanted does not exist
    * @param {Run[]} runs
    */
   render(side, runs) {
-    this.steps.hidden = !side;
-    if (!side) {
-      this.pickers.replaceChildren();
-      this.pickersAre = "";
-      return;
-    }
-    this.renderPickers(side, runs);
-    const { steps, at } = side;
-    this.slider.max = String(steps.length - 1);
-    this.slider.value = String(at);
-    this.slider.disabled = steps.length < 2;
-    this.slider.setAttribute("aria-valuetext", `step ${steps[at][0]}`);
-    this.now.textContent = steps[at][0].toLocaleString("en");
-    this.now.title = new Date(steps[at][1] * 1000).toLocaleString();
-    if ("latest" in side) {
-      const written = numWritten(side);
-      this.kept.textContent = written > steps.length ? `${steps.length} of ${written} steps kept` : `${steps.length} step${steps.length === 1 ? "" : "s"}`;
-      this.kept.title = written > steps.length ? "TensorBoard keeps a sample of the steps. To keep more, start it with --samples_per_plugin lightning_cossim=1000" : "All written steps";
-    }
+    this.renderPickers(side, withSteps(runs));
+    this.steps.render(side);
   }
 
   /**
-   * @param {Looked} side
+   * @param {Looked | null} side
    * @param {Run[]} runs
    */
   renderPickers(side, runs) {
     const { app } = this;
-    const key = JSON.stringify([runs.map(({ run, tags }) => [run, tags.map(({ tag }) => tag)]), side.run, side.tag, app.state.run2]);
+    const { run2, step2 } = app.state;
+    const run = side?.run ?? app.state.run ?? "";
+    const tag = side?.tag ?? app.state.tag ?? "";
+    const key = JSON.stringify([runs.map((one) => [one.run, one.tags.map(({ tag: name, steps }) => [name, run2 === one.run ? steps : 0])]), run, tag, run2, step2]);
     if (key === this.pickersAre) return; // do not close an open choice
     this.pickersAre = key;
-    const names = runs.filter(({ tags }) => tags.length).map(({ run }) => run);
-    const choices = [
-      choice("Run", names.map(itself), side.run, (run) => app.set({ run, step: null })),
-      choice("Stage", side.tags.map(({ tag }) => /** @type {Option} */ ([tag, stageOf(tag)])), side.tag, (tag) => app.set({ tag, step: null })),
-    ];
-    if (names.length > 1) {
-      /** @type {Option[]} */
-      const others = [["", "no other run"], ...names.filter((run) => run !== side.run).map(itself)];
-      choices.push(choice("Compare with", others, app.state.run2 ?? "", (run2) => app.set({ run2: run2 || null })));
+    const names = runs.map((one) => one.run);
+    const tags = side?.tags ?? runs.find((one) => one.run === run)?.tags ?? [];
+    if (!names.length) {
+      this.pickers.replaceChildren();
+      return;
     }
-    this.pickers.replaceChildren(...choices);
-  }
-
-  slide() {
-    this.stop();
-    this.app.goTo(Number(this.slider.value));
-  }
-
-  /** @param {number} by */
-  move(by) {
-    this.stop();
-    return this.app.goTo((this.app.looked?.at ?? 0) + by);
-  }
-
-  play() {
-    const side = this.app.looked;
-    if (!side || side.steps.length < 2) return;
-    this.show("❚❚", "Pause");
-    let at = side.at === side.steps.length - 1 ? -1 : side.at;
-    const next = async () => {
-      await this.app.goTo(++at);
-      if (!this.timer) return;
-      if (at >= side.steps.length - 1) this.stop();
-      else this.timer = setTimeout(next, PAUSE);
-    };
-    this.timer = setTimeout(next, 0);
-  }
-
-  stop() {
-    clearTimeout(this.timer);
-    this.timer = undefined;
-    this.show("▶", "Play");
+    const focus = focused(this.root);
+    this.pickers.replaceChildren(
+      choice("Run", withMissing(names.map(itself), run), run, (chosen) => this.open(chosen, runs)),
+      choice("Stage", withMissing(tags.map((one) => /** @type {Option} */ ([one.tag, stageOf(one.tag)])), tag), tag, (chosen) => app.set({ run, tag: chosen, step: null })),
+      ...this.comparison(run, tag, runs),
+    );
+    focus();
   }
 
   /**
-   * @param {string} text
-   * @param {string} title
+   * Shows the last step of a run, of the same stage if the run has it.
+   * @param {string} run
+   * @param {Run[]} runs
    */
-  show(text, title) {
-    this.player.textContent = text;
-    this.player.title = title;
-    this.player.setAttribute("aria-label", title);
+  open(run, runs) {
+    const { tag } = this.app.state;
+    const has = runs.find((one) => one.run === run)?.tags.some((one) => one.tag === tag);
+    this.app.set({ run, tag: has ? tag : null, step: null, pair: null });
   }
 
   /**
-   * The left and right arrow keys change the step, unless the focused element uses these keys.
-   * @param {KeyboardEvent} event
+   * The choice of another run, or of another step of the same run, and of its step.
+   * @param {string} run
+   * @param {string} tag
+   * @param {Run[]} runs
    */
-  key(event) {
-    const by = event.key === "ArrowLeft" ? -1 : event.key === "ArrowRight" ? 1 : 0;
-    const isTaken = event.target instanceof Element && event.target.closest("input, select, dialog, .frame");
-    if (!by || event.ctrlKey || event.altKey || event.metaKey || isTaken) return;
-    event.preventDefault();
-    this.move(by);
+  comparison(run, tag, runs) {
+    const { app } = this;
+    const { run2, step2 } = app.state;
+    const stepsOf = (/** @type {string} */ name) => runs.find((one) => one.run === name)?.tags.find((one) => one.tag === tag)?.steps ?? [];
+    /** @type {Option[]} */
+    const others = [["", "nothing"], ...(stepsOf(run).length > 1 ? [/** @type {Option} */ ([run, "the same run at another step"])] : []), ...runs.filter((one) => one.run !== run).map((one) => itself(one.run))];
+    if (others.length === 1 && !run2) return [];
+    const compare = choice("Compare with", withMissing(others, run2 ?? ""), run2 ?? "", (chosen) => app.set({ run2: chosen || null, step2: chosen === run ? (stepsOf(run)[0]?.[0] ?? null) : null }));
+    if (!run2) return [compare];
+    /** @type {Option[]} */
+    const steps = [["", "the nearest step"], ...stepsOf(run2).map(([step]) => /** @type {Option} */ ([String(step), `step ${step.toLocaleString("en")}`]))];
+    return [compare, choice("at", withMissing(steps, step2 === null ? "" : String(step2)), step2 === null ? "" : String(step2), (step) => app.set({ step2: step === "" ? null : Number(step) }))];
   }
+}
+
+/**
+ * The options and, if it is not among them, the value: a choice never shows something else.
+ * @param {Option[]} options
+ * @param {string} value
+ * @returns {Option[]}
+ */
+function withMissing(options, value) {
+  return options.some(([one]) => one === value) ? options : [[value, value ? `${value} (missing)` : "choose"], ...options];
 }
 
 /**
@@ -138,14 +107,3 @@ export class Controls {
  * @returns {Option}
  */
 const itself = (value) => [value, value];
-
-/** @param {string} tag */
-export const stageOf = (tag) => tag.replace(/cossim_/, "").replaceAll("_", " ");
-
-/**
- * Number of written steps, from the last step. A resumed run counts from 1 again, so the number of kept steps is a lower bound.
- * @param {Shown} shown
- */
-function numWritten({ steps, latest }) {
-  return Math.max(latest.index, steps.length);
-}

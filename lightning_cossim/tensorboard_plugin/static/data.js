@@ -1,30 +1,45 @@
 // Loads data from the plugin. The last 60 steps are cached.
 
+import { decodeEvidence } from "./evidence.js";
 import { Step } from "./step.js";
 import { decode } from "./wire.js";
 
+/** @import { Evidence } from "./evidence.js" */
 /** @import { Pair } from "./step.js" */
 
 /** @typedef {[number, number]} Kept a step that TensorBoard keeps: its number, and its time in seconds since 1970 */
-/** @typedef {{ tag: string, steps: Kept[] }} Tag */
+/** @typedef {{ tag: string, steps: Kept[], evidence?: number[] }} Tag `evidence`: numbers of the steps with evidence */
 /** @typedef {{ run: string, tags: Tag[] }} Run */
 
+/** @typedef {(number | null)[]} Values one value for each step; null: unknown */
 /**
- * The values of pairs over the steps; null means unknown.
+ * The values of the steps and of pairs over the steps. lightning_cossim/tensorboard_plugin/history.py describes them.
  *
  * @typedef {object} Course
  * @property {number[]} steps
- * @property {{ labels: Pair, values: Record<string, (number | null)[]> }[]} pairs
+ * @property {Values} agreement
+ * @property {number[]} strangers
+ * @property {number[]} lookalikes
+ * @property {{ strangers: Values, lookalikes: Values }} limits
+ * @property {{ labels: Pair, values: Record<string, Values>, flags: (string | null)[] }[]} pairs
  * @property {Error} [error] why the values could not be read
  */
+/** @type {Course} */
+export const NO_COURSE = { steps: [], agreement: [], strangers: [], lookalikes: [], limits: { strangers: [], lookalikes: [] }, pairs: [] };
 
 const BASE = new URL("./", import.meta.url);
 const MAX_STEPS = 60;
+const MAX_EVIDENCES = 12;
+
+/** TensorBoard does not answer. */
+export class NoAnswer extends Error {}
 
 export class Source {
   constructor() {
     /** @type {Map<string, Promise<Step>>} */
     this.kept = new Map();
+    /** @type {Map<string, Promise<Evidence>>} */
+    this.evidences = new Map();
     /** @type {Map<string, Map<number, string>>} run and tag to the names of labels in all loaded steps */
     this.names = new Map();
   }
@@ -41,13 +56,18 @@ export class Source {
    * @param {Kept} kept
    */
   step(run, tag, [number, time]) {
-    const key = JSON.stringify([run, tag, number, time]);
-    const kept = this.kept.get(key) ?? this.fetch(run, tag, number);
-    this.kept.delete(key);
-    this.kept.set(key, kept);
-    kept.catch(() => this.kept.delete(key));
-    for (const oldest of Array.from(this.kept.keys()).slice(0, -MAX_STEPS)) this.kept.delete(oldest);
-    return kept;
+    return cached(this.kept, MAX_STEPS, JSON.stringify([run, tag, number, time]), () => this.fetch(run, tag, number));
+  }
+
+  /**
+   * Loads the evidence of a step that has some.
+   * @param {string} run
+   * @param {string} tag
+   * @param {Kept} kept
+   */
+  evidence(run, tag, [number, time]) {
+    const read = async () => decodeEvidence(await (await ask("evidence", { run, tag, step: String(number) })).arrayBuffer());
+    return cached(this.evidences, MAX_EVIDENCES, JSON.stringify([run, tag, number, time]), read);
   }
 
   /**
@@ -80,6 +100,23 @@ export class Source {
 }
 
 /**
+ * A promise from a cache, or a new one; failed ones are not kept. The cache holds the last `most` ones that were asked for.
+ * @template Value
+ * @param {Map<string, Promise<Value>>} cache
+ * @param {number} most
+ * @param {string} key
+ * @param {() => Promise<Value>} load
+ */
+function cached(cache, most, key, load) {
+  const found = cache.get(key) ?? load();
+  cache.delete(key);
+  cache.set(key, found);
+  found.catch(() => cache.delete(key));
+  for (const oldest of Array.from(cache.keys()).slice(0, -most)) cache.delete(oldest);
+  return found;
+}
+
+/**
  * @param {string} route
  * @param {Record<string, string>} parameters
  */
@@ -90,7 +127,7 @@ async function ask(route, parameters) {
   try {
     answer = await fetch(address);
   } catch {
-    throw new Error("TensorBoard does not answer. Check that it is still running.");
+    throw new NoAnswer("TensorBoard does not answer. Check that it is still running.");
   }
   if (!answer.ok) throw new Error(await answer.text());
   return answer;

@@ -48,6 +48,14 @@ export function focused(root) {
   };
 }
 
+/**
+ * Leaves the arrow keys to the controls of an element, so that they do not change the step.
+ * @param {KeyboardEvent} event
+ */
+export function keepArrows(event) {
+  if (event.key.startsWith("Arrow")) event.stopPropagation();
+}
+
 /** @typedef {[value: string, text: string]} Option */
 
 /**
@@ -121,9 +129,8 @@ export function roomOf(canvas, leastWidth, leastHeight) {
  */
 export function number(value, { signed = false, whole = false } = {}) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
-  if (whole) return value.toFixed(0);
   const size = Math.abs(value);
-  const text = size !== 0 && (size < 0.0005 || size >= 1e5) ? size.toExponential(1) : size >= 100 ? size.toFixed(0) : size.toFixed(size >= 10 ? 1 : 3);
+  const text = whole ? size.toFixed(0) : size !== 0 && (size < 0.0005 || size >= 1e5) ? size.toExponential(1) : size >= 100 ? size.toFixed(0) : size.toFixed(size >= 10 ? 1 : 3);
   const sign = value < 0 && Number(text) !== 0 ? "−" : signed && Number(text) !== 0 ? "+" : "";
   return sign + text;
 }

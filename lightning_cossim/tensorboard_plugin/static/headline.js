@@ -2,6 +2,7 @@
 
 import { number } from "./dom.js";
 import { inSentence } from "./quantities.js";
+import { furthest } from "./step.js";
 
 /** @import { Step } from "./step.js" */
 
@@ -9,11 +10,14 @@ const ORDERS = /** @type {const} */ ([[0.8, "in nearly the same order"], [0.5, "
 const SHARES = /** @type {const} */ ([[80, "nearly all"], [50, "more than half"], [20, "a part"], [5, "little"]]);
 
 /**
- * One sentence about the agreement of the cosine with the overlap, one about the flagged pairs, one about the reliability.
+ * The pair that is furthest off or why there is none; then the number of flagged pairs, the agreement of the cosine with the overlap,
+ * and the reliability.
  * @param {Step} step
+ * @returns {string[]}
  */
 export function headline(step) {
-  return [agreement(step), flagged(step), trust(step)];
+  const lead = furthestOf(step);
+  return [...(lead ? [lead] : []), flagged(step), agreement(step), trust(step)];
 }
 
 /** @param {Step} step */
@@ -66,20 +70,18 @@ function flagged(step) {
   const among = `among ${plural(step.num_pairs, "pair")} of ${plural(step.num_labels, "label")}`;
   if (!stranger && !lookalike) return `No pair is flagged ${among}.`;
   const shown = step.chosen ? " shown" : "";
-  return `${plural(stranger, "stranger")} and ${plural(lookalike, "look-alike")}${shown} ${among}${furthest(step)}.`;
+  return `${plural(stranger, "stranger")} and ${plural(lookalike, "look-alike")}${shown} ${among}.`;
 }
 
 /**
  * The names of the flagged pair with the largest gap, and its overlap; empty if no pair is flagged.
  * @param {Step} step
  */
-function furthest(step) {
-  const gaps = step.values.gap;
-  const all = step.counted.filter((pair) => step.flag[pair]);
-  const pair = all.reduce((best, one) => (best < 0 || Math.abs(gaps[one]) > Math.abs(gaps[best]) ? one : best), -1);
-  if (pair < 0) return "";
-  const names = step.namesAt(pair).map((name) => `“${name}”`).join(" and ");
-  return `; largest gap: ${names}, overlap ${number(step.values.overlap[pair])}, expected ${number(step.values.expected_overlap[pair])}`;
+function furthestOf(step) {
+  const pair = furthest(step);
+  if (pair < 0 || !step.flag[pair]) return "";
+  const [one, other] = step.namesAt(pair);
+  return `“${one}” and “${other}” are furthest off: overlap ${number(step.values.overlap[pair])}, expected ${number(step.values.expected_overlap[pair])}.`;
 }
 
 /** @param {Step} step */

@@ -1,26 +1,36 @@
 // Stores the state of the page in the address, in TensorBoard's form for plugins: p.lightning_cossim.<key>=<value>.
 
+import { KINDS } from "./filter.js";
+import { MAX_PINS, trimmed } from "./pins.js";
+
 const PREFIX = "p.lightning_cossim.";
 
+/** @import { Brush, Filter, Kind, Range } from "./filter.js" */
+/** @import { Pins } from "./pins.js" */
 /** @import { Pair } from "./step.js" */
 
+/** @typedef {"neighborhood" | "probable" | "flagged"} Labels which labels the heatmap shows, if there are more than it can show */
+
 /**
- * The state that a link restores.
+ * What a link restores beside the filter.
  *
- * @typedef {object} State
- * @property {string | null} run
- * @property {string | null} tag
+ * @typedef {object} Selection
+ * @property {string | null} run null: the run that was written last
+ * @property {string | null} tag null: the validation stage, if there is one
  * @property {number | null} step null: the last step
- * @property {string | null} run2 run to compare with; null: none
+ * @property {string | null} run2 run to compare with, which can be the same one; null: none
+ * @property {number | null} step2 step of the run to compare with; null: the one nearest to `step`
  * @property {string} x similarity of the scatter; empty: the cosine that gaps refer to
- * @property {string} map similarity of the first heatmap; empty: as for `x`
+ * @property {string} map quantity of the heatmap; empty: the gap
+ * @property {Labels} labels
+ * @property {string} scale of the heatmap; "fixed": the same for all steps, empty: that of the step
+ * @property {string} side what the heatmap of a comparison shows: "a", "b", or, empty, the change from A to B
  * @property {string} sort column by which the table is sorted
  * @property {boolean} down whether the table is sorted in descending order
- * @property {string} query text of the search
- * @property {string} flag filter of the table; empty: all pairs
- * @property {Pair | null} pair selected pair
- * @property {Pair[]} pins pinned pairs
+ * @property {Pair | null} pair selected pair; null: the one that is furthest off
+ * @property {Pins} pins pinned pairs
  */
+/** @typedef {Selection & Filter} State */
 
 /**
  * @template Value
@@ -32,9 +42,11 @@ const PREFIX = "p.lightning_cossim.";
 
 /** @type {{ [Key in keyof State]: Field<State[Key]> }} how each value is read and written; links omit values that equal the default */
 const FIELDS = {
-  run: text(null), tag: text(null), step: whole(), run2: text(null), x: text(""), map: text(""), sort: text("gap"), down: flag(true),
-  query: text(""), flag: text(""), pair: pair(), pins: list(pair()),
+  run: text(null), tag: text(null), step: whole(), run2: text(null), step2: whole(), x: text(""), map: text(""), labels: labels(), scale: text(""), side: text(""), sort: text("gap"), down: flag(true),
+  search: text(""), flags: kinds(), pinned: flag(false), brush: brush(), pair: pair(), pins: pins(pair()),
 };
+/** @type {Record<string, keyof State>} names that links of earlier versions have */
+const EARLIER = { query: "search", flag: "flags" };
 const KEYS = /** @type {(keyof State)[]} */ (Object.keys(FIELDS));
 
 export const DEFAULTS = /** @type {State} */ (Object.fromEntries(KEYS.map((key) => [key, FIELDS[key].initial])));
@@ -73,13 +85,47 @@ function pair() {
 
 /**
  * @param {Field<Pair | null>} one
- * @returns {Field<Pair[]>}
+ * @returns {Field<Pins>}
  */
-function list(one) {
-  /** @type {(value: string) => Pair[]} */
-  const read = (value) => value.split(",").map(one.read).filter((found) => found !== null).slice(0, 8);
-  return { initial: [], read, write: (values) => values.map(one.write).join(",") };
+function pins(one) {
+  /** @type {(value: string) => Pins} */
+  const read = (value) => {
+    const valid = value.split(",").filter((text) => !text || one.read(text)); // an empty text is a free place
+    return trimmed(valid.map(one.read).slice(0, MAX_PINS));
+  };
+  return { initial: [], read, write: (values) => values.map((value) => (value ? one.write(value) : "")).join(",") };
 }
+
+/** @returns {Field<Labels>} */
+function labels() {
+  const all = /** @type {Labels[]} */ (["neighborhood", "probable", "flagged"]);
+  return { initial: "neighborhood", read: (value) => all.find((one) => one === value) ?? null, write: (value) => value };
+}
+
+/** @returns {Field<Kind[]>} */
+function kinds() {
+  /** @type {(value: string) => Kind[]} */
+  const read = (value) => (value === "flagged" ? ["stranger", "look-alike"] : KINDS.filter((kind) => value.split(",").includes(kind)));
+  return { initial: [], read, write: (value) => value.join(",") };
+}
+
+/** @returns {Field<Brush | null>} */
+function brush() {
+  /** @type {(value: string) => Brush | null} */
+  const read = (value) => {
+    const [key, ...ends] = value.split(",");
+    const [left, right, low, high] = ends.map(Number);
+    return ends.length === 4 && ends.every((end) => end.trim() && Number.isFinite(Number(end))) ? { key, x: ordered(left, right), y: ordered(low, high) } : null;
+  };
+  return { initial: null, read, write: ({ key, x, y }) => [key, ...[...x, ...y].map((end) => Number(end.toPrecision(5)))].join(",") };
+}
+
+/**
+ * @param {number} one
+ * @param {number} other
+ * @returns {Range}
+ */
+const ordered = (one, other) => (one < other ? [one, other] : [other, one]);
 
 /**
  * The state in the fragment of an address. A missing or invalid value has its default.
@@ -90,7 +136,8 @@ export function parse(fragment) {
   for (const part of fragment.replace(/^#/, "").split("&")) {
     const at = part.indexOf("=");
     if (at < 0 || !part.startsWith(PREFIX)) continue;
-    const key = KEYS.find((one) => one === part.slice(PREFIX.length, at));
+    const name = part.slice(PREFIX.length, at);
+    const key = KEYS.find((one) => one === name) ?? (Object.hasOwn(EARLIER, name) ? EARLIER[name] : undefined);
     if (!key) continue;
     try {
       read(state, key, decodeURIComponent(part.slice(at + 1)));

@@ -1,145 +1,184 @@
 // Scatter of all pairs: a similarity (x) against the overlap (y), with the curve of expected overlaps and the band in which no pair is flagged.
 
-import { theme } from "./colors.js";
-import { canvasOf, choice, element, number, roomOf, shortened, ticks } from "./dom.js";
+import { Axes, spaced } from "./axes.js";
+import { Brush } from "./brush.js";
+import { along, theme } from "./colors.js";
+import { cellOf, contour, densityOf, levelOf } from "./density.js";
+import { canvasOf, choice, element, number, roomOf } from "./dom.js";
+import { count } from "./filter.js";
+import { legend } from "./legend.js";
+import { SMALL, cursorRing, flagMark, line, pinMark, selectionRing } from "./marks.js";
+import { ARROWS, nearestTo, nextTo } from "./points.js";
 import { inSentence } from "./quantities.js";
+import { Ranges, rangeOf, roomy } from "./ranges.js";
 import { expectedCurve } from "./step.js";
 
 /** @import { Colors } from "./colors.js" */
-/** @import { App } from "./index.js" */
+/** @import { Density } from "./density.js" */
+/** @import { App, Shown } from "./index.js" */
+/** @import { Entry } from "./legend.js" */
+/** @import { Context, Point } from "./marks.js" */
+/** @import { Spot } from "./points.js" */
+/** @import { Held } from "./ranges.js" */
 /** @import { Step } from "./step.js" */
 
-/** @typedef {CanvasRenderingContext2D} Context */
-/** @typedef {[x: number, y: number]} Point */
-/** @typedef {[low: number, high: number]} Range */
-
-const DENSE = 20_000;
-const MARGIN = { left: 46, right: 12, top: 10, bottom: 36 };
+const DENSE = 3_000; // more pairs than this are drawn as their density
+const MOST_FLAGS = 500; // flagged pairs drawn
+const CELL = 5; // CSS pixels of a cell of the density
+const SHARES = [0.5, 0.8, 0.95];
+const MARGIN = { left: 46, right: 92, top: 8, bottom: 36 };
 const REACH = 14;
 
 export class Scatter {
   /** @type {Step} */
   step;
+  /** @type {Held} */
+  held;
 
   /** @param {App} app */
   constructor(app) {
     this.app = app;
     this.key = ""; // key of the similarity
-    /** @type {number[]} pairs with a known similarity and overlap */
-    this.known = [];
-    this.box = { left: 0, top: 0, width: 1, height: 1 };
-    /** @type {{ x: Range, y: Range }} */
-    this.axes = { x: [0, 1], y: [0, 1] };
+    /** @type {Spot[]} pairs that pass the filter and have both values */
+    this.spots = [];
+    /** @type {Map<number, Spot>} */
+    this.spotOf = new Map();
+    this.ranges = new Ranges();
+    this.axes = new Axes({ left: 0, top: 0, width: 1, height: 1 }, [0, 1], [0, 1]);
+    this.brush = new Brush(app);
+    this.cursor = -1; // pair that the keys have reached
+    this.headIs = ""; // what the head was made of
+    this.base = element("canvas", { class: "base", "aria-hidden": "true" });
     this.canvas = element("canvas", {
-      role: "img", tabindex: "0",
-      onpointermove: (event) => this.hover(event),
+      role: "application", tabindex: "0", "data-name": "scatter", "aria-describedby": "scatter-point",
+      onpointermove: (event) => this.move(event),
       onpointerleave: () => app.tip.hide(),
-      onclick: (event) => this.select(event),
+      onpointerdown: (event) => this.press(event),
+      onpointerup: (event) => this.release(event),
+      onpointercancel: () => this.drop(),
+      onkeydown: (event) => this.onKey(event),
+      onblur: () => this.leave(),
     });
     this.head = element("figcaption", {});
+    this.legend = element("ul", { class: "key" });
     this.note = element("p", { class: "note" });
-    this.root = element("figure", { class: "scatter" }, this.head, element("div", { class: "plot" }, this.canvas), this.note);
+    this.said = element("p", { class: "unseen", id: "scatter-point", role: "status" });
+    this.root = element("figure", { class: "scatter" }, this.head, this.legend, element("div", { class: "plot" }, this.base, this.canvas), this.note, this.said);
   }
 
-  /** @param {Step} step */
-  render(step) {
+  /** @param {Shown} shown */
+  render({ run, tag, step, latest }) {
+    const { state, isPlaying } = this.app;
+    const moved = this.step && this.cursor >= 0 ? step.indexOf(step === this.step ? step.pairAt(this.cursor) : this.step.pairAt(this.cursor)) : -1;
     this.step = step;
-    const { state } = this.app;
+    this.cursor = moved;
     this.key = step.similarities.includes(state.x) ? state.x : step.cosine;
-    this.head.replaceChildren(
-      element("b", {}, "All pairs"),
-      choice("x", step.similarities.map((key) => [key, step.quantity(key).title]), this.key, (x) => this.app.set({ x })),
-      this.app.explainer(step.quantity(this.key)),
-    );
+    const held = (/** @type {string} */ key) => {
+      const of = [step, latest].map((one) => ({ step: `${one.step} ${one.time}`, range: one.values[key] ? rangeOf(one.counted, one.values[key]) : null }));
+      return this.ranges.over(JSON.stringify([run, tag, key]), of, isPlaying);
+    };
+    this.held = held(this.key);
+    const top = roomy(held("overlap").range)[1];
+    this.axes = new Axes(this.axes.box, roomy(this.held.range), [0, Math.min(1.02, top)]);
+    this.drawHead();
+    this.brush.render(this.key, this.axes.ranges);
     this.draw();
+  }
+
+  drawHead() {
+    const { step, key, app } = this;
+    const made = JSON.stringify([key, step.similarities, step.quantity(key)]);
+    if (made === this.headIs) return; // keeps the focus, and an open choice
+    this.headIs = made;
+    this.head.replaceChildren(
+      element("h2", {}, "All pairs"),
+      choice("x", step.similarities.map((one) => [one, step.quantity(one).title]), key, (x) => app.set({ x })),
+      app.explainer(step.quantity(key)), ...this.brush.parts,
+    );
   }
 
   draw() {
     if (!this.step) return;
     const { step, key } = this;
-    const [width, height] = roomOf(this.canvas, 260, 150);
+    const [width, height] = roomOf(this.base, 240, 150);
     const colors = theme();
-    const context = canvasOf(this.canvas, width, height);
-    const known = step.counted.filter((pair) => !Number.isNaN(step.values[key][pair]) && !Number.isNaN(step.values.overlap[pair]));
-    this.known = known;
-    this.box = { left: MARGIN.left, top: MARGIN.top, width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom };
-    this.axes = this.range(known);
-    this.drawAxes(context, colors);
-    const judged = key === step.cosine;
-    if (judged && known.length) this.drawExpected(context, colors);
-    if (known.length > DENSE) this.drawDensity(context, colors);
-    else this.drawDots(context, colors);
-    this.drawFlags(context, colors);
-    this.drawChosen(context, colors);
-    this.say(known.length, judged);
+    const context = canvasOf(this.base, width, height);
+    const { x, y } = this.axes.ranges;
+    this.axes = new Axes({ left: MARGIN.left, top: MARGIN.top, width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom }, x, y);
+    const { axes } = this;
+    const passing = this.app.shown(step);
+    this.spots = this.spotsOf(passing.pairs);
+    this.spotOf = new Map(this.spots.map((spot) => [spot.pair, spot]));
+    const isJudged = key === step.cosine;
+    if (isJudged) axes.within(context, () => this.drawBand(context, colors));
+    axes.draw(context, colors, step.quantity(key).title, step.quantity("overlap").title);
+    axes.within(context, () => {
+      if (passing.pairs.length < passing.num) this.drawDots(context, colors.faint, this.spotsOf(step.counted.filter((pair) => !passing.has.has(pair))));
+      if (isJudged && !this.isDense) this.drawExpected(context, colors);
+      if (this.isDense) this.drawDensity(context, colors);
+      else this.drawDots(context, colors.dot, this.spots);
+      if (isJudged && this.isDense) this.drawExpected(context, colors);
+      this.drawFlags(context, colors);
+    });
+    if (isJudged) this.labelLines(context, colors);
+    this.drawOver();
+    this.tell(isJudged);
+  }
+
+  get isDense() {
+    return this.spots.length > DENSE;
   }
 
   /**
-   * @param {number[]} known
-   * @returns {{ x: Range, y: Range }}
+   * Where pairs with both values are on the canvas, those outside of the axes left out.
+   * @param {readonly number[]} pairs
+   * @returns {Spot[]}
    */
-  range(known) {
-    /** @type {(values: Float32Array) => Range} */
-    const padded = (values) => {
-      const low = known.reduce((least, pair) => Math.min(least, values[pair]), Infinity);
-      const high = known.reduce((most, pair) => Math.max(most, values[pair]), -Infinity);
-      if (!(high >= low)) return [0, 1];
-      const room = Math.max((high - low) * 0.04, 1e-3);
-      return [low - room, high + room];
-    };
-    const [, top] = padded(this.step.values.overlap);
-    const { strangers = 0 } = this.step.limits;
-    return { x: padded(this.step.values[this.key]), y: [0, Math.min(1.02, Math.max(top, this.key === this.step.cosine ? strangers * 1.3 : 0))] };
+  spotsOf(pairs) {
+    const { axes, step, key } = this;
+    const [across, up] = [step.values[key], step.values.overlap];
+    const spots = [];
+    for (const pair of pairs) {
+      if (axes.has(across[pair], up[pair])) spots.push({ pair, x: axes.x(across[pair]), y: axes.y(up[pair]) }); // NaN is nowhere
+    }
+    return spots;
   }
 
-  /** @param {number} value */
-  x(value) {
-    const [low, high] = this.axes.x;
-    return this.box.left + ((value - low) / (high - low)) * this.box.width;
+  /** The corners of the curve of expected overlaps over the whole axis. */
+  get curve() {
+    const curve = expectedCurve(this.step);
+    if (!curve.length) return [];
+    const [low, high] = this.axes.ranges.x;
+    return [[low, curve[0][1]], ...curve, [high, curve[curve.length - 1][1]]];
   }
 
-  /** @param {number} value */
-  y(value) {
-    const [low, high] = this.axes.y;
-    return this.box.top + this.box.height - ((value - low) / (high - low)) * this.box.height;
-  }
-
-  /**
-   * @param {number} pair
-   * @returns {Point}
-   */
-  at(pair) {
-    return [this.x(this.step.values[this.key][pair]), this.y(this.step.values.overlap[pair])];
+  /** The limits of gaps; null if pairs are not judged. */
+  get limits() {
+    const { strangers, lookalikes } = this.step.limits;
+    return strangers === undefined || lookalikes === undefined ? null : { strangers, lookalikes };
   }
 
   /**
    * @param {Context} context
    * @param {Colors} colors
    */
-  drawAxes(context, colors) {
-    const { left, top, width, height } = this.box;
-    context.font = "12px Roboto, Arial, sans-serif";
-    context.strokeStyle = colors.line;
-    context.fillStyle = colors.muted;
+  drawBand(context, colors) {
+    const { axes, curve, limits } = this;
+    if (!limits || !curve.length) return;
+    context.fillStyle = colors.band;
+    context.beginPath();
+    curve.forEach(([x, y]) => context.lineTo(axes.x(x), axes.y(y + limits.strangers)));
+    [...curve].reverse().forEach(([x, y]) => context.lineTo(axes.x(x), axes.y(y - limits.lookalikes)));
+    context.fill();
+    context.strokeStyle = colors.edge;
     context.lineWidth = 1;
-    context.textAlign = "center";
-    for (const tick of ticks(...this.axes.x)) {
-      line(context, [this.x(tick), top], [this.x(tick), top + height]);
-      context.fillText(axisNumber(tick), this.x(tick), top + height + 15);
+    context.setLineDash([4, 3]);
+    for (const shift of [limits.strangers, -limits.lookalikes]) {
+      context.beginPath();
+      curve.forEach(([x, y]) => context.lineTo(axes.x(x), axes.y(y + shift)));
+      context.stroke();
     }
-    context.textAlign = "right";
-    for (const tick of ticks(...this.axes.y, 4)) {
-      line(context, [left, this.y(tick)], [left + width, this.y(tick)]);
-      context.fillText(axisNumber(tick), left - 6, this.y(tick) + 4);
-    }
-    context.fillStyle = colors.ink;
-    context.textAlign = "center";
-    context.fillText(this.step.quantity(this.key).title, left + width / 2, top + height + 31);
-    context.save();
-    context.translate(11, top + height / 2);
-    context.rotate(-Math.PI / 2);
-    context.fillText(this.step.quantity("overlap").title, 0, 0);
-    context.restore();
+    context.setLineDash([]);
   }
 
   /**
@@ -147,74 +186,88 @@ export class Scatter {
    * @param {Colors} colors
    */
   drawExpected(context, colors) {
-    const { left, top, width, height } = this.box;
-    const curve = expectedCurve(this.step);
-    if (!curve.length) return;
-    const { strangers, lookalikes } = this.step.limits;
-    const isJudged = strangers !== undefined && lookalikes !== undefined;
-    const [low, high] = this.axes.x;
-    const corners = [[low, curve[0][1]], ...curve, [high, curve[curve.length - 1][1]]];
-    context.save();
-    context.beginPath();
-    context.rect(left, top, width, height);
-    context.clip();
-    if (isJudged) {
-      context.fillStyle = colors.band;
+    const { axes, curve } = this;
+    for (const [color, width] of /** @type {const} */ ([[colors.page, 4], [colors.ink, 1.5]])) {
+      context.strokeStyle = color;
+      context.lineWidth = width;
       context.beginPath();
-      corners.forEach(([x, y]) => context.lineTo(this.x(x), this.y(y + strangers)));
-      [...corners].reverse().forEach(([x, y]) => context.lineTo(this.x(x), this.y(y - lookalikes)));
-      context.fill();
+      curve.forEach(([x, y]) => context.lineTo(axes.x(x), axes.y(y)));
+      context.stroke();
     }
-    context.strokeStyle = colors.ink;
-    context.lineWidth = 1.5;
-    context.beginPath();
-    corners.forEach(([x, y]) => context.lineTo(this.x(x), this.y(y)));
-    context.stroke();
-    context.restore();
-    if (!isJudged) return;
-    context.font = "italic 12px Roboto, Arial, sans-serif";
+  }
+
+  /**
+   * Writes beside the right end of each line what it is.
+   * @param {Context} context
+   * @param {Colors} colors
+   */
+  labelLines(context, colors) {
+    const { axes, curve, limits } = this;
+    if (!curve.length) return;
+    const end = curve[curve.length - 1][1];
+    const { top, left, width, height } = axes.box;
+    const labels = limits
+      ? [{ at: end + limits.strangers, text: `▲ above +${number(limits.strangers)}`, color: colors.stranger }, { at: end, text: "expected", color: colors.ink }, { at: end - limits.lookalikes, text: `▼ below −${number(limits.lookalikes)}`, color: colors.lookalike }]
+      : [{ at: end, text: "expected", color: colors.ink }];
+    const wanted = labels.map(({ at }) => Math.min(Math.max(axes.y(at), top), top + height));
+    const places = spaced(wanted, 14, [top + 6, top + height - 6]);
+    context.font = SMALL;
     context.textAlign = "left";
-    context.fillStyle = colors.stranger;
-    context.fillText("▲ strangers", left + 6, top + 13);
-    context.textAlign = "right";
-    context.fillStyle = colors.lookalike;
-    context.fillText("▼ look-alikes", left + width - 6, top + height - 6);
+    context.textBaseline = "middle";
+    labels.forEach(({ text, color }, at) => {
+      context.strokeStyle = colors.edge;
+      context.lineWidth = 1;
+      line(context, [left + width, wanted[at]], [left + width + 7, places[at]]);
+      context.fillStyle = color;
+      context.fillText(text, left + width + 10, places[at]);
+    });
+    context.textBaseline = "alphabetic";
   }
 
   /**
    * @param {Context} context
-   * @param {Colors} colors
+   * @param {string} color
+   * @param {readonly Spot[]} spots
    */
-  drawDots(context, colors) {
-    context.fillStyle = colors.dot;
-    const size = this.known.length > 2000 ? 2 : this.known.length > 300 ? 3 : 5;
-    for (const pair of this.known) {
-      const [x, y] = this.at(pair);
-      context.fillRect(x - size / 2, y - size / 2, size, size);
-    }
+  drawDots(context, color, spots) {
+    context.fillStyle = color;
+    const size = this.spots.length > 2000 ? 2.5 : this.spots.length > 300 ? 3 : 5;
+    for (const { x, y } of spots) context.fillRect(x - size / 2, y - size / 2, size, size);
   }
 
   /**
+   * Draws the density with contours, and the pairs outside of the last contour as points.
    * @param {Context} context
    * @param {Colors} colors
    */
   drawDensity(context, colors) {
-    const cell = 4;
-    const counts = new Map();
-    let most = 1;
-    for (const pair of this.known) {
-      const [x, y] = this.at(pair);
-      const key = Math.floor(x / cell) * 65_536 + Math.floor(y / cell);
-      const count = (counts.get(key) ?? 0) + 1;
-      counts.set(key, count);
-      most = Math.max(most, count);
+    const { left, top, width, height } = this.axes.box;
+    const [columns, rows] = [Math.max(1, Math.round(width / CELL)), Math.max(1, Math.round(height / CELL))];
+    const [across, up] = [Float32Array.from(this.spots, ({ x }) => (x - left) / width), Float32Array.from(this.spots, ({ y }) => (y - top) / height)];
+    const density = densityOf(across, up, columns, rows);
+    const levels = SHARES.map((share) => levelOf(density, share));
+    const last = levels[levels.length - 1];
+    context.imageSmoothingEnabled = true;
+    context.drawImage(shaded(density, last, colors.density), left, top, width, height);
+    const outside = this.spots.filter((_, at) => density.cells[cellOf(across[at], up[at], columns, rows)] < last);
+    this.drawDots(context, colors.dot, outside);
+    context.strokeStyle = colors.ink;
+    context.lineWidth = 0.8;
+    context.beginPath();
+    for (const level of levels) {
+      for (const [[x, y], [toX, toY]] of contour(density, level)) {
+        context.moveTo(left + x * width, top + y * height);
+        context.lineTo(left + toX * width, top + toY * height);
+      }
     }
-    context.fillStyle = colors.ink;
-    for (const [key, count] of counts) {
-      context.globalAlpha = 0.12 + (0.78 * Math.log1p(count)) / Math.log1p(most);
-      context.fillRect(Math.floor(key / 65_536) * cell, (key % 65_536) * cell, cell, cell);
-    }
-    context.globalAlpha = 1;
+    context.stroke();
+  }
+
+  /** Flagged pairs that pass the filter, the largest gaps last, so that they are on top. */
+  get flagged() {
+    const { gap } = this.step.values;
+    const all = this.spots.filter(({ pair }) => this.step.flag[pair]).sort((one, other) => Math.abs(gap[one.pair]) - Math.abs(gap[other.pair]));
+    return { all, drawn: all.slice(-MOST_FLAGS) };
   }
 
   /**
@@ -222,128 +275,169 @@ export class Scatter {
    * @param {Colors} colors
    */
   drawFlags(context, colors) {
-    const size = this.step.numFlagged.stranger + this.step.numFlagged.lookalike > 400 ? 3 : 5;
-    for (const pair of this.known) {
-      const flag = this.step.flagAt(pair);
-      if (flag) triangle(context, this.at(pair), size, flag === "stranger" ? -1 : 1, flag === "stranger" ? colors.stranger : colors.lookalike);
+    const { drawn } = this.flagged;
+    const size = drawn.length > 200 ? 4 : 5.5;
+    for (const { pair, x, y } of drawn) {
+      const flag = this.step.flag[pair];
+      flagMark(context, [x, y], size, flag, flag === 1 ? colors.stranger : colors.lookalike, colors.page);
     }
   }
 
-  /**
-   * @param {Context} context
-   * @param {Colors} colors
-   */
-  drawChosen(context, colors) {
-    const { state, pinned } = this.app;
-    const selected = this.app.pairIn(this.step, state.pair);
-    pinned.forEach(({ pair, color }) => {
-      const index = this.step.indexOf(this.app.pairIn(this.step, pair));
-      if (index >= 0 && this.known.includes(index)) ring(context, this.at(index), 7, color, 2);
-    });
-    const index = this.step.indexOf(selected);
-    if (index < 0 || !this.known.includes(index)) return;
-    const [x, y] = this.at(index);
-    ring(context, [x, y], 9, colors.select, 2.5);
-    const text = this.step.namesAt(index).map((name) => shortened(name, 18)).join(" / ");
-    context.font = "bold 12px Roboto, Arial, sans-serif";
-    const beside = x + 16 + context.measureText(text).width < this.box.left + this.box.width;
-    context.textAlign = beside ? "left" : "right";
-    context.lineWidth = 4;
-    context.strokeStyle = colors.page;
-    context.fillStyle = colors.ink;
-    /** @type {Point} */
-    const at = [beside ? x + 13 : x - 13, Math.max(y - 8, this.box.top + 12)];
-    context.strokeText(text, ...at);
-    context.fillText(text, ...at);
+  /** Draws what changes with the pointer, the keys and the selection. */
+  drawOver() {
+    const { axes, app, step } = this;
+    const colors = theme();
+    const [width, height] = roomOf(this.canvas, 240, 150);
+    const context = canvasOf(this.canvas, width, height);
+    for (const { pair, place } of app.pinned) {
+      const spot = this.spotOfPair(pair);
+      if (spot) pinMark(context, [spot.x + 10, spot.y - 10], place, colors);
+    }
+    const selected = this.spotOfPair(app.selected);
+    if (selected) selectionRing(context, [selected.x, selected.y], 10, colors);
+    const reached = this.spotOf.get(this.cursor);
+    if (reached && step) cursorRing(context, [reached.x, reached.y], colors);
+    this.brush.draw(context, colors, axes);
   }
 
-  /**
-   * @param {number} num
-   * @param {boolean} judged
-   */
-  say(num, judged) {
-    const { step } = this;
-    const titleOf = (/** @type {string} */ key) => inSentence(step.quantity(key).title);
-    const shown = step.chosen ? `${num.toLocaleString("en")} of ${step.num_pairs.toLocaleString("en")} pairs shown` : `${num.toLocaleString("en")} pairs`;
-    const band = step.limits.strangers === undefined ? "" : "; band: gaps too small for a flag";
-    this.note.textContent = `${shown} · ${judged ? `line: expected overlap${band}` : `flags use the ${titleOf(step.cosine)}`}`;
+  /** @param {import("./step.js").Pair | null} pair */
+  spotOfPair(pair) {
+    const there = this.app.pairIn(this.step, pair);
+    return there ? this.spotOf.get(this.step.indexOf(there)) : undefined;
+  }
+
+  /** @param {boolean} isJudged */
+  tell(isJudged) {
+    const { step, app, key } = this;
+    const colors = theme();
+    const titleOf = (/** @type {string} */ of) => inSentence(step.quantity(of).title);
+    const { all, drawn } = this.flagged;
+    const flagged = (/** @type {number} */ flag, /** @type {string} */ name) => {
+      const [num, shown] = [all, drawn].map((some) => some.filter(({ pair }) => step.flag[pair] === flag).length);
+      return `${shown < num ? `${shown} of ${num.toLocaleString("en")}` : num} ${name}${num === 1 ? "" : "s"}`;
+    };
+    const names = (/** @type {import("./step.js").Pair | null} */ pair) => app.pairIn(step, pair)?.map((label) => step.nameOf(label)).join(" / ") ?? "";
+    /** @type {Entry[]} */
+    const entries = [{ sign: this.isDense ? "density" : "dot", text: this.isDense ? `pairs; lines around ${SHARES.map((share) => `${100 * share}`).join(", ")} %` : "pair" }];
+    if (all.some(({ pair }) => step.flag[pair] === 1)) entries.push({ sign: "stranger", text: flagged(1, "stranger") });
+    if (all.some(({ pair }) => step.flag[pair] === 2)) entries.push({ sign: "look-alike", text: flagged(2, "look-alike") });
+    if (isJudged && this.curve.length) entries.push({ sign: "line", text: "expected overlap" });
+    if (isJudged && this.curve.length && this.limits) entries.push({ sign: "band", text: "gap too small for a flag" });
+    const selected = app.selected;
+    if (selected) entries.push({ sign: "selected", text: `${names(selected)}${this.spotOfPair(selected) ? "" : " (not shown)"}` });
+    for (const { pair, place } of app.pinned) entries.push({ sign: "pin", text: names(pair), place });
+    this.legend.replaceChildren(...legend(entries, colors));
+    const passing = app.shown(step);
+    const { num, isHeld } = this.held;
+    const axes = isHeld ? "axes held while playing" : `axes fit the ${num === 1 ? "one step" : `${num} steps`} shown so far`;
+    const known = passing.pairs.filter((pair) => !Number.isNaN(step.values[key][pair]) && !Number.isNaN(step.values.overlap[pair]));
+    const beyond = known.length - this.spots.length;
+    const more = [isJudged ? "" : `flags refer to the ${titleOf(step.cosine)}`, axes, beyond ? `${beyond.toLocaleString("en")} pairs are outside of the axes` : ""];
+    this.note.textContent = [count(passing), ...more].filter(Boolean).join(" · ");
     this.note.title = step.chosen;
-    this.canvas.setAttribute("aria-label", `Scatter of ${shown}: ${titleOf(this.key)} against ${titleOf("overlap")}. The table lists the same pairs.`);
+    this.canvas.setAttribute("aria-label", `Scatter of ${count(passing)}: ${titleOf(key)} against ${titleOf("overlap")}. The arrow keys move from pair to pair, Enter selects. The table lists the same pairs.`);
   }
 
-  /** @param {MouseEvent} event */
-  nearest(event) {
+  // Pointer
+
+  /**
+   * @param {MouseEvent} event
+   * @returns {Point}
+   */
+  placeOf(event) {
     const frame = this.canvas.getBoundingClientRect();
-    const [left, top] = [event.clientX - frame.left, event.clientY - frame.top];
-    let found = -1;
-    let least = REACH ** 2;
-    for (const pair of this.known) {
-      const [x, y] = this.at(pair);
-      const distance = (x - left) ** 2 + (y - top) ** 2 - (this.step.flag[pair] ? 4 : 0);
-      if (distance < least) [found, least] = [pair, distance];
-    }
-    return found;
+    return [event.clientX - frame.left, event.clientY - frame.top];
   }
 
   /** @param {MouseEvent} event */
-  hover(event) {
-    const pair = this.nearest(event);
-    this.canvas.style.cursor = pair < 0 ? "" : "pointer";
+  pairUnder(event) {
+    return nearestTo(this.spots, this.placeOf(event), REACH, (pair) => this.step.flag[pair] > 0);
+  }
+
+  /** @param {PointerEvent} event */
+  move(event) {
+    if (this.brush.dragged) {
+      this.brush.dragged.to = this.placeOf(event);
+      this.drawOver();
+      return;
+    }
+    const pair = this.pairUnder(event);
+    this.canvas.style.cursor = event.shiftKey || this.brush.isOn ? "crosshair" : pair < 0 ? "" : "pointer";
     if (pair < 0) this.app.tip.hide();
     else this.app.tip.show(event, this.step, pair, this.key);
   }
 
-  /** @param {MouseEvent} event */
-  select(event) {
-    const pair = this.nearest(event);
-    this.app.select(this.step, pair);
+  /** @param {PointerEvent} event */
+  press(event) {
+    if (!this.brush.takes(event)) return;
+    this.canvas.setPointerCapture(event.pointerId);
+    this.brush.start(this.placeOf(event));
+    this.app.tip.hide();
+  }
+
+  /** @param {PointerEvent} event */
+  release(event) {
+    if (this.brush.dragged) {
+      const isDone = this.brush.end(this.axes);
+      this.drawOver();
+      if (isDone) return;
+    }
+    const pair = this.pairUnder(event);
+    if (event.button === 0 && pair >= 0) this.app.select(this.step, pair);
+  }
+
+  drop() {
+    this.brush.dragged = null;
+    this.drawOver();
+  }
+
+  // Keys
+
+  /** @param {KeyboardEvent} event */
+  onKey(event) {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey || !this.spots.length) return;
+    const now = this.spotOf.get(this.cursor) ?? null;
+    const start = this.spotOfPair(this.app.selected) ?? this.spots[0];
+    if (ARROWS[event.key]) this.reach(now ? nextTo(this.spots, now, ARROWS[event.key]) : start);
+    else if (event.key === "Enter" || event.key === " ") this.app.select(this.step, (now ?? start).pair, { keep: true });
+    else if (event.key === "Escape" && now) this.leave();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  /**
+   * Moves to a point by keys: marks it, shows its tip, and says what it is.
+   * @param {Spot} spot
+   */
+  reach({ pair, x, y }) {
+    const { step, key } = this;
+    this.cursor = pair;
+    this.drawOver();
+    const frame = this.canvas.getBoundingClientRect();
+    this.app.tip.show({ clientX: frame.left + x, clientY: frame.top + y + 6 }, step, pair, key);
+    this.said.textContent = `${step.namesAt(pair).join(" and ")}: ${inSentence(step.quantity(key).title)} ${number(step.values[key][pair])}, overlap ${number(step.values.overlap[pair])}${step.flagAt(pair) ? `, ${step.flagAt(pair)}` : ""}`;
+  }
+
+  leave() {
+    this.cursor = -1;
+    this.app.tip.hide();
+    if (this.step) this.drawOver();
   }
 }
 
 /**
- * @param {Context} context
- * @param {Point} from
- * @param {Point} to
+ * A picture of a density, one pixel a cell: darker, or on a dark page paler, where there are more points.
+ * @param {Density} density
+ * @param {number} least density that is shown
+ * @param {readonly string[]} stops
  */
-function line(context, from, to) {
-  context.beginPath();
-  context.moveTo(...from);
-  context.lineTo(...to);
-  context.stroke();
-}
-
-/** @param {number} value */
-function axisNumber(value) {
-  return Math.abs(value) >= 10 ? number(value).replace(/\.0$/, "") : String(Number(value.toFixed(3))).replace("-", "−");
-}
-
-/**
- * @param {Context} context
- * @param {Point} at
- * @param {number} size
- * @param {number} direction
- * @param {string} color
- */
-export function triangle(context, [x, y], size, direction, color) {
-  context.fillStyle = color;
-  context.beginPath();
-  context.moveTo(x, y + direction * size);
-  context.lineTo(x - size, y - direction * size * 0.75);
-  context.lineTo(x + size, y - direction * size * 0.75);
-  context.fill();
-}
-
-/**
- * @param {Context} context
- * @param {Point} at
- * @param {number} radius
- * @param {string} color
- * @param {number} width
- */
-function ring(context, [x, y], radius, color, width) {
-  context.strokeStyle = color;
-  context.lineWidth = width;
-  context.beginPath();
-  context.arc(x, y, radius, 0, 2 * Math.PI);
-  context.stroke();
+function shaded({ columns, rows, cells, most }, least, stops) {
+  const image = new ImageData(columns, rows);
+  cells.forEach((value, cell) => {
+    if (value >= least) image.data.set([...along(stops, Math.log1p(value) / Math.log1p(most)), 255], cell * 4);
+  });
+  const canvas = element("canvas", { width: columns, height: rows });
+  canvas.getContext("2d")?.putImageData(image, 0, 0);
+  return canvas;
 }

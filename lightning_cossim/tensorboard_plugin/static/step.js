@@ -81,6 +81,14 @@ export class Step extends HasDecoded {
     return name || `label ${label}`;
   }
 
+  /**
+   * Whether any loaded step of the run has a label.
+   * @param {number} label
+   */
+  isKnown(label) {
+    return this.placeOf.has(label) || Boolean(this.known?.has(label));
+  }
+
   /** @param {number} index */
   namesAt(index) {
     return this.pairAt(index).map((label) => this.nameOf(label));
@@ -198,4 +206,15 @@ export function expectedCurve(step) {
   const known = step.counted.filter((pair) => !Number.isNaN(similarity[pair]) && !Number.isNaN(expected[pair]));
   known.sort((one, other) => similarity[one] - similarity[other]);
   return known.map((pair) => [similarity[pair], expected[pair]]);
+}
+
+/**
+ * The flagged pair with the largest absolute gap; of a step without flags, any pair. -1 if no gap is known.
+ * @param {Step} step
+ */
+export function furthest(step) {
+  const { gap } = step.values;
+  const known = step.counted.filter((pair) => !Number.isNaN(gap[pair]));
+  const flagged = known.filter((pair) => step.flag[pair]);
+  return (flagged.length ? flagged : known).reduce((best, one) => (best < 0 || Math.abs(gap[one]) > Math.abs(gap[best]) ? one : best), -1);
 }

@@ -1,245 +1,347 @@
-// The table of pairs, with search, sorting, filter, pins and download. Only visible rows are elements of the page.
+// The table of pairs: sorted, moved through by keys, downloaded. Only visible rows are elements of the page.
 
-import { MARKS } from "./detail.js";
-import { element, number } from "./dom.js";
-import { inSentence } from "./quantities.js";
+import { theme } from "./colors.js";
+import { columnsOf, columnsOfCsv, columnsOfTwo, csv, decimalsOf, fixed, sorted } from "./columns.js";
+import { canvasOf, contextOf, element } from "./dom.js";
+import { count } from "./filter.js";
+import { pinMark } from "./marks.js";
+import { placeOf } from "./pins.js";
+import { arrange, partsOf, room } from "./rows.js";
 import { keyOf } from "./step.js";
 
-/** @import { App } from "./index.js" */
+/** @import { Column } from "./columns.js" */
+/** @import { Compared } from "./compare.js" */
+/** @import { App, Shown } from "./index.js" */
 /** @import { Step } from "./step.js" */
 
-/**
- * @typedef {object} Heading
- * @property {string} key
- * @property {string} text
- * @property {string} [title] its name within a sentence
- */
-/** @typedef {{ number: true, of: (pair: number) => number, signed?: boolean, whole?: boolean, direction?: number }} OfNumbers */
-/** @typedef {{ number?: false, of: (pair: number) => string }} OfTexts */
-/** @typedef {Heading & (OfNumbers | OfTexts)} Column */
+const ROW = 28;
+const MORE = 6; // rows above and below those in view
+// Widths in CSS pixels
+const PIN = 34;
+const FLAG = 88;
+const NAME = 76;
+const BAR = 50;
+const ROOM_OF_HEADING = 14;
+const ROOM_OF_CELL = 12;
 
-const ROW = 27;
-const FILTERS = [["", "all pairs"], ["flagged", "flagged"], ["stranger", "strangers"], ["look-alike", "look-alikes"], ["pinned", "pinned"]];
+/** @typedef {{ column: Column, decimals: number, most: number, width: number }} Laid a column with its decimals, its largest absolute value, and its least width in CSS pixels */
 
 export class Table {
   /** @type {Step} */
   step;
-  /** @type {Column[]} */
-  columns = [];
+  /** @type {Laid[]} */
+  laid = [];
   /** @type {Column} the column by which rows are sorted */
   sort;
 
   /** @param {App} app */
   constructor(app) {
     this.app = app;
-    /** @type {number[]} */
+    /** @type {number[]} pairs in the order of the rows */
     this.rows = [];
+    /** @type {number[]} all pairs of the table before the filter */
+    this.all = [];
+    /** @type {Map<number, HTMLTableRowElement>} pair to its row */
+    this.elements = new Map();
+    this.active = -1; // pair of the row that takes the focus
     /** @type {number | null} key of the pair to which the table was scrolled last */
     this.revealed = null;
-    this.search = element("input", { type: "search", placeholder: "label", "aria-label": "Search", oninput: () => this.look() });
-    this.filter = element("select", { "aria-label": "Show", onchange: () => this.look() });
-    for (const [value, text] of FILTERS) this.filter.append(element("option", { value }, text));
+    /** @type {unknown[]} what the rows were made of */
+    this.made = [];
+    /** @type {Compared | null} */
+    this.compared = null;
+    this.downloads = element("span", { class: "buttons" });
     this.count = element("span", { class: "note", role: "status" });
-    this.head = element("tr", {});
-    this.body = element("tbody", {});
-    this.frame = element("div", { class: "frame", tabindex: "0", role: "region", "aria-label": "Pairs of labels", onscroll: () => this.fill(), onkeydown: (event) => this.key(event) },
-      element("table", {}, element("thead", {}, this.head), this.body));
-    this.root = element("figure", { class: "pairs" },
-      element("figcaption", {}, element("b", {}, "Pairs"),
-        element("label", { class: "control" }, element("span", {}, "Search"), this.search),
-        element("label", { class: "control" }, element("span", {}, "Show"), this.filter),
-        element("button", { type: "button", onclick: () => this.download(), title: "Download these pairs as CSV" }, "CSV"), this.count),
-      this.frame);
-  }
-
-  look() {
-    this.app.set({ query: this.search.value, flag: this.filter.value });
+    this.widths = element("colgroup", {});
+    this.head = element("tr", { onkeydown: (event) => this.keyInHead(event) });
+    this.body = element("tbody", { onkeydown: (event) => this.key(event) });
+    this.table = element("table", { role: "grid", "aria-label": "Pairs of labels" }, this.widths, element("thead", {}, this.head), this.body);
+    this.frame = element("div", { class: "frame", tabindex: "-1", onscroll: () => this.fill() }, this.table);
+    this.hint = element("p", { class: "note" }, "Keys: ↑ ↓ select, Space pins, Enter opens the pair, Tab leaves the table.");
+    this.root = element("figure", { class: "pairs" }, element("figcaption", {}, element("h2", {}, "Pairs"), this.count, this.downloads, this.hint), this.frame);
   }
 
   /**
-   * @param {Step} step
-   * @param {Step | undefined} other step of the run compared with
+   * @param {Shown} shown
+   * @param {Compared | null} compared
    */
-  render(step, other) {
-    const { state } = this.app;
-    this.step = step;
-    if (this.search.value !== state.query) this.search.value = state.query;
-    this.filter.value = state.flag;
-    this.columns = columnsOf(step, other);
-    const called = (/** @type {string} */ key) => this.columns.find((one) => one.key === key);
-    this.sort = called(state.sort) ?? called("gap") ?? this.columns[0];
-    this.drawHead();
-    this.rows = sorted(filtered(step, this.app), this.sort, state.down);
-    this.count.textContent = `${this.rows.length.toLocaleString("en")} of ${step.counted.length.toLocaleString("en")}`;
+  render({ step }, compared) {
+    const { app } = this;
+    const { state } = app;
+    const passing = app.shown(step);
+    const made = [step, compared, passing, state.sort, state.down];
+    const isNew = made.some((one, at) => one !== this.made[at]);
+    if (isNew) {
+      this.made = made;
+      this.step = step;
+      this.compared = compared;
+      const columns = compared ? columnsOfTwo(compared) : columnsOf(step);
+      const called = (/** @type {string} */ key) => columns.find((one) => one.key === key);
+      this.sort = called(state.sort) ?? called(compared ? "beyond" : "gap") ?? columns[0];
+      this.all = compared ? compared.pairs : step.counted;
+      this.rows = sorted(passing.pairs.length === passing.num ? this.all : this.all.filter((pair) => passing.has.has(pair)), this.sort, state.down);
+      this.laid = columns.map((column) => laidOut(column, this.all));
+      this.elements.clear();
+      this.drawHead();
+      this.drawDownloads();
+      this.table.setAttribute("aria-rowcount", String(this.rows.length + 1));
+      this.count.textContent = compared ? `${this.rows.length.toLocaleString("en")} of ${this.all.length.toLocaleString("en")} pairs in A and B` : count(passing);
+    }
+    const selected = step.indexOf(app.selected);
+    this.active = this.rows.includes(selected) ? selected : this.rows.includes(this.active) ? this.active : (this.rows[0] ?? -1);
     this.reveal();
-    this.fill();
+    this.fill(isNew);
   }
 
   drawHead() {
     const { state } = this.app;
-    const cells = this.columns.map((column) => {
+    const cells = this.laid.map(({ column }) => {
       const { key, text, title = text } = column;
-      const [sorts, right] = [column === this.sort, column.number];
+      const isSorted = column === this.sort;
       const isAlikeDown = column.number ? column.direction !== -1 : false;
-      const turn = () => this.app.set({ sort: key, down: sorts ? !state.down : isAlikeDown });
-      const button = element("button", { type: "button", "data-name": key, title: `Sort by ${title}`, onclick: turn }, `${text}${sorts ? (state.down ? " ↓" : " ↑") : ""}`);
-      return element("th", { scope: "col", class: right ? "number" : "", "aria-sort": sorts ? (state.down ? "descending" : "ascending") : "none" }, button);
+      const turn = () => this.app.set({ sort: key, down: isSorted ? !state.down : isAlikeDown });
+      const shown = column.number && column.size ? `|${text}|` : text;
+      const button = element("button", { type: "button", tabindex: isSorted ? "0" : "-1", "data-name": key, title: `Sort by ${title}`, onclick: turn }, `${isSorted ? shown : text}${isSorted ? (state.down ? " ↓" : " ↑") : ""}`);
+      return element("th", { scope: "col", class: column.number ? "number" : "", "aria-sort": isSorted ? (state.down ? "descending" : "ascending") : "none" }, button);
     });
-    this.head.replaceChildren(element("th", { scope: "col", title: "Pinned pairs are shown in all views" }, "pin"), ...cells);
+    this.head.replaceChildren(element("th", { scope: "col", title: "Pinned pairs are marked in all views" }, "pin"), ...cells);
+    const isFixed = (/** @type {Column} */ column) => column.number || /^flag/.test(column.key); // the others share the rest of the width
+    this.widths.replaceChildren(element("col", { style: `width:${PIN}px` }), ...this.laid.map(({ width, column }) => element("col", { style: isFixed(column) ? `width:${width}px` : "" })));
+    this.table.style.minWidth = `${PIN + this.laid.reduce((sum, { width }) => sum + width, 0)}px`;
   }
 
-  /** Creates the visible rows, and empty rows above and below with the height of the others. */
-  fill() {
+  drawDownloads() {
+    const [shown, all] = [this.rows.length, this.all.length].map((num) => num.toLocaleString("en"));
+    const of = this.compared ? " in both" : this.step.chosen ? " of this step" : "";
+    const button = (/** @type {string} */ text, /** @type {readonly number[]} */ pairs) => element("button", { type: "button", title: "Download as CSV, with all columns", onclick: () => this.download(pairs) }, text);
+    const part = this.rows.length < this.all.length ? [button(`CSV: ${shown} shown`, this.rows)] : [];
+    this.downloads.replaceChildren(...part, button(`CSV: all ${all} pairs${of}`, sorted(this.all, this.sort, this.app.state.down)));
+  }
+
+  /**
+   * Makes the visible rows, and empty rows in place of the others.
+   * @param {boolean} isNew whether the values have changed
+   */
+  fill(isNew = false) {
+    if (!this.step) return;
     const height = this.frame.clientHeight || 300;
-    const first = Math.max(0, Math.floor(this.frame.scrollTop / ROW) - 5);
-    const last = Math.min(this.rows.length, first + Math.ceil(height / ROW) + 12);
-    const rows = this.rows.slice(first, last).map((pair) => this.row(pair));
-    const room = (/** @type {number} */ num) => element("tr", { class: "room", "aria-hidden": "true", style: `height:${num * ROW}px` });
-    const nothing = element("tr", {}, element("td", { colSpan: this.columns.length + 1, class: "nothing" }, this.nothing()));
-    this.body.replaceChildren(...(this.rows.length ? [room(first), ...rows, room(this.rows.length - last)] : [nothing]));
+    const first = Math.max(0, Math.min(Math.floor(this.frame.scrollTop / ROW) - MORE, this.rows.length));
+    const last = Math.min(this.rows.length, first + Math.ceil(height / ROW) + 2 * MORE);
+    const { parts, after } = partsOf(first, last, this.rows.indexOf(this.active), this.rows.length);
+    const hadFocus = isNew && this.body.contains(document.activeElement);
+    /** @type {HTMLElement[]} */
+    const wanted = [];
+    const kept = new Set(parts.map(({ row }) => this.rows[row]));
+    for (const pair of this.elements.keys()) if (!kept.has(pair)) this.elements.delete(pair);
+    for (const { row, before } of parts) {
+      if (before) wanted.push(room(before, ROW));
+      wanted.push(this.row(this.rows[row], row));
+    }
+    if (after) wanted.push(room(after, ROW));
+    if (!this.rows.length) wanted.push(element("tr", {}, element("td", { colSpan: this.laid.length + 1, class: "nothing" }, this.nothing())));
+    arrange(this.body, wanted);
+    if (hadFocus) this.elements.get(this.active)?.focus({ preventScroll: true });
   }
 
   nothing() {
     const { state } = this.app;
-    if (state.flag === "pinned" && !state.pins.length) return "No pair is pinned. Tick a pair in the first column to pin it.";
-    if (state.query) return "No pair matches the search. Clear the search to see all pairs.";
-    if (state.flag && this.step.verdict) return `No pair is flagged: ${this.step.verdict}.`;
+    if (state.pinned && !state.pins.length) return "No pair is pinned. Click into the first column to pin a pair.";
+    if (this.all.length) return "No pair passes the filter. Remove a part of the filter to see pairs.";
+    if (this.compared) return "A and B have no pair of labels in common.";
     return "No pairs to show.";
   }
 
+  /**
+   * The row of a pair, made anew or updated.
+   * @param {number} pair
+   * @param {number} at its place among the rows
+   */
+  row(pair, at) {
+    const { app, step } = this;
+    const kept = this.elements.get(pair);
+    const row = kept ?? this.makeRow(pair);
+    this.elements.set(pair, row);
+    const labels = step.pairAt(pair);
+    const isSelected = step.indexOf(app.selected) === pair;
+    row.classList.toggle("selected", isSelected);
+    row.setAttribute("aria-selected", String(isSelected));
+    row.setAttribute("aria-rowindex", String(at + 2));
+    row.tabIndex = pair === this.active ? 0 : -1;
+    const place = placeOf(app.state.pins, labels);
+    const pin = /** @type {HTMLButtonElement} */ (row.cells[0].firstElementChild);
+    if (pin.dataset.place !== String(place)) drawPin(pin, place);
+    return row;
+  }
+
   /** @param {number} pair */
-  row(pair) {
+  makeRow(pair) {
     const { app, step } = this;
     const labels = step.pairAt(pair);
-    const selected = step.indexOf(app.state.pair) === pair;
-    const pin = element("input", { type: "checkbox", checked: app.isPinned(labels), onclick: (event) => event.stopPropagation(), onchange: () => app.pin(labels), "aria-label": `Pin ${step.namesAt(pair).join(" and ")}` });
-    const cells = this.columns.map((column) => {
-      if (column.number) return element("td", { class: "number" }, number(column.of(pair), column));
+    const pin = element("button", { type: "button", class: "pin", tabindex: "-1", "aria-label": `Pin ${step.namesAt(pair).join(" and ")}`, onclick: (event) => {
+      event.stopPropagation();
+      app.pin(labels);
+    } });
+    const cells = this.laid.map((laid) => this.cell(laid, pair));
+    return element("tr", { class: step.flagAt(pair), tabindex: "-1", onclick: () => this.choose(pair) }, element("td", { class: "pinned" }, pin), ...cells);
+  }
+
+  /**
+   * @param {Laid} laid
+   * @param {number} pair
+   */
+  cell({ column, decimals, most }, pair) {
+    if (!column.number) {
       const text = column.of(pair);
-      return element("td", { class: column.key === "flag" ? "flag" : "name", title: text }, text);
-    });
-    const flag = step.flagAt(pair);
-    return element("tr", { class: [selected ? "selected" : "", flag].join(" ").trim(), "aria-selected": String(selected), onclick: () => app.select(step, pair) }, element("td", {}, pin), ...cells);
+      const flag = /^flag/.test(column.key) ? ["flag", ...(text ? [text.slice(2)] : [])].join(" ") : "name";
+      return element("td", { class: flag, title: text }, text);
+    }
+    const value = column.of(pair);
+    const text = fixed(value, decimals, column.signed);
+    if (!column.bar) return element("td", { class: "number" }, text);
+    const bar = column.bar === "gap" ? gapBar(value, most) : overlapBar(value, this.step.values.expected_overlap[pair], most);
+    return element("td", { class: "number barred" }, element("span", { class: "cell" }, bar, element("span", {}, text)));
+  }
+
+  /** @param {number} pair */
+  choose(pair) {
+    this.active = pair;
+    this.elements.get(pair)?.focus({ preventScroll: true });
+    this.app.select(this.step, pair, { keep: true });
   }
 
   /** Scrolls to the selected pair, if it was selected in another view. */
   reveal() {
-    const pair = this.step.indexOf(this.app.state.pair);
+    const pair = this.step.indexOf(this.app.selected);
     const key = pair < 0 ? null : keyOf(this.step.pairAt(pair));
     const at = this.rows.indexOf(pair);
-    if (key !== this.revealed && at >= 0) {
-      const [top, bottom] = [this.frame.scrollTop, this.frame.scrollTop + this.frame.clientHeight - 2 * ROW];
-      if (at * ROW < top || at * ROW > bottom) this.frame.scrollTop = Math.max(0, at * ROW - this.frame.clientHeight / 2);
-    }
+    if (key !== this.revealed && at >= 0) this.scrollTo(at, 0.5);
     this.revealed = key;
+  }
+
+  /**
+   * Scrolls to a row, if it is not in view.
+   * @param {number} at
+   * @param {number} [share] where the row is then, in [0, 1]; without it, the table scrolls as little as needed
+   */
+  scrollTo(at, share) {
+    const head = this.head.offsetHeight;
+    const space = this.frame.clientHeight - head - ROW;
+    const [top, bottom] = [this.frame.scrollTop, this.frame.scrollTop + space];
+    if (at * ROW >= top && at * ROW <= bottom) return;
+    this.frame.scrollTop = share === undefined ? (at * ROW < top ? at * ROW : at * ROW - space) : Math.max(0, at * ROW - share * space);
   }
 
   /** @param {KeyboardEvent} event */
   key(event) {
-    const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
-    if (!step || event.target !== this.frame) return;
+    if (event.ctrlKey || event.altKey || event.metaKey || !this.rows.length) return;
+    const at = this.rows.indexOf(this.active);
+    const page = Math.max(1, Math.floor(this.frame.clientHeight / ROW) - 2);
+    /** @type {Record<string, number>} */
+    const moves = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + page, PageUp: at - page, Home: 0, End: this.rows.length - 1 };
+    if (event.key in moves) this.go(Math.min(Math.max(moves[event.key], 0), this.rows.length - 1));
+    else if (event.key === " ") this.app.pin(this.step.pairAt(this.active));
+    else if (event.key === "Enter") this.app.inspect(this.step, this.active);
+    else return;
     event.preventDefault();
-    const at = this.rows.indexOf(this.step.indexOf(this.app.state.pair));
-    const next = this.rows[Math.min(Math.max(at + step, 0), this.rows.length - 1)];
-    if (next !== undefined) this.app.select(this.step, next, { keep: true });
+    event.stopPropagation();
   }
 
-  download() {
-    const link = element("a", { href: URL.createObjectURL(new Blob([csv(this.columns, this.rows)], { type: "text/csv" })), download: `${this.step.stage}_step_${this.step.step}.csv` });
+  /** @param {number} at place of a row */
+  go(at) {
+    this.active = this.rows[at];
+    this.scrollTo(at);
+    this.fill();
+    this.choose(this.active);
+  }
+
+  /**
+   * The arrow keys move between the headings, which are one stop of the Tab key.
+   * @param {KeyboardEvent} event
+   */
+  keyInHead(event) {
+    const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
+    const buttons = Array.from(this.head.querySelectorAll("button"));
+    const at = buttons.indexOf(/** @type {HTMLButtonElement} */ (event.target));
+    const next = buttons[at + step];
+    if (!step || event.ctrlKey || event.altKey || event.metaKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (!next) return;
+    buttons[at].tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+  }
+
+  /** @param {readonly number[]} pairs */
+  download(pairs) {
+    const { step, compared } = this;
+    const columns = columnsOfCsv(step, this.laid.map(({ column }) => column));
+    const name = compared ? `${step.stage}_step_${step.step}_and_${compared.other.step}` : `${step.stage}_step_${step.step}`;
+    const link = element("a", { href: URL.createObjectURL(new Blob([csv(columns, pairs)], { type: "text/csv" })), download: `${name}.csv` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   }
 }
 
 /**
- * The columns of a step's table. Every similarity of the step has a column, so a new similarity needs no change here.
- * @param {Step} step
- * @param {Step} [other] step of the run compared with
- * @returns {Column[]}
- */
-export function columnsOf(step, other) {
-  /** @type {(key: string) => Column} */
-  const ofKey = (key) => {
-    const { column, title, direction, whole } = step.quantity(key);
-    return { key, text: column, title: inSentence(title), number: true, signed: key === "gap", whole, direction, of: (pair) => step.values[key][pair] };
-  };
-  /** @type {(key: string) => Column} */
-  const ofOther = (key) => {
-    const of = (/** @type {number} */ pair) => {
-      const index = other ? other.indexOf(other.pairFrom(step, step.pairAt(pair))) : -1;
-      return other && index >= 0 ? other.values[key][index] : NaN;
-    };
-    const { column, title, direction } = step.quantity(key);
-    return { key: `${key}_b`, text: `${column} in B`, title: `${inSentence(title)} in the run compared with`, number: true, signed: key === "gap", direction, of };
-  };
-  /** @type {Column} */
-  const onTop = { key: "on_top", text: "reachable", title: "whether an input can make the two labels the most likely ones", of: (pair) => step.onTopAt(pair) };
-  /** @type {Column} */
-  const why = { key: "why_unflagged", text: "why not flagged", of: (pair) => step.whyAt(pair) };
-  return [
-    { key: "label", text: "label", of: (pair) => step.namesAt(pair)[0] },
-    { key: "other", text: "other", of: (pair) => step.namesAt(pair)[1] },
-    { key: "flag", text: "flag", of: (pair) => MARKS[step.flagAt(pair)] },
-    ...(step.reasons.length || step.verdict ? [why] : []),
-    ...(step.reach ? [onTop] : []),
-    ...["gap", "overlap", "overlap_error", "expected_overlap", "joint_inputs", ...step.similarities].filter((key) => key in step.values).map(ofKey),
-    ...(other ? ["gap", "overlap"].map(ofOther) : []),
-  ];
-}
-
-/**
- * The pairs that match the search and the filter.
- * @param {Step} step
- * @param {Pick<App, "state" | "isPinned">} app
- */
-export function filtered(step, { state, isPinned }) {
-  const words = state.query.toLowerCase().split(/\s+/).filter(Boolean);
-  const matching = words.map((word) => new Set(step.names.flatMap((name, place) => (name.toLowerCase().includes(word) ? [place] : []))));
-  return step.counted.filter((pair) => {
-    if (state.flag === "pinned" && !isPinned(step.pairAt(pair))) return false;
-    if (state.flag === "flagged" && !step.flag[pair]) return false;
-    if (["stranger", "look-alike"].includes(state.flag) && step.flagAt(pair) !== state.flag) return false;
-    return matching.every((places) => places.has(step.row[pair]) || places.has(step.column[pair]));
-  });
-}
-
-/**
- * The pairs sorted by a column. Unknown values come last in both directions.
+ * @param {Column} column
  * @param {readonly number[]} pairs
- * @param {OfNumbers | OfTexts} column
- * @param {boolean} down
+ * @returns {Laid}
  */
-export function sorted(pairs, column, down) {
-  const direction = down ? -1 : 1;
-  if (!column.number) return by(pairs, column.of, (one, other) => direction * one.localeCompare(other));
-  return by(pairs, column.of, (one, other) => {
-    if (Number.isNaN(one) || Number.isNaN(other)) return Number(Number.isNaN(one)) - Number(Number.isNaN(other));
-    return direction * (one - other);
-  });
+function laidOut(column, pairs) {
+  const heading = widthOf(`${column.text} ↓`, "bold 12px") + ROOM_OF_HEADING;
+  if (!column.number) return { column, decimals: 0, most: 0, width: /^flag/.test(column.key) ? Math.max(heading, FLAG) : NAME };
+  const decimals = decimalsOf(column, pairs);
+  const most = pairs.reduce((size, pair) => Math.max(size, Math.abs(column.of(pair)) || 0), 0);
+  return { column, decimals, most, width: Math.ceil(Math.max(heading, widthOf(fixed(most, decimals, true), "13px") + ROOM_OF_CELL + (column.bar ? BAR : 0))) };
+}
+
+/** @type {CanvasRenderingContext2D | null} */
+let ruler = null;
+
+/**
+ * The width of a text in CSS pixels.
+ * @param {string} text
+ * @param {string} font
+ */
+function widthOf(text, font) {
+  ruler ??= contextOf(element("canvas", {}));
+  ruler.font = `${font} Roboto, Arial, sans-serif`;
+  return ruler.measureText(text).width;
 }
 
 /**
- * The pairs sorted by a comparison of values. Each value is computed once.
- * @template Value
- * @param {readonly number[]} pairs
- * @param {(pair: number) => Value} of
- * @param {(one: Value, other: Value) => number} compare
+ * A bar from the middle: to the left below zero, to the right above.
+ * @param {number} value
+ * @param {number} most
  */
-function by(pairs, of, compare) {
-  const valued = pairs.map((pair) => ({ pair, value: of(pair) }));
-  return valued.sort((one, other) => compare(one.value, other.value)).map(({ pair }) => pair);
+function gapBar(value, most) {
+  const share = Number.isNaN(value) || !most ? 0 : (50 * Math.abs(value)) / most;
+  const style = value < 0 ? `right:50%;width:${share}%` : `left:50%;width:${share}%`;
+  return element("span", { class: "bar-gap", "aria-hidden": "true" }, element("i", { class: value < 0 ? "below" : "above", style }));
 }
 
 /**
- * @param {readonly (Pick<Heading, "key"> & (OfNumbers | OfTexts))[]} columns
- * @param {readonly number[]} pairs
+ * A bar of the overlap, with a line at the expected overlap.
+ * @param {number} value
+ * @param {number} expected
+ * @param {number} most
  */
-export function csv(columns, pairs) {
-  const numeral = (/** @type {number} */ value) => (Number.isNaN(value) ? "" : String(Number(value.toPrecision(6))));
-  const cell = (/** @type {string} */ text) => {
-    const harmless = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text; // a spreadsheet would run it as a formula
-    return /[",\n\r]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
-  };
-  const rows = pairs.map((pair) => columns.map((one) => (one.number ? numeral(one.of(pair)) : cell(one.key === "flag" ? one.of(pair).replace(/^[▲▼] /, "") : one.of(pair)))));
-  return [columns.map(({ key }) => key), ...rows].map((row) => row.join(",")).join("\n") + "\n";
+function overlapBar(value, expected, most) {
+  const share = (/** @type {number} */ one) => (Number.isNaN(one) || !most ? 0 : Math.min(100, (100 * one) / most));
+  const line = Number.isNaN(expected) ? [] : [element("b", { style: `left:${share(expected)}%` })];
+  return element("span", { class: "bar-overlap", "aria-hidden": "true" }, element("i", { style: `width:${share(value)}%` }), ...line);
+}
+
+/**
+ * @param {HTMLButtonElement} button
+ * @param {number} place -1: not pinned
+ */
+function drawPin(button, place) {
+  button.dataset.place = String(place);
+  button.setAttribute("aria-pressed", String(place >= 0));
+  button.title = place < 0 ? "Pin this pair: mark it in all views" : `Unpin: this is pin ${place + 1}`;
+  const sample = element("canvas", { "aria-hidden": "true" });
+  if (place >= 0) pinMark(canvasOf(sample, 18, 18), [9, 9], place, theme());
+  button.replaceChildren(...(place < 0 ? [] : [sample]));
 }

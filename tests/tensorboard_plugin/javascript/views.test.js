@@ -4,41 +4,41 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { along, scaleOf, spread } from "../static/colors.js";
-import { detail, verdict } from "../static/detail.js";
+import { because, detail, percentile, toDo, verdict } from "../static/detail.js";
 import { number, shortened, ticks } from "../static/dom.js";
 import { headline } from "../static/headline.js";
 import { DEFAULTS, format, parse } from "../static/link.js";
-import { Step, expectedCurve, keyOf, matrix } from "../static/step.js";
+import { Step, expectedCurve, matrix } from "../static/step.js";
 import { inSentence, quantityOf } from "../static/quantities.js";
-import { columnsOf, csv, filtered, sorted } from "../static/table.js";
+import { columnsOf } from "../static/columns.js";
 import { decode } from "../static/wire.js";
 
 /** @import { State } from "../static/link.js" */
-/** @import { Pair } from "../static/step.js" */
-/** @import { Column } from "../static/table.js" */
 
 function step(name = "ten labels") {
   return new Step(decode(Uint8Array.from(readFileSync(new URL(`../fixtures/${name}.bin`, import.meta.url))).buffer));
 }
 
-/**
- * @param {Partial<State>} state
- * @param {Pair[]} pins
- */
-function app(state = {}, pins = []) {
-  return { state: { ...DEFAULTS, ...state, pins }, isPinned: (/** @type {Pair} */ pair) => pins.some((one) => keyOf(one) === keyOf(pair)) };
-}
-
 test("a state goes through a link and comes back", () => {
   /** @type {State} */
-  const state = { ...DEFAULTS, run: 'a&b=c#d "<i>" %41 ש', tag: "cossim_val", step: 120, run2: "other", x: "raw_cosine", map: "logit_correlation", sort: "overlap", down: false, query: "coat & shirt", flag: "stranger", pair: [3, 17], pins: [[0, 1], [4, 9]] };
+  const state = { ...DEFAULTS, run: 'a&b=c#d "<i>" %41 ש', tag: "cossim_val", step: 120, run2: "other", step2: 7, x: "raw_cosine", map: "logit_correlation", labels: "flagged", sort: "overlap", down: false, search: "coat & shirt", flags: ["stranger", "none"], pinned: true, brush: { key: "raw_cosine", x: [-0.5, 0.25], y: [0, 0.125] }, pair: [3, 17], pins: [[0, 1], null, [4, 9]] };
   assert.deepEqual(parse(format(state)), state);
 });
 
 test("a link keeps what is not ours, and leaves out what is at its default", () => {
   assert.equal(format(DEFAULTS, "#lightning_cossim&other=1"), "#lightning_cossim&other=1");
   assert.equal(format({ ...DEFAULTS, step: 3 }, "#lightning_cossim&p.lightning_cossim.step=9"), "#lightning_cossim&p.lightning_cossim.step=3");
+});
+
+test("a link of an earlier version keeps its filter", () => {
+  const read = (/** @type {string} */ flag) => parse(`#p.lightning_cossim.query=coat&p.lightning_cossim.flag=${flag}`);
+  assert.deepEqual([read("flagged").search, read("flagged").flags, read("look-alike").flags, read("").flags], ["coat", ["stranger", "look-alike"], ["look-alike"], []]);
+});
+
+test("a rectangle in a link needs four numbers, in any order", () => {
+  const read = (/** @type {string} */ value) => parse(`#p.lightning_cossim.brush=${encodeURIComponent(value)}`).brush;
+  assert.deepEqual(read("raw_cosine,1,-1,0.5,0"), { key: "raw_cosine", x: [-1, 1], y: [0, 0.5] });
+  for (const broken of ["", "raw_cosine", "raw_cosine,1,2,3", "raw_cosine,1,2,3,", "raw_cosine,1,2,3,x", "raw_cosine,1,2,3,4,5"]) assert.equal(read(broken), null);
 });
 
 test("a link that makes no sense is the default", () => {
@@ -77,39 +77,6 @@ test("a label keeps the name that some step had for it", () => {
   assert.deepEqual([one.nameOf(4711), one.nameOf(12), one.nameOf(2)], ["zebra", "label 12", "Pullover"]);
 });
 
-test("the search wants every word in one of the two labels", () => {
-  const one = step();
-  const found = (/** @type {Partial<State>} */ state, /** @type {Pair[]} */ pins = []) => filtered(one, app(state, pins)).map((pair) => one.namesAt(pair).join("/"));
-  assert.equal(found({}).length, 45);
-  assert.equal(found({ query: "COAT" }).length, 9);
-  assert.deepEqual(found({ query: "coat shirt" }).sort(), ["Coat/Shirt", "T-shirt/Coat"]);
-  assert.deepEqual(found({ query: "nothing" }), []);
-  assert.deepEqual(found({ flag: "pinned" }, [[2, 6]]), ["Pullover/Shirt"]);
-  const num = one.numFlagged;
-  assert.ok(num.stranger > 0 && num.lookalike > 0);
-  assert.equal(found({ flag: "stranger" }).length, num.stranger);
-  assert.equal(found({ flag: "flagged" }).length, num.stranger + num.lookalike);
-});
-
-test("what is not known comes last, whichever way the table is sorted", () => {
-  const values = [2, NaN, 1, 3];
-  /** @type {Column} */
-  const column = { key: "gap", text: "gap", of: (pair) => values[pair], number: true };
-  assert.deepEqual(sorted([0, 1, 2, 3], column, true), [3, 0, 2, 1]);
-  assert.deepEqual(sorted([0, 1, 2, 3], column, false), [2, 0, 3, 1]);
-  assert.deepEqual(sorted([0, 1], { of: (/** @type {number} */ pair) => ["b", "a"][pair] }, false), [1, 0]);
-});
-
-test("a table is CSV that no spreadsheet runs", () => {
-  /** @type {Column[]} */
-  const columns = [
-    { key: "label", text: "label", of: (pair) => ["=cmd()", 'say "hi", you'][pair] },
-    { key: "gap", text: "gap", number: true, of: (pair) => [NaN, -0.123456789][pair] },
-    { key: "flag", text: "flag", of: () => "▲ stranger" },
-  ];
-  assert.equal(csv(columns, [0, 1]), `label,gap,flag\n'=cmd(),,stranger\n"say ""hi"", you",-0.123457,stranger\n`);
-});
-
 test("a matrix is symmetric, in the order asked for, and NaN where there is no pair", () => {
   const one = step();
   const order = [6, 2, 4];
@@ -142,9 +109,10 @@ test("in an older run the curve goes through the expected overlaps of all pairs"
 test("where nothing is expected there is no curve", () => assert.deepEqual(expectedCurve(step("three labels")), []));
 
 test("a headline says what there is", () => {
-  const [agreement, flagged, trust] = headline(step());
+  const [lead, flagged, agreement, trust] = headline(step());
+  assert.match(lead, /^“.+” and “.+” are furthest off: overlap [\d.]+, expected [\d.]+\.$/);
   assert.match(agreement, /^The label-centered cosine and the overlap rank pairs of labels in .* order \(rank agreement \d\.\d{3}, standard error 0\.\d{3}; share explained −?\d\.\d{3}\)\.$/);
-  assert.match(flagged, /^\d+ strangers? and \d+ look-alikes? among 45 pairs of 10 labels; largest gap: “.+” and “.+”, overlap [\d.]+, expected [\d.]+\.$/);
+  assert.match(flagged, /^\d+ strangers? and \d+ look-alikes? among 45 pairs of 10 labels\.$/);
   assert.match(trust, /^Based on 400 inputs; reliability 0\.\d+: other inputs (would|could) give /);
 });
 
@@ -156,16 +124,16 @@ test("a headline says in words how far two orders agree", () => {
     one.scalars.rank_agreement_centered_cosine = value;
     one.scalars.explained_centered_cosine = 0.25;
     one.standard_errors = { rank_agreement_centered_cosine: 0.0345 };
-    assert.equal(headline(one)[0], `The label-centered cosine and the overlap rank pairs of labels in ${words} (rank agreement ${number(value)}, standard error 0.035; share explained 0.250).`);
+    assert.equal(headline(one)[2], `The label-centered cosine and the overlap rank pairs of labels in ${words} (rank agreement ${number(value)}, standard error 0.035; share explained 0.250).`);
   }
   one.standard_errors = {}; // of many labels, most reports have none
-  assert.match(headline(one)[0], /\(rank agreement −0\.200; share explained 0\.250\)\.$/);
+  assert.match(headline(one)[2], /\(rank agreement −0\.200; share explained 0\.250\)\.$/);
 });
 
 test("a headline says by how much overlaps may be larger", () => {
   const one = step();
   one.truncation = 0.0123;
-  assert.match(headline(one)[2], /^Based on 400 inputs, overlaps may be up to 0\.012 larger; reliability /);
+  assert.match(headline(one)[3], /^Based on 400 inputs, overlaps may be up to 0\.012 larger; reliability /);
 });
 
 /** The first pair with hand-made numbers. */
@@ -203,27 +171,58 @@ test("a pair of an older run is told with what there is", () => {
 
 test("where there is no verdict, that is why no pair is flagged", () => assert.equal(verdict(step("three labels"), 0), "not flagged: no verdict"));
 
-test("pairs are sorted by why they are not flagged", () => {
-  const one = step();
-  const column = columnsOf(one).find(({ key }) => key === "why_unflagged");
-  assert.ok(column && !column.number);
-  const reasons = sorted(one.counted, column, false).map(column.of);
-  assert.ok(reasons[0] === "" && new Set(reasons).size > 2);
-  assert.deepEqual(reasons, [...reasons].sort((a, b) => a.localeCompare(b)));
+test("why a pair is flagged is said with its gap and its limit", () => {
+  const one = handMade();
+  one.limits = { strangers: 0.1, lookalikes: 0.12 };
+  one.flag[0] = 1;
+  assert.equal(because(one, 0), "It overlaps more than pairs with its cosine do. Its gap, +0.163 ± 0.021, exceeds 0.100 by more than its error.");
+  one.flag[0] = 2;
+  one.values.gap[0] = -0.1626;
+  assert.equal(because(one, 0), "It overlaps less than pairs with its cosine do. Its gap, −0.163 ± 0.021, exceeds 0.120 by more than its error.");
 });
 
-test("errors, joint inputs and reasons are in the table and its CSV", () => {
+test("why a pair is not flagged is a sentence for every reason", () => {
   const one = handMade();
   one.flag[0] = 0;
-  one.why[0] = one.reasons.indexOf("within error");
-  const columns = columnsOf(one).filter(({ key }) => ["flag", "why_unflagged", "overlap", "overlap_error", "joint_inputs"].includes(key));
-  assert.equal(csv(columns, [0]), "flag,why_unflagged,overlap,overlap_error,joint_inputs\n,within error,0.4126,0.0213,17\n");
-  assert.deepEqual(columns.map(({ text }) => text), ["flag", "why not flagged", "overlap", "std error", "joint"]);
-  assert.deepEqual(columns.flatMap((column) => (column.number ? [number(column.of(0), column)] : [])), ["0.413", "0.021", "17"]);
+  one.limits = { strangers: 0.2, lookalikes: 0.2 };
+  one.thresholds = { ...one.thresholds, stranger: 0.1, min_joint_inputs: 20 };
+  const sentence = (/** @type {string} */ reason) => {
+    one.why[0] = one.reasons.indexOf(reason);
+    return because(one, 0);
+  };
+  const reasons = one.reasons.slice(1);
+  assert.equal(reasons.length, 11);
+  assert.deepEqual(reasons.filter((reason) => sentence(reason) === `It is not flagged: ${reason}.`), []);
+  assert.equal(sentence("below threshold"), "Its gap, +0.163 ± 0.021, is within the threshold 0.100.");
+  assert.equal(sentence("within error"), "Its gap, +0.163 ± 0.021, exceeds 0.200, but not by 1.9 standard errors: other inputs could give a smaller gap.");
+  assert.equal(sentence("too few joint inputs"), "Its gap, +0.163 ± 0.021, is large, but both labels are likely on 17 inputs only; a stranger needs 20.");
+  one.reasons = ["", "of a later version"];
+  assert.equal(sentence("of a later version"), "It is not flagged: of a later version.");
+  one.verdict = "100 inputs, verdicts need 256";
+  assert.equal(because(one, 0), "No pair is judged: 100 inputs, verdicts need 256.");
+  const old = step("version 1");
+  assert.equal(because(old, old.flag.indexOf(0)), "");
+  assert.match(because(old, old.flag.indexOf(1)), /^It overlaps more than pairs with its cosine do\. Its gap, \+[\d.]+, exceeds 0\.030\.$/);
+});
+
+test("what to do depends on the flag", () => {
+  const one = handMade();
+  const said = [1, 2, 0].map((flag) => ((one.flag[0] = flag), toDo(one, 0)));
+  assert.equal(toDo(step("three labels"), 0), "Nothing yet: no pair is judged.");
+  [/^Compare the inputs of both labels\./, /^In most cases, nothing\./, /^Nothing: /].forEach((pattern, at) => assert.match(said[at], pattern));
+});
+
+test("a percentile is the share of the other pairs with a lower value", () => {
+  const one = step();
+  const values = one.values.raw_cosine;
+  values.fill(0.5);
+  [values[0], values[1], values[2]] = [0.9, 0.1, NaN];
+  assert.deepEqual([0, 1, 3].map((pair) => percentile(one, "raw_cosine", pair)), [100, 0, 50]);
+  assert.ok(Number.isNaN(percentile(one, "raw_cosine", 2)));
 });
 
 test("a headline says why there is nothing", () => {
-  const [agreement, flagged] = headline(step("three labels"));
+  const [flagged, agreement] = headline(step("three labels"));
   assert.match(agreement, /^The rank agreement of the label-centered cosine with the overlap is unknown: 3 pairs of labels, at least 10 are needed\.$/);
   assert.match(flagged, /^No verdict on pairs: 3 pairs of labels, verdicts need 45\.$/);
 });
@@ -232,16 +231,10 @@ test("numbers are read as numbers", () => {
   assert.deepEqual([0, -0.00001, 0.12345, 12.345, 1234.5, NaN, null].map((value) => number(value)), ["0.000", "−1.0e-5", "0.123", "12.3", "1235", "–", "–"]);
   assert.deepEqual([0.5, -0.5, 0].map((value) => number(value, { signed: true })), ["+0.500", "−0.500", "0.000"]);
   assert.deepEqual([0, 17, 65_534, NaN].map((value) => number(value, { whole: true })), ["0", "17", "65534", "–"]);
+  assert.equal(number(-198, { signed: true, whole: true }), "−198");
   assert.deepEqual(ticks(-1, 1, 4), [-1, -0.5, 0, 0.5, 1]);
   assert.deepEqual(ticks(2, 2), [2]);
   assert.equal(shortened("😀😀😀😀", 3), "😀😀…");
-});
-
-test("zero is the middle of a scale", () => {
-  const stops = ["#000000", "#646464", "#ffffff"];
-  assert.deepEqual(along(stops, (spread(0) + 1) / 2), [100, 100, 100]);
-  assert.deepEqual(along(stops, -3), [0, 0, 0]);
-  assert.deepEqual(along(stops, 7), [255, 255, 255]);
 });
 
 test("whether an input can bring out both labels is said in words", () => {
@@ -260,17 +253,6 @@ test("what a similarity is called and means comes from Python", () => {
   assert.equal(one.quantity("log_odds_variance").direction, -1);
 });
 
-test("a similarity that was added is there without a line of JavaScript", () => {
-  const one = step("an added similarity");
-  assert.equal(one.similarities[0], "added_distance");
-  const column = columnsOf(one).find(({ key }) => key === "added_distance");
-  assert.ok(column?.number);
-  assert.deepEqual([column.text, column.title, column.direction], ["added", "added <b>distance</b>", -1]);
-  assert.ok(column.of(0) >= 0);
-  assert.deepEqual(one.quantity("added_distance").about, ["What was added <i>first</i>.", "And then."]);
-  assert.equal(columnsOf(one, step()).length, columnsOf(one).length + 2);
-});
-
 test("a step of version 1 calls everything by its key", () => {
   const [one, now] = [step("version 1"), step()];
   assert.deepEqual(one.similarities, now.similarities);
@@ -278,25 +260,10 @@ test("a step of version 1 calls everything by its key", () => {
   assert.deepEqual(one.values, values);
   assert.deepEqual(columnsOf(one).map(({ text }) => text), ["label", "other", "flag", "gap", "overlap", "expected overlap", "raw cosine", "centered cosine", "logit correlation", "log odds variance"]);
   assert.deepEqual(columnsOf(one).map(({ key }) => key), columnsOf(now).map(({ key }) => key).filter((key) => !["why_unflagged", "overlap_error", "joint_inputs"].includes(key)));
-  assert.match(headline(one)[0], /^The centered cosine explains (nearly all|more than half|a part|little|almost none) of the overlap between labels \(\d+%\)\.$/);
+  assert.match(headline(one)[2], /^The centered cosine explains (nearly all|more than half|a part|little|almost none) of the overlap between labels \(\d+%\)\.$/);
   assert.deepEqual(quantityOf([], "raw_cosine"), { key: "raw_cosine", title: "raw cosine", column: "raw cosine", low: null, high: null, direction: 1, about: [] });
 });
 
 test("a title within a sentence is no capital, unless it is an abbreviation", () => {
   assert.deepEqual(["Label-centered cosine", "CKA", "Gap", ""].map(inSentence), ["label-centered cosine", "CKA", "gap", ""]);
-});
-
-test("what is more alike lies to the right of a scale", () => {
-  const values = Float32Array.of(NaN, 1, 4, 2);
-  const row = (/** @type {number | null} */ low, /** @type {number | null} */ high, direction = 1) => ({ ...quantityOf([], "a"), low, high, direction });
-  const cosine = scaleOf(row(-1, 1), values);
-  assert.deepEqual([cosine.stops, cosine.marks, [-1, 0, 1].map(cosine.place)], ["diverging", [-1, -0.5, 0, 0.5, 1], [0, 0.5, 1]]);
-  const variance = scaleOf(row(0, null, -1), values);
-  assert.deepEqual([variance.stops, variance.marks, [0, 1, 4].map(variance.place)], ["sequential", [0, 1.2, 4], [1, 0.5, 0]]);
-  const unknown = scaleOf(row(null, null), Float32Array.of(-2, 8));
-  assert.deepEqual([unknown.stops, [-8, 0, 2, 8].map(unknown.place)], ["diverging", [0, 0.5, 0.75, 1]]);
-  const old = scaleOf(row(null, null), Float32Array.of(-0.2, 0.4));
-  assert.deepEqual([old.marks, old.place(0.5)], [cosine.marks, 0.75]);
-  const nothing = scaleOf(row(null, null), Float32Array.of(NaN));
-  assert.ok([...nothing.marks, nothing.place(0)].every(Number.isFinite));
 });

@@ -1,0 +1,167 @@
+// The columns of the table, their order, and the table as CSV. Pure functions of a step.
+
+import { MARKS } from "./detail.js";
+import { inSentence } from "./quantities.js";
+
+/** @import { Compared } from "./compare.js" */
+/** @import { Step } from "./step.js" */
+
+/**
+ * @typedef {object} Heading
+ * @property {string} key
+ * @property {string} text
+ * @property {string} [title] its name within a sentence
+ */
+/**
+ * `size`: the table is sorted by it, if it is not the value; `bar`: what is drawn beside the number.
+ * @typedef {object} OfNumbers
+ * @property {true} number
+ * @property {(pair: number) => number} of
+ * @property {(pair: number) => number} [size]
+ * @property {boolean} [signed]
+ * @property {boolean} [whole]
+ * @property {number} [direction]
+ * @property {"gap" | "overlap"} [bar]
+ */
+/** @typedef {{ number?: false, of: (pair: number) => string }} OfTexts */
+/** @typedef {Heading & (OfNumbers | OfTexts)} Column */
+
+/**
+ * The columns of a step's table. Every similarity of the step has a column, so a new similarity needs no change here.
+ * @param {Step} step
+ * @returns {Column[]}
+ */
+export function columnsOf(step) {
+  const { gap } = step.values;
+  /** @type {(key: string) => Column} */
+  const ofKey = (key) => {
+    const { column, title, direction, whole } = step.quantity(key);
+    const size = key === "gap" ? { size: (/** @type {number} */ pair) => Math.abs(gap[pair]), bar: /** @type {const} */ ("gap"), signed: true } : key === "overlap" ? { bar: /** @type {const} */ ("overlap") } : {};
+    return { key, text: column, title: key === "gap" ? "size of the gap" : inSentence(title), number: true, whole, direction, of: (pair) => step.values[key][pair], ...size };
+  };
+  /** @type {Column} */
+  const onTop = { key: "on_top", text: "reachable", title: "whether an input can make the two labels the most likely ones", of: (pair) => step.onTopAt(pair) };
+  /** @type {Column} */
+  const why = { key: "why_unflagged", text: "why not flagged", of: (pair) => step.whyAt(pair) };
+  const has = (/** @type {string[]} */ keys) => keys.filter((key) => key in step.values);
+  return [
+    ...names(step),
+    { key: "flag", text: "flag", of: (pair) => MARKS[step.flagAt(pair)] },
+    ...has(["gap", "overlap", "overlap_error", "expected_overlap", "joint_inputs"]).map(ofKey),
+    ...(step.reasons.length || step.verdict ? [why] : []),
+    ...(step.reach ? [onTop] : []),
+    ...has([...step.similarities]).map(ofKey),
+  ];
+}
+
+/**
+ * @param {Step} step
+ * @returns {Column[]}
+ */
+function names(step) {
+  return [
+    { key: "label", text: "label", of: (pair) => step.namesAt(pair)[0] },
+    { key: "other", text: "other", of: (pair) => step.namesAt(pair)[1] },
+  ];
+}
+
+/**
+ * The columns of a comparison of two steps.
+ * @param {Compared} compared
+ * @returns {Column[]}
+ */
+export function columnsOfTwo({ one, other, there, change, error, beyond }) {
+  /** @type {(key: string, letter: "A" | "B", signed?: boolean) => Column} */
+  const ofKey = (key, letter, signed) => {
+    const { column, title } = one.quantity(key);
+    const of = (/** @type {number} */ pair) => (letter === "A" ? one.values[key][pair] : there[pair] < 0 ? NaN : other.values[key][there[pair]]);
+    return { key: `${key}_${letter.toLowerCase()}`, text: `${column} ${letter}`, title: `${inSentence(title)} in ${letter}`, number: true, signed, of };
+  };
+  return [
+    ...names(one),
+    { key: "change", text: "change of gap", title: "size of the change of the gap", number: true, signed: true, bar: "gap", of: (pair) => change[pair], size: (pair) => Math.abs(change[pair]) },
+    { key: "beyond", text: "beyond errors", title: "change of the gap beyond two standard errors of both", number: true, signed: true, of: (pair) => beyond[pair] },
+    ofKey("gap", "A", true), ofKey("gap", "B", true),
+    { key: "change_error", text: "std error", title: "standard error of the change", number: true, of: (pair) => error[pair] },
+    { key: "flag_a", text: "flag A", of: (pair) => MARKS[one.flagAt(pair)] },
+    { key: "flag_b", text: "flag B", of: (pair) => (there[pair] < 0 ? "" : MARKS[other.flagAt(there[pair])]) },
+    ofKey("overlap", "A"), ofKey("overlap", "B"), ofKey(one.cosine, "A"), ...(one.cosine in other.values ? [ofKey(one.cosine, "B")] : []),
+  ];
+}
+
+/**
+ * The columns of a step's CSV: those of the table, the rows of the labels in the head, and what targets say of each pair.
+ * @param {Step} step
+ * @param {Column[]} columns of the table
+ * @returns {Column[]}
+ */
+export function columnsOfCsv(step, columns) {
+  const rows = ["label_row", "other_row"].map((key, at) => /** @type {Column} */ ({ key, text: key, number: true, whole: true, of: (pair) => [step.row, step.column].map((places) => step.labels[places[pair]])[at] }));
+  const targets = Object.entries(step.targets).map(([key, values]) => /** @type {Column} */ ({ key, text: key, number: true, of: (pair) => values[pair] }));
+  return [...columns, ...rows, ...targets];
+}
+
+/**
+ * The number of digits after the point for all values of a column.
+ * @param {OfNumbers} column
+ * @param {readonly number[]} pairs
+ */
+export function decimalsOf({ of, whole }, pairs) {
+  if (whole) return 0;
+  const most = pairs.reduce((size, pair) => Math.max(size, Math.abs(of(pair)) || 0), 0);
+  return most >= 1000 ? 0 : most >= 100 ? 1 : most >= 10 ? 2 : 3;
+}
+
+/**
+ * A number with a given number of digits after the point; a dash if it is unknown.
+ * @param {number} value
+ * @param {number} decimals
+ * @param {boolean} signed
+ */
+export function fixed(value, decimals, signed = false) {
+  if (Number.isNaN(value)) return "–";
+  const text = Math.abs(value).toFixed(decimals);
+  const isZero = Number(text) === 0;
+  return `${value < 0 && !isZero ? "−" : signed && !isZero ? "+" : ""}${text}`;
+}
+
+/**
+ * The pairs sorted by a column. Unknown values come last in both directions.
+ * @param {readonly number[]} pairs
+ * @param {OfNumbers | OfTexts} column
+ * @param {boolean} down
+ */
+export function sorted(pairs, column, down) {
+  const direction = down ? -1 : 1;
+  if (!column.number) return by(pairs, column.of, (one, other) => direction * one.localeCompare(other));
+  return by(pairs, column.size ?? column.of, (one, other) => {
+    if (Number.isNaN(one) || Number.isNaN(other)) return Number(Number.isNaN(one)) - Number(Number.isNaN(other));
+    return direction * (one - other);
+  });
+}
+
+/**
+ * The pairs sorted by a comparison of values. Each value is computed once.
+ * @template Value
+ * @param {readonly number[]} pairs
+ * @param {(pair: number) => Value} of
+ * @param {(one: Value, other: Value) => number} order
+ */
+function by(pairs, of, order) {
+  const valued = pairs.map((pair) => ({ pair, value: of(pair) }));
+  return valued.sort((one, other) => order(one.value, other.value)).map(({ pair }) => pair);
+}
+
+/**
+ * @param {readonly (Pick<Heading, "key"> & (OfNumbers | OfTexts))[]} columns
+ * @param {readonly number[]} pairs
+ */
+export function csv(columns, pairs) {
+  const numeral = (/** @type {number} */ value) => (Number.isNaN(value) ? "" : String(Number(value.toPrecision(6))));
+  const cell = (/** @type {string} */ text) => {
+    const harmless = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text; // a spreadsheet would run it as a formula
+    return /[",\n\r]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
+  };
+  const rows = pairs.map((pair) => columns.map((one) => (one.number ? numeral(one.of(pair)) : cell(one.key.startsWith("flag") ? one.of(pair).replace(/^[▲▼] /, "") : one.of(pair)))));
+  return [columns.map(({ key }) => key), ...rows].map((row) => row.join(",")).join("\n") + "\n";
+}
