@@ -25,7 +25,7 @@ def history(steps: Sequence[int], blobs: Iterable[bytes], pairs: Sequence[tuple[
         pairs: two labels each, as rows of the head, the order does not matter.
 
     Returns:
-        `steps`: numbers of the steps that can be read. All other lists have one value for each of these steps; None means unknown.
+        `steps`: numbers of the steps that can be read. All other lists have one value for each of these steps, None if unknown.
 
         * `agreement`: rank agreement of the cosine that gaps refer to; `strangers` and `lookalikes`: numbers of flagged pairs;
         * `limits`: side to the size that a gap must exceed for a flag;

@@ -77,7 +77,7 @@ def test_a_stage_and_a_run_are_picked(open_tab: Open) -> None:
     tab(page).locator("#step").focus()
     page.keyboard.press("Home")  # at the first step all labels are probable enough
     shown = tab(page).locator(".filters .shown")
-    expect(lambda: shown.inner_text(), "10,000 pairs in this step, which has a part of all 499,500", page)
+    expect(shown.inner_text, "10,000 pairs in this step, which has a part of all 499,500", page)
     why = "No verdict on pairs: 400 inputs, verdicts need 5000, 5 for each of 1000 labels."
     assert why in tab(page).locator(".headline").first.inner_text()
 
@@ -211,9 +211,9 @@ def test_two_runs_are_compared(open_tab: Open) -> None:
     tab(page).get_by_label("Compare with", exact=True).select_option("other clothes")
     expect(lambda: headings(page), ["clothes · val · step 120", "other clothes · val · step 80"], page)
     numbers = tab(page).locator(".numbers")
-    assert numbers.locator("thead th").all_inner_texts() == ["Number", "A", "B", "B − A"]
+    assert numbers.locator("thead th").all_inner_texts() == ["Number", "A", "B", "B \N{MINUS SIGN} A"]
     row = numbers.locator("tr").filter(has_text="Expected overlap").locator("td").all_inner_texts()
-    one, other, change = (float(text.replace("−", "-")) for text in row)
+    one, other, change = (float(text.replace("\N{MINUS SIGN}", "-")) for text in row)
     assert change == pytest.approx(other - one, abs=2e-3)
     tab(page).locator("#step").focus()
     page.keyboard.press("Home")

@@ -96,7 +96,7 @@ def test_the_numbers_of_a_pair_are_those_of_the_report(open_tab: Open) -> None:
     value, error = (float(text) for text in told["Probability overlap"][0].split(" ± "))
     assert (value, error) == pytest.approx((found.overlap, found.overlap_error), abs=6e-4)
     assert float(told["Expected overlap"][0]) == pytest.approx(found.expected_overlap, abs=6e-4)
-    assert float(told["Gap"][0].split(" ± ")[0].replace("−", "-")) == pytest.approx(found.gap, abs=6e-4)
+    assert float(told["Gap"][0].split(" ± ")[0].replace("\N{MINUS SIGN}", "-")) == pytest.approx(found.gap, abs=6e-4)
     assert told["Joint inputs"] == [str(found.joint_inputs), "of 400 inputs"]
     cosine = found.similarities["centered_cosine"]
     lower = sum(pair.similarities["centered_cosine"] < cosine for pair in report.pairs())
@@ -195,7 +195,9 @@ def test_since_when_a_pair_is_flagged_is_said(open_tab: Open) -> None:
     page = open_tab(run="clothes")
     flags = [next(one.flag for one in report.pairs() if rows(one) == rows(worst(MADE[-1]))) for report in MADE]
     num, since = sum(flag is not None for flag in flags), max(at for at, flag in enumerate([None, *flags]) if flag is None)
-    wanted = f"Flagged at {num} of 6 steps, and at every one since step {MADE[since].step}." if num < 6 else "Flagged at all 6 steps."
+    wanted = (
+        f"Flagged at {num} of 6 steps, and at every one since step {MADE[since].step}." if num < 6 else "Flagged at all 6 steps."
+    )
     expect(lambda: tab(page).locator(".since").inner_text(), wanted, page)
     label = tab(page).locator(".large canvas").get_attribute("aria-label")
     assert label == f"Overlap and expected overlap of {chosen(page)} over the steps. {wanted}"

@@ -31,7 +31,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     [
         ({"run": "gone"}, "TensorBoard has no run “gone” with steps of this tab."),
         ({"run": "three", "tag": "cossim_test"}, "The run “three” has no stage “test”."),
-        ({"run": "clothes", "step": "55"}, "Step 55 of “clothes” is not among the 12 steps that TensorBoard has of the stage “val”."),
+        (
+            {"run": "clothes", "step": "55"},
+            "Step 55 of “clothes” is not among the 12 steps that TensorBoard has of the stage “val”.",
+        ),
     ],
     ids=["run", "stage", "step"],
 )

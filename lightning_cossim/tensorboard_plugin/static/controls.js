@@ -1,6 +1,6 @@
 // The bar at the top: selects run, stage and comparison; has the step bar; refreshes, makes a link.
 
-import { button, choice, element } from "./dom.js";
+import { button, choice, element, focused } from "./dom.js";
 import { about, showLink } from "./explain.js";
 import { stageOf, withSteps } from "./lookup.js";
 import { StepBar } from "./stepbar.js";
@@ -51,11 +51,13 @@ export class Controls {
       this.pickers.replaceChildren();
       return;
     }
+    const focus = focused(this.root);
     this.pickers.replaceChildren(
       choice("Run", withMissing(names.map(itself), run), run, (chosen) => this.open(chosen, runs)),
       choice("Stage", withMissing(tags.map((one) => /** @type {Option} */ ([one.tag, stageOf(one.tag)])), tag), tag, (chosen) => app.set({ run, tag: chosen, step: null })),
       ...this.comparison(run, tag, runs),
     );
+    focus();
   }
 
   /**

@@ -4,7 +4,7 @@ import { element } from "./dom.js";
 import { KINDS, NO_FILTER, chips, count } from "./filter.js";
 
 /** @import { App } from "./index.js" */
-/** @import { Kind } from "./filter.js" */
+/** @import { Filter, Kind } from "./filter.js" */
 /** @import { Step } from "./step.js" */
 
 /** @type {Record<Kind, (num: string, ending: string) => string>} */
@@ -33,6 +33,15 @@ export class FilterBar {
     this.app.filter({ flags: wanted.length === KINDS.length ? [] : wanted });
   }
 
+  /**
+   * Removes a part of the filter. The focus goes to the next chip, or to the search.
+   * @param {Partial<Filter>} without
+   */
+  remove(without) {
+    this.app.filter(without);
+    (this.chips.querySelector("button") ?? this.search).focus();
+  }
+
   /** @param {Step} step */
   render(step) {
     const { app } = this;
@@ -46,8 +55,8 @@ export class FilterBar {
     this.pinned.setAttribute("aria-pressed", String(state.pinned));
     this.pinned.hidden = !state.pins.length && !state.pinned;
     const found = chips(step, state);
-    const remove = found.map(({ text, without }) => element("button", { type: "button", class: "chip", "aria-label": `Remove the filter: ${text}`, onclick: () => app.filter(without) }, text, element("span", { "aria-hidden": "true" }, " ✕")));
-    const all = element("button", { type: "button", class: "chip all", onclick: () => app.filter(NO_FILTER) }, "Show all pairs");
+    const remove = found.map(({ text, without }) => element("button", { type: "button", class: "chip", "aria-label": `Remove the filter: ${text}`, onclick: () => this.remove(without) }, text, element("span", { "aria-hidden": "true" }, " ✕")));
+    const all = element("button", { type: "button", class: "chip all", onclick: () => this.remove(NO_FILTER) }, "Show all pairs");
     this.chips.replaceChildren(...remove, ...(found.length > 1 ? [all] : []));
     this.count.textContent = count(app.shown(step));
   }

@@ -92,7 +92,7 @@ export class App {
     this.notices = { lost: notice(), comparison: notice(), pins: notice() };
     this.board = element("div", { class: "board" }, this.scatter.root, this.comparing.root, this.inspector.root, this.heatmap.root, this.history.root, this.table.root);
     this.content = element("main", {});
-    this.page = [element("div", { role: "status" }, ...Object.values(this.notices)), this.summary.root, this.filters.root, this.board];
+    this.page = [element("h1", { class: "unseen" }, "Label similarity"), element("div", { role: "status" }, ...Object.values(this.notices)), this.summary.root, this.filters.root, this.board];
     this.dialogs = element("div", {});
     this.root = element("div", { class: "app" }, this.controls.root, this.content, this.tip.root, this.dialogs);
     dress(document.documentElement);

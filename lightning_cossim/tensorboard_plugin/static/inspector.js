@@ -17,7 +17,13 @@ export class Inspector {
     this.inputs = new Inputs(app);
     this.title = element("h2", { id: "pair" });
     this.badge = element("span", { class: "badge" });
-    this.tools = element("span", { class: "group tools" });
+    /** @type {number[]} flagged pairs, the largest gap first */
+    this.flagged = [];
+    this.place = -1; // of the selected pair among them
+    this.turns = [button("‹", "Previous flagged pair", () => this.turn(-1)), button("›", "Next flagged pair", () => this.turn(1))];
+    this.count = element("span", { class: "note" });
+    this.pin = element("button", { type: "button", class: "toggle", title: "Keep this pair in the charts and mark it in all views", onclick: () => app.selected && app.pin(app.selected) }, "Pin");
+    this.tools = element("span", { class: "group tools" }, this.turns[0], this.count, this.turns[1], this.pin);
     this.why = element("p", { class: "because", "aria-live": "polite" });
     this.facts = element("div", { class: "facts" });
     this.action = element("p", { class: "todo" });
@@ -35,7 +41,7 @@ export class Inspector {
     const [{ step }] = sides;
     const pair = step.indexOf(selected);
     this.body.hidden = this.action.hidden = pair < 0;
-    this.tools.replaceChildren(...this.toolsOf(step));
+    this.renderTools(step);
     if (pair < 0) {
       this.title.textContent = selected ? selected.map((label) => step.nameOf(label)).join(" / ") : "No pair";
       this.badge.replaceChildren();
@@ -72,27 +78,27 @@ export class Inspector {
     return `This step does not have the pair${state.pair ? "" : ", which was furthest off when you opened the run"}.${why}`;
   }
 
-  /**
-   * Buttons that pin the pair and go from one flagged pair to the next.
-   * @param {Step} step
-   */
-  toolsOf(step) {
+  /** @param {Step} step */
+  renderTools(step) {
     const { app } = this;
     const { selected } = app;
-    const found = [];
-    const flagged = flaggedByGap(step);
-    const at = flagged.indexOf(step.indexOf(selected));
-    if (flagged.length) {
-      const from = (/** @type {number} */ by) => (at < 0 && by < 0 ? 0 : at);
-      const go = (/** @type {number} */ by) => app.select(step, flagged[(from(by) + by + flagged.length) % flagged.length], { keep: true });
-      const text = at < 0 ? `${flagged.length} flagged` : `${at + 1} of ${flagged.length} flagged`;
-      found.push(button("‹", "Previous flagged pair", () => go(-1)), element("span", { class: "note" }, text), button("›", "Next flagged pair", () => go(1)));
-    }
-    if (selected) {
-      const pinned = app.isPinned(selected);
-      found.push(element("button", { type: "button", class: "toggle", "aria-pressed": String(pinned), title: "Keep this pair in the charts and mark it in all views", onclick: () => app.pin(selected) }, pinned ? "Pinned" : "Pin"));
-    }
-    return found;
+    this.flagged = flaggedByGap(step);
+    this.place = this.flagged.indexOf(step.indexOf(selected));
+    const num = this.flagged.length;
+    this.count.textContent = this.place < 0 ? `${num} flagged` : `${this.place + 1} of ${num} flagged`;
+    for (const part of [...this.turns, this.count]) part.hidden = !num;
+    this.pin.hidden = !selected;
+    this.pin.setAttribute("aria-pressed", String(selected !== null && app.isPinned(selected)));
+  }
+
+  /**
+   * Selects the next flagged pair, by the size of the gap.
+   * @param {number} by 1 or -1
+   */
+  turn(by) {
+    const { flagged, place } = this;
+    const from = place < 0 && by < 0 ? 0 : place;
+    this.app.select(this.app.sides[0].step, flagged[(from + by + flagged.length) % flagged.length], { keep: true });
   }
 
   /**
