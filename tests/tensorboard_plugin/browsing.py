@@ -100,7 +100,7 @@ def expect(what: Callable[[], Any], wanted: Any, page: Any) -> None:
 
 def pointed(page: Any, view: str) -> tuple[dict[str, float], str]:
     """A place in the canvas of a view where the pointer finds a pair that is not selected, and its names."""
-    canvas = tab(page).locator(f".{view} .plot canvas").last
+    canvas = tab(page).locator(f".{view} .plot canvas:visible").last
     canvas.scroll_into_view_if_needed()
     box, tip, taken = canvas.bounding_box(), tab(page).locator(".tip b"), chosen(page)
     for x in range(70, int(box["width"]) - 20, 9):

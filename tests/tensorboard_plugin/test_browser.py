@@ -76,8 +76,7 @@ def test_a_stage_and_a_run_are_picked(open_tab: Open) -> None:
     page.wait_for_url("**run=many**")
     tab(page).locator("#step").focus()
     page.keyboard.press("Home")  # at the first step all labels are probable enough
-    shown = tab(page).locator(".filters .shown")
-    expect(shown.inner_text, "10,000 pairs in this step, which has a part of all 499,500", page)
+    tab(page).locator(".filters .shown").get_by_text("pairs in this step, of all 499,500").wait_for()
     why = "No verdict on pairs: 400 inputs, verdicts need 5000, 5 for each of 1000 labels."
     assert why in tab(page).locator(".headline").first.inner_text()
 
@@ -110,7 +109,7 @@ def test_what_the_pointer_names_is_what_a_click_selects(open_tab: Open, view: st
     page = open_tab(run="clothes")
     first = chosen(page)
     at, names = pointed(page, view)
-    canvas = tab(page).locator(f".{view} .plot canvas").last
+    canvas = tab(page).locator(f".{view} .plot canvas:visible").last
     canvas.click(position=at)
     assert " / ".join(selected(page)) == chosen(page) == names
     canvas.click(position=at)
@@ -122,10 +121,8 @@ def test_arrows_go_from_pair_to_pair(open_tab: Open) -> None:
     page = open_tab(run="clothes")
     tab(page).locator(".pairs tbody tr").nth(1).click()
     first = selected(page)
-    tab(page).locator(".frame").focus()
     page.keyboard.press("ArrowDown")
-    page.wait_for_timeout(200)
-    assert selected(page) != first
+    expect(lambda: selected(page) != first, True, page)  # noqa: FBT003 - what it becomes
     page.keyboard.press("ArrowUp")
     expect(lambda: selected(page), first, page)
 
@@ -158,7 +155,7 @@ def test_pairs_are_pinned(open_tab: Open) -> None:
     """They stay in the charts whatever is selected, and can be let go of there."""
     page = open_tab(run="clothes")
     for row in (0, 2):
-        tab(page).locator(".pairs tbody tr input").nth(row).click()
+        tab(page).locator(".pairs tbody tr .pin").nth(row).click()
     tab(page).locator(".pairs tbody tr").nth(5).click()
     expect(lambda: tab(page).locator(".history li").count(), 3, page)
     tab(page).locator(".filters").get_by_role("button", name="pinned", exact=True).click()
@@ -170,7 +167,7 @@ def test_pairs_are_pinned(open_tab: Open) -> None:
 def test_what_is_shown_is_downloaded(open_tab: Open) -> None:
     page = open_tab(run="clothes", search="coat", step="50")
     with page.expect_download() as download:
-        tab(page).get_by_role("button", name="CSV").click()
+        tab(page).get_by_role("button", name="CSV: 9 shown").click()
     assert download.value.suggested_filename == "val_step_50.csv"
     rows = list(csv.DictReader(Path(download.value.path()).read_text(encoding="utf-8").splitlines()))
     assert len(rows) == 9
@@ -234,7 +231,7 @@ def test_a_link_brings_everything_back(open_tab: Open) -> None:
     page = open_tab(run="clothes")
     tab(page).get_by_label("Search", exact=True).fill("shirt")
     tab(page).locator(".pairs tbody tr").nth(2).click()
-    tab(page).locator(".pairs tbody tr input").nth(4).click()
+    tab(page).locator(".pairs tbody tr .pin").nth(4).click()
     tab(page).get_by_role("button", name="Previous step").click()
     tab(page).get_by_label("x", exact=True).select_option("raw_cosine")
     sort(page, "raw cos")
@@ -308,12 +305,11 @@ def test_hostile_names_show_as_texts(open_tab: Open) -> None:
     page = open_tab()
     tab(page).get_by_label("Run", exact=True).select_option(HOSTILE_RUN)
     expect(lambda: tab(page).get_by_label("Stage", exact=True).input_value(), "cossim_<b onclick=alert(4)>_val", page)
-    tab(page).get_by_label("Compare with", exact=True).select_option("clothes")
     tab(page).get_by_label("Search", exact=True).fill("<img")
-    tab(page).locator(".pairs tbody tr").nth(1).click()
+    tab(page).locator(".pairs tbody tr:not(.room)").first.click()
     assert HOSTILE[0] in selected(page)
     assert HOSTILE[0] in chosen(page)
-    page.wait_for_timeout(100)
+    tab(page).get_by_label("Compare with", exact=True).select_option("clothes")
     assert HOSTILE_RUN in tab(page).locator(".headline .run").first.inner_text()
     assert tab(page).locator("main img, main script").count() == 0
     page.wait_for_timeout(300)
@@ -384,7 +380,7 @@ def test_dark_mode_is_followed(open_tab: Open) -> None:
     expect(lambda: tab(page).locator("html").get_attribute("data-theme"), "light", page)
 
 
-@pytest.mark.parametrize(("size", "views"), [((1280, 720), 2), ((1920, 1080), 5), ((3840, 2160), 5)])
+@pytest.mark.parametrize(("size", "views"), [((1280, 720), 2), ((1920, 1080), 4), ((3840, 2160), 5)])
 def test_what_is_on_the_first_screen(open_tab: Open, size: tuple[int, int], views: int) -> None:
     """The first screen answers what is furthest off, why and on which inputs; a large one shows everything."""
     page = open_tab(run="clothes", pair="2-6")
@@ -392,7 +388,10 @@ def test_what_is_on_the_first_screen(open_tab: Open, size: tuple[int, int], view
     page.wait_for_timeout(300)
     html = tab(page).locator("html")
     assert html.evaluate("html => html.scrollWidth - html.clientWidth") <= 0
-    tops = [tab(page).locator(f".{view}").bounding_box()["y"] for view in ("scatter", "inspector", "heatmap", "history", "pairs")]
+    tops = [
+        tab(page).locator(f".{view}:visible").bounding_box()["y"]
+        for view in ("scatter", "inspector", "heatmap", "history", "pairs")
+    ]
     assert sum(top < size[1] - 150 for top in tops) == views
     if views == 5:
         assert html.evaluate("html => html.scrollHeight - html.clientHeight") <= 60

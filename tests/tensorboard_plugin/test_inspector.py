@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tests.toys import altered
 
 pytestmark = [pytest.mark.full, pytest.mark.browser]
 
+LOADED = "image => image.complete && image.naturalWidth === 28"
 TEXT = "<b>a text</b> of an input"
 
 
@@ -143,8 +145,7 @@ def test_inputs_are_shown_with_probabilities_target_and_reference(open_tab: Open
     cards = inspector(page).locator(".card")
     expect(cards.count, 8, page)
     for at in range(8):
-        loaded = "image => image.complete && image.naturalWidth === 28"
-        expect(lambda at=at: cards.nth(at).locator("img").evaluate(loaded), True, page)  # noqa: FBT003 - what it becomes
+        expect(partial(cards.nth(at).locator("img").evaluate, LOADED), True, page)  # noqa: FBT003 - what it becomes
     one, other = (CLOTHES[row] for row in rows(worst(MADE[-1])))
     told = " ".join(cards.nth(2).inner_text().split())
     assert told == f"{one} 0.500 {other} 0.250 ✗ target {other} index 102"
@@ -161,7 +162,7 @@ def test_texts_are_shown_as_texts(open_tab: Open) -> None:
     card = inspector(page).locator(".card").first
     card.wait_for()
     assert card.locator(".text").inner_text() == TEXT
-    assert card.locator(".prob").first.inner_text().split() == ["T-shirt", "–"]
+    assert card.locator(".prob").first.inner_text().split() == ["T-shirt", "\N{EN DASH}"]
     assert "Inputs may be missing" in inspector(page).locator(".foot").inner_text()
 
 

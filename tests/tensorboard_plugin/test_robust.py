@@ -1,6 +1,7 @@
 """What goes wrong around the tab, in the system's Chromium: broken links, a lost server, new steps; `pytest -m browser`."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +122,8 @@ def test_new_steps_reach_the_tab(browser: Any, tmp_path: Path, how: str) -> None
                 else:
                     tab(one).locator("html").evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
             page.bring_to_front()
-            expect(lambda page=page: step(page), "40", page)
-            expect(lambda fixed=fixed: tab(fixed).locator("#step").get_attribute("max"), "3", fixed)
+            expect(partial(step, page), "40", page)
+            expect(partial(tab(fixed).locator("#step").get_attribute, "max"), "3", fixed)
             assert step(fixed) == "10"
 
 

@@ -97,7 +97,8 @@ export function because(step, pair) {
   const flag = step.flagAt(pair);
   if (flag) {
     const side = flag === "stranger" ? "more" : "less";
-    return `It overlaps ${side} than pairs with its cosine do. Its gap, ${gap}, exceeds ${number(limit)} by more than its error.`;
+    const surely = step.values.overlap_error ? " by more than its error" : ""; // steps of versions 1 and 2 have no errors
+    return `It overlaps ${side} than pairs with its cosine do. Its gap, ${gap}, exceeds ${number(limit)}${surely}.`;
   }
   const reason = step.whyAt(pair);
   return reason && (SENTENCES[reason]?.(step, pair, gap, number(limit)) ?? `It is not flagged: ${reason}.`);

@@ -137,5 +137,5 @@ export function count({ pairs, num, all }) {
   const text = (/** @type {number} */ value) => value.toLocaleString("en");
   const total = `${text(num)} pair${num === 1 ? "" : "s"}`;
   const shown = pairs.length === num ? total : `${text(pairs.length)} of ${total}`;
-  return num < all ? `${shown} in this step, which has a part of all ${text(all)}` : shown;
+  return num < all ? `${shown} in this step, of all ${text(all)}` : shown;
 }
