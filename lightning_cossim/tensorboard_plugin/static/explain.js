@@ -33,7 +33,7 @@ export function about(parent, step) {
     "Label similarity",
     element("p", {}, "Each point and each cell is a pair of labels at one step of the training. This tab compares two quantities of the pair: how similar the two rows of the classifier's final linear layer are (a similarity, such as the cosine), and how much the model's probabilities of the two labels overlap on the same inputs."),
     element("p", {}, "A stranger (▲) overlaps more than expected for its cosine; a look-alike (▼) overlaps less. The difference must exceed the threshold and its error. For every other pair, the table gives the reason for no flag. Select a pair in any view to see it in all views. Pin several pairs to compare them over the steps."),
-    element("p", {}, "Keys: ← and → change the step; in the table, ↑ and ↓ change the pair. In a heatmap, turn the wheel to zoom and drag to move."),
+    element("p", {}, "Keys: ← and → change the step. In the table, ↑ and ↓ change the pair, Space pins it, Enter goes to it. In the scatter and the heatmap, the arrow keys move from pair to pair, and Enter selects; in the heatmap, + and − zoom, and 0 shows all labels. With the pointer: turn the wheel to zoom the heatmap, drag to move it; hold Shift and drag in the scatter to select an area."),
     ...(step?.quantities ?? []).map((one) => element("details", {}, element("summary", {}, one.title), ...paragraphs(one))),
     paper(),
   );
