@@ -102,13 +102,26 @@ export function columnsOfCsv(step, columns) {
 }
 
 /**
- * The number of digits after the point for all values of a column.
+ * The largest absolute value of a column; 0 if none is known.
  * @param {OfNumbers} column
  * @param {readonly number[]} pairs
  */
-export function decimalsOf({ of, whole }, pairs) {
+export function largest({ of }, pairs) {
+  let most = 0;
+  for (const pair of pairs) {
+    const size = Math.abs(of(pair));
+    if (size > most) most = size;
+  }
+  return most;
+}
+
+/**
+ * The number of digits after the point for all values of a column.
+ * @param {OfNumbers} column
+ * @param {number} most largest absolute value
+ */
+export function decimalsOf({ whole }, most) {
   if (whole) return 0;
-  const most = pairs.reduce((size, pair) => Math.max(size, Math.abs(of(pair)) || 0), 0);
   return most >= 1000 ? 0 : most >= 100 ? 1 : most >= 10 ? 2 : 3;
 }
 
@@ -133,23 +146,17 @@ export function fixed(value, decimals, signed = false) {
  */
 export function sorted(pairs, column, down) {
   const direction = down ? -1 : 1;
-  if (!column.number) return by(pairs, column.of, (one, other) => direction * one.localeCompare(other));
-  return by(pairs, column.size ?? column.of, (one, other) => {
-    if (Number.isNaN(one) || Number.isNaN(other)) return Number(Number.isNaN(one)) - Number(Number.isNaN(other));
-    return direction * (one - other);
-  });
-}
-
-/**
- * The pairs sorted by a comparison of values. Each value is computed once.
- * @template Value
- * @param {readonly number[]} pairs
- * @param {(pair: number) => Value} of
- * @param {(one: Value, other: Value) => number} order
- */
-function by(pairs, of, order) {
-  const valued = pairs.map((pair) => ({ pair, value: of(pair) }));
-  return valued.sort((one, other) => order(one.value, other.value)).map(({ pair }) => pair);
+  const places = Uint32Array.from(pairs.keys());
+  if (column.number) {
+    const values = Float64Array.from(pairs, column.size ?? column.of);
+    const end = down ? -Infinity : Infinity;
+    const keys = values.map((value) => (Number.isNaN(value) ? end : value));
+    places.sort((one, other) => direction * (keys[one] - keys[other]) || one - other);
+  } else {
+    const texts = pairs.map(column.of);
+    places.sort((one, other) => direction * texts[one].localeCompare(texts[other]) || one - other);
+  }
+  return Array.from(places, (place) => pairs[place]);
 }
 
 /**

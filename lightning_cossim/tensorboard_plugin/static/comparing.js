@@ -4,7 +4,7 @@ import { Axes } from "./axes.js";
 import { theme } from "./colors.js";
 import { inCommon, isBeyond } from "./compare.js";
 import { canvasOf, choice, element, number, roomOf } from "./dom.js";
-import { legend } from "./legend.js";
+import { showLegend } from "./legend.js";
 import { cursorRing, line, pinMark, selectionRing } from "./marks.js";
 import { ARROWS, nearestTo, nextTo } from "./points.js";
 import { inSentence } from "./quantities.js";
@@ -141,7 +141,7 @@ export class Comparing {
     if (grown) entries.push({ sign: "up", text: `${grown} with a larger gap (+)` });
     if (beyond.length - grown) entries.push({ sign: "down", text: `${beyond.length - grown} with a smaller gap (−)` });
     if (app.selected) entries.push({ sign: "selected", text: app.selected.map((label) => compared.one.nameOf(label)).join(" / ") });
-    this.legend.replaceChildren(...legend(entries, colors));
+    showLegend(this.legend, entries, colors);
     const errors = compared.one.values.overlap_error && compared.other.values.overlap_error ? "" : " · errors are unknown: no change is marked";
     this.note.textContent = `${moves.length < num ? `The ${moves.length} pairs with the largest change of ${num.toLocaleString("en")}` : `All ${num.toLocaleString("en")} pairs`} · errors of A and B are taken as independent${errors}`;
     this.canvas.setAttribute("aria-label", `Scatter with arrows of ${moves.length} pairs from A to B. The arrow keys move from pair to pair, Enter selects. The table lists the same pairs.`);

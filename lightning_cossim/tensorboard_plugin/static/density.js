@@ -60,19 +60,18 @@ function smoothed(cells, columns, rows) {
 }
 
 /**
- * The density at the edge of the smallest area that has a share of the points.
+ * The densities at the edges of the smallest areas that have given shares of the points.
  * @param {Density} density
- * @param {number} share in (0, 1)
+ * @param {readonly number[]} shares each in (0, 1), ascending
  */
-export function levelOf({ cells }, share) {
-  const sorted = Float32Array.from(cells).sort().reverse();
-  const wanted = share * sorted.reduce((sum, one) => sum + one, 0);
-  let sum = 0;
-  for (const one of sorted) {
-    sum += one;
-    if (sum >= wanted) return one;
-  }
-  return 0;
+export function levelsOf({ cells }, shares) {
+  const sorted = cells.filter((one) => one > 0).sort().reverse();
+  const all = sorted.reduce((sum, one) => sum + one, 0);
+  let [at, sum] = [-1, 0];
+  return shares.map((share) => {
+    while (sum < share * all && at < sorted.length - 1) sum += sorted[++at];
+    return sorted[at] ?? 0;
+  });
 }
 
 /**

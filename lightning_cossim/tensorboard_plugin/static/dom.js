@@ -112,6 +112,44 @@ export function canvasOf(canvas, width, height) {
   return context;
 }
 
+/** @type {WeakMap<Element, [width: number, height: number]>} */
+const rooms = new WeakMap();
+/** @type {ResizeObserver | null} */
+let observer = null;
+let onresize = () => {};
+
+/**
+ * Calls `callback` when an element of which `sizeOf` was asked has another size.
+ * @param {() => void} callback
+ */
+export function watchSizes(callback) {
+  onresize = callback;
+}
+
+/**
+ * The inner size of an element in CSS pixels. It is measured once and observed from then on, because each measurement lets the browser lay out the page.
+ * @param {Element} of
+ */
+export function sizeOf(of) {
+  const known = rooms.get(of);
+  if (known) return known;
+  observer ??= new ResizeObserver((entries) => {
+    const changed = entries.filter(({ target }) => rooms.get(target)?.join() !== measured(target).join());
+    for (const { target } of changed) rooms.set(target, measured(target));
+    if (changed.length) onresize();
+  });
+  observer.observe(of);
+  const now = measured(of);
+  if (now[0] && now[1]) rooms.set(of, now); // an element that is not on the page yet has no size
+  return now;
+}
+
+/**
+ * @param {Element} of
+ * @returns {[number, number]}
+ */
+const measured = ({ clientWidth, clientHeight }) => [clientWidth, clientHeight];
+
 /**
  * The width and height available to a canvas, in CSS pixels.
  * @param {HTMLCanvasElement} canvas
@@ -119,8 +157,8 @@ export function canvasOf(canvas, width, height) {
  * @param {number} leastHeight
  */
 export function roomOf(canvas, leastWidth, leastHeight) {
-  const { clientWidth = 0, clientHeight = 0 } = canvas.parentElement ?? {};
-  return [Math.max(leastWidth, clientWidth), Math.max(leastHeight, clientHeight)];
+  const [width, height] = canvas.parentElement ? sizeOf(canvas.parentElement) : [0, 0];
+  return [Math.max(leastWidth, width), Math.max(leastHeight, height)];
 }
 
 /**

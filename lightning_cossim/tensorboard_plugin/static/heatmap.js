@@ -4,7 +4,7 @@ import { along, inkOn, theme } from "./colors.js";
 import { changeOf } from "./compare.js";
 import { button, canvasOf, element, keepArrows, number, roomOf, select, shortened, ticks } from "./dom.js";
 import { areMany, chosenLabels, narrowed } from "./labels.js";
-import { legend } from "./legend.js";
+import { showLegend } from "./legend.js";
 import { SMALL, dots, flagMark, frame, hatch, line, pinMark } from "./marks.js";
 import { inSentence } from "./quantities.js";
 import { placeOf, scaleOf, widened } from "./scale.js";
@@ -421,7 +421,7 @@ export class Heatmap {
     if (this.cells.some((value, at) => Number.isNaN(value) && Math.floor(at / num) !== at % num)) entries.push({ sign: "hatch", text: "not compared" });
     const passing = app.shown(step);
     if (passing.pairs.length < passing.num) entries.push({ sign: "dots", text: "filtered out" });
-    this.legend.replaceChildren(...legend(entries, colors));
+    showLegend(this.legend, entries, colors);
   }
 
   /** Says which labels are shown, in which order and scale. */
@@ -737,8 +737,11 @@ function written(value, decimals) {
  * @param {number} room
  */
 function fitting(context, name, room) {
-  let longest = Array.from(name).length;
-  let text = name;
+  const { width } = context.measureText(name);
+  if (width <= room) return name;
+  const all = Array.from(name).length;
+  let longest = Math.min(all - 1, Math.ceil((all * room) / width) + 2); // characters differ in width
+  let text = shortened(name, longest);
   while (longest > 1 && context.measureText(text).width > room) text = shortened(name, --longest);
   return text;
 }

@@ -5,7 +5,7 @@ import { compare } from "./compare.js";
 import { Comparing } from "./comparing.js";
 import { Controls } from "./controls.js";
 import { NO_COURSE, NoAnswer, Source } from "./data.js";
-import { element, focused } from "./dom.js";
+import { element, focused, watchSizes } from "./dom.js";
 import { explain } from "./explain.js";
 import { passing } from "./filter.js";
 import { FilterBar } from "./filterbar.js";
@@ -100,7 +100,7 @@ export class App {
       dress(document.documentElement);
       this.paint();
     });
-    new ResizeObserver(() => this.redraw()).observe(this.content);
+    watchSizes(() => this.redraw());
     watchKeys((event) => this.controls.steps.key(event));
     watchAddress((state) => {
       this.state = state;

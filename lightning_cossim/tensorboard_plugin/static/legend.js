@@ -72,14 +72,23 @@ function drawArrow(context, color, width, dash = []) {
   context.fill();
 }
 
+/** @type {WeakMap<Element, string>} */
+const drawn = new WeakMap();
+
 /**
+ * Shows entries in a list, unless it shows them already.
+ * @param {HTMLUListElement} list
  * @param {Entry[]} entries
  * @param {Colors} colors
  */
-export function legend(entries, colors) {
-  return entries.map(({ sign, text, place = 0 }) => {
+export function showLegend(list, entries, colors) {
+  const key = JSON.stringify([entries, colors.page, colors.ink, colors.select]);
+  if (drawn.get(list) === key) return;
+  drawn.set(list, key);
+  const items = entries.map(({ sign, text, place = 0 }) => {
     const sample = element("canvas", { "aria-hidden": "true" });
     DRAW[sign](canvasOf(sample, WIDTH, HEIGHT), colors, place);
     return element("li", {}, sample, element("span", {}, text));
   });
+  list.replaceChildren(...items);
 }

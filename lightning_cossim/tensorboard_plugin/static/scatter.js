@@ -3,10 +3,10 @@
 import { Axes, spaced } from "./axes.js";
 import { Brush } from "./brush.js";
 import { along, theme } from "./colors.js";
-import { cellOf, contour, densityOf, levelOf } from "./density.js";
+import { cellOf, contour, densityOf, levelsOf } from "./density.js";
 import { canvasOf, choice, element, number, roomOf } from "./dom.js";
 import { count } from "./filter.js";
-import { legend } from "./legend.js";
+import { showLegend } from "./legend.js";
 import { SMALL, cursorRing, flagMark, line, pinMark, selectionRing } from "./marks.js";
 import { ARROWS, nearestTo, nextTo } from "./points.js";
 import { inSentence } from "./quantities.js";
@@ -48,6 +48,8 @@ export class Scatter {
     this.brush = new Brush(app);
     this.cursor = -1; // pair that the keys have reached
     this.headIs = ""; // what the head was made of
+    /** @type {unknown[]} what the picture below the marks was made of */
+    this.made = [];
     this.base = element("canvas", { class: "base", "aria-hidden": "true" });
     this.canvas = element("canvas", {
       role: "application", tabindex: "0", "data-name": "scatter", "aria-describedby": "scatter-point",
@@ -102,11 +104,18 @@ export class Scatter {
     const { step, key } = this;
     const [width, height] = roomOf(this.base, 240, 150);
     const colors = theme();
-    const context = canvasOf(this.base, width, height);
     const { x, y } = this.axes.ranges;
     this.axes = new Axes({ left: MARGIN.left, top: MARGIN.top, width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom }, x, y);
     const { axes } = this;
     const passing = this.app.shown(step);
+    const made = [step, key, passing, width, height, colors.page, colors.ink, ...x, ...y];
+    if (made.every((one, at) => one === this.made[at])) {
+      this.drawOver();
+      this.tell(key === step.cosine);
+      return;
+    }
+    this.made = made;
+    const context = canvasOf(this.base, width, height);
     this.spots = this.spotsOf(passing.pairs);
     this.spotOf = new Map(this.spots.map((spot) => [spot.pair, spot]));
     const isJudged = key === step.cosine;
@@ -245,7 +254,7 @@ export class Scatter {
     const [columns, rows] = [Math.max(1, Math.round(width / CELL)), Math.max(1, Math.round(height / CELL))];
     const [across, up] = [Float32Array.from(this.spots, ({ x }) => (x - left) / width), Float32Array.from(this.spots, ({ y }) => (y - top) / height)];
     const density = densityOf(across, up, columns, rows);
-    const levels = SHARES.map((share) => levelOf(density, share));
+    const levels = levelsOf(density, SHARES);
     const last = levels[levels.length - 1];
     context.imageSmoothingEnabled = true;
     context.drawImage(shaded(density, last, colors.density), left, top, width, height);
@@ -326,7 +335,7 @@ export class Scatter {
     const selected = app.selected;
     if (selected) entries.push({ sign: "selected", text: `${names(selected)}${this.spotOfPair(selected) ? "" : " (not shown)"}` });
     for (const { pair, place } of app.pinned) entries.push({ sign: "pin", text: names(pair), place });
-    this.legend.replaceChildren(...legend(entries, colors));
+    showLegend(this.legend, entries, colors);
     const passing = app.shown(step);
     const { num, isHeld } = this.held;
     const axes = isHeld ? "axes held while playing" : `axes fit the ${num === 1 ? "one step" : `${num} steps`} shown so far`;

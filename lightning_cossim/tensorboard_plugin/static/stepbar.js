@@ -2,7 +2,7 @@
 
 import { theme } from "./colors.js";
 import { axisOf, pieces } from "./course.js";
-import { button, canvasOf, element, number, select } from "./dom.js";
+import { button, canvasOf, element, number, select, sizeOf } from "./dom.js";
 
 /** @import { Course } from "./data.js" */
 /** @import { App, Shown } from "./index.js" */
@@ -70,7 +70,7 @@ export class StepBar {
 
   draw() {
     const { side, course } = this;
-    const width = this.track.clientWidth;
+    const [width] = sizeOf(this.track);
     if (!side || !width) return;
     const colors = theme();
     const context = canvasOf(this.canvas, width, HEIGHT);

@@ -1,8 +1,8 @@
 // The table of pairs: sorted, moved through by keys, downloaded. Only visible rows are elements of the page.
 
 import { theme } from "./colors.js";
-import { columnsOf, columnsOfCsv, columnsOfTwo, csv, decimalsOf, fixed, sorted } from "./columns.js";
-import { canvasOf, contextOf, element } from "./dom.js";
+import { columnsOf, columnsOfCsv, columnsOfTwo, csv, decimalsOf, fixed, largest, sorted } from "./columns.js";
+import { canvasOf, contextOf, element, sizeOf } from "./dom.js";
 import { count } from "./filter.js";
 import { pinMark } from "./marks.js";
 import { placeOf } from "./pins.js";
@@ -15,6 +15,7 @@ import { keyOf } from "./step.js";
 /** @import { Step } from "./step.js" */
 
 const ROW = 28;
+const HEAD = 26;
 const MORE = 6; // rows above and below those in view
 // Widths in CSS pixels
 const PIN = 34;
@@ -43,6 +44,7 @@ export class Table {
     this.all = [];
     /** @type {Map<number, HTMLTableRowElement>} pair to its row */
     this.elements = new Map();
+    this.top = 0; // CSS pixels scrolled
     this.active = -1; // pair of the row that takes the focus
     /** @type {number | null} key of the pair to which the table was scrolled last */
     this.revealed = null;
@@ -56,7 +58,7 @@ export class Table {
     this.head = element("tr", { onkeydown: (event) => this.keyInHead(event) });
     this.body = element("tbody", { onkeydown: (event) => this.key(event) });
     this.table = element("table", { role: "grid", "aria-label": "Pairs of labels" }, this.widths, element("thead", {}, this.head), this.body);
-    this.frame = element("div", { class: "frame", tabindex: "-1", onscroll: () => this.fill() }, this.table);
+    this.frame = element("div", { class: "frame", tabindex: "-1", onscroll: () => this.scrolled() }, this.table);
     this.hint = element("p", { class: "note" }, "Keys: ↑ ↓ select, Space pins, Enter opens the pair, Tab leaves the table.");
     this.root = element("figure", { class: "pairs" }, element("figcaption", {}, element("h2", {}, "Pairs"), this.count, this.downloads, this.hint), this.frame);
   }
@@ -124,8 +126,8 @@ export class Table {
    */
   fill(isNew = false) {
     if (!this.step) return;
-    const height = this.frame.clientHeight || 300;
-    const first = Math.max(0, Math.min(Math.floor(this.frame.scrollTop / ROW) - MORE, this.rows.length));
+    const height = this.height || 300;
+    const first = Math.max(0, Math.min(Math.floor(this.top / ROW) - MORE, this.rows.length));
     const last = Math.min(this.rows.length, first + Math.ceil(height / ROW) + 2 * MORE);
     const { parts, after } = partsOf(first, last, this.rows.indexOf(this.active), this.rows.length);
     const hadFocus = isNew && this.body.contains(document.activeElement);
@@ -141,6 +143,16 @@ export class Table {
     if (!this.rows.length) wanted.push(element("tr", {}, element("td", { colSpan: this.laid.length + 1, class: "nothing" }, this.nothing())));
     arrange(this.body, wanted);
     if (hadFocus) this.elements.get(this.active)?.focus({ preventScroll: true });
+  }
+
+  get height() {
+    return sizeOf(this.frame)[1];
+  }
+
+  scrolled() {
+    if (this.frame.scrollTop === this.top) return;
+    this.top = this.frame.scrollTop;
+    this.fill();
   }
 
   nothing() {
@@ -224,18 +236,18 @@ export class Table {
    * @param {number} [share] where the row is then, in [0, 1]; without it, the table scrolls as little as needed
    */
   scrollTo(at, share) {
-    const head = this.head.offsetHeight;
-    const space = this.frame.clientHeight - head - ROW;
-    const [top, bottom] = [this.frame.scrollTop, this.frame.scrollTop + space];
+    const space = this.height - HEAD - ROW;
+    const [top, bottom] = [this.top, this.top + space];
     if (at * ROW >= top && at * ROW <= bottom) return;
     this.frame.scrollTop = share === undefined ? (at * ROW < top ? at * ROW : at * ROW - space) : Math.max(0, at * ROW - share * space);
+    this.top = this.frame.scrollTop;
   }
 
   /** @param {KeyboardEvent} event */
   key(event) {
     if (event.ctrlKey || event.altKey || event.metaKey || !this.rows.length) return;
     const at = this.rows.indexOf(this.active);
-    const page = Math.max(1, Math.floor(this.frame.clientHeight / ROW) - 2);
+    const page = Math.max(1, Math.floor(this.height / ROW) - 2);
     /** @type {Record<string, number>} */
     const moves = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + page, PageUp: at - page, Home: 0, End: this.rows.length - 1 };
     if (event.key in moves) this.go(Math.min(Math.max(moves[event.key], 0), this.rows.length - 1));
@@ -291,8 +303,8 @@ export class Table {
 function laidOut(column, pairs) {
   const heading = widthOf(`${column.text} ↓`, "bold 12px") + ROOM_OF_HEADING;
   if (!column.number) return { column, decimals: 0, most: 0, width: /^flag/.test(column.key) ? Math.max(heading, FLAG) : NAME };
-  const decimals = decimalsOf(column, pairs);
-  const most = pairs.reduce((size, pair) => Math.max(size, Math.abs(column.of(pair)) || 0), 0);
+  const most = largest(column, pairs);
+  const decimals = decimalsOf(column, most);
   return { column, decimals, most, width: Math.ceil(Math.max(heading, widthOf(fixed(most, decimals, true), "13px") + ROOM_OF_CELL + (column.bar ? BAR : 0))) };
 }
 

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Axes, axisNumber, spaced } from "../static/axes.js";
-import { cellOf, contour, densityOf, levelOf } from "../static/density.js";
+import { cellOf, contour, densityOf, levelsOf } from "../static/density.js";
 import { ARROWS, nearestTo, nextTo } from "../static/points.js";
 import { Ranges, rangeOf, roomy } from "../static/ranges.js";
 
@@ -21,7 +21,7 @@ test("points on the edges are in the outermost cells", () => assert.deepEqual([c
 
 test("the smallest area with a share of the points ends at a level", () => {
   const density = { columns: 4, rows: 1, cells: Float32Array.of(1, 6, 2, 1), most: 6 };
-  assert.deepEqual([0.5, 0.6, 0.61, 0.8, 0.95].map((share) => levelOf(density, share)), [6, 6, 2, 2, 1]);
+  assert.deepEqual(levelsOf(density, [0.5, 0.6, 0.61, 0.8, 0.95]), [6, 6, 2, 2, 1]);
 });
 
 test("a contour is a closed line around the cells above its level", () => {

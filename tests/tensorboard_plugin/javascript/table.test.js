@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { columnsOf, columnsOfCsv, columnsOfTwo, csv, decimalsOf, fixed, sorted } from "../static/columns.js";
+import { columnsOf, columnsOfCsv, columnsOfTwo, csv, decimalsOf, fixed, largest, sorted } from "../static/columns.js";
 import { compare, inCommon, isBeyond, labelsApart } from "../static/compare.js";
 import { partsOf } from "../static/rows.js";
 import { Step } from "../static/step.js";
@@ -69,7 +69,7 @@ test("errors, joint inputs and reasons are in the table and its CSV", () => {
   const columns = columnsOf(one).filter(({ key }) => ["flag", "why_unflagged", "overlap", "overlap_error", "joint_inputs"].includes(key));
   assert.equal(csv(columns, [0]), "flag,overlap,overlap_error,joint_inputs,why_unflagged\n,0.4126,0.0213,17,within error\n");
   assert.deepEqual(columns.map(({ text }) => text), ["flag", "overlap", "std error", "joint", "why not flagged"]);
-  assert.deepEqual(columns.flatMap((column) => (column.number ? [fixed(column.of(0), decimalsOf(column, [0]))] : [])), ["0.413", "0.021", "17"]);
+  assert.deepEqual(columns.flatMap((column) => (column.number ? [fixed(column.of(0), decimalsOf(column, largest(column, [0])))] : [])), ["0.413", "0.021", "17"]);
 });
 
 test("a similarity that was added is there without a line of JavaScript", () => {
@@ -96,7 +96,7 @@ test("all numbers of a column have the same decimals", () => {
     /** @type {Column} */
     const column = { key: "a", text: "a", number: true, whole, of: (pair) => values[pair] };
     const pairs = [...values.keys()];
-    return values.map((value) => fixed(value, decimalsOf(column, pairs), true));
+    return values.map((value) => fixed(value, decimalsOf(column, largest(column, pairs)), true));
   };
   assert.deepEqual(of([0.5, -0.25, 0, NaN, 1e-9, -1e-9]), ["+0.500", "−0.250", "0.000", "–", "0.000", "0.000"]);
   assert.deepEqual([of([7.517, 15.2]), of([7.517, 815.2]), of([0.2, 2000])], [["+7.52", "+15.20"], ["+7.5", "+815.2"], ["0", "+2000"]]);
