@@ -42,7 +42,7 @@ def filled(p_NK: NDArray[np.float32], size: int = 256, max_bytes: int = PLENTY, 
 
 
 def searched(p_NK: NDArray[np.float32], pair: tuple[int, int], per_pair: int, among: NDArray[np.int64]) -> list[int]:
-    """The inputs with the largest √(p_i p_j), both among the most likely labels that are kept and not both among the eight most likely."""
+    """The inputs with the largest √(p_i p_j), both among the most likely labels that are kept, not both among the eight first."""
     rank_NK = np.argsort(np.argsort(-p_NK, axis=1, kind="stable"), axis=1)
     ranks = rank_NK[:, pair].max(axis=1)
     score = np.sqrt(p_NK[:, pair[0]].astype(np.float64) * p_NK[:, pair[1]])
