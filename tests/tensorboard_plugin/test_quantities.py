@@ -108,4 +108,4 @@ def test_a_run_of_an_earlier_version_opens(open_tab: Open) -> None:
     assert "expected overlap" in page.locator(".pairs thead th").all_inner_texts()
     assert "An earlier version of lightning-cossim wrote this step" in dialog_of(page, ".scatter")
     page.get_by_label("x", exact=True).select_option("log_odds_variance")
-    assert "flags use the centered cosine" in page.locator(".scatter .note").first.inner_text()
+    assert "flags refer to the centered cosine" in page.locator(".scatter .note").first.inner_text()

@@ -50,7 +50,8 @@ export function sinceWhen(steps, flags) {
   const known = steps.flatMap((step, at) => (flags[at] === null ? [] : [{ step, flag: flags[at] }]));
   if (!known.length) return "";
   const num = known.filter(({ flag }) => flag).length;
-  const of = `${known.length === steps.length ? "" : "the "}${known.length} step${known.length === 1 ? "" : "s"}${known.length === steps.length ? "" : " that have the pair"}`;
+  const plural = known.length === 1 ? "step" : "steps";
+  const of = known.length === steps.length ? `${known.length} ${plural}` : `the ${known.length} ${plural} that ${known.length === 1 ? "has" : "have"} the pair`;
   if (!num) return `Never flagged at ${of}.`;
   const last = known[known.length - 1];
   if (!last.flag) return `Flagged at ${num} of ${of}, the last time at step ${text([...known].reverse().find(({ flag }) => flag)?.step)}.`;
@@ -78,6 +79,24 @@ export function pieces(steps, values) {
     if (value !== null && previous) found[found.length - 1].push([step, value]);
     else if (value !== null) found.push([[step, value]]);
     previous = value !== null;
+  });
+  return found;
+}
+
+/**
+ * Places of labels, moved so that neighbors are at least a distance apart and the order stays.
+ * @param {readonly number[]} places
+ * @param {number} least
+ * @param {number} most the last place
+ */
+export function apart(places, least, most) {
+  const order = Array.from(places.keys()).sort((one, other) => places[one] - places[other]);
+  const found = [...places];
+  order.forEach((at, rank) => {
+    if (rank) found[at] = Math.max(found[at], found[order[rank - 1]] + least);
+  });
+  order.reverse().forEach((at, rank) => {
+    found[at] = Math.min(found[at], rank ? found[order[rank - 1]] - least : most);
   });
   return found;
 }

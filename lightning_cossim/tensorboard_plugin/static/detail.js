@@ -133,7 +133,7 @@ const SENTENCES = {
  * @param {Step} step
  * @param {number} pair
  */
-export const toDo = (step, pair) => TO_DO[step.flagAt(pair)];
+export const toDo = (step, pair) => (step.verdict ? "Nothing yet: no pair is judged." : TO_DO[step.flagAt(pair)]);
 
 /**
  * The share of pairs of the step with a lower value, in percent; NaN if the value is unknown.

@@ -32,7 +32,7 @@ export function about(parent, step) {
     parent,
     "Label similarity",
     element("p", {}, "Each point and each cell is a pair of labels at one step of the training. This tab compares two quantities of the pair: how similar the two rows of the classifier's final linear layer are (a similarity, such as the cosine), and how much the model's probabilities of the two labels overlap on the same inputs."),
-    element("p", {}, "A stranger (▲) overlaps more than expected for its cosine; a look-alike (▼) overlaps less. The difference must exceed the threshold and its error. For every other pair, the table gives the reason for no flag. Select a pair in any view to see it in all views. Pin several pairs to compare them over the steps."),
+    element("p", {}, "A stranger (▲) is confused though unlike: it overlaps more than pairs with its cosine. A look-alike (▼) is apart though alike: it overlaps less. The difference must exceed the threshold and its error. For every other pair, the tab gives the reason for no flag. At first, the pair that is furthest off is selected; select another one in any view to see it in all views. Pin pairs to compare them."),
     element("p", {}, "Keys: ← and → change the step. In the table, ↑ and ↓ change the pair, Space pins it, Enter goes to it. In the scatter and the heatmap, the arrow keys move from pair to pair, and Enter selects; in the heatmap, + and − zoom, and 0 shows all labels. With the pointer: turn the wheel to zoom the heatmap, drag to move it; hold Shift and drag in the scatter to select an area."),
     ...(step?.quantities ?? []).map((one) => element("details", {}, element("summary", {}, one.title), ...paragraphs(one))),
     paper(),

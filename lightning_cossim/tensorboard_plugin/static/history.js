@@ -1,9 +1,9 @@
 // Since when: the gap of the selected pair over the steps as one large chart, and each similarity as a small one.
 
 import { theme } from "./colors.js";
-import { axisOf, courseOf, pieces, sinceWhen } from "./course.js";
+import { apart, axisOf, courseOf, pieces, sinceWhen } from "./course.js";
 import { canvasOf, element, number, roomOf } from "./dom.js";
-import { flagMark, line, pinMark } from "./marks.js";
+import { FONT, SMALL, flagMark, line, pinMark } from "./marks.js";
 
 /** @import { Colors } from "./colors.js" */
 /** @import { Course, Values } from "./data.js" */
@@ -127,7 +127,7 @@ export class History {
       if (chosen.isSelected) continue;
       drawLine(drawing, course.steps, of.values.overlap ?? [], { color: chosen.color, dash: chosen.dash, width: 1.5, isOther });
     }
-    for (const one of [...selected].reverse()) drawSelected(drawing, one, this.sides.length > 1);
+    drawLabels(drawing, [...selected].reverse().flatMap((one) => drawSelected(drawing, one, this.sides.length > 1)));
   }
 
   /**
@@ -162,7 +162,7 @@ export class History {
     const context = canvasOf(chart.canvas, width, height);
     const box = { left: MARGIN.left, top: MARGIN.top, width: width - MARGIN.left - MARGIN.right - labels, height: height - MARGIN.top - MARGIN.bottom };
     const steps = this.sides.flatMap(({ history }) => history?.steps ?? []);
-    context.font = "11px Roboto, Arial, sans-serif";
+    context.font = SMALL;
     context.fillStyle = colors.muted;
     chart.span = null;
     if (!values.length || !steps.length) {
@@ -262,8 +262,9 @@ function drawAxes({ context, box, y, colors }, ticks, first, last, height) {
  * @param {Drawing} drawing
  * @param {Followable} followable
  */
-function drawGap({ context, x, y, colors }, { course, of, isOther }) {
+function drawGap(drawing, { course, of, isOther }) {
   if (isOther) return;
+  const { context, x, y, colors } = drawing;
   const { overlap = [], expected_overlap: expected = [] } = of.values;
   context.fillStyle = colors.band;
   fillBetween(context, course.steps, limits(of, course, 1), limits(of, course, -1), x, y);
@@ -274,6 +275,7 @@ function drawGap({ context, x, y, colors }, { course, of, isOther }) {
     fillBetween(context, course.steps, clipped, expected, x, y);
   }
   context.globalAlpha = 1;
+  for (const sign of [1, -1]) drawLine(drawing, course.steps, limits(of, course, sign), { color: colors.hatch, dash: [2, 3], width: 1, isOther, dots: false });
 }
 
 /**
@@ -297,13 +299,14 @@ function fillBetween(context, steps, upper, lower, x, y) {
 }
 
 /**
- * The overlap of the selected pair with its error, and the expected overlap, each with its name.
+ * The overlap of the selected pair with its error, and the expected overlap.
  * @param {Drawing} drawing
  * @param {Followable} followable
  * @param {boolean} compared
+ * @returns {{ name: string, place: number }[]} names of the lines, and where they end
  */
 function drawSelected(drawing, { course, of, isOther }, compared) {
-  const { context, x, y, colors, box } = drawing;
+  const { context, x, y, colors } = drawing;
   const { overlap = [], expected_overlap: expected = [] } = of.values;
   context.globalAlpha = isOther ? 0.12 : 0.22;
   context.fillStyle = colors.select;
@@ -318,12 +321,22 @@ function drawSelected(drawing, { course, of, isOther }, compared) {
     flagMark(context, [x(course.steps[at]), y(value) + direction * 10], course.steps.length > MOST_DOTS ? 3 : 4.5, flag === "stranger" ? 1 : 2, flag === "stranger" ? colors.stranger : colors.lookalike, colors.page);
   });
   const letter = compared ? ` ${isOther ? "B" : "A"}` : "";
-  const ends = [[`overlap${letter}`, lastOf(overlap)], [`expected${letter}`, lastOf(expected)]].flatMap(([name, value]) => (value === null ? [] : [/** @type {[string, number]} */ ([String(name), y(Number(value))])]));
-  const [one, other] = ends.map(([, place]) => place);
-  const apart = ends.length > 1 && Math.abs(one - other) < 13 ? (13 - Math.abs(one - other)) / 2 : 0;
+  const [value, foreseen] = [lastOf(overlap), lastOf(expected)];
+  const limit = isOther || value === null || foreseen === null ? null : lastOf(limits(of, course, value < foreseen ? -1 : 1));
+  const named = /** @type {[string, number | null][]} */ ([[`overlap${letter}`, value], [`expected${letter}`, foreseen], [`limit${letter}`, limit]]);
+  return named.flatMap(([name, at]) => (at === null ? [] : [{ name, place: y(at) }]));
+}
+
+/**
+ * The names of lines at their right ends.
+ * @param {Drawing} drawing
+ * @param {{ name: string, place: number }[]} labels
+ */
+function drawLabels({ context, box, colors }, labels) {
+  const places = apart(labels.map(({ place }) => place), 13, box.top + box.height);
   context.fillStyle = colors.ink;
-  context.font = "12px Roboto, Arial, sans-serif";
-  ends.forEach(([name, place], at) => context.fillText(name, box.left + box.width + 8, place + 4 + (at === Number(one > other) ? -apart : apart) + (isOther ? 14 : 0)));
+  context.font = FONT;
+  labels.forEach(({ name }, at) => context.fillText(name, box.left + box.width + 8, places[at] + 4));
 }
 
 /** @param {Values} values */

@@ -61,7 +61,7 @@ export class Inputs {
     if (loaded instanceof Error) return [say(`The inputs cannot be read: ${loaded.message}`)];
     if (loaded === null) return this.nothing(shown);
     const found = loaded.pairs.get(keyOf(pair));
-    if (!found?.rankings.length) return [say(ofOtherPairs(loaded))];
+    if (!found?.rankings.length) return [say(ofOtherPairs(loaded, shown.tag))];
     const ranked = found.rankings.find(({ ranking }) => ranking === this.ranking) ?? found.rankings[0];
     const names = /** @type {[string, string]} */ (pair.map((label) => shown.step.nameOf(label)));
     return [this.choice(found, ranked), element("ul", { class: ranked.examples.some(({ text }) => text !== null) ? "cards texts" : "cards" }, ...ranked.examples.slice(0, MOST).map((one) => this.card(one, names))), this.foot(found, ranked)];
@@ -144,8 +144,9 @@ export class Inputs {
 /**
  * Why a pair has no inputs in a step that has some.
  * @param {Evidence} evidence
+ * @param {string} tag
  */
-function ofOtherPairs({ numPairs, pairs }) {
-  const some = numPairs > pairs.size ? ` Of ${numPairs} pairs with inputs in the report, ${pairs.size} fit into this step; cossim_val_evidence.csv beside the logs has all of them.` : "";
+function ofOtherPairs({ numPairs, pairs }, tag) {
+  const some = numPairs > pairs.size ? ` Of ${numPairs} pairs with inputs in the report, ${pairs.size} fit into this step; ${tag}_evidence.csv beside the logs has all of them.` : "";
   return `This pair has no inputs here: they are kept for flagged pairs and for those with the largest gaps or joint mass.${some}`;
 }

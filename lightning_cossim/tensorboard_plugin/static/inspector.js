@@ -51,10 +51,11 @@ export class Inspector {
     const flag = step.flagAt(pair);
     this.title.textContent = step.namesAt(pair).join(" / ");
     this.badge.className = `badge ${flag}`;
-    this.badge.textContent = FLAG_WORDS[flag];
+    this.badge.textContent = step.verdict ? "not judged" : FLAG_WORDS[flag];
     const compared = sides.map((side, at) => ({ step: side.step, pair: side.step.indexOf(app.pairIn(side.step, selected)), letter: sides.length > 1 ? "AB"[at] : "" }));
     this.why.replaceChildren(...compared.flatMap(judged));
-    this.facts.replaceChildren(...compared.map(strip), this.numbers(compared), ...compared.flatMap(targets));
+    const among = step.chosen && sides.length < 2 ? [element("p", { class: "note" }, `Percentiles are among the ${step.counted.length.toLocaleString("en")} pairs of this step.`)] : [];
+    this.facts.replaceChildren(...compared.map(strip), this.numbers(compared), ...among, ...compared.flatMap(targets));
     this.inputs.render(sides[0], step.pairAt(pair), evidence);
     this.action.replaceChildren(element("b", {}, "What to do: "), toDo(step, pair));
   }
@@ -126,7 +127,7 @@ export class Inspector {
       const [one, other] = sides.map((side) => (side.pair < 0 ? NaN : side.step.values[key]?.[side.pair]));
       cells.push(element("td", { class: "number" }, number(other - one, { signed: true, whole: quantity.whole })));
     } else {
-      cells.push(element("td", { class: "note", title: step.chosen ? "Percentiles are among the pairs of this step." : "" }, besides(step, key, pair)));
+      cells.push(element("td", { class: "note" }, besides(step, key, pair)));
     }
     return element("tr", { class: key === "gap" ? "sum" : "" }, element("th", { scope: "row" }, explainer), ...cells);
   }
@@ -166,7 +167,8 @@ function besides(step, key, pair) {
   if (key === "expected_overlap") return "";
   const place = percentile(step, key, pair);
   if (Number.isNaN(place)) return "";
-  return `${place === 0 ? "lowest" : place === 100 ? "highest" : `${ordinal(Math.min(Math.max(Math.round(place), 1), 99))} percentile`}${step.chosen ? " here" : ""}`;
+  if (place === 0 || place === 100) return place ? "highest" : "lowest";
+  return `${ordinal(Math.min(Math.max(Math.round(place), 1), 99))} percentile`;
 }
 
 /** @param {number} whole */

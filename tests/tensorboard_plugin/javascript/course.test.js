@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { axisOf, courseOf, pieces, sinceWhen } from "../static/course.js";
+import { apart, axisOf, courseOf, pieces, sinceWhen } from "../static/course.js";
 import { NO_COURSE } from "../static/data.js";
 
 /** @import { Course } from "../static/data.js" */
@@ -58,8 +58,16 @@ test("since when a pair is flagged is said in a sentence", () => {
     [["", s, s, ""], "Flagged at 2 of 4 steps, the last time at step 1,000."],
     [[null, s, s, s], "Flagged at all the 3 steps that have the pair."],
     [[null, "", s, s], "Flagged at 2 of the 3 steps that have the pair, and at every one since step 1,000."],
+    [[null, null, null, ""], "Never flagged at the 1 step that has the pair."],
     [[null, null, null, null], ""],
   ];
   for (const [flags, sentence] of told) assert.equal(sinceWhen(steps, flags), sentence);
   assert.equal(sinceWhen([10], [""]), "Never flagged at 1 step.");
+});
+
+test("labels that would cover one another move apart, in their order", () => {
+  assert.deepEqual(apart([10, 50], 13, 100), [10, 50]);
+  assert.deepEqual(apart([12, 10, 11], 13, 100), [36, 10, 23]);
+  assert.deepEqual(apart([99, 100], 13, 100), [87, 100]);
+  assert.deepEqual(apart([], 13, 100), []);
 });

@@ -208,6 +208,7 @@ test("why a pair is not flagged is a sentence for every reason", () => {
 test("what to do depends on the flag", () => {
   const one = handMade();
   const said = [1, 2, 0].map((flag) => ((one.flag[0] = flag), toDo(one, 0)));
+  assert.equal(toDo(step("three labels"), 0), "Nothing yet: no pair is judged.");
   [/^Compare the inputs of both labels\./, /^In most cases, nothing\./, /^Nothing: /].forEach((pattern, at) => assert.match(said[at], pattern));
 });
 
