@@ -244,6 +244,18 @@ def test_every_kept_step_has_its_tick_and_the_trend_is_behind_the_slider(open_ta
     assert (np.diff(alpha.astype(int)) == 1).sum() + int(alpha[0]) == 6
 
 
+def test_the_trend_is_as_wide_as_the_slider(open_tab: Open) -> None:
+    """Whatever stands beside it, and after the window has another width."""
+    page = open_tab(run="clothes")
+
+    def widths() -> tuple[int, int]:
+        return tuple(round(tab(page).locator(f".track {part}").bounding_box()["width"]) for part in ("canvas", "input"))
+
+    for width in (1280, 900, 1600):
+        page.set_viewport_size({"width": width, "height": 720})
+        expect(lambda: widths()[0] - widths()[1], 0, page)
+
+
 @pytest.mark.parametrize("place", ["table", "select", "button", "chart", "slider", "nothing"])
 def test_the_arrows_step_wherever_the_focus_is(open_tab: Open, place: str) -> None:
     page = open_tab(run="clothes", step="30")

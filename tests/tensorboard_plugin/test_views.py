@@ -59,12 +59,12 @@ def tip(page: Any) -> str:
     return str(title.inner_text()) if title.is_visible() else ""
 
 
-def places(page: Any, view: str) -> Iterator[tuple[float, float, str]]:
-    """Places in a view where the pointer finds a pair, with its names."""
+def places(page: Any, view: str, apart: int = 12) -> Iterator[tuple[float, float, str]]:
+    """Places in a view, so many pixels apart, where the pointer finds a pair, with its names."""
     canvas = plot(page, view)
     box = canvas.bounding_box()
-    for x in range(70, int(box["width"]) - 20, 11):
-        for y in range(12, int(box["height"]) - 40, 13):
+    for x in range(70, int(box["width"]) - 20, apart):
+        for y in range(12, int(box["height"]) - 40, apart):
             canvas.hover(position={"x": x, "y": y})
             if " / " in tip(page):
                 yield x, y, tip(page)
@@ -484,13 +484,13 @@ def test_the_filter_narrows_the_heatmap(open_tab: Open) -> None:
     note = tab(page).locator(".heatmap .note")
     assert re.match(r"\d labels with pairs that pass the filter; before the filter, all 10 labels", note.inner_text())
     assert tab(page).locator(".heatmap .key").inner_text().split() == ["stranger", "filtered", "out"]
-    lines = {line for *_, _ in places(page, "heatmap") for line in tab(page).locator(".tip div").all_inner_texts()}
+    lines = {line for *_, _ in places(page, "heatmap", 60) for line in tab(page).locator(".tip div").all_inner_texts()}
     assert {"filtered out", "▲ stranger"} <= lines
 
 
 def test_the_sign_of_a_cell_is_said_in_the_tip(open_tab: Open) -> None:
     page = open_tab(run="clothes")
-    firsts = [tab(page).locator(".tip div").first.inner_text() for _ in places(page, "heatmap")]
+    firsts = [tab(page).locator(".tip div").first.inner_text() for _ in places(page, "heatmap", 50)]
     assert {first.startswith(f"gap {MINUS}") for first in firsts} == {True, False}
     assert all(first.startswith(f"gap {MINUS}") == first.endswith(", below zero") for first in firsts)
 

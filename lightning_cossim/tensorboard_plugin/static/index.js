@@ -398,6 +398,7 @@ export class App {
 
   redraw() {
     if (!this.sides.length) return;
+    this.controls.steps.draw();
     if (this.compared) this.comparing.draw();
     else this.scatter.draw();
     this.heatmap.draw();

@@ -38,7 +38,6 @@ export class StepBar {
       element("label", { for: "step" }, "Step"), this.now,
       button("‹", "Previous step", () => this.move(-1)), this.track, button("›", "Next step", () => this.move(1)), this.player, this.speeds,
       element("span", { class: "about" }, this.kept, this.legend));
-    new ResizeObserver(() => this.draw()).observe(this.track);
   }
 
   /** @param {Looked | Shown | null} side */
