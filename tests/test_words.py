@@ -88,7 +88,7 @@ def test_an_expected_overlap_is_never_usual() -> None:
 BRITISH: Final = (
     r"\w*(behaviour|colour|neighbour|favour|honour|flavour)\w*|centre[ds]?\b|\w*(normalis|optimis|recognis|organis|visualis|generalis"
     r"|summaris|initialis|minimis|maximis|regularis|serialis|parametris|quantis|materialis|tokenis)(e|ed|es|er|ing|ation)|\banalys(e|ed|er|ing)\b"
-    r"|labell(ed|ing)|modell(ed|ing)|cancelled|\bgrey\b|\blicence|\bwhilst\b|\blearnt\b|\bspelt\b|\bprogramme\b|\bcatalogue\b"
+    r"|(?<!aria-)labell(ed|ing)|modell(ed|ing)|cancelled|\bgrey\b|\blicence|\bwhilst\b|\blearnt\b|\bspelt\b|\bprogramme\b|\bcatalogue\b"
 )
 
 

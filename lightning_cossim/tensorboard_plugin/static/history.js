@@ -102,7 +102,7 @@ export class History {
     for (const chart of this.small) this.drawSmall(chart, colors);
   }
 
-  /** The chosen pairs with their values, in every run that has them; the selected pair last, so that it is drawn on top. */
+  /** The chosen pairs with their values, in every run that has them; the selected pair last, so that it covers the others. */
   get followed() {
     const found = this.sides.flatMap(({ history, step }, side) => this.pairs.flatMap((chosen) => {
       const of = courseOf(history, side ? step.pairFrom(this.sides[0].step, chosen.pair) : chosen.pair);

@@ -272,7 +272,7 @@ export class Scatter {
     context.stroke();
   }
 
-  /** Flagged pairs that pass the filter, the largest gaps last, so that they are on top. */
+  /** Flagged pairs that pass the filter, the largest gaps last, so that they cover the others. */
   get flagged() {
     const { gap } = this.step.values;
     const all = this.spots.filter(({ pair }) => this.step.flag[pair]).sort((one, other) => Math.abs(gap[one.pair]) - Math.abs(gap[other.pair]));
