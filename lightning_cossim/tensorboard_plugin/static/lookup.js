@@ -1,4 +1,4 @@
-// Finds what a link or a choice names among the runs that TensorBoard has. A line says what is missing; nothing else takes its place.
+// Finds what a link or a choice names among the runs that TensorBoard has. If something is missing, a text says so, and nothing else takes its place.
 
 /** @import { Kept, Run, Tag } from "./data.js" */
 /** @import { State } from "./link.js" */
