@@ -23,11 +23,18 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 PRIVATE_BUT_NEEDED: Final = {
     "capture/head.py: value._version": "2026-11: torch tells in no other way how often a tensor was written in place",
     "loggers/writers.py: logger.experiment._get_file_writer": "2026-11: the only way to the event file of a SummaryWriter",
+    "loggers/event_files.py: experiment._get_file_writer": "2026-11: the same",
+    "loggers/event_files.py: events._async_writer": "2026-11: the only way to write an event without TensorBoard's thread",
+    "loggers/event_files.py: events._file_name": "2026-11: the only way to the path of an event file",
+    "loggers/event_files.py: self._thread._writer": "2026-11: the only way to the open event file",
 }
 """Private attributes of other packages, each with the reason why there is no public one."""
 WRITTEN_ON_PURPOSE: Final = {
     "callback/monitor.py: trainer.should_stop": "Lightning's way to end a fit",
     "capture/layers.py: part.training": "torch's way to read a parametrization in evaluation, set back at once",
+    "loggers/event_files.py: direct.event_writer": "torch's attribute, of a copy of its writer",
+    "loggers/event_files.py: experiment.file_writer": "torch's attribute, set back at once",
+    "loggers/event_files.py: self._of_file.event_writer": "torch's attribute, of an own writer",
     "functional/precision.py: backend.fp32_precision": "torch's setting, set back at once",
 }
 """Attributes of others that are written since that is their interface."""

@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "file with an identifier, a path or a text for each input, one on each line; the report shows them beside flagged pairs"
     )
     analysis.add_argument("--inputs", metavar="FILE", help=which)
-    out = "write the report to this folder as Markdown, text, JSON, CSV and TensorBoard events"
+    out = "write the report to FOLDER/cossim_analysis as Markdown, text, JSON, CSV and TensorBoard events"
     analysis.add_argument("--out", metavar="FOLDER", help=out)
     flags = "file of thresholds that flag pairs; default: those that `config` prints"
     analysis.add_argument("--thresholds", metavar="YAML", help=flags)
@@ -179,8 +179,10 @@ def _config(given: argparse.Namespace) -> int:
 
 
 def _analyze(given: argparse.Namespace) -> int:
-    from lightning_cossim.analysis.write import write_analysis
+    from lightning_cossim.analysis.write import check_folder, write_analysis
 
+    if given.out is not None:
+        check_folder(given.out)
     if given.fail_on is not None and given.thresholds is not None:
         remedy = "Pass `--fail-on` alone; it flags pairs by its thresholds too."
         raise ConfigError(expected("--thresholds", "or `--fail-on`", "both", remedy))

@@ -1,5 +1,6 @@
 """Publish a report to loggers, and to callbacks that watch a metric."""
 
+import contextlib
 import logging
 import math
 import re
@@ -55,23 +56,35 @@ class Publisher:
         pages: draws pictures, tables and histograms.
         warn: warns the user with the text that it gets.
         inform: logs the text that it gets.
+        in_run: whether there is a run whose loggers and callbacks lack undefined scalars, so that the user should know of them.
     """
 
     def __init__(
-        self, link: Link, name: str | None, pages: Pages, *, warn: Callable[[str], None], inform: Callable[[str], None]
+        self,
+        link: Link,
+        name: str | None,
+        pages: Pages,
+        *,
+        warn: Callable[[str], None],
+        inform: Callable[[str], None],
+        in_run: bool = True,
     ) -> None:
         self.link, self.name, self._pages, self._warn, self._inform = link, name, pages, warn, inform
+        self._in_run = in_run
         self._recorder = Recorder(name, evidence=pages.display.evidence)
         self._watched: dict[str, dict[str, float]] = {}
         """Tag of a window to the values that other callbacks got last."""
         self._failed: list[tuple[ScalarLogger | None, str]] = []
         """(Logger, kind of item) of writes that failed and are not repeated; None as logger: the drawing failed."""
+        self._unwritable: list[tuple[ScalarLogger, OSError]] = []
+        """Loggers whose folder or file could not be written, with the error. They get nothing for the rest of the run."""
         self._arranged: list[ScalarLogger] = []
         self._told: set[str] = set()
 
     def start_run(self) -> None:
         """Forget failures and messages of earlier runs. Call it when a run starts."""
         self._failed.clear()
+        self._unwritable.clear()
         self._told.clear()
         self._arranged.clear()
 
@@ -98,7 +111,8 @@ class Publisher:
         """
         tags, end = group(report.stage, self.name), report.window.suffix
         values, bounds = {name: report.scalars[name] for name in scalars(self.link)}, band(report)
-        self._warn_of_undefined(window_tag(report.window, self.name), report)
+        if self._in_run:
+            self._warn_of_undefined(window_tag(report.window, self.name), report)
         if report.stage == "val":
             self._offer(report.window, values, watched)
         for logger in loggers:
@@ -204,18 +218,30 @@ class Publisher:
 
         Loggers write on one process only. An exception there would leave the other processes waiting.
         """
-        if (logger, what) in self._failed:
+        if (logger, what) in self._failed or self.write_error(logger) is not None:
             return
         try:
-            write()
+            with _at_once(logger):
+                write()
         except Exception as error:
             _logger.debug("The failure that ended logging:", exc_info=True)
-            gone = f"writing {what} to {type(logger).__name__} failed and is off for the rest of this run"
-            self._fail(logger, what, gone, error)
+            cause = error.__cause__ or error  # Lightning's loggers wrap the error in their own guess at its cause
+            if isinstance(cause, OSError) and cause.errno is not None:  # from the system: a full disk, a folder that is gone
+                self._unwritable.append((logger, cause))
+                self._warn_of_failure(f"writing to {type(logger).__name__} failed and is off for the rest of this run", cause)
+            else:
+                gone = f"writing {what} to {type(logger).__name__} failed and is off for the rest of this run"
+                self._fail(logger, what, gone, cause)
 
-    def _fail(self, logger: ScalarLogger | None, what: str, gone: str, error: Exception) -> None:
+    def write_error(self, logger: ScalarLogger) -> OSError | None:
+        """The error because of which a logger gets nothing for the rest of the run; None if there was none."""
+        return next((error for other, error in self._unwritable if other is logger), None)
+
+    def _fail(self, logger: ScalarLogger | None, what: str, gone: str, error: BaseException) -> None:
         self._failed.append((logger, what))
-        cause = error.__cause__ or error  # Lightning's loggers wrap the error in their own guess at its cause
+        self._warn_of_failure(gone, error)
+
+    def _warn_of_failure(self, gone: str, cause: BaseException) -> None:
         self._warn(f"{gone}. Reports are still in `last_report`. The error: {in_one_line(cause)}")
 
     def _warn_of_undefined(self, tags: str, report: GapReport) -> None:
@@ -235,6 +261,15 @@ class Publisher:
         if no_verdict is not None and tags not in self._told:
             self._told.add(tags)
             self._inform(f"{tags}: no verdict on pairs: {no_verdict}. Until there is one, no pair is flagged and alerts wait.")
+
+
+def _at_once(logger: ScalarLogger) -> contextlib.AbstractContextManager[None]:
+    """`written_at_once`, imported late because it imports TensorBoard; without TensorBoard, a logger writes as it does."""
+    try:
+        from lightning_cossim.loggers.event_files import written_at_once
+    except ImportError:
+        return contextlib.nullcontext()
+    return written_at_once(logger)
 
 
 def _write_all(logger: ScalarLogger, writes: Iterable[Write]) -> None:

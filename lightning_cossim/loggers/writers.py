@@ -5,6 +5,7 @@ everything. A logger with `log_image` and `log_table`, such as that of Weights &
 get nothing.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -217,10 +218,14 @@ def write_files(logger: Any, texts: Mapping[str, str]) -> None:
         return
     for name, text in texts.items():
         path = Path(folder, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f"{path.name}.part")
-        unfinished.write_text(text, encoding="utf-8", newline="")
-        unfinished.replace(path)
+        try:
+            unfinished.write_text(text, encoding="utf-8", newline="")
+            unfinished.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise
 
 
 def _pattern(logger: Any, tag: str) -> str:

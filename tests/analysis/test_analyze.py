@@ -305,13 +305,15 @@ def test_a_report_is_printed_and_written(trained: Trained, tmp_path: Path, capsy
     printed = capsys.readouterr().out
     assert "256 inputs, 66 pairs of labels" in printed
     assert "label 3" in printed
-    names = {path.name for path in out.iterdir()}
+    assert [path.name for path in out.iterdir()] == ["cossim_analysis"]
+    run = out / "cossim_analysis"
+    names = {path.name for path in run.iterdir()}
     assert {"report.md", "report.txt", "cossim_analysis.csv", "cossim_analysis.json"} <= names
-    assert len(list(csv.DictReader((out / "cossim_analysis.csv").read_text().splitlines()))) == 66
-    assert json.loads((out / "cossim_analysis.json").read_text())["num_inputs"] == 256
-    ((step, one),) = events(out, "cossim_analysis")
+    assert len(list(csv.DictReader((run / "cossim_analysis.csv").read_text().splitlines()))) == 66
+    assert json.loads((run / "cossim_analysis.json").read_text())["num_inputs"] == 256
+    ((step, one),) = events(run, "cossim_analysis")
     assert (step, one.names[3], one.num_inputs) == (96, "label 3", 256)
-    found = EventAccumulator(str(out))
+    found = EventAccumulator(str(run))
     found.Reload()
     (value,) = found.Scalars("cossim_analysis/gap_behavior")
     assert value.value == pytest.approx(of_monitor.scalars["gap_behavior"], abs=1e-4)
@@ -386,13 +388,13 @@ def test_written_tables_have_as_many_rows_as_wanted(number: int, trained: Traine
     command = ["analyze", str(folder / "last.ckpt"), "--embeddings", str(folder / "embeddings.npy"), "--out", str(out)]
     assert main([*command, "--max-pairs", str(number)]) == 0
     report = analyze(folder / "last.ckpt", embeddings=seen["embeddings"])
-    found = EventAccumulator(str(out), {"tensors": 0})
+    found = EventAccumulator(str(out / "cossim_analysis"), {"tensors": 0})
     found.Reload()
     tag = "cossim_analysis_pairs/strangers_and_lookalikes/text_summary"
     page = found.Tensors(tag)[0].tensor_proto.string_val[0].decode()
     wanted = [len(report.pairs(side, top=number)) for side in get_args(Side)]
     assert rows_of(page) == wanted
-    assert rows_of((out / "report.md").read_text(encoding="utf-8")) == wanted
+    assert rows_of((out / "cossim_analysis" / "report.md").read_text(encoding="utf-8")) == wanted
 
 
 def rows_of(markdown: str) -> list[int]:

@@ -150,5 +150,5 @@ def test_the_command_names_the_inputs_of_flagged_pairs(
     status = main(["analyze", str(folder / "model.pt"), *given, "--thresholds", str(thresholds), "--out", str(out)])
     assert status == 0
     assert re.search(r"e\.g\. (id )?images/\d+\.png, images/\d+\.png, images/\d+\.png", capsys.readouterr().out)
-    (table,) = out.glob("*_evidence.csv")
+    (table,) = out.glob("cossim_analysis/*_evidence.csv")
     assert "images/" in table.read_text(encoding="utf-8")

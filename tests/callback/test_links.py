@@ -410,7 +410,10 @@ def test_the_command_takes_the_link(fitted: Fitted, tmp_path: Path, capsys: pyte
     number = {"softcap": ["--link-cap", "2"], "cosine": ["--link-scale", "8"]}[link]
     assert main([*asked, *number, "--out", str(tmp_path / "out")]) == 0
     assert f"{ABSENT}: {WHY[link]}{NOTE[link]}.\n" in capsys.readouterr().out
-    assert WHY[link] in json.loads((tmp_path / "out" / "cossim_analysis.json").read_text(encoding="utf-8"))["remarks"][0]
+    assert (
+        WHY[link]
+        in json.loads((tmp_path / "out" / "cossim_analysis" / "cossim_analysis.json").read_text(encoding="utf-8"))["remarks"][0]
+    )
     assert main(asked) == 2
     name = {"softcap": "link_cap", "cosine": "link_scale"}[link]
     error = capsys.readouterr().err
