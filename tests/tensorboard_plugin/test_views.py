@@ -526,6 +526,23 @@ def test_axes_stay_while_steps_change(open_tab: Open) -> None:
     assert re.search(r"axes fit the \d+ steps shown so far", note.inner_text())
 
 
+def test_fields_of_an_area_say_what_is_filtered(open_tab: Open) -> None:
+    """Ends in the wrong order change places, in the field that was typed in, too. On a narrow page all fields can be reached."""
+    page = open_tab(run="clothes")
+    tab(page).locator(".scatter").get_by_text("Range", exact=True).click()
+    fields = tab(page).locator(".range input")
+    for place, text in ((0, "0.4"), (1, "0.2")):
+        fields.nth(place).fill(text)
+        fields.nth(place).press("Enter")
+    assert [fields.nth(place).input_value() for place in (0, 1)] == ["0.2", "0.4"]
+    assert "0.2 to 0.4" in tab(page).locator(".chips").inner_text()
+    page.set_viewport_size({"width": 390, "height": 844})
+    for place in range(4):
+        box = fields.nth(place).bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+
+
 def test_an_area_is_selected_by_dragging(open_tab: Open) -> None:
     """With Shift, or with a button pressed; all views are narrowed, and a click is no area."""
     page = open_tab(run="clothes")

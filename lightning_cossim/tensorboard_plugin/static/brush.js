@@ -43,12 +43,20 @@ export class Brush {
   render(key, ranges) {
     this.key = key;
     this.ranges = ranges;
+    this.fill(document.activeElement);
+    this.clear.hidden = !this.now;
+  }
+
+  /**
+   * Writes the rectangle into the fields.
+   * @param {Element | null} typing the field that the user types in, which stays
+   */
+  fill(typing) {
     const { now } = this;
     ENDS.forEach(([, axis, end], at) => {
-      if (document.activeElement !== this.inputs[at]) this.inputs[at].value = now ? String(Number(now[axis][end].toPrecision(4))) : "";
-      this.inputs[at].placeholder = String(Number(ranges[axis][end].toPrecision(2)));
+      if (typing !== this.inputs[at]) this.inputs[at].value = now ? String(Number(now[axis][end].toPrecision(4))) : "";
+      this.inputs[at].placeholder = String(Number(this.ranges[axis][end].toPrecision(2)));
     });
-    this.clear.hidden = !now;
   }
 
   /** The rectangle of the filter, if it is on these axes. */
@@ -63,6 +71,7 @@ export class Brush {
     const [left, right, low, high] = values;
     if (this.inputs.every(({ value }) => value === "")) this.app.filter({ brush: null });
     else if (values.every(Number.isFinite)) this.app.filter({ brush: { key: this.key, x: ordered(left, right), y: ordered(low, high) } });
+    this.fill(null); // the ends may have changed places
   }
 
   /**

@@ -97,7 +97,7 @@ export function because(step, pair) {
   const flag = step.flagAt(pair);
   if (flag) {
     const side = flag === "stranger" ? "more" : "less";
-    const surely = step.values.overlap_error ? " by more than its error" : ""; // steps of versions 1 and 2 have no errors
+    const surely = step.values.overlap_error ? ` by more than ${NUM_ERRORS.toFixed(1)} standard errors` : ""; // steps of versions 1 and 2 have no errors
     return `It overlaps ${side} than pairs with its cosine do. Its gap, ${gap}, exceeds ${number(limit)}${surely}.`;
   }
   const reason = step.whyAt(pair);

@@ -175,10 +175,10 @@ test("why a pair is flagged is said with its gap and its limit", () => {
   const one = handMade();
   one.limits = { strangers: 0.1, lookalikes: 0.12 };
   one.flag[0] = 1;
-  assert.equal(because(one, 0), "It overlaps more than pairs with its cosine do. Its gap, +0.163 ± 0.021, exceeds 0.100 by more than its error.");
+  assert.equal(because(one, 0), "It overlaps more than pairs with its cosine do. Its gap, +0.163 ± 0.021, exceeds 0.100 by more than 1.9 standard errors.");
   one.flag[0] = 2;
   one.values.gap[0] = -0.1626;
-  assert.equal(because(one, 0), "It overlaps less than pairs with its cosine do. Its gap, −0.163 ± 0.021, exceeds 0.120 by more than its error.");
+  assert.equal(because(one, 0), "It overlaps less than pairs with its cosine do. Its gap, −0.163 ± 0.021, exceeds 0.120 by more than 1.9 standard errors.");
 });
 
 test("why a pair is not flagged is a sentence for every reason", () => {
