@@ -96,9 +96,9 @@ def test_mistakes_of_the_user_are_raised(error: Exception) -> None:
 class Odd(nn.Linear):
     """A layer whose size nobody may ask for."""
 
-    @property
+    @property  # type: ignore[explicit-override]  # mypy does not see the decorator below, because of the setter
     @override
-    def in_features(self) -> int:  # type: ignore[explicit-override]  # of the setter
+    def in_features(self) -> int:
         raise RuntimeError("not known yet")
 
     @in_features.setter

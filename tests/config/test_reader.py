@@ -22,6 +22,9 @@ alerts:
 """
 
 KNOWN = "Known keys: stranger, lookalike, outlier, min_joint_inputs, known, min_inputs, min_reliability, alerts."
+SCALARS = (
+    "'rank_agreement_raw_cosine', 'rank_agreement_centered_cosine', 'rank_agreement_logit_correlation' or another of 17 words"
+)
 KEYS = "keys of thresholds (stranger, lookalike, outlier, min_joint_inputs, known, min_inputs, min_reliability, alerts)"
 
 
@@ -92,7 +95,7 @@ def test_what_is_not_there_has_its_default(tmp_path: Path) -> None:
         ("alerts:\n  - {above: 1}\n", "t.yaml:2: expected the key `scalar` of alert, got none."),
         (
             "alerts:\n  - {scalar: gap_behaviors, above: 1}\n",
-            "t.yaml:2: Expected `scalar` to be 'rank_agreement_raw_cosine', ",
+            f"t.yaml:2: Expected `scalar` to be {SCALARS}, got 'gap_behaviors'. Did you mean `gap_behavior`?",
         ),
         (
             "alerts:\n  - scalar: reliability\n    below: 0.5\n    action: halt\n",
