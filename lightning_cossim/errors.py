@@ -12,7 +12,11 @@ Every message is one line: what was expected, what was got, what to do.
 """
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Sequence
+from itertools import islice
+
+from typing_extensions import override
 
 __all__ = [
     "AlertError",
@@ -22,20 +26,52 @@ __all__ = [
     "HeadError",
     "InputError",
     "LabelSimilarityError",
+    "as_value",
     "did_you_mean",
     "expected",
+    "in_a_line",
     "in_one_line",
     "in_short",
     "near_names",
+    "printable",
     "wrong_choice",
 ]
 
 _LONGEST = 300
 """Maximum number of characters of a value in a message."""
+_LONGEST_MESSAGE = 400
+_END = 120
+"""Number of characters at the end of a message that is cut: the end says what to do."""
+_COMPARED = 2_000
+"""Maximum number of names that are compared in spelling, and..."""
+_LONGEST_COMPARED = 100
+"""...of their characters."""
+
+
+class _Short(reprlib.Repr):
+    """`repr` with bounds on depth, number and length, and without the digits of large integers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxdict, self.maxstring, self.maxother = 4, 20, _LONGEST, _LONGEST
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdeque = self.maxarray = 20
+
+    @override
+    def repr_int(self, x: int, level: int) -> str:
+        return repr(x) if x.bit_length() < 1_000 else "an integer of more than 300 digits"
+
+
+_SHORT = _Short()
 
 
 class LabelSimilarityError(Exception):
-    """Base class of all exceptions that lightning_cossim raises on purpose."""
+    """Base class of all exceptions that lightning_cossim raises on purpose.
+
+    A message can contain names from files, so it is one printable line of at most 400 characters.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(in_a_line(message))
 
 
 class InputError(LabelSimilarityError, ValueError):
@@ -56,13 +92,7 @@ class HeadError(LabelSimilarityError, ValueError):
 
 
 class CheckpointError(LabelSimilarityError, ValueError):
-    """A file lacks the expected content. The message names the file, what was expected, what was got and what to do.
-
-    The message can contain names from the file, so spaces replace its unprintable characters.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__("".join(char if char.isprintable() else " " for char in message))
+    """A file lacks the expected content. The message names the file, what was expected, what was got and what to do."""
 
 
 class DistributedError(LabelSimilarityError):
@@ -99,6 +129,39 @@ def in_short(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
+def printable(text: str) -> str:
+    r"""A text in which escapes replace all characters that cannot be printed, line breaks too.
+
+    Example:
+        >>> printable("cat\x1b[2J")
+        'cat\\x1b[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text)
+
+
+def in_a_line(text: str) -> str:
+    """A message as one printable line of at most 400 characters. A longer one is cut in the middle."""
+    line = printable(text if len(text) <= 10 * _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}...{text[-_LONGEST_MESSAGE:]}")
+    if len(line) <= _LONGEST_MESSAGE:
+        return line
+    return f"{line[: _LONGEST_MESSAGE - _END - 3]}...{line[-_END:]}"
+
+
+def as_value(value: object) -> str:
+    """The `repr` of any value that a user or a file gives, cut, also where `repr` would fail or take long.
+
+    Example:
+        >>> as_value([1, "a"]), as_value(10**5000)
+        ("[1, 'a']", 'an integer of more than 300 digits')
+    """
+    try:
+        return _SHORT.repr(value)
+    except Exception:  # noqa: BLE001 - objects of users
+        return f"a {type(value).__name__}"
+
+
 def in_one_line(error: BaseException) -> str:
     r"""The type and the text of any exception, in one line.
 
@@ -124,7 +187,15 @@ def near_names(name: object, known: Iterable[str], *, most: int = 3) -> list[str
         >>> near_names("model.fd", ["model.fc", "model.conv", "loss"])
         ['model.fc', 'model.conv']
     """
-    return difflib.get_close_matches(str(name), list(known), n=most, cutoff=0.4)
+    return _close(name, known, most, 0.4)
+
+
+def _close(name: object, known: Iterable[str], most: int, cutoff: float) -> list[str]:
+    """`difflib` on short names: its time grows with the square of their length."""
+    if len(str(name)) > _LONGEST_COMPARED:
+        return []
+    short = (other for other in known if len(other) <= _LONGEST_COMPARED)
+    return difflib.get_close_matches(str(name), list(islice(short, _COMPARED)), n=most, cutoff=cutoff)
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
@@ -134,7 +205,7 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
         >>> did_you_mean("lookalke", ["stranger", "lookalike"])
         'Did you mean `lookalike`?'
     """
-    near = difflib.get_close_matches(str(name), list(known), n=1)
+    near = _close(name, known, 1, 0.6)
     return f"Did you mean `{in_short(near[0])}`?" if near else ""
 
 
@@ -147,4 +218,6 @@ def wrong_choice(argument: str, value: object, known: Sequence[str]) -> str:
     """
     *some, last = map(repr, known)
     words = f"{', '.join(some)} or {last}" if some else last
-    return expected(argument, f"to be {words}", repr(value), did_you_mean(value, known) if isinstance(value, str) else "")
+    if len(words) > _LONGEST // 2:
+        words = f"{', '.join(map(repr, known[:3]))} or another of {len(known)} words"
+    return expected(argument, f"to be {words}", as_value(value), did_you_mean(value, known) if isinstance(value, str) else "")

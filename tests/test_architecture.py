@@ -32,6 +32,7 @@ PRIVATE_BUT_NEEDED: Final = {
 WRITTEN_ON_PURPOSE: Final = {
     "callback/monitor.py: trainer.should_stop": "Lightning's way to end a fit",
     "capture/layers.py: part.training": "torch's way to read a parametrization in evaluation, set back at once",
+    "analysis/cli.py: warnings.showwarning": "Python's way to print warnings otherwise, set back by `catch_warnings`",
     "loggers/event_files.py: direct.event_writer": "torch's attribute, of a copy of its writer",
     "loggers/event_files.py: experiment.file_writer": "torch's attribute, set back at once",
     "loggers/event_files.py: self._of_file.event_writer": "torch's attribute, of an own writer",

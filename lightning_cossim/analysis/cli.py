@@ -8,9 +8,12 @@ lightning-cossim demo                      train a small classifier, and show it
 """
 
 import argparse
-import functools
+import contextlib
+import logging
+import os
 import sys
 import textwrap
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -22,7 +25,17 @@ from typing_extensions import override
 from lightning_cossim.analysis.saved_logits import LOGITS_LEFT_OUT, REFUSED
 from lightning_cossim.config.settings import Display, LabelSelection
 from lightning_cossim.config.thresholds import Alert, Thresholds
-from lightning_cossim.errors import CheckpointError, ConfigError, LabelSimilarityError, did_you_mean, expected
+from lightning_cossim.errors import (
+    CheckpointError,
+    ConfigError,
+    LabelSimilarityError,
+    as_value,
+    did_you_mean,
+    expected,
+    in_a_line,
+    in_one_line,
+    printable,
+)
 from lightning_cossim.functional.ladder import LADDERS
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.overlap import OverlapKind
@@ -33,6 +46,7 @@ from lightning_cossim.report.text import counted
 
 __all__ = ["commented_default", "main"]
 
+_logger = logging.getLogger(__name__)
 _WIDTH = 100
 _ANALYZE = "Report cosines from the weights alone; with --logits also overlaps and gaps; with --embeddings all similarities."
 _SELECTION: Final[tuple[tuple[str, type[int] | type[float], str], ...]] = (
@@ -59,7 +73,7 @@ _EXAMPLE = """\
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that reports an error in one line."""
+    """A parser that reports an error in one printable line."""
 
     @override
     def error(self, message: str) -> NoReturn:
@@ -67,7 +81,8 @@ class _Parser(argparse.ArgumentParser):
         known = [option for action in self._actions for option in action.option_strings]
         wrong = message.rpartition("unrecognized arguments: ")[2].split()[0] if "unrecognized" in message else ""
         hint = did_you_mean(_RENAMED.get(wrong, wrong), known)
-        self.exit(2, f"{self.prog}: {message}. {hint or f'`{self.prog} --help` lists the options.'}\n")
+        hint = hint or f"`{self.prog} --help` lists the options."
+        self.exit(2, f"{in_a_line(f'{self.prog}: {message}. {hint}')}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,7 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the name of the command; default: those of the process.
 
     Returns:
-        The exit status: 0 on success, 1 if `--fail-on` finds a breach or a flagged pair, 2 on an error, which is printed.
+        The exit status: 0 on success, 1 if `--fail-on` finds a breach or a flagged pair, 2 on an error, which is printed in one
+        line.
 
     Raises:
         SystemExit: the arguments are wrong (status 2), or ask for `--help` (status 0).
@@ -124,12 +140,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given, rest = parser.parse_known_args(arguments)
     if rest:
         given.parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return _guarded(given)
+
+
+def _guarded(given: argparse.Namespace) -> int:
+    """The exit status of a command. Every error is one line."""
     try:
-        status: int = given.run(given)
+        with warnings.catch_warnings():
+            warnings.showwarning = _print_warning
+            status: int = given.run(given)
+        sys.stdout.flush()
     except LabelSimilarityError as error:
-        print(error, file=sys.stderr)
+        _print_error(str(error))
+        return 2
+    except BrokenPipeError:  # the reader of the output, such as `head`, has enough
+        _discard_output()
+        return 2
+    except OSError as error:
+        _discard_output()
+        _print_error(f"expected to write the output, got {error.strerror or error}.")
+        return 2
+    except MemoryError:
+        _print_error("expected enough memory for the report, got none left.")
+        return 2
+    except Exception as error:
+        _logger.debug("The error of the command:", exc_info=True)
+        _print_error(f"an error that should not happen, please report it: {in_one_line(error)}")
         return 2
     return status
+
+
+def _print_error(text: str) -> None:
+    print(in_a_line(text), file=sys.stderr)
+
+
+def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning in one line, without the source code that Python adds."""
+    _print_error(" ".join(str(message).split()))
+
+
+def _discard_output() -> None:
+    """Forget what is not written yet: at exit, Python would fail to write it again."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _add_head(parser: argparse.ArgumentParser, *checkpoints: str) -> None:
@@ -197,8 +250,8 @@ def _analyze(given: argparse.Namespace) -> int:
     _check_alerts(file, thresholds, report.link)
     print(report)
     if given.out is not None:
-        for path in write_analysis(report, given.out, display=display, warn=functools.partial(print, file=sys.stderr)):
-            print(f"wrote {path}")
+        for path in write_analysis(report, given.out, display=display, warn=_print_error):
+            print(f"wrote {printable(str(path))}")
     if given.fail_on is None:
         return 0
     why = report.verdict.why_none
@@ -208,7 +261,7 @@ def _analyze(given: argparse.Namespace) -> int:
     if not thresholds.alerts:
         reasons = [counted(int(flags.sum()), FLAGS[side]) for side, flags in report.flags.items() if flags.any()]
     for reason in reasons:
-        print(f"fails: {reason}", file=sys.stderr)
+        _print_error(f"fails: {reason}")
     return 1 if reasons else 0
 
 
@@ -231,6 +284,8 @@ def _compare(given: argparse.Namespace) -> int:
 def _demo(given: argparse.Namespace) -> int:
     from lightning_cossim.analysis.demo import main as train
 
+    if not given.folder or (Path(given.folder).exists() and not Path(given.folder).is_dir()):
+        raise ConfigError(expected("folder", "to be a folder", as_value(given.folder)))
     if given.epochs < 1:
         raise ConfigError(expected("epochs", "to be at least 1", given.epochs))
     train(given.epochs, given.folder)
@@ -269,9 +324,9 @@ def _check(path: Path) -> int:
     try:
         Thresholds.from_yaml(path)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        _print_error(str(error))
         return 2
-    print(f"{path}: no errors.")
+    print(f"{printable(str(path))}: no errors.")
     return 0
 
 

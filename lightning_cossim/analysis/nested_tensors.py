@@ -73,16 +73,23 @@ def _found_in(path: Path, loaded: Mapping[Any, Any]) -> NestedTensors:
         prefix, mapping, depth = waiting.pop(0)
         if len(seen) > _MOST:
             raise CheckpointError(f"{path}: expected at most {_MOST:,} nested dictionaries, got more.")
-        own = {f"{prefix}{key}": value for key, value in mapping.items() if isinstance(value, Tensor)}
+        own = {f"{prefix}{key}": value for key, value in mapping.items() if isinstance(value, Tensor) and _is_name(key)}
         tensors |= own
         if own and prefix:
             roots.append(prefix.removesuffix("."))
         for key, value in mapping.items():
-            if isinstance(value, Mapping) and depth < _DEEPEST and id(value) not in seen and not _is_of_training(key, value):
+            if not isinstance(value, Mapping) or not _is_name(key):
+                continue
+            if depth < _DEEPEST and id(value) not in seen and not _is_of_training(key, value):
                 seen.add(id(value))
                 waiting.append((f"{prefix}{key}.", value, depth + 1))
-    loose = [str(name) for name, value in loaded.items() if isinstance(value, Tensor)] if roots else []
+    loose = [str(name) for name, value in loaded.items() if isinstance(value, Tensor) and _is_name(name)] if roots else []
     return NestedTensors(tensors, tuple(roots), tuple(loose))
+
+
+def _is_name(key: Any) -> bool:
+    """Whether a key is a part of a name. The text of any other key could be as long as memory allows."""
+    return isinstance(key, str) or (isinstance(key, int) and abs(key) < 2**63)
 
 
 def _is_of_training(key: Any, value: Mapping[Any, Any]) -> bool:

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Final
 
 from lightning_cossim.capture.distributed import ALONE
@@ -12,6 +11,7 @@ from lightning_cossim.capture.evidence.keeper import EvidenceKeeper
 from lightning_cossim.capture.evidence.place import Place
 from lightning_cossim.capture.head import Observation
 from lightning_cossim.config.evidence import Evidence
+from lightning_cossim.config.text_files import MOST_OF_NAMES, read_text
 from lightning_cossim.errors import CheckpointError, expected
 from lightning_cossim.functional.links import Link
 from lightning_cossim.report import GapReport, WindowKey
@@ -84,21 +84,24 @@ def read_inputs(given: str | PathLike[str] | Sequence[str], num_inputs: int) -> 
     if isinstance(given, str | PathLike):
         where = f"{given}: "
         try:
-            text = Path(given).read_text(encoding="utf-8-sig")
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or "it is no UTF-8 text"
+            text = read_text(given, MOST_OF_NAMES)
+        except ValueError as error:
+            why = "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
             raise CheckpointError(f"{given}: expected a text file with one input on each line, got an error: {why}.") from None
-        found = text.removesuffix("\n").split("\n") if text else []
+        lines = text.removesuffix("\n")
+        found = lines.split("\n", num_inputs + 1) if text else []
+        num_found = lines.count("\n") + 1 if text else 0
     elif not isinstance(given, Iterable):
         remedy = "Pass an identifier, a path or a text for each input."
         raise CheckpointError(expected("inputs", "to be a file or a list of strings", type(given).__name__, remedy))
     else:
         where, found = "", list(given)
+        num_found = len(found)
         if not all(isinstance(one, str) for one in found):
             kind = next(type(one).__name__ for one in found if not isinstance(one, str))
             remedy = "Pass an identifier, a path or a text for each input."
             raise CheckpointError(expected("inputs", "to be a file or a list of strings", f"a list with a {kind}", remedy))
-    if len(found) != num_inputs:
+    if num_found != num_inputs:
         remedy = "One for each row of the embeddings or logits is needed."
-        raise CheckpointError(f"{where}expected {num_inputs} inputs, got {len(found)}. {remedy}")
+        raise CheckpointError(f"{where}expected {num_inputs} inputs, got {num_found}. {remedy}")
     return found

@@ -6,7 +6,6 @@ unknown, the error names it.
 Shapes: K labels, D embedding dimensions; `W_KD` the weight, `b_K` the bias.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_cossim.analysis.json_files import read_json
 from lightning_cossim.analysis.layer_names import ADAPTER, layer_of
-from lightning_cossim.analysis.saved_tensors import SavedTensors, listed, reason
+from lightning_cossim.analysis.saved_tensors import SavedTensors, listed
 from lightning_cossim.errors import CheckpointError
 
 __all__ = ["REMEDY_OF_ADAPTERS", "effective_bias", "effective_weight", "refused_adapter"]
@@ -143,10 +143,4 @@ def _scale_of_adapter(saved: SavedTensors, layer: str, parts: list[str], rank: i
 
 
 def _adapter_config(path: Path) -> Mapping[str, Any] | None:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        if path.exists():
-            raise CheckpointError(f"{path}: expected readable JSON, got {reason(error)}.") from None
-        return None
-    return config if isinstance(config, dict) else None
+    return read_json(path) if path.exists() else None

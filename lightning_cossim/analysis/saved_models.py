@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from lightning_cossim.analysis.json_files import read_json, reason
 from lightning_cossim.analysis.layer_names import layer_of, matrix_shape, module_of, short_name
 from lightning_cossim.analysis.saved_heads import embedding_names, is_vector, matrices
-from lightning_cossim.analysis.saved_tensors import SUFFIXES, SavedTensors, listed, reason
-from lightning_cossim.analysis.token_names import names_of_labels, names_of_tokens, read_json
+from lightning_cossim.analysis.saved_tensors import SUFFIXES, SavedTensors, listed
+from lightning_cossim.analysis.token_names import names_of_labels, names_of_tokens
 from lightning_cossim.capture.find import COMMON_NAMES
 from lightning_cossim.errors import CheckpointError
 

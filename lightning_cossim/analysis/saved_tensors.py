@@ -4,7 +4,9 @@ Supported files are Lightning checkpoints, state dicts (also nested in dictionar
 several files) and NumPy's `.npy` and `.npz`.
 """
 
-import json
+import io
+import math
+import os
 import pickle
 import warnings
 import zipfile
@@ -17,19 +19,38 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
+from lightning_cossim.analysis.json_files import read_json, reason
 from lightning_cossim.analysis.nested_tensors import nested_tensors
+from lightning_cossim.config.text_files import kind_of_file
 from lightning_cossim.errors import CheckpointError
 
-__all__ = ["SUFFIXES", "SavedTensors", "guarded", "listed", "open_tensors", "reason"]
+__all__ = ["SUFFIXES", "SavedTensors", "guarded", "listed", "open_tensors"]
 
 _T = TypeVar("_T")
 Shape = tuple[int, ...]
 SUFFIXES: Final = (".ckpt", ".pt", ".pth", ".bin", ".safetensors")
 """Suffixes of files that hold the tensors of a model."""
 _KINDS: Final = ".ckpt, .pt, .pth, .bin, .safetensors, .safetensors.index.json, .npy, .npz"
-_LONGEST_INDEX: Final = 2**28
-"""The largest size of an index in bytes; the index of a large model has about a hundred thousand."""
+_LONGEST_NAME: Final = 1_000
+"""Maximum number of characters of a tensor's name."""
+_MOST_NAMES: Final = 200_000
+_MOST_PICKLED: Final = 1_000_000
+"""Maximum number of bytes of a pickle without as many bytes of tensors: unpickling takes a second for each million."""
+_MOST_READS: Final = 400_000
+"""Number of reads while a file is unpickled that is allowed in any case, about 50 for each tensor; a file of more than 40 MB may
+need one for each 100 bytes.
+"""
+_MOST_UNPACKED: Final = 64_000_000
+"""Number of bytes that a compressed array can have in any case; a larger one can have 20 times those of its file."""
+_NUMBERS: Final = {
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+    *(torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz),
+    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.bool),
+    *(torch.complex64, torch.complex128),
+}
+"""Types of values that take whole bytes and that torch can convert."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +79,11 @@ def open_tensors(path: Path) -> SavedTensors:
         CheckpointError: the file cannot be read without running code, is empty, or has an unknown suffix.
     """
     try:
-        size = path.stat().st_size
+        kind, size = kind_of_file(path), path.stat().st_size
     except (OSError, ValueError) as error:  # ValueError: not a valid file name
         raise CheckpointError(f"{path}: expected a readable file, got {reason(error)}.") from None
+    if kind is not None:
+        raise CheckpointError(f"{path}: expected a file, got {kind}.")
     if size == 0:
         raise CheckpointError(f"{path}: expected a checkpoint, got an empty file.")
     opened: dict[str, Callable[[Path], SavedTensors]] = {
@@ -73,10 +96,16 @@ def open_tensors(path: Path) -> SavedTensors:
     if path.suffix not in opened:
         raise CheckpointError(f"{path}: expected a file of type {_KINDS}, got {path.suffix or 'no suffix'}.")
     saved = guarded(path, lambda: opened[path.suffix](path))
+    if len(saved.names) > _MOST_NAMES:
+        raise CheckpointError(f"{path}: expected at most {_MOST_NAMES:,} tensors, got {len(saved.names):,}.")
+    longest = max(saved.names, key=len, default="")
+    if len(longest) > _LONGEST_NAME:
+        got = f"one of {len(longest):,} characters, {longest[:40]}..."
+        raise CheckpointError(f"{path}: expected names of at most {_LONGEST_NAME} characters, got {got}.")
     return replace(
         saved,
         shape=lambda name: guarded(path, lambda: saved.shape(name)),
-        read=lambda name: guarded(path, lambda: saved.read(name)),
+        read=lambda name: guarded(path, lambda: _stored(path, name, saved.read(name))),
     )
 
 
@@ -94,11 +123,58 @@ def guarded(path: Path, read: Callable[[], _T]) -> _T:
         raise CheckpointError(f"{path}: expected a complete {path.suffix} file, got {reason(error)}.") from error
 
 
+def _stored(path: Path, name: str, tensor: Tensor) -> Tensor:
+    """The tensor, if its file holds each of its values: then no operation needs much more memory than the file is large."""
+    called, wanted = name or "its array", None
+    if tensor.layout != torch.strided or tensor.is_nested:
+        wanted = "to be dense", "a nested tensor" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
+    elif tensor.is_meta:
+        wanted = "to have values", "a meta tensor"
+    elif tensor.dtype not in _NUMBERS:
+        wanted = "to hold numbers of whole bytes", str(tensor.dtype).removeprefix("torch.")
+    elif tensor.numel() == 0:
+        wanted = "to have values", f"shape {tuple(tensor.shape)}"
+    elif tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        stored = tensor.untyped_storage().nbytes() // tensor.element_size()
+        wanted = "to be stored value by value", f"{tensor.numel():,} values in a storage of {stored:,}"
+    if wanted is not None:
+        raise CheckpointError(f"{path}: expected {called} {wanted[0]}, got {wanted[1]}.")
+    return tensor
+
+
+class _BoundedReads(io.BufferedReader):
+    """A file that allows a bounded number of reads, which unpickling of a small file could need hours for."""
+
+    reads = 0
+
+    @override
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
+        if self.reads > _MOST_READS and self.reads > os.fstat(self.fileno()).st_size / 100:
+            raise CheckpointError(f"{self.name}: expected tensors, got mostly other objects.")
+        return super().read(size)
+
+
+def _loaded(path: Path) -> Any:
+    """The content of a file of torch, without running code."""
+    if not zipfile.is_zipfile(path):
+        with _BoundedReads(io.FileIO(path)) as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise CheckpointError(f"{path}: expected a file that torch.save wrote, got a compressed archive.")
+    pickled = sum(entry.file_size for entry in entries if entry.filename.endswith(".pkl"))
+    if pickled > max(_MOST_PICKLED, path.stat().st_size / 4):
+        raise CheckpointError(f"{path}: expected tensors, got {pickled:,} bytes of other objects.")
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+
+
 def _of_torch(path: Path) -> SavedTensors:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about pickles before it refuses them
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            loaded = _loaded(path)
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error) and "Unsupported" not in str(error):
             raise
@@ -125,29 +201,50 @@ def _of_npy(path: Path) -> SavedTensors:
 
 def _of_npz(path: Path) -> SavedTensors:
     with np.load(path, allow_pickle=False) as loaded:
-        shapes = {name: _shape_in(loaded, name) for name in loaded.files}
+        headers = {name: _header_in(loaded, name) for name in loaded.files}
+    shapes = {name: shape for name, (shape, _) in headers.items()}
 
     def read(name: str) -> Tensor:
+        shape, dtype = headers[name]
+        _check_numpy(path, name, dtype)
         with np.load(path, allow_pickle=False) as loaded:
+            entry = loaded.zip.getinfo(_entry_of(loaded, name))
+            needed = math.prod(shape) * dtype.itemsize
+            if needed > entry.file_size:
+                got = f"shape {shape} in {entry.file_size:,} bytes"
+                raise CheckpointError(f"{path}: expected {name} to be stored value by value, got {got}.")
+            if needed > max(_MOST_UNPACKED, 20 * entry.compress_size):
+                got = f"{needed:,} bytes compressed to {entry.compress_size:,}"
+                raise CheckpointError(f"{path}: expected {name} to be an array of ordinary values, got {got}. Use numpy.savez.")
             return _from_numpy(path, name, loaded[name])
 
     return SavedTensors(path, tuple(shapes), shapes.__getitem__, read)
 
 
-def _shape_in(loaded: Any, name: str) -> Shape:
-    """The shape of an array in an `.npz` file. Only the header is read."""
+def _entry_of(loaded: Any, name: str) -> str:
     inside = f"{name}.npy"
-    with loaded.zip.open(inside if inside in loaded.zip.namelist() else name) as file:
+    return inside if inside in loaded.zip.NameToInfo else name
+
+
+def _header_in(loaded: Any, name: str) -> tuple[Shape, Any]:
+    """The shape and the type of values of an array in an `.npz` file. Only the header is read."""
+    with loaded.zip.open(_entry_of(loaded, name)) as file:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape: Shape = read(file)[0]
-    return shape
+        shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def _check_numpy(path: Path, name: str, dtype: Any) -> None:
+    if dtype.kind not in "fiub" or dtype.itemsize > 8:
+        raise CheckpointError(f"{path}: expected {name or 'its array'} to hold numbers, got {dtype}.")
 
 
 def _from_numpy(path: Path, name: str, array: Any) -> Tensor:
     """An array of any byte order as a tensor. The type of its values is checked before the copy."""
-    if array.dtype.kind not in "fiub":
-        raise CheckpointError(f"{path}: expected {name or 'its array'} to hold numbers, got {array.dtype}.")
+    _check_numpy(path, name, array.dtype)
+    if array.size == 0:
+        raise CheckpointError(f"{path}: expected {name or 'its array'} to have values, got shape {array.shape}.")
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))
 
 
@@ -166,10 +263,7 @@ def _of_safetensors(path: Path) -> SavedTensors:
 
 def _of_index(path: Path) -> SavedTensors:
     """Tensors in several files, and an index that gives the file of each tensor."""
-    if path.stat().st_size > _LONGEST_INDEX:
-        raise CheckpointError(f"{path}: expected an index of at most {_LONGEST_INDEX:,} bytes, got {path.stat().st_size:,}.")
-    index = json.loads(path.read_text(encoding="utf-8"))
-    places = index.get("weight_map") if isinstance(index, dict) else None
+    places = read_json(path).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise CheckpointError(f"{path}: expected an index of safetensors, a JSON object with a `weight_map`, got other JSON.")
 
@@ -205,9 +299,3 @@ def listed(names: Any, most: int = 8) -> str:
     """Names in one line, at most `most`, with the number of the names that are left out."""
     shown = [str(name) or "''" for name in names]
     return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
-
-
-def reason(error: BaseException) -> str:
-    """The text of an error in at most 160 characters, without a line break."""
-    text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    return text[:160].rstrip(".")

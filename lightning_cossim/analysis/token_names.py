@@ -3,37 +3,18 @@
 Shapes: K labels.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from lightning_cossim.analysis.saved_tensors import reason
+from lightning_cossim.analysis.json_files import read_json
+from lightning_cossim.config.text_files import MOST_OF_NAMES, read_text
 from lightning_cossim.errors import CheckpointError
 
-__all__ = ["names_of_labels", "names_of_tokens", "read_json"]
+__all__ = ["names_of_labels", "names_of_tokens"]
 
-_LARGEST: Final = 2**28
-"""The largest size of a JSON file in bytes; the tokenizer of a vocabulary of 262,144 tokens has about thirty million."""
 _VOCABULARIES: Final = ("tokenizer.json", "target_vocab.json", "vocab.json", "vocab.txt")
 """Files of a vocabulary, the most reliable first."""
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The content of a JSON file, an object.
-
-    Raises:
-        CheckpointError: the file cannot be read, is larger than 2^28 bytes, or holds no object.
-    """
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise CheckpointError(f"{path}: expected at most {_LARGEST:,} bytes, got {path.stat().st_size:,}.")
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise error if isinstance(error, CheckpointError) else _unreadable(path, reason(error)) from None
-    if not isinstance(found, dict):
-        raise _unreadable(path, type(found).__name__)
-    return found
 
 
 def names_of_tokens(folder: Path, num_labels: int) -> tuple[str, ...] | None:
@@ -86,9 +67,9 @@ def _tokens_of_json(content: Mapping[str, Any]) -> Iterable[tuple[int, str]]:
 
 def _tokens_of_lines(path: Path) -> Iterable[tuple[int, str]]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, reason(error)) from None
+        text = read_text(path, MOST_OF_NAMES)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: expected a readable file of tokens, got {error}.") from None
     yield from enumerate(text.removesuffix("\n").split("\n"))
 
 
@@ -117,7 +98,3 @@ def _whole(value: Any) -> int | None:
     if isinstance(value, str) and value.isdecimal() and len(value) < 12:
         return int(value)
     return value if type(value) is int else None
-
-
-def _unreadable(path: Path, got: str) -> CheckpointError:
-    return CheckpointError(f"{path}: expected a readable JSON object, got {got}.")

@@ -8,7 +8,7 @@ stops on all of them at the same report.
 import contextlib
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Concatenate, Final, ParamSpec
 
 import lightning.pytorch as pl
@@ -36,7 +36,15 @@ from lightning_cossim.config.evidence import Evidence
 from lightning_cossim.config.settings import Display, LabelSelection, Schedule
 from lightning_cossim.config.thresholds import Thresholds, ThresholdsFile
 from lightning_cossim.config.types import Number, WholeFrom2
-from lightning_cossim.errors import AlertError, ConfigError, DistributedError, expected, in_one_line
+from lightning_cossim.errors import (
+    AlertError,
+    ConfigError,
+    DistributedError,
+    HeadError,
+    InputError,
+    expected,
+    in_one_line,
+)
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.overlap import OverlapKind
 from lightning_cossim.loggers.pages import Pages
@@ -78,6 +86,11 @@ def _harmless(
             session.overhead.leave()
 
     return guarded
+
+
+def _raise(failure: Exception | None) -> None:
+    if failure is not None:
+        raise failure
 
 
 def _inform(text: str) -> None:
@@ -356,7 +369,8 @@ class LabelSimilarityMonitor(Callback):
         if self._reports_on(trainer, "val"):
             self._end_run(trainer, "val", at_the_end=trainer.state.fn != "fit")
             if self._session is None:  # stopped; other callbacks must still find their keys
-                self._publisher.publish_nothing(self._windows(trainer, "val"), trainer.callback_metrics)
+                with self._guarded("other callbacks do not get the keys of this validation"):
+                    self._publisher.publish_nothing(self._windows(trainer, "val"), trainer.callback_metrics)
 
     @override
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -396,9 +410,12 @@ class LabelSimilarityMonitor(Callback):
     def _begin_run(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if self._session is None and trainer.state.fn != "fit":
             self._attach(trainer, pl_module)
-            assert self._session is not None, "attached"
-            self._announce(self._session, f"report at the end of the {stage} run")
+            self._announce_run(stage)
         self._open(trainer, stage)
+
+    @_harmless
+    def _announce_run(self, session: Session, stage: str) -> None:
+        self._announce(session, f"report at the end of the {stage} run")
 
     @_harmless
     def _open(self, session: Session, trainer: pl.Trainer, stage: str) -> None:
@@ -440,15 +457,25 @@ class LabelSimilarityMonitor(Callback):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {name: owner.state_dict() for name, owner in self._owners.items()}
+        with self._guarded("the checkpoint gets no state of the monitor"):
+            return {name: owner.state_dict() for name, owner in self._owners.items()}
+        return {}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if not self._owners.keys() <= state_dict.keys():
+        if isinstance(state_dict, dict) and not self._owners.keys() <= state_dict.keys():
             self._messages.inform("the checkpoint comes from another version: counts of alerts and the schedule start again")
             return
-        for name, owner in self._owners.items():
-            owner.load_state_dict(state_dict[name])
+        before = self.state_dict()
+        try:
+            for name, owner in self._owners.items():
+                owner.load_state_dict(state_dict[name])
+        except Exception as error:  # noqa: BLE001 - a damaged state must not end the run
+            with self._guarded("the state of the monitor is not reset"):
+                for name, state in before.items():
+                    self._owners[name].load_state_dict(state)
+            gone = "the state of the monitor in the checkpoint is damaged: counts of alerts and the schedule start again"
+            self._messages.warn(f"{gone}. The error: {in_one_line(error)}")
 
     # For users, during or after a run
 
@@ -494,12 +521,30 @@ class LabelSimilarityMonitor(Callback):
     # What the hooks call
 
     def _attach(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Find the head and hook it. Wrong settings raise here, before anything runs."""
+        """Find the head and hook it. Only wrong settings raise here, on all processes, before anything runs."""
+        failure: Exception | None = None
+        try:
+            self._find_and_hook(trainer, pl_module)
+        except Exception as error:  # noqa: BLE001 - only mistakes of the user are raised
+            failure = error
+            self._detach()
+        if isinstance(failure, ConfigError | HeadError | InputError):
+            raise failure
+        try:
+            processes = Processes(trainer.strategy, trainer.world_size, trainer.global_rank)
+            processes.together(functools.partial(_raise, failure))
+        except Exception as error:
+            _logger.debug("The failure that keeps the monitor from starting:", exc_info=True)
+            self._detach()
+            what = str(error) if isinstance(error, DistributedError) else in_one_line(error)
+            self._messages.warn(f"could not start, and the run continues without it: {what}")
+
+    def _find_and_hook(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._messages.start_run()
         self._detach()
         self._take_over()
         self._queue.start_run()
         self._publisher.start_run()
-        self._messages.start_run()
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         if any(isinstance(other, LabelSimilarityMonitor) and other.name == self.name for other in callbacks if other is not self):
             remedy = "Give each monitor a `name=`. It is part of the tags."
@@ -531,9 +576,19 @@ class LabelSimilarityMonitor(Callback):
     def _detach(self) -> None:
         if self._session is not None:
             session, self._session = self._session, None
-            session.end()
+            with self._guarded("hooks could not be removed from the model"):
+                session.end()
             with contextlib.suppress(Exception):  # the device can be unusable after a failed run
                 self._observed = session.collector.observed()
+
+    @contextlib.contextmanager
+    def _guarded(self, what: str) -> Iterator[None]:
+        """Warn of a failure in this context, in place of raising it."""
+        try:
+            yield
+        except Exception as error:
+            _logger.debug("The failure of this warning:", exc_info=True)
+            self._messages.warn(f"{what}: {in_one_line(error)}")
 
     def _fail(self, session: Session, error: Exception) -> None:
         """Stop the monitor after a failure. With several processes, it stops at the next report, where the others wait for this
@@ -550,15 +605,15 @@ class LabelSimilarityMonitor(Callback):
         """In a process that Lightning started: write what the monitor in the caller's process needs."""
         if not self._handover.is_away or trainer.local_rank:
             return
-        copied = self._observed.copied() if isinstance(self._observed, ObservedHead) and self._session is None else None
-        try:
+        with self._guarded("could not pass reports to the process that started the run"):  # for example, the disk is full
+            copied = self._observed.copied() if isinstance(self._observed, ObservedHead) and self._session is None else None
             self._handover.leave((self._queue.last, copied, self.state_dict()))
-        except Exception as error:  # noqa: BLE001 - for example a full disk; the run must continue
-            self._messages.warn(f"could not pass reports to the process that started the run: {in_one_line(error)}")
 
     def _take_over(self) -> None:
         """Continue from the state that a monitor in another process wrote, if there is any."""
-        left = self._handover.collect()
+        left = None
+        with self._guarded("could not read the reports of the processes of the last run"):
+            left = self._handover.collect()
         if left is not None:
             reports, copied, state = left
             self._queue.last.update(reports)

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from lightning_cossim.config.checks import check_bool, saved_count
+
 __all__ = ["StepCounter", "WindowClock"]
 
 MAX_WINDOW: Final = 64
@@ -138,9 +140,11 @@ class WindowClock:
         return {"next_due": self.next_due, "inputs_per_batch": self.inputs_per_batch, "inputs_of_last": self.inputs_of_last}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the state of `state_dict`."""
-        self.next_due = state["next_due"]
-        self.inputs_per_batch, self.inputs_of_last = state["inputs_per_batch"], state["inputs_of_last"]
+        """Restore the state of `state_dict`. If an entry is wrong, it raises an exception and changes nothing."""
+        next_due, inputs = saved_count(state["next_due"], "next_due"), state["inputs_per_batch"]
+        inputs = None if inputs is None else saved_count(inputs, "inputs_per_batch")
+        self.inputs_of_last = saved_count(state["inputs_of_last"], "inputs_of_last", 1)
+        self.next_due, self.inputs_per_batch = next_due, inputs
         self._per_epoch = math.nan
 
     def _opens(self, step: int, left: float, batch_idx: int) -> bool:
@@ -212,5 +216,7 @@ class StepCounter:
         return {"step": self.step, "global_step": self.global_step, "in_batch": self.in_batch}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the state of `state_dict`."""
-        self.step, self.global_step, self.in_batch = state["step"], state["global_step"], state["in_batch"]
+        """Restore the state of `state_dict`. If an entry is wrong, it raises an exception and changes nothing."""
+        step, global_step = (saved_count(state[name], name) for name in ("step", "global_step"))
+        check_bool(state["in_batch"], "in_batch")
+        self.step, self.global_step, self.in_batch = step, global_step, state["in_batch"]

@@ -5,7 +5,7 @@ recognized by their attributes, and peft is not imported. Shapes: K labels, D em
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import torch
@@ -250,7 +250,12 @@ def plain_name(path: str) -> str:
 
 
 def _size(module: nn.Module, *names: str) -> int | None:
-    return next((size for size in (getattr(module, name, None) for name in names) if isinstance(size, int)), None)
+    for name in names:
+        with suppress(Exception):  # a property of a custom layer may raise
+            size = getattr(module, name, None)
+            if isinstance(size, int):
+                return size
+    return None
 
 
 def _may_be_part(module: nn.Module, weight: Tensor) -> bool:

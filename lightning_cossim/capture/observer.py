@@ -119,6 +119,9 @@ class HeadObserver:
         Raises:
             InputError: a function passed as `embeddings_from=` or `logits_from=` fails.
         """
+        for tap in self._taps:
+            if tap.failure is not None:
+                raise tap.failure
         call, writes = self._first.call, self._first.writes if self._is_called else None
         logits = None if self._logits is None else self._logits.call
         if call is None and logits is None:

@@ -65,6 +65,8 @@ class Tap:
         """The number of calls since the tap was armed; 0 inside a compiled graph."""
         self.call_before: Call | None = None
         """The second-to-last call since the tap was armed."""
+        self.failure: Exception | None = None
+        """The exception that ended the recording since the tap was armed. It must not reach the user's forward pass."""
         self._handle: RemovableHandle = module.register_forward_hook(self._hook, with_kwargs=True)
 
     @override
@@ -74,7 +76,7 @@ class Tap:
 
     def arm(self) -> None:
         """Record the calls from now on."""
-        self.armed, self.num_calls = True, 0
+        self.armed, self.num_calls, self.failure = True, 0, None
 
     def disarm(self) -> None:
         """Record nothing until armed again, and discard the recorded calls."""
@@ -90,13 +92,22 @@ class Tap:
         if self.armed:
             self.writes, self.in_half = None, False
             if not torch.compiler.is_compiling():
-                given = self.pick(args, kwargs)
-                self.writes = num_writes(given), self._count()
-                self.in_half = isinstance(given, Tensor) and _is_rounding(given.device.type)
-                if isinstance(output, Tensor) and output.is_inference():  # inference tensors do not count in-place writes
-                    output = _copied(output)
-                self.num_calls, self.call_before = self.num_calls + 1, self.call
+                try:
+                    output = self._examined(args, kwargs, output)
+                except Exception as error:  # noqa: BLE001 - see `failure`
+                    self.disarm()
+                    self.failure = error.with_traceback(None)
+                    return
             self.call = (args, kwargs, output)
+
+    def _examined(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        """The output to record, after everything that is known of the call outside a compiled graph is set."""
+        given = self.pick(args, kwargs)
+        self.writes = num_writes(given), self._count()
+        self.in_half = isinstance(given, Tensor) and _is_rounding(given.device.type)
+        self.num_calls, self.call_before = self.num_calls + 1, self.call
+        is_inference = isinstance(output, Tensor) and output.is_inference()
+        return _copied(output) if is_inference else output  # inference tensors do not count in-place writes
 
 
 def _is_rounding(device_type: str) -> bool:
@@ -158,6 +169,7 @@ class FunctionTap:
         self.armed = False
         self.writes: tuple[int, int] | None = None
         self.in_half = False
+        self.failure: Exception | None = None
 
     @property
     def call(self) -> Call | None:

@@ -8,10 +8,19 @@ from typing import Any
 
 from typing_extensions import override
 
-from lightning_cossim.errors import ConfigError, did_you_mean, expected, wrong_choice
+from lightning_cossim.errors import ConfigError, as_value, did_you_mean, expected, wrong_choice
 from lightning_cossim.functional.inputs import is_number
 
-__all__ = ["Restriction", "check_bool", "check_number", "check_switch", "check_word", "is_switch", "switch_in_words"]
+__all__ = [
+    "Restriction",
+    "check_bool",
+    "check_number",
+    "check_switch",
+    "check_word",
+    "is_switch",
+    "saved_count",
+    "switch_in_words",
+]
 
 
 @dataclass(frozen=True)
@@ -44,13 +53,20 @@ class Restriction:
 def check_number(value: object, field: str, restriction: Restriction) -> None:
     """Raise `ConfigError` unless `value` is a number that the restriction allows."""
     if not restriction.allows(value):
-        raise ConfigError(expected(field, f"to be a {restriction}", repr(value)), field)
+        raise ConfigError(expected(field, f"to be a {restriction}", as_value(value)), field)
+
+
+def saved_count(value: object, field: str, low: int = 0) -> int:
+    """A whole number of at least `low` from a saved state; raises `ConfigError` for any other value, and for 2^53 or more."""
+    check_number(value, field, Restriction(int, low, 2**53 - 1))
+    number: int = Restriction(int).base(value)
+    return number
 
 
 def check_bool(value: object, field: str) -> None:
     """Raise `ConfigError` unless `value` is True or False."""
     if not isinstance(value, bool):
-        raise ConfigError(expected(field, "to be true or false", repr(value)), field)
+        raise ConfigError(expected(field, "to be true or false", as_value(value)), field)
 
 
 def check_word(value: object, field: str, known: Iterable[str]) -> None:
@@ -64,7 +80,7 @@ def check_switch(value: object, field: str, words: Sequence[str]) -> None:
     """Raise `ConfigError` unless `value` is True, False or one of some words. The message offers the most similar word."""
     if not is_switch(value, words):
         remedy = did_you_mean(value, words) if isinstance(value, str) else ""
-        raise ConfigError(expected(field, f"to be {switch_in_words(words)}", repr(value), remedy), field)
+        raise ConfigError(expected(field, f"to be {switch_in_words(words)}", as_value(value), remedy), field)
 
 
 def is_switch(value: object, words: Sequence[str]) -> bool:

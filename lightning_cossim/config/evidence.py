@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning_cossim.config.checks import Restriction, check_number
 from lightning_cossim.config.types import Number, WholeFrom0, WholeFrom1To64, check_fields
-from lightning_cossim.errors import ConfigError, expected
+from lightning_cossim.errors import ConfigError, as_value, expected
 
 __all__ = ["Evidence"]
 
@@ -56,10 +56,10 @@ class Evidence:
         for field in ("ids_key", "input_key"):
             key = getattr(self, field)
             if isinstance(key, bool) or not isinstance(key, str | int | None):
-                raise ConfigError(expected(field, "to be a key of the batch, an index in it or None", repr(key)))
+                raise ConfigError(expected(field, "to be a key of the batch, an index in it or None", as_value(key)))
         for field in ("show", "decode"):
             if getattr(self, field) is not None and not callable(getattr(self, field)):
-                raise ConfigError(expected(field, "to be a function or None", repr(getattr(self, field))))
+                raise ConfigError(expected(field, "to be a function or None", as_value(getattr(self, field))))
         if (self.mean is None) != (self.std is None):
             raise ConfigError(expected("std", "and `mean` to be given together", "one of them", "Pass both, or neither."))
         for field in ("mean", "std"):
@@ -77,5 +77,5 @@ class Evidence:
             if not math.isfinite(number) or (field == "std" and number <= 0):
                 raise ConfigError(expected(field, "to hold finite numbers, for `std` above 0", number))
         if not numbers:
-            raise ConfigError(expected(field, "to be a number or one number per channel", repr(value)))
+            raise ConfigError(expected(field, "to be a number or one number per channel", as_value(value)))
         return tuple(map(float, numbers))

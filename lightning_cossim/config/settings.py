@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from lightning_cossim.config.checks import Restriction, check_number
+from lightning_cossim.config.text_files import MOST_OF_NAMES, read_text
 from lightning_cossim.config.types import (
     NonNegative,
     ReadableFile,
@@ -19,7 +20,7 @@ from lightning_cossim.config.types import (
     WholeFrom2,
     check_fields,
 )
-from lightning_cossim.errors import ConfigError, expected
+from lightning_cossim.errors import ConfigError, as_value, expected
 
 __all__ = ["Display", "LabelSelection", "Schedule"]
 
@@ -161,17 +162,17 @@ class LabelSelection:
         check_fields(self)
         if isinstance(self.targets_key, bool) or not isinstance(self.targets_key, str | int | None):
             wanted = "to be a key of the batch, an index in it or None"
-            raise ConfigError(expected("targets_key", wanted, repr(self.targets_key)))
+            raise ConfigError(expected("targets_key", wanted, as_value(self.targets_key)))
         for field in ("names", "ignore"):  # users may pass arrays
             value = getattr(self, field)
             object.__setattr__(self, field, value.tolist() if hasattr(value, "tolist") else value)
         if isinstance(self.ignore, str) or not isinstance(self.ignore, Sequence):
-            raise ConfigError(expected("ignore", "to be a list of labels", repr(self.ignore)))
+            raise ConfigError(expected("ignore", "to be a list of labels", as_value(self.ignore)))
         for label in self.ignore:
             check_number(label, "ignore", Restriction(int, 0))
         names = [] if self.names is None or isinstance(self.names, str | PathLike) else self.names
         if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-            raise ConfigError(expected("names", "to be a list of strings or the path of a file", repr(names)))
+            raise ConfigError(expected("names", "to be a list of strings or the path of a file", as_value(names)))
 
     def check_labels(self, num_labels: int) -> None:
         """Raise `ConfigError` unless all labels in `ignore` are rows of the head, from 0 to `num_labels` - 1."""
@@ -195,11 +196,15 @@ class LabelSelection:
         """
         if self.names is None:
             return tuple(map(str, range(num_labels)))
-        is_file = isinstance(self.names, str | PathLike)
-        names = _lines(Path(self.names)) if isinstance(self.names, str | PathLike) else list(self.names)
-        if len(names) != num_labels:
-            got = f"{len(names)} names" + (f" in {self.names}, one per line" if is_file else "")
-            raise ConfigError(expected("names", f"to name the {num_labels} rows of the head", got))
+        where, names = "", self.names
+        if isinstance(names, str | PathLike):
+            where, text = f" in {names}, one per line", _text(Path(names))
+            num_names = text.count("\n") + 1 if text else 0
+            names = text.split("\n") if num_names == num_labels else []
+        else:
+            num_names = len(names)
+        if num_names != num_labels:
+            raise ConfigError(expected("names", f"to name the {num_labels} rows of the head", f"{num_names} names{where}"))
         return tuple(names)
 
     def resized(self, names: Sequence[str], num_labels: int) -> "LabelSelection":
@@ -214,13 +219,10 @@ class LabelSelection:
         return replace(self, names=known, ignore=[label for label in self.ignore if label < num_labels])
 
 
-def _lines(path: Path) -> list[str]:
+def _text(path: Path) -> str:
+    """The lines of a file, without the line end of the last one."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not a valid path
-        raise ConfigError(expected("names", "to be a list or a readable UTF-8 file", f"{path}: {_reason(error)}")) from None
-    return text.removesuffix("\n").split("\n") if text else []
-
-
-def _reason(error: OSError | ValueError) -> str:
-    return getattr(error, "strerror", None) or str(error)
+        text = read_text(path, MOST_OF_NAMES)
+    except ValueError as error:
+        raise ConfigError(expected("names", "to be a list or a readable UTF-8 file", f"{path}: {error}")) from None
+    return text.removesuffix("\n")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
 
 from lightning_cossim.config.reader import read_dataclass
 from lightning_cossim.config.types import NonNegative, Number, UnitInterval, WholeFrom0, WholeFrom1, check_fields, file_type
-from lightning_cossim.errors import ConfigError, did_you_mean, expected
+from lightning_cossim.errors import ConfigError, as_value, did_you_mean, expected
 from lightning_cossim.functional.scalars import alert_scalars
 
 __all__ = ["INPUTS_PER_LABEL", "Action", "Alert", "Scalar", "Stage", "Thresholds", "ThresholdsFile"]
@@ -118,7 +118,7 @@ class Thresholds:
         object.__setattr__(self, "known", _pairs_of_names(self.known))
         alerts: Any = self.alerts
         if isinstance(alerts, str) or not isinstance(alerts, Sequence) or not all(isinstance(one, Alert) for one in alerts):
-            raise ConfigError(expected("alerts", "to be a list of alerts", repr(alerts)), "alerts")
+            raise ConfigError(expected("alerts", "to be a list of alerts", as_value(alerts)), "alerts")
         object.__setattr__(self, "alerts", tuple(alerts))  # a tuple makes any sequence comparable and hashable
 
     def inputs_needed(self, num_labels: int) -> int:
@@ -130,7 +130,7 @@ class Thresholds:
         for name in (name for pair in self.known for name in pair):
             if name not in names:
                 remedy = did_you_mean(name, [*names]) or "Use the names of the labels, or their numbers if they have none."
-                raise ConfigError(expected("known", "to hold names of labels", repr(name), remedy), "known")
+                raise ConfigError(expected("known", "to hold names of labels", as_value(name), remedy), "known")
 
     @classmethod
     def from_yaml(cls, path: str | os.PathLike[str]) -> "Thresholds":
@@ -154,7 +154,7 @@ def _pairs_of_names(known: Any) -> tuple[tuple[str, str], ...]:
         texts = [str(name) for name in names if isinstance(name, str | int) and not isinstance(name, bool)]
         if len(names) != 2 or len(texts) != 2 or texts[0] == texts[1]:
             remedy = 'For example [[cat, lynx], ["no", "off"]]: without quotes YAML reads no and off as false.'
-            raise ConfigError(expected("known", "to be a list of pairs of two names", repr(pair), remedy), "known")
+            raise ConfigError(expected("known", "to be a list of pairs of two names", as_value(pair), remedy), "known")
         pairs.append((texts[0], texts[1]))
     return tuple(pairs)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, Literal
 
+from lightning_cossim.config.checks import saved_count
 from lightning_cossim.config.settings import Display
 from lightning_cossim.loggers import writers
 from lightning_cossim.loggers.contact_sheet import contact_sheet
@@ -52,8 +53,9 @@ class Pages:
         return {"order": self._order}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        self._order = state["order"]
+        """Restore what `state_dict` returned. If an entry is wrong, it raises an exception and changes nothing."""
+        order = state["order"]
+        self._order = None if order is None else list(dict.fromkeys(saved_count(label, "order") for label in order))
 
     @property
     def views(self) -> tuple[View, ...]:

@@ -12,11 +12,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from lightning_cossim.config.checks import Restriction, check_number
 from lightning_cossim.errors import in_one_line
 from lightning_cossim.functional.links import Link
 from lightning_cossim.functional.scalars import SHARES, scalars
 from lightning_cossim.loggers.pages import Pages, Write
 from lightning_cossim.loggers.recorder import Recorder
+from lightning_cossim.loggers.rows import rows_saved_at_once
 from lightning_cossim.loggers.tab import as_csv, as_json, step_of
 from lightning_cossim.loggers.tags import GAPS, group, picture_group, window_tag
 from lightning_cossim.loggers.writers import (
@@ -100,9 +102,13 @@ class Publisher:
         return {"watched": watched, "pages": self._pages.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        self._watched = {tags: dict(values) for tags, values in state["watched"].items()}
+        """Restore what `state_dict` returned. If an entry is wrong, it raises an exception and changes nothing."""
+        watched = {tags: dict(values) for tags, values in state["watched"].items()}
+        for values in watched.values():
+            for name, value in values.items():
+                check_number(value, name, Restriction(float))
         self._pages.load_state_dict(state["pages"])
+        self._watched = watched
 
     def publish(self, report: GapReport, loggers: Iterable[ScalarLogger], watched: MutableMapping[str, Tensor]) -> None:
         """Write the scalars and alerts of a report to the loggers.
@@ -221,7 +227,7 @@ class Publisher:
         if (logger, what) in self._failed or self.write_error(logger) is not None:
             return
         try:
-            with _at_once(logger):
+            with _at_once(logger), rows_saved_at_once(logger):
                 write()
         except Exception as error:
             _logger.debug("The failure that ended logging:", exc_info=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lightning_cossim.config.checks import check_word, saved_count
 from lightning_cossim.config.thresholds import Alert, Thresholds
 from lightning_cossim.report.context import WindowKey
 from lightning_cossim.report.data import ReportData
@@ -71,7 +72,8 @@ class AlertCounter:
             if same is not None:
                 saved.remove(same)
                 alert = self.thresholds.alerts[number]
-                self.counts[number] = same["count"] if alert.action == "warn" else min(same["count"], alert.patience - 1)
+                count = saved_count(same["count"], "count")
+                self.counts[number] = count if alert.action == "warn" else min(count, alert.patience - 1)
 
 
 class AlertBook:
@@ -104,11 +106,15 @@ class AlertBook:
         return [{**window._asdict(), "counts": counter.state()} for window, counter in self._counters.items()]
 
     def load_state_dict(self, state: Iterable[Mapping[str, Any]]) -> None:
-        """Continue the counts of a saved run; `state` is what `state_dict` returned."""
+        """Continue the counts of a saved run from the result of `state_dict`. A wrong entry raises, and changes nothing."""
+        counters = {}
         for saved in state:
             counter = AlertCounter(self.thresholds)
             counter.restore(saved["counts"])
-            self._counters[WindowKey(saved["stage"], saved["dataloader_idx"])] = counter
+            check_word(saved["stage"], "stage", ("train", "val", "test"))
+            index = saved["dataloader_idx"]
+            counters[WindowKey(saved["stage"], None if index is None else saved_count(index, "dataloader_idx"))] = counter
+        self._counters = counters
 
 
 def alert_values(scalars: Mapping[str, float], verdict: Verdict, stage: str) -> list[float]:

@@ -183,7 +183,7 @@ FILES: dict[str, tuple[bytes | None, str]] = {
     ),
     "an unknown tag": (
         b"stranger: !high 1\n",
-        "t.yaml:1: expected plain YAML, got an error: could not determine a constructor for the tag '!high'.",
+        "t.yaml:1: expected plain YAML, got the tag '!high'.",
     ),
     "broken off": (
         b"stranger: [0.1\n",
@@ -198,19 +198,25 @@ FILES: dict[str, tuple[bytes | None, str]] = {
         "t.yaml:1: Expected `min_inputs` to be a whole number of at least 0, got inf.",
     ),
     "a date that is none": (b"stranger: 2001-13-45\n", "t.yaml:1: expected plain YAML, got '2001-13-45' (ValueError)."),
-    "a tag that does not hold": (b"\nstranger: !!bool abc\n", "t.yaml:2: expected plain YAML, got 'abc' (KeyError)."),
+    "a tag that does not hold": (
+        b"\nstranger: !!bool abc\n",
+        "t.yaml:2: expected plain YAML, got the tag 'tag:yaml.org,2002:bool'.",
+    ),
     "digits of another script": (
         "stranger: ٣".encode(),
         f"t.yaml:1: Expected `stranger` to be a {RANGE}, got '٣'.",
     ),
-    "a key over two lines": (b'"a\\nb": 1\n', f"t.yaml:1: unknown key `a b`. {KNOWN}"),
+    "a key over two lines": (b'"a\\nb": 1\n', f"t.yaml:1: unknown key `a\\nb`. {KNOWN}"),
     "a key of several parts": (b"? [a, b]\n: 1\n", f"t.yaml:1: expected {KEYS}, got a list or a mapping as a key."),
-    "a merge key": (b"<<: {stranger: 0.1}\n", f"t.yaml:1: unknown key `<<`. {KNOWN}"),
+    "a merge key": (b"<<: {stranger: 0.1}\n", f"t.yaml:1: expected {KEYS}, got the merge key <<, as a key."),
     "two documents": (
         b"stranger: 0.1\n---\nstranger: 0.2\n",
         "t.yaml:2: expected valid YAML, got an error: but found another document.",
     ),
-    "too deep": (b"stranger: " + b"[" * 900, "t.yaml: expected valid YAML, got values that are nested too deeply."),
+    "too deep": (
+        b"stranger: " + b"[" * 900,
+        "t.yaml:1: expected plain YAML, got more than 10 lists and mappings within one another.",
+    ),
     "missing": (None, "t.yaml: expected a readable file, got No such file or directory."),
 }
 FOLDER = "t.yaml: expected a readable file, got Is a directory."
