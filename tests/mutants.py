@@ -570,7 +570,7 @@ MUTANTS: Final = (
     ),
     _mutant(
         "goes on past an alert that stopped the run",
-        Plant("report/alerts.py", "AlertCounter.restore", 'min(same["count"], alert.patience - 1)', 'same["count"]'),
+        Plant("report/alerts.py", "AlertCounter.restore", "min(count, alert.patience - 1)", "count"),
         red=(f"{ACTING}::test_a_fit_that_was_stopped_stops_again_after_a_resume",),
     ),
     # What a capture sees, and what processes add up
@@ -849,7 +849,7 @@ MUTANTS: Final = (
     ),
     _mutant(
         "runs code in a checkpoint",
-        Plant("analysis/saved_tensors.py", "_of_torch", "weights_only=True", "weights_only=False"),
+        Plant("analysis/saved_tensors.py", "_loaded", "weights_only=True, mmap", "weights_only=False, mmap"),
         red=("tests/analysis/test_analyze.py::test_what_is_wrong_is_one_line_and_status_2",),
     ),
     _mutant(

@@ -84,6 +84,8 @@ def test_a_fault_costs_a_view_and_no_more(fault: str, error: Exception, unwatche
         model, told = trained(tmp_path, LabelSimilarityMonitor(schedule=EVERY_BATCH, thresholds=FEW, display=ALWAYS))
     assert_same_weights(model, unwatched)
     (text,) = told
+    if isinstance(error, OSError) and fault.startswith("write"):  # a full or read-only disk: nothing else is tried
+        says = "writing to TensorBoardLogger failed and is off for the rest of this run."
     assert says in text
     assert type(error).__name__ in text
     assert not model.head._forward_hooks
@@ -143,10 +145,9 @@ def test_a_read_only_folder_costs_what_would_be_written_there(unwatched: Toy, tm
         warnings.simplefilter("always")
         trainer(callbacks=[Closes(), monitor], logger=logger).fit(model, loader(num_labels=12), loader(60, num_labels=12))
     told = [str(warning.message) for warning in record if str(warning.message).startswith("LabelSimilarityMonitor")]
-    assert told
-    assert all("PermissionError: [Errno 13] Permission denied" in text for text in told)
-    lost = {text.split(" to ")[0].rpartition("writing ")[2] for text in told}
-    assert lost == {"scalars", "pictures", "steps", "files"}
+    (text,) = told
+    assert text.startswith("LabelSimilarityMonitor: writing to ReadOnly failed and is off for the rest of this run.")
+    assert "PermissionError: [Errno 13] Permission denied" in text
     assert_same_weights(model, unwatched)
     assert set(monitor.last_report) == {"train", "val"}
 
