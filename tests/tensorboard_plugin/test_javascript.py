@@ -124,7 +124,9 @@ def test_the_types_of_the_page_hold(laid_out: Path) -> None:
     assert checked(laid_out) == []
     planted = {
         laid_out / "static" / "tip.js": "\nexport const planted = (/** @type {Step} */ step) => step.quantity(1).column;\n",
-        laid_out / "static" / "side.js": "\nexport const planted = (/** @type {App} */ app) => app.sides[0].no_such_thing;\n",
+        laid_out
+        / "static"
+        / "inspector.js": "\nexport const planted = (/** @type {App} */ app) => app.sides[0].no_such_thing;\n",
         laid_out / "javascript" / "wire.test.js": "\ndecode('no buffer');\n",
     }
     for path, text in planted.items():
