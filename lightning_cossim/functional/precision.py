@@ -39,7 +39,8 @@ class _MatrixProducts:
     """The precision of float32 matrix products, which torch keeps for the whole process, so that threads share it.
 
     The first block that begins notes the user's settings, and the last one that ends restores them. If each block restored what
-    it found, a thread that begins while another is inside would find "ieee", and leave it behind.
+    it found, a thread that begins while another is inside would find "ieee", and leave it behind. Every block sets "ieee" anew,
+    because the user may set another precision while one is open. Such a setting stays when the last block ends.
     """
 
     def __init__(self) -> None:
@@ -53,11 +54,12 @@ class _MatrixProducts:
 
     def begin(self) -> None:
         with self._lock:
-            if not self._blocks:
-                self._before = [backend.fp32_precision for backend in self._backends()]
-                for backend in self._backends():
-                    backend.fp32_precision = "ieee"
-            self._blocks += 1
+            now = [backend.fp32_precision for backend in self._backends()]
+            if self._blocks:  # what is no longer "ieee" is the user's setting of now
+                now = [before if one == "ieee" else one for one, before in zip(now, self._before, strict=True)]
+            self._before, self._blocks = now, self._blocks + 1
+            for backend in self._backends():
+                backend.fp32_precision = "ieee"
 
     def end(self) -> None:
         with self._lock:
@@ -66,8 +68,9 @@ class _MatrixProducts:
                 return
             general = torch.backends.fp32_precision  # type: ignore[attr-defined]
             for backend, precision in zip(self._backends(), self._before, strict=True):
-                # "none" makes a backend follow the general setting, as it did before.
-                backend.fp32_precision = "none" if precision == general else precision
+                if backend.fp32_precision == "ieee":
+                    # "none" makes a backend follow the general setting, as it did before.
+                    backend.fp32_precision = "none" if precision == general else precision
 
 
 _matrix_products = _MatrixProducts()

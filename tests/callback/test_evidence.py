@@ -37,7 +37,20 @@ from lightning_cossim.callback import loaders
 from lightning_cossim.capture import vocabulary_window
 from lightning_cossim.report.evidence import RANKINGS, Example, PairEvidence
 from tests.callback.test_processes import PATIENCE, found_by
-from tests.toys import FEW, INPUT_DIM, NUM_LABELS, Capped, Faces, LanguageToy, SegmentationToy, Sentences, Toy, images, trainer
+from tests.toys import (
+    FEW,
+    INPUT_DIM,
+    NUM_LABELS,
+    Capped,
+    Faces,
+    LanguageToy,
+    SegmentationToy,
+    Sentences,
+    Toy,
+    images,
+    loader,
+    trainer,
+)
 
 
 class Items(Dataset[tuple[Tensor, Tensor, int]]):
@@ -591,6 +604,20 @@ def test_large_vocabularies_keep_inputs_of_observed_batches(monkeypatch: pytest.
     trainer(callbacks=[watch]).validate(model, DataLoader(Items(64), batch_size=4), verbose=False)
     assert check(watch.last_report["val"], model, [Items(64)]) > 20
     assert 1 < len({one.reference.batch for *_, one in examples(watch.last_report["val"])}) < 16
+
+
+@pytest.mark.usefixtures("rare_labels_count")
+@pytest.mark.parametrize(("most", "has_some"), [(11, True), (12, False)])
+def test_only_a_vocabulary_has_inputs_on_which_the_labels_are_not_both_likely(most: int, *, has_some: bool) -> None:
+    """With a low bias, label 0 is never among the eight most likely of twelve labels."""
+    model = Toy(12)
+    with torch.no_grad():
+        model.head.bias[0] = -12
+    watch = monitor(labels=LabelSelection(max_tracked=most, min_probability=0), evidence=Evidence())
+    trainer(callbacks=[watch]).validate(model, loader(64, num_labels=12), verbose=False)
+    pairs = [pair for pair in watch.last_report["val"].evidence.pairs if 0 in pair.labels]
+    assert len(pairs) == 11
+    assert all(("overlap" in pair.examples) == has_some for pair in pairs)
 
 
 # What stays after a run

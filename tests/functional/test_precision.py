@@ -103,6 +103,19 @@ def test_blocks_of_two_threads_that_overlap_leave_the_users_settings() -> None:
     assert [matmul.fp32_precision for matmul in MATMULS] == ["tf32", "bf16"]
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_the_user_sets_while_a_block_is_open_stays(*, nested: bool) -> None:
+    """As another thread may do. A block that begins after it has full precision all the same."""
+    matmul = MATMULS[0]
+    matmul.fp32_precision = "ieee"
+    with full_precision(torch.ones(1)):
+        matmul.fp32_precision = "tf32"
+        if nested:
+            with full_precision(torch.ones(1)):
+                assert matmul.fp32_precision == "ieee"
+    assert matmul.fp32_precision == "tf32"
+
+
 def test_full_precision_holds_autocast_off_for_one_block() -> None:
     """Inside, a float32 product is float32 to the last bit; before and after, autocast does what the user asked for."""
     x = torch.randn(16, 16, generator=torch.Generator().manual_seed(0))

@@ -60,12 +60,13 @@ def around(tokens: Tensor, is_token: Tensor | None, rows: Tensor, positions: Ten
         positions: (n,), the index of its token in the row, from 0 to T - 1.
 
     Returns:
-        (n, 18), int64, the token at the position and those around it; -1 for none.
+        (n, 18), int64, the token at the position, be it padding or not, and those around it; -1 for none.
     """
     places = positions[:, None] + torch.arange(NUM_AROUND, device=positions.device) - _BEFORE - 1
     inside = (places >= 0) & (places < tokens.shape[1])
     rows, places = rows[:, None], places.clamp(0, tokens.shape[1] - 1)
     kept = inside if is_token is None else inside & is_token[rows, places]
+    kept[:, _BEFORE + 1] = True
     return tokens[rows, places].long().masked_fill(~kept, -1)
 
 

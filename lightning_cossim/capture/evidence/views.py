@@ -91,7 +91,10 @@ class Viewer:
                 return None
             where = (one.to(tokens.device) for one in (rows, positions))
             return around(tokens, fields.is_token, *where).cpu()
-        except Exception:  # noqa: BLE001 - `views` warns of the same
+        except InputError:  # `views` warns of the same key
+            return None
+        except Exception as error:  # noqa: BLE001 - the batch is the user's, and the run must continue
+            self._failed("the texts of inputs are off for a batch", error)
             return None
 
     def views_of_tokens(self, tokens: Mapping[int, Sequence[int]]) -> dict[int, View]:

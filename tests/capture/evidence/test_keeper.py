@@ -20,6 +20,7 @@ from lightning_cossim import Evidence, LabelSelection
 from lightning_cossim.capture import vocabulary_window
 from lightning_cossim.capture.collector import Collector
 from lightning_cossim.capture.distributed import ALONE, Processes
+from lightning_cossim.capture.evidence import views as views_module
 from lightning_cossim.capture.evidence import window as window_module
 from lightning_cossim.capture.evidence.keeper import EvidenceKeeper
 from lightning_cossim.capture.evidence.place import Place
@@ -770,6 +771,32 @@ def test_a_vocabulary_has_inputs_of_pairs_whose_labels_are_not_both_likely() -> 
         assert now == before
 
 
+def test_an_input_that_is_not_finite_does_not_move_the_others_of_the_sample() -> None:
+    z = rare()
+    z[3] = torch.nan
+    p = z.double().softmax(dim=1)
+    place = Place(0, 0, DatasetOrder.of(DataLoader(TensorDataset(z), batch_size=200)))
+    found = Rig(is_vocabulary=True).open().watch([{"z": z}], place=lambda number: place).close()
+    for label in range(8):
+        for one in found[label, 8].examples["overlap"]:
+            assert one.probabilities == pytest.approx(p[one.reference.index, [label, 8]].tolist(), rel=1e-5)
+
+
+def test_inputs_of_the_sample_keep_their_identifiers() -> None:
+    """There is memory for about 1 600 identifiers and 300 inputs in the sample; 6 000 come."""
+    z = rare().repeat(30, 1) + torch.randn(6_000, 1, generator=torch.Generator().manual_seed(2)) * torch.eye(K)[0]
+    batches = [
+        {"z": z[start : start + 100], "name": [f"item {start + row}" for row in range(100)]} for start in range(0, 6_000, 100)
+    ]
+    order = DatasetOrder.of(DataLoader(TensorDataset(z), batch_size=100))
+    rig = Rig(is_vocabulary=True, ids_key="name", max_bytes=400_000, labels=LabelSelection())
+    found = rig.open().watch(batches, place=order).close()
+    examples = [one for label in range(8) for one in found[label, 8].examples["overlap"]]
+    assert len(examples) == 64
+    assert {one.reference.id for one in examples} == {f"item {one.reference.index}" for one in examples}
+    assert rig.told == []
+
+
 @pytest.mark.parametrize("decode", [None, lambda ids: " ".join(map(str, ids))], ids=["names", "decode"])
 def test_inputs_of_the_sample_have_the_texts_that_others_have(decode: Any) -> None:
     z = rare().reshape(10, 20, K)
@@ -799,3 +826,13 @@ def test_a_decoder_that_fails_on_the_sample_costs_its_texts_and_a_warning() -> N
     assert [one.view for one in found[0, 8].examples["overlap"]] == [None] * 8
     assert len(rig.told) == 1
     assert "no such token" in rig.told[0]
+
+
+def test_tokens_that_cannot_be_read_cost_the_texts_of_the_sample_and_a_warning() -> None:
+    tokens = torch.zeros(10, 20, dtype=torch.int64)
+    labels = LabelSelection(names=[f"word {label}" for label in range(K)])
+    rig = Rig(is_vocabulary=True, with_views=True, has_names=True, labels=labels)
+    with mock.patch.object(views_module, "around", side_effect=RuntimeError("an odd batch")):
+        found = rig.open().watch([{"tokens": tokens, "z": rare().reshape(10, 20, K)}]).close()
+    assert None in [one.view for one in found[0, 8].examples["overlap"]]  # others are in the store, with a text
+    assert rig.told == ["the texts of inputs are off for a batch: RuntimeError: an odd batch"]
