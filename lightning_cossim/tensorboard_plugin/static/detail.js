@@ -116,8 +116,9 @@ export function limitAt({ limits, values }, pair) {
 /** @type {Record<string, (step: Step, pair: number, gap: string, limit: string) => string>} a reason of verdicts.py to its sentence */
 const SENTENCES = {
   "no gap": () => "It has no gap: its cosine, its overlap or its expected overlap is unknown.",
-  "below threshold": ({ thresholds, values }, pair, gap) => `Its gap, ${gap}, is within the threshold ${number(values.gap[pair] < 0 ? thresholds.lookalike : thresholds.stranger)}.`,
-  "within the spread of gaps": (_step, _pair, gap, limit) => `Its gap, ${gap}, exceeds the threshold, but not the spread of the gaps of all pairs, ${limit}.`,
+  "below threshold": (_step, _pair, gap, limit) => `Its gap, ${gap}, is within the limit, ${limit}.`,
+  "within the spread of gaps": ({ thresholds, values }, pair, gap, limit) =>
+    `Its gap, ${gap}, exceeds the threshold, ${number(values.gap[pair] < 0 ? thresholds.lookalike : thresholds.stranger)}, but not the limit, ${limit}, which is the spread of the gaps of all pairs.`,
   "error unknown": (_step, _pair, gap) => `Its gap, ${gap}, is large, but the error of its overlap is unknown.`,
   "within error": (_step, _pair, gap, limit) => `Its gap, ${gap}, exceeds ${limit}, but not by ${NUM_ERRORS.toFixed(1)} standard errors: other inputs could give a smaller gap.`,
   "overlap may be larger": ({ truncation }, _pair, gap) => `Its gap, ${gap}, is large, but its overlap may be up to ${number(truncation)} larger: only the most likely labels of each input were kept.`,

@@ -193,7 +193,11 @@ test("why a pair is not flagged is a sentence for every reason", () => {
   const reasons = one.reasons.slice(1);
   assert.equal(reasons.length, 11);
   assert.deepEqual(reasons.filter((reason) => sentence(reason) === `It is not flagged: ${reason}.`), []);
-  assert.equal(sentence("below threshold"), "Its gap, +0.163 ± 0.021, is within the threshold 0.100.");
+  assert.equal(sentence("below threshold"), "Its gap, +0.163 ± 0.021, is within the limit, 0.200.");
+  assert.equal(
+    sentence("within the spread of gaps"),
+    "Its gap, +0.163 ± 0.021, exceeds the threshold, 0.100, but not the limit, 0.200, which is the spread of the gaps of all pairs.",
+  );
   assert.equal(sentence("within error"), "Its gap, +0.163 ± 0.021, exceeds 0.200, but not by 1.9 standard errors: other inputs could give a smaller gap.");
   assert.equal(sentence("too few joint inputs"), "Its gap, +0.163 ± 0.021, is large, but both labels are likely on 17 inputs only; a stranger needs 20.");
   one.reasons = ["", "of a later version"];
