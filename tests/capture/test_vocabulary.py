@@ -579,7 +579,7 @@ def test_a_sample_is_the_same_for_the_same_seed() -> None:
 def test_a_look_alike_is_one_only_if_it_is_in_any_case() -> None:
     """An overlap of which much may have been left out is no sign that there is little."""
     head = head_of()
-    seen = [Observation(head.unembedding, head.logits(3 * inputs_of(400)))]
+    seen = [Observation(head.unembedding, head.logits(3 * inputs_of(4000)))]
     report = report_of(summary_of(head, seen, labels_per_input=2))
     thresholds = Thresholds(stranger=0.02, lookalike=0.02, min_reliability=0)
     flags = report.judged(thresholds).flags
