@@ -2,10 +2,10 @@
 
 import { element, keepArrows } from "./dom.js";
 
+/** @import { App } from "./app.js" */
 /** @import { Axes } from "./axes.js" */
 /** @import { Colors } from "./colors.js" */
 /** @import { Brush as Rectangle, Range } from "./filter.js" */
-/** @import { App } from "./index.js" */
 /** @import { Context, Point } from "./marks.js" */
 
 const LEAST = 4; // CSS pixels; a smaller rectangle is a click

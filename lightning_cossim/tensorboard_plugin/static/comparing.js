@@ -10,12 +10,13 @@ import { ARROWS, nearestTo, nextTo } from "./points.js";
 import { inSentence } from "./quantities.js";
 import { Ranges, rangeOf, roomy } from "./ranges.js";
 
+/** @import { App } from "./app.js" */
 /** @import { Colors } from "./colors.js" */
 /** @import { Compared } from "./compare.js" */
-/** @import { App, Shown } from "./index.js" */
 /** @import { Entry } from "./legend.js" */
 /** @import { Context, Point } from "./marks.js" */
 /** @import { Spot } from "./points.js" */
+/** @import { Shown } from "./selection.js" */
 
 const MOST = 200; // arrows drawn
 const MARGIN = { left: 46, right: 14, top: 8, bottom: 36 };

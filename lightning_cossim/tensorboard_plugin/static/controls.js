@@ -5,10 +5,11 @@ import { about, showLink } from "./explain.js";
 import { stageOf, withSteps } from "./lookup.js";
 import { StepBar } from "./stepbar.js";
 
-/** @import { Option } from "./dom.js" */
+/** @import { App } from "./app.js" */
 /** @import { Run } from "./data.js" */
-/** @import { App, Shown } from "./index.js" */
+/** @import { Option } from "./dom.js" */
 /** @import { Looked } from "./lookup.js" */
+/** @import { Shown } from "./selection.js" */
 
 export class Controls {
   /** @param {App} app */

@@ -3,7 +3,7 @@
 import { element } from "./dom.js";
 import { KINDS, NO_FILTER, chips, count } from "./filter.js";
 
-/** @import { App } from "./index.js" */
+/** @import { App } from "./app.js" */
 /** @import { Filter, Kind } from "./filter.js" */
 /** @import { Step } from "./step.js" */
 

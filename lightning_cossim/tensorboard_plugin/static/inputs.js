@@ -4,8 +4,9 @@ import { element, number, shortened } from "./dom.js";
 import { referenceInWords, referencesAsText } from "./evidence.js";
 import { keyOf } from "./step.js";
 
+/** @import { App } from "./app.js" */
 /** @import { Evidence, Example, PairEvidence, Ranked, Ranking } from "./evidence.js" */
-/** @import { App, Shown } from "./index.js" */
+/** @import { Shown } from "./selection.js" */
 /** @import { Pair } from "./step.js" */
 
 /** @type {Record<Ranking, [short: string, long: string]>} */

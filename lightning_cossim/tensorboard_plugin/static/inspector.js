@@ -4,8 +4,9 @@ import { FLAG_WORDS, because, errorsOf, limitAt, percentile, sharesOf, toDo, wit
 import { button, element, number } from "./dom.js";
 import { Inputs } from "./inputs.js";
 
-/** @import { App, Shown } from "./index.js" */
+/** @import { App } from "./app.js" */
 /** @import { Loaded } from "./inputs.js" */
+/** @import { Shown } from "./selection.js" */
 /** @import { Step } from "./step.js" */
 
 /** @typedef {{ step: Step, pair: number, letter: string }} Side a step and the place of the pair in it; -1: the step lacks the pair */

@@ -4,9 +4,10 @@ import { theme } from "./colors.js";
 import { axisOf, pieces } from "./course.js";
 import { button, canvasOf, element, number, select, sizeOf } from "./dom.js";
 
+/** @import { App } from "./app.js" */
 /** @import { Course } from "./data.js" */
-/** @import { App, Shown } from "./index.js" */
 /** @import { Looked } from "./lookup.js" */
+/** @import { Shown } from "./selection.js" */
 
 const SPEEDS = [1, 2, 5, 10];
 const THUMB = 16; // width of the slider's thumb in style.css; the first and the last step are half of it from the ends
