@@ -89,9 +89,9 @@ export class ScatterPointer {
 
   /** @param {KeyboardEvent} event */
   key(event) {
-    const { app, spots, spotOf, step } = this.scatter;
+    const { app, spots, step } = this.scatter;
     if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey || !spots.length) return;
-    const now = spotOf.get(this.pair) ?? null;
+    const now = this.scatter.spotAt(this.pair);
     const start = this.scatter.spotOfPair(app.selected) ?? spots[0];
     if (ARROWS[event.key]) this.reach(now ? nextTo(spots, now, ARROWS[event.key]) : start);
     else if (event.key === "Enter" || event.key === " ") app.select(step, (now ?? start).pair, { keep: true });

@@ -73,7 +73,7 @@ export class Table {
       const called = (/** @type {string} */ key) => columns.find((one) => one.key === key);
       this.sort = called(state.sort) ?? called(compared ? "beyond" : "gap") ?? columns[0];
       this.all = compared ? compared.pairs : step.counted;
-      this.rows = sorted(passing.pairs.length === passing.num ? this.all : this.all.filter((pair) => passing.has.has(pair)), this.sort, state.down);
+      this.rows = sorted(passing.pairs.length === passing.num ? this.all : this.all.filter((pair) => passing.marks[pair]), this.sort, state.down);
       this.laid = columns.map((column) => laidOut(column, this.all));
       const keys = columns.map(({ key }) => key).join();
       if (keys !== this.columnsAre) this.lines = [];
