@@ -5,6 +5,7 @@ Parts are `writing`, `starting`, `wire` and `viewing`; `viewing=2` plays for two
 Medians of work done alternately in one run, on a machine on which nothing else runs.
 """
 
+import os
 import statistics
 import subprocess
 import sys
@@ -132,6 +133,7 @@ MOVE = """async (place) => {
   return performance.now() - began;
 }"""
 STEPS = 200
+REPEATS = 3
 DISTINCT = 8
 """Number of different reports of 1 000 labels, which are written again and again: a report takes seconds."""
 
@@ -198,19 +200,21 @@ def said_pairs(page: "Page") -> str:
 
 def sliding(open_: Callable[[str], "Page"]) -> None:
     """From a move of the slider to the picture, at 1 000 labels."""
-    print("Slider to picture, 1 000 labels")
+    print(
+        "Slider to picture, 1 000 labels; the time that the page's thread computes for a move does not depend on what else runs"
+    )
     page = open_("thousand")
     page.wait_for_timeout(1000)
-    places = [(37 * number) % STEPS for number in range(STEPS)]
-    for words in ("far from the step before, most of them not yet read", "the same again"):
-        moves = [float(page.evaluate(MOVE, place)) for place in places]
-        print(f"  {STEPS} moves, {words}: {figures(moves)}", flush=True)
     devtools = page.context.new_cdp_session(page)
     devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
-    before = metrics(devtools)["TaskDuration"]
-    near = [float(page.evaluate(MOVE, place)) for place in range(STEPS)]
-    taken = 1e3 * (metrics(devtools)["TaskDuration"] - before) / STEPS
-    print(f"  {STEPS} moves to the next step: {figures(near)}; the page's thread computes {taken:.0f} ms for a move", flush=True)
+    far = [(37 * number) % STEPS for number in range(STEPS)]
+    for repeat in range(1, REPEATS + 1):
+        for words, places in (("far from the step before", far), ("to the next step", range(STEPS))):
+            before = metrics(devtools)["TaskDuration"]
+            moves = [float(page.evaluate(MOVE, place)) for place in places]
+            taken = 1e3 * (metrics(devtools)["TaskDuration"] - before) / STEPS
+            load = os.getloadavg()[0]
+            print(f"  {repeat}. {STEPS} moves {words}: {figures(moves)}; thread {taken:.0f} ms; load {load:.1f}", flush=True)
 
 
 def metrics(devtools: Any) -> dict[str, float]:
@@ -231,15 +235,24 @@ def playing(open_: Callable[[str], "Page"], minutes: float) -> None:
     devtools.send("Performance.enable")
     speed = page.get_by_label("Speed in steps per second")
     speed.select_option(index=speed.locator("option").count() - 1)
-    for number in range(11):
+    began, sizes = time.monotonic(), []
+    while True:
         devtools.send("HeapProfiler.collectGarbage")
-        found = metrics(devtools)
-        size, nodes = found["JSHeapUsedSize"] / 1e6, found["Nodes"]
-        now = page.locator(".now").inner_text()
-        print(f"  after {number * minutes / 10:.1f} min: {size:.0f} MB, {nodes:.0f} nodes, at step {now}", flush=True)
-        if page.get_by_role("button", name="Play", exact=True).count():
-            page.get_by_role("button", name="Play", exact=True).click()
-        page.wait_for_timeout(6000 * minutes)
+        found, now = metrics(devtools), (time.monotonic() - began) / 60
+        size, nodes, listeners = found["JSHeapUsedSize"] / 1e6, found["Nodes"], found["JSEventListeners"]
+        sizes.append((now, size))
+        place = page.locator(".now").inner_text()
+        print(f"  after {now:.1f} min: {size:.1f} MB, {nodes:.0f} nodes, {listeners:.0f} listeners, at step {place}", flush=True)
+        if now >= minutes:
+            break
+        end = time.monotonic() + 6 * minutes
+        while time.monotonic() < end:  # from the start again when the last step has come
+            if page.get_by_role("button", name="Play", exact=True).count():
+                page.get_by_role("button", name="Play", exact=True).click()
+            page.wait_for_timeout(min(2000, 6000 * minutes))
+    full = [one for one in sizes if one[0] >= minutes / 5]  # by then, as many steps are kept as ever
+    slope = 1e3 * statistics.linear_regression(*zip(*full, strict=True)).slope
+    print(f"  slope from {full[0][0]:.1f} min on: {slope:.0f} kB a minute", flush=True)
 
 
 def wire() -> None:
@@ -249,6 +262,10 @@ def wire() -> None:
         (report,) = reports(num_labels, 1, dim=24)
         step = step_of(report, index=1, time=0.0)
         print(f"  {num_labels} labels, {len(step.row):,} pairs: {len(pack(step)) / 1e3:.0f} kB", flush=True)
+    (report,) = reports(1000, 1, dim=24)
+    with patch.object(tab_module, "MAX_BYTES", 10**6), patch.object(wire_module, "MAX_BYTES", 10**6):
+        step = step_of(report, index=1, time=0.0)
+        print(f"  1000 labels, without the bound, {len(step.row):,} pairs: {len(pack(step)) / 1e3:.0f} kB", flush=True)
     largest = wire_module.MAX_BYTES / 1e3
     print(
         f"  at most {largest:.0f} kB without evidence, {2 * largest:.0f} kB with evidence, which has a bound of its own",

@@ -15,6 +15,7 @@ __all__ = [
     "opening",
     "pixels",
     "pointed",
+    "rest",
     "selected",
     "sort",
     "step",
@@ -59,18 +60,25 @@ def step(page: Any) -> str:
     return str(tab(page).locator(".now").inner_text())
 
 
+def rest(page: Any) -> None:
+    """Waits until the views that are off the screen are drawn: they are after 100 ms without a change."""
+    page.wait_for_timeout(150)
+
+
 def sort(page: Any, column: str) -> None:
     tab(page).locator(".pairs thead button").filter(has_text=re.compile(f"^{column}")).first.click()
 
 
 def cells(page: Any, column: str) -> list[str]:
     """What the rows in sight say in a column, which is named as its button is."""
+    rest(page)
     names = tab(page).locator(".pairs thead button").evaluate_all("all => all.map((one) => one.dataset.name)")
     return list(tab(page).locator(f".pairs tbody tr:not(.room) td:nth-child({names.index(column) + 2})").all_inner_texts())
 
 
 def selected(page: Any) -> list[str]:
     """The names of the selected row of the table."""
+    rest(page)
     row = tab(page).locator(".pairs tbody tr.selected")
     row.wait_for()
     return [row.locator("td").nth(place).inner_text() for place in (1, 2)]

@@ -59,6 +59,59 @@ def test_the_slider_goes_through_the_steps(open_tab: Open) -> None:
     expect(lambda: step(page), "30", page)
 
 
+def test_the_last_of_many_moves_of_the_slider_wins(open_tab: Open) -> None:
+    """However late the answers for the others come; only the last one is drawn."""
+    page = open_tab(run="clothes")
+    drawn = (
+        tab(page)
+        .locator("html")
+        .evaluate("""async () => {
+      const late = [900, 600, 300, 0];
+      const { fetch } = window;
+      window.fetch = async (address) => {
+        const [answer, wait] = [fetch(address), late.shift() ?? 0];
+        await new Promise((resolve) => setTimeout(resolve, wait));
+        return answer;
+      };
+      const slider = document.querySelector("#step");
+      let drawn = 0;
+      new PerformanceObserver((list) => (drawn += list.getEntriesByName("painted").length)).observe({ entryTypes: ["mark"] });
+      for (const place of [2, 4, 6, 5]) {
+        slider.value = String(place);
+        slider.dispatchEvent(new Event("input"));
+      }
+      await new Promise((resolve) => setTimeout(resolve, 2500));
+      return drawn;
+    }""")
+    )
+    assert drawn == 1
+    assert step(page) == "60"
+    assert "step 60" in str(tab(page).locator("#step").get_attribute("aria-valuetext"))
+    fresh = open_tab(run="clothes", step="60")
+    assert tab(page).locator(".headline").inner_text() == tab(fresh).locator(".headline").inner_text()
+
+
+def test_rows_that_show_another_step_say_what_new_rows_say(open_tab: Open) -> None:
+    """Rows are used again: their texts, bars, titles and places are those of a table that is made for the step."""
+    read = """async (body) => {
+      body.closest(".frame").scrollTop = 0;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      const bars = (cell) => Array.from(cell.querySelectorAll("i, b"), (bar) => [bar.className, bar.hidden, bar.style.cssText]);
+      const texts = (row) => Array.from(row.cells, (cell) => [cell.className, cell.title, cell.textContent, bars(cell)]);
+      const names = ["class", "aria-rowindex", "aria-selected", "tabindex"];
+      return Array.from(body.rows, (row) => JSON.stringify([names.map((name) => row.getAttribute(name)), texts(row)]));
+    }"""
+    page = open_tab(run="clothes", step="120", pair="2-6")
+    seen = []
+    for number in ("110", "100"):
+        page.keyboard.press("ArrowLeft")
+        expect(lambda wanted=number: step(page) == wanted, True, page)  # noqa: FBT003 - what it becomes
+        seen.append(tab(page).locator(".pairs tbody").evaluate(read))
+        fresh = open_tab(run="clothes", step=number, pair="2-6")
+        assert seen[-1] == tab(fresh).locator(".pairs tbody").evaluate(read)
+    assert seen[0] != seen[1]
+
+
 def test_play_goes_to_the_end_and_stops(open_tab: Open) -> None:
     page = open_tab(run="clothes", step="100")
     tab(page).locator(".now").evaluate("""now => {

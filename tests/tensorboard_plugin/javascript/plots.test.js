@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { Axes, axisNumber, spaced } from "../static/axes.js";
 import { cellOf, contour, densityOf, levelsOf } from "../static/density.js";
-import { ARROWS, nearestTo, nextTo } from "../static/points.js";
+import { ARROWS, nearestTo, nextTo, pointsOf, some } from "../static/points.js";
 import { Ranges, rangeOf, roomy } from "../static/ranges.js";
 
 /** @import { Spot } from "../static/points.js" */
@@ -82,4 +82,14 @@ test("the nearest point is found, a marked one first where two are about as near
 test("the arrows go to the next point ahead, and stay where there is none", () => {
   const next = (/** @type {number} */ from, /** @type {string} */ key) => nextTo(SPOTS, SPOTS[from], ARROWS[key]).pair;
   assert.deepEqual([next(0, "ArrowRight"), next(1, "ArrowRight"), next(3, "ArrowRight"), next(0, "ArrowDown"), next(2, "ArrowUp"), next(0, "ArrowLeft")], [8, 10, 10, 9, 7, 7]);
+});
+
+test("points are where the axes say, without those outside and those without a value", () => {
+  const axes = new Axes({ left: 10, top: 20, width: 100, height: 50 }, [0, 1], [0, 2]);
+  const points = pointsOf(axes, [4, 0, 1, 2, 3], [0.5, NaN, 0.25, 2, 0], [1, 1, NaN, 1, 2, 9]);
+  assert.deepEqual([...points.pairs].map((pair, at) => [pair, points.x[at], points.y[at]]), [[4, 10, 20], [0, 60, 45]]);
+  const all = pointsOf(axes, [0, 1, 2], [0, 0.5, 1], [0, 1, 2]);
+  assert.deepEqual([[...all.pairs], [...all.x], [...all.y]], [[0, 1, 2], [10, 60, 110], [70, 45, 20]]);
+  const few = some(all, (at) => at !== 1);
+  assert.deepEqual([[...few.pairs], [...few.x], [...few.y]], [[0, 2], [10, 110], [70, 20]]);
 });

@@ -43,6 +43,19 @@ test("what is not known comes last, whichever way the table is sorted", () => {
   assert.deepEqual(sorted([0, 1], { of: (/** @type {number} */ pair) => ["b", "a"][pair] }, false), [1, 0]);
 });
 
+test("numbers are sorted as a comparison sorts them, and equal ones keep their order", () => {
+  let seed = 7;
+  const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647; // Park and Miller
+  const values = Float32Array.from({ length: 3000 }, () => (random() < 0.1 ? NaN : random() < 0.2 ? 0 : random() < 0.3 ? Math.round(8 * random() - 4) / 8 : 2 * random() - 1));
+  values[5] = -0;
+  const pairs = Array.from(values.keys()).reverse();
+  for (const down of [true, false]) {
+    const rank = (/** @type {number} */ pair) => (Number.isNaN(values[pair]) ? Infinity : down ? -values[pair] : values[pair]);
+    const slow = [...pairs].sort((one, other) => (rank(one) < rank(other) ? -1 : rank(one) > rank(other) ? 1 : other - one));
+    assert.deepEqual(sorted(pairs, { number: true, of: (pair) => values[pair] }, down), slow);
+  }
+});
+
 test("a table is CSV that no spreadsheet runs", () => {
   /** @type {Column[]} */
   const columns = [
