@@ -12,6 +12,7 @@ import { Reader } from "./reader.js";
 import { Selection } from "./selection.js";
 import { keyOf } from "./step.js";
 import { Tip } from "./tip.js";
+import { afterPicture } from "./views.js";
 
 /** @import { Run } from "./data.js" */
 /** @import { Filter } from "./filter.js" */
@@ -88,7 +89,7 @@ export class App extends Selection {
       this.page.say("comparison", found.note);
       this.holdFirst(sides[0]);
       this.paint();
-      this.reader.prefetch(found.one);
+      afterPicture(() => ticket === this.ticket && this.reader.prefetch(sides[0]));
     } catch (error) {
       if (ticket === this.ticket) this.tell(error);
     }

@@ -90,7 +90,7 @@ export class Comparing {
     this.axes = new Axes({ left: MARGIN.left, top: MARGIN.top, width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom }, x, y);
     const { axes } = this;
     const passing = app.shown(one);
-    const pairs = compared.pairs.filter((pair) => passing.has.has(pair));
+    const pairs = compared.pairs.filter((pair) => passing.marks[pair]);
     const isKept = (/** @type {number} */ pair) => app.pairs.some((chosen) => one.indexOf(chosen.pair) === pair);
     const sorted = [...pairs].sort((first, second) => beyond[second] - beyond[first]);
     const drawn = sorted.filter((pair, at) => at < MOST || isKept(pair));

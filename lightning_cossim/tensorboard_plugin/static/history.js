@@ -15,7 +15,7 @@ import { SMALL, line, pinMark } from "./marks.js";
 /** @import { Step } from "./step.js" */
 
 /** @typedef {Shown & { history: Course | null }} Followed a shown run with its history; null while it is loading */
-/** @typedef {{ key: string, canvas: HTMLCanvasElement, span: { first: number, last: number, box: Box } | null }} Chart the chart of a quantity, and the first and last step on its x axis */
+/** @typedef {{ key: string, canvas: HTMLCanvasElement, now: HTMLElement[], span: { first: number, last: number, box: Box } | null }} Chart the chart of a quantity, the lines at the steps shown, and the first and last step on its x axis */
 
 const MARGIN = { left: 44, right: 10, top: 8, bottom: 20 };
 const LABELS = 64; // room for the names of lines, to the right of the large chart
@@ -32,13 +32,15 @@ export class History {
     /** @type {Chart[]} */
     this.small = [];
     this.large = this.chart("gap");
+    /** @type {unknown[]} what the charts were made of */
+    this.made = [];
     this.since = element("p", { class: "since" });
     this.legend = element("ul", { class: "legend" });
     this.note = element("span", { class: "note", role: "status" });
     this.charts = element("div", { class: "charts" });
     this.root = element("section", { class: "history", "aria-labelledby": "since" },
       element("div", { class: "head" }, element("h2", { id: "since" }, "Since when"), this.since, this.note),
-      element("div", { class: "large plot" }, this.large.canvas), this.legend, this.charts);
+      element("div", { class: "large plot" }, this.large.canvas, ...this.large.now), this.legend, this.charts);
   }
 
   /**
@@ -47,7 +49,7 @@ export class History {
    */
   chart(key) {
     /** @type {Chart} */
-    const chart = { key, span: null, canvas: element("canvas", { role: "img", onclick: (event) => this.pick(event, chart) }) };
+    const chart = { key, span: null, canvas: element("canvas", { role: "img", onclick: (event) => this.pick(event, chart) }), now: [0, 1].map(() => element("i", { class: "now-line" })) };
     return chart;
   }
 
@@ -69,7 +71,7 @@ export class History {
     if (keys !== this.drawnFor) {
       this.drawnFor = keys;
       this.small = step.similarities.map((key) => this.chart(key));
-      this.charts.replaceChildren(...this.small.map(({ key, canvas }) => element("div", { class: "chart" }, element("h3", { class: "title" }, this.app.explainer(step.quantity(key), step.quantity(key).title)), element("div", { class: "plot", "data-key": key }, canvas))));
+      this.charts.replaceChildren(...this.small.map(({ key, canvas, now }) => element("div", { class: "chart" }, element("h3", { class: "title" }, this.app.explainer(step.quantity(key), step.quantity(key).title)), element("div", { class: "plot", "data-key": key }, canvas, ...now))));
     }
     this.draw();
   }
@@ -93,11 +95,21 @@ export class History {
     return element("li", { class: isSelected ? "selected" : "" }, sample, select, pin);
   }
 
+  /** Draws the charts, which stay while the steps change, and moves the lines at the shown steps. */
   draw() {
     if (!this.sides.length) return;
+    const { pairs, sides, small, large } = this;
+    const [{ step }] = sides;
     const colors = theme();
-    this.drawLarge(colors);
-    for (const chart of this.small) this.drawSmall(chart, colors);
+    const charts = [large, ...small];
+    const bounds = step.similarities.map((key) => [step.quantity(key).low, step.quantity(key).high]);
+    const made = [colors.page, colors.ink, JSON.stringify([pairs, bounds, charts.map(({ canvas }) => roomOf(canvas, 0, 0))]), small, ...sides.map(({ history }) => history), ...(sides.length > 1 ? sides.map((side) => side.step) : [])];
+    if (made.length !== this.made.length || made.some((one, at) => one !== this.made[at])) {
+      this.made = made;
+      this.drawLarge(colors);
+      for (const chart of small) this.drawSmall(chart, colors);
+    }
+    for (const chart of charts) this.drawNow(chart);
   }
 
   /** The chosen pairs with their values, in every run that has them; the selected pair last, so that it covers the others. */
@@ -174,22 +186,22 @@ export class History {
     chart.span = { first, last, box };
     const drawing = { context, box, x, y, colors };
     drawAxes(drawing, ticks, first, last, height);
-    this.drawNow(drawing);
     return drawing;
   }
 
   /**
-   * A line at the shown step, in each run.
-   * @param {Drawing} drawing
+   * A line at the shown step of each run.
+   * @param {Chart} chart
    */
-  drawNow({ context, box, x, colors }) {
-    context.strokeStyle = colors.muted;
-    context.lineWidth = 1;
-    this.sides.forEach(({ step }, at) => {
-      context.setLineDash(at ? [3, 3] : []);
-      line(context, [x(step.step), box.top], [x(step.step), box.top + box.height]);
+  drawNow({ now, span }) {
+    now.forEach((line, at) => {
+      const side = this.sides[at];
+      line.hidden = !span || !side;
+      if (!span || !side) return;
+      const { first, last, box } = span;
+      const share = last > first ? (side.step.step - first) / (last - first) : 0.5;
+      line.style.cssText = `top: ${box.top}px; height: ${box.height}px; transform: translateX(${box.left + share * box.width}px)`;
     });
-    context.setLineDash([]);
   }
 
   /**

@@ -48,7 +48,7 @@ export function matricesOf({ step, key, change, probable, labels, selected, pass
     words: order.length < all.length ? `${order.length} labels with pairs that pass the filter; before the filter, ${words}` : words,
     cells: matrix(step, values, order),
     flags: matrix(step, change ? new Uint8Array(step.num) : step.flag, order),
-    passes: matrix(step, Uint8Array.from(step.row, (_, pair) => Number(passing.has.has(pair))), order),
+    passes: matrix(step, passing.marks, order),
   };
 }
 
@@ -78,5 +78,5 @@ export function cellsOf({ order }, pair) {
  * @param {Matrices} matrices
  */
 export function hasGaps({ cells, order: { length } }) {
-  return cells.some((value, at) => Number.isNaN(value) && Math.floor(at / length) !== at % length);
+  return cells.some((value, at) => Number.isNaN(value) && at % (length + 1) !== 0);
 }

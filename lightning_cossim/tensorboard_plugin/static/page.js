@@ -11,6 +11,7 @@ import { Inspector } from "./inspector.js";
 import { Scatter } from "./scatter.js";
 import { Summary } from "./summary.js";
 import { Table } from "./table.js";
+import { Views } from "./views.js";
 
 /** @import { App } from "./app.js" */
 /** @import { Compared } from "./compare.js" */
@@ -20,6 +21,7 @@ export class Page {
   /** @param {App} app */
   constructor(app) {
     this.app = app;
+    this.views = new Views();
     this.controls = new Controls(app);
     this.summary = new Summary();
     this.filters = new FilterBar(app);
@@ -72,14 +74,16 @@ export class Page {
     if (this.board.parentElement !== this.content) this.content.replaceChildren(...this.parts);
     this.summary.render(app.sides);
     this.filters.render(one.step);
-    this.compared = this.comparison(one, other);
-    this.scatter.root.hidden = this.compared !== null;
-    this.comparing.root.hidden = this.compared === null;
-    if (other && this.compared) this.comparing.render(one, other, this.compared);
-    else this.scatter.render(one);
-    this.inspector.render(app.sides, app.reader.evidence(one, (found) => app.sides.length && this.inspector.render(app.sides, found)));
-    this.heatmap.render(one, other, this.compared);
-    this.table.render(one, this.compared);
+    const compared = this.comparison(one, other);
+    this.compared = compared;
+    this.scatter.root.hidden = compared !== null;
+    this.comparing.root.hidden = compared === null;
+    const { views } = this;
+    if (other && compared) views.render(this.comparing.root, () => this.comparing.render(one, other, compared));
+    else views.render(this.scatter.root, () => this.scatter.render(one));
+    this.inspect();
+    views.render(this.heatmap.root, () => this.heatmap.render(one, other, compared));
+    views.render(this.table.root, () => this.table.render(one, compared));
     this.recall();
     focus();
     performance.clearMarks("painted"); // for tests that measure the drawing time
@@ -96,6 +100,14 @@ export class Page {
     return this.compared?.one === one.step && this.compared.other === other.step ? this.compared : compare(one.step, other.step);
   }
 
+  /** Shows the selected pair, and loads its evidence if it is missing. */
+  inspect() {
+    const { app, inspector } = this;
+    if (!app.sides.length) return;
+    const evidence = app.reader.evidence(app.sides[0], () => this.inspect());
+    this.views.render(inspector.root, () => inspector.render(app.sides, evidence));
+  }
+
   /** Draws the history of the selected and pinned pairs, and loads missing data. */
   recall() {
     const { app } = this;
@@ -104,7 +116,7 @@ export class Page {
       const there = pairs.map(({ pair }) => app.pairIn(side.step, pair)).filter((pair) => pair !== null);
       return { ...side, history: app.reader.history(side, there, () => this.recall()) };
     });
-    this.history.render(sides, pairs);
+    this.views.render(this.history.root, () => this.history.render(sides, pairs));
     this.controls.steps.trend(sides[0]);
   }
 

@@ -9,6 +9,7 @@ import { NO_COURSE, Source } from "./data.js";
 /** @import { Pair } from "./step.js" */
 
 const MAX_HISTORIES = 50;
+const REST = 150; // milliseconds
 
 export class Reader {
   constructor() {
@@ -17,6 +18,9 @@ export class Reader {
     this.histories = new Map();
     /** @type {{ key: string, evidence: Loaded | null }} evidence of the shown step */
     this.loaded = { key: "", evidence: null };
+    this.at = -1; // place of the step that was shown last
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.resting = undefined;
   }
 
   /** Reads evidence and histories again when they are needed next. */
@@ -38,17 +42,24 @@ export class Reader {
     return { ...looked, step, latest, order };
   }
 
-  /** @param {Looked} looked */
+  /**
+   * Reads the steps that are probably shown next: the next two in the direction of a short move at once; all neighbors after a rest, so that
+   * they do not delay a drag over many steps.
+   * @param {Looked} looked
+   */
   prefetch({ run, tag, steps, at }) {
-    for (const near of [at + 1, at - 1, at + 2]) {
-      if (steps[near]) this.source.step(run, tag, steps[near]).catch(() => {});
-    }
+    const read = (/** @type {number[]} */ places) => places.forEach((place) => steps[place] && this.source.step(run, tag, steps[place]).catch(() => {}));
+    const by = at - this.at;
+    this.at = at;
+    clearTimeout(this.resting);
+    if (Math.abs(by) === 1) read([at + by, at + 2 * by]);
+    this.resting = setTimeout(() => read([at + 1, at - 1, at + 2]), REST);
   }
 
   /**
    * The evidence of a step; null if the step has none. If it is missing, it is loaded, and `then` is called.
    * @param {Shown} shown
-   * @param {(evidence: Loaded) => unknown} then
+   * @param {() => unknown} then
    * @returns {Loaded | null}
    */
   evidence({ run, tag, tags, steps, at }, then) {
@@ -63,7 +74,7 @@ export class Reader {
         .catch((error) => /** @type {Error} */ (error)) // only Refresh asks again
         .then((found) => {
           loaded.evidence = found;
-          if (this.loaded === loaded) then(found);
+          if (this.loaded === loaded) then();
         });
     }
     return this.loaded.evidence;

@@ -89,9 +89,9 @@ export class ScatterPointer {
 
   /** @param {KeyboardEvent} event */
   key(event) {
-    const { app, spots, spotOf, step } = this.scatter;
+    const { app, spots, step } = this.scatter;
     if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
-    const now = spotOf.get(this.pair) ?? null;
+    const now = this.scatter.spotAt(this.pair);
     const start = this.scatter.spotOfPair(app.selected) ?? spots[0];
     if (event.key === "Escape" && !now && (this.brush.dragged || app.state.brush)) this.brush.drop();
     else if (!spots.length) return;

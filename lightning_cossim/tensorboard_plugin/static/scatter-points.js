@@ -4,9 +4,10 @@ import { along } from "./colors.js";
 import { cellOf, contour, densityOf, levelsOf } from "./density.js";
 import { element } from "./dom.js";
 import { flagMark } from "./marks.js";
+import { some } from "./points.js";
 
 /** @import { Density } from "./density.js" */
-/** @import { Spot } from "./points.js" */
+/** @import { Points, Spot } from "./points.js" */
 /** @import { Drawing } from "./scatter-lines.js" */
 /** @import { Step } from "./step.js" */
 
@@ -15,38 +16,38 @@ const CELL = 5; // CSS pixels of a cell of the density
 /** Shares of the pairs within the contours. */
 export const SHARES = [0.5, 0.8, 0.95];
 
-/** @param {readonly Spot[]} spots */
-export const areDense = (spots) => spots.length > DENSE;
+/** @param {Points} points */
+export const areDense = ({ pairs }) => pairs.length > DENSE;
 
 /**
  * @param {Drawing} drawing
  * @param {string} color
- * @param {readonly Spot[]} spots
+ * @param {Points} points
  * @param {number} num number of points in the plot: more of them are smaller
  */
-export function drawDots({ context }, color, spots, num) {
+export function drawDots({ context }, color, { x, y }, num) {
   context.fillStyle = color;
   const size = num > 2000 ? 2.5 : num > 300 ? 3 : 5;
-  for (const { x, y } of spots) context.fillRect(x - size / 2, y - size / 2, size, size);
+  for (let at = 0; at < x.length; at++) context.fillRect(x[at] - size / 2, y[at] - size / 2, size, size);
 }
 
 /**
  * Draws the density with contours, and the pairs outside of the last contour as points.
  * @param {Drawing} drawing
- * @param {readonly Spot[]} spots
+ * @param {Points} points
  */
-export function drawDensity(drawing, spots) {
+export function drawDensity(drawing, points) {
   const { context, colors, axes } = drawing;
   const { left, top, width, height } = axes.box;
   const [columns, rows] = [Math.max(1, Math.round(width / CELL)), Math.max(1, Math.round(height / CELL))];
-  const [across, up] = [Float32Array.from(spots, ({ x }) => (x - left) / width), Float32Array.from(spots, ({ y }) => (y - top) / height)];
+  const [across, up] = [points.x.map((x) => (x - left) / width), points.y.map((y) => (y - top) / height)];
   const density = densityOf(across, up, columns, rows);
   const levels = levelsOf(density, SHARES);
   const last = levels[levels.length - 1];
   context.imageSmoothingEnabled = true;
   context.drawImage(shaded(density, last, colors.density), left, top, width, height);
-  const outside = spots.filter((_, at) => density.cells[cellOf(across[at], up[at], columns, rows)] < last);
-  drawDots(drawing, colors.dot, outside, spots.length);
+  const outside = some(points, (at) => density.cells[cellOf(across[at], up[at], columns, rows)] < last);
+  drawDots(drawing, colors.dot, outside, points.pairs.length);
   context.strokeStyle = colors.ink;
   context.lineWidth = 0.8;
   context.beginPath();
@@ -80,8 +81,15 @@ export function drawFlags({ context, colors }, step, spots) {
  */
 function shaded({ columns, rows, cells, most }, least, stops) {
   const image = new ImageData(columns, rows);
+  const table = Array.from({ length: 256 }, (_, at) => along(stops, at / 255));
+  const unit = 255 / Math.log1p(most);
   cells.forEach((value, cell) => {
-    if (value >= least) image.data.set([...along(stops, Math.log1p(value) / Math.log1p(most)), 255], cell * 4);
+    if (!(value >= least)) return;
+    const [red, green, blue] = table[Math.round(Math.log1p(value) * unit)];
+    image.data[4 * cell] = red;
+    image.data[4 * cell + 1] = green;
+    image.data[4 * cell + 2] = blue;
+    image.data[4 * cell + 3] = 255;
   });
   const canvas = element("canvas", { width: columns, height: rows });
   canvas.getContext("2d")?.putImageData(image, 0, 0);

@@ -7,6 +7,7 @@ import { button, canvasOf, choice, element, roomOf } from "./dom.js";
 import { count } from "./filter.js";
 import { showLegend } from "./legend.js";
 import { cursorRing, pinMark, selectionRing } from "./marks.js";
+import { pointsOf, some } from "./points.js";
 import { inSentence } from "./quantities.js";
 import { Ranges, rangeOf, roomy } from "./ranges.js";
 import { drawBand, drawExpected, judgmentOf, labelLines } from "./scatter-lines.js";
@@ -15,13 +16,14 @@ import { SHARES, areDense, drawDensity, drawDots, drawFlags } from "./scatter-po
 
 /** @import { App } from "./app.js" */
 /** @import { Entry } from "./legend.js" */
-/** @import { Spot } from "./points.js" */
+/** @import { Points, Spot } from "./points.js" */
 /** @import { Held } from "./ranges.js" */
 /** @import { Drawing, Judgment } from "./scatter-lines.js" */
 /** @import { Shown } from "./selection.js" */
-/** @import { Step } from "./step.js" */
+/** @import { Pair, Step } from "./step.js" */
 
 const MOST_FLAGS = 500; // flagged pairs drawn
+const NOWHERE = { pairs: new Uint32Array(), x: new Float32Array(), y: new Float32Array() };
 const MARGIN = { left: 46, right: 92, top: 8, bottom: 36 };
 
 export class Scatter {
@@ -34,10 +36,12 @@ export class Scatter {
   constructor(app) {
     this.app = app;
     this.key = ""; // key of the similarity
-    /** @type {Spot[]} pairs that pass the filter and have both values */
-    this.spots = [];
-    /** @type {Map<number, Spot>} */
-    this.spotOf = new Map();
+    /** @type {Points} */
+    this.points = NOWHERE; // of pairs that pass the filter and have both values
+    /** @type {Spot[] | null} the same one by one, once the pointer or the keys need them */
+    this.single = null;
+    /** @type {{ all: Spot[], drawn: Spot[] }} flagged pairs among them */
+    this.flagged = { all: [], drawn: [] };
     this.ranges = new Ranges();
     this.axes = new Axes({ left: 0, top: 0, width: 1, height: 1 }, [0, 1], [0, 1]);
     /** @type {Judgment} */
@@ -112,8 +116,9 @@ export class Scatter {
       return;
     }
     this.made = made;
-    this.spots = this.spotsOf(passing.pairs);
-    this.spotOf = new Map(this.spots.map((spot) => [spot.pair, spot]));
+    this.points = this.pointsOf(passing.pairs);
+    this.single = null;
+    this.flagged = this.flaggedNow();
     this.judgment = judgmentOf(step, axes);
     this.drawBase({ context: canvasOf(this.base, width, height), colors, axes });
     this.drawOver();
@@ -126,48 +131,47 @@ export class Scatter {
    */
   drawBase(drawing) {
     const { context, colors, axes } = drawing;
-    const { judgment, key, spots, step } = this;
+    const { judgment, key, points, step } = this;
     const passing = this.app.shown(step);
     const isJudged = key === step.cosine;
-    const isDense = areDense(spots);
+    const isDense = areDense(points);
     if (isJudged) axes.within(context, () => drawBand(drawing, judgment));
     axes.draw(context, colors, step.quantity(key).title, step.quantity("overlap").title);
     axes.within(context, () => {
-      if (passing.pairs.length < passing.num) drawDots(drawing, colors.faint, this.spotsOf(step.counted.filter((pair) => !passing.has.has(pair))), spots.length);
+      if (passing.pairs.length < passing.num) drawDots(drawing, colors.faint, this.pointsOf(step.counted.filter((pair) => !passing.marks[pair])), points.pairs.length);
       if (isJudged && !isDense) drawExpected(drawing, judgment);
-      if (isDense) drawDensity(drawing, spots);
-      else drawDots(drawing, colors.dot, spots, spots.length);
+      if (isDense) drawDensity(drawing, points);
+      else drawDots(drawing, colors.dot, points, points.pairs.length);
       if (isJudged && isDense) drawExpected(drawing, judgment);
       drawFlags(drawing, step, this.flagged.drawn);
     });
     if (isJudged) labelLines(drawing, judgment);
   }
 
-  /**
-   * Where pairs with both values are on the canvas, those outside of the axes left out.
-   * @param {readonly number[]} pairs
-   * @returns {Spot[]}
-   */
-  spotsOf(pairs) {
-    const { axes, step, key } = this;
-    const [across, up] = [step.values[key], step.values.overlap];
-    const spots = [];
-    for (const pair of pairs) {
-      if (axes.has(across[pair], up[pair])) spots.push({ pair, x: axes.x(across[pair]), y: axes.y(up[pair]) }); // NaN is nowhere
-    }
-    return spots;
+  /** @param {readonly number[]} pairs */
+  pointsOf(pairs) {
+    const { values } = this.step;
+    return pointsOf(this.axes, pairs, values[this.key], values.overlap);
+  }
+
+  /** The points one by one. */
+  get spots() {
+    const { pairs, x, y } = this.points;
+    this.single ??= Array.from(pairs, (pair, at) => ({ pair, x: x[at], y: y[at] }));
+    return this.single;
   }
 
   /** Flagged pairs that pass the filter, the largest gaps last, so that they cover the others. */
-  get flagged() {
-    const { gap } = this.step.values;
-    const all = this.spots.filter(({ pair }) => this.step.flag[pair]).sort((one, other) => Math.abs(gap[one.pair]) - Math.abs(gap[other.pair]));
+  flaggedNow() {
+    const { flag, values: { gap } } = this.step;
+    const { pairs, x, y } = some(this.points, (at) => flag[this.points.pairs[at]] > 0);
+    const all = Array.from(pairs, (pair, at) => ({ pair, x: x[at], y: y[at] })).sort((one, other) => Math.abs(gap[one.pair]) - Math.abs(gap[other.pair]));
     return { all, drawn: all.slice(-MOST_FLAGS) };
   }
 
   /** Draws what changes with the pointer, the keys and the selection. */
   drawOver() {
-    const { axes, app, step } = this;
+    const { axes, app } = this;
     const colors = theme();
     const [width, height] = roomOf(this.canvas, 240, 150);
     const context = canvasOf(this.canvas, width, height);
@@ -177,29 +181,40 @@ export class Scatter {
     }
     const selected = this.spotOfPair(app.selected);
     if (selected) selectionRing(context, [selected.x, selected.y], 10, colors);
-    const reached = this.spotOf.get(this.pointer.pair);
-    if (reached && step) cursorRing(context, [reached.x, reached.y], colors);
+    const reached = this.spotAt(this.pointer.pair);
+    if (reached) cursorRing(context, [reached.x, reached.y], colors);
     this.brush.draw(context, colors, axes);
   }
 
-  /** @param {import("./step.js").Pair | null} pair */
+  /** @param {Pair | null} pair */
   spotOfPair(pair) {
-    const there = this.app.pairIn(this.step, pair);
-    return there ? this.spotOf.get(this.step.indexOf(there)) : undefined;
+    return this.spotAt(this.step.indexOf(this.app.pairIn(this.step, pair)));
+  }
+
+  /**
+   * Where a pair is on the canvas; null if it is not shown.
+   * @param {number} pair
+   * @returns {Spot | null}
+   */
+  spotAt(pair) {
+    const { app, axes, key, step } = this;
+    if (pair < 0 || !app.shown(step).marks[pair]) return null;
+    const [x, y] = [step.values[key][pair], step.values.overlap[pair]];
+    return axes.has(x, y) ? { pair, x: axes.x(x), y: axes.y(y) } : null;
   }
 
   /** @param {boolean} isJudged */
   tell(isJudged) {
     const { step, app, key, judgment } = this;
     const colors = theme();
-    const isDense = areDense(this.spots);
+    const isDense = areDense(this.points);
     const titleOf = (/** @type {string} */ of) => inSentence(step.quantity(of).title);
     const { all, drawn } = this.flagged;
     const flagged = (/** @type {number} */ flag, /** @type {string} */ name) => {
       const [num, shown] = [all, drawn].map((some) => some.filter(({ pair }) => step.flag[pair] === flag).length);
       return `${shown < num ? `${shown} of ${num.toLocaleString("en")}` : num} ${name}${num === 1 ? "" : "s"}`;
     };
-    const names = (/** @type {import("./step.js").Pair | null} */ pair) => app.pairIn(step, pair)?.map((label) => step.nameOf(label)).join(" / ") ?? "";
+    const names = (/** @type {Pair | null} */ pair) => app.pairIn(step, pair)?.map((label) => step.nameOf(label)).join(" / ") ?? "";
     /** @type {Entry[]} */
     const entries = [{ sign: isDense ? "density" : "dot", text: isDense ? `pairs; lines around ${SHARES.map((share) => `${100 * share}`).join(", ")} %` : "pair" }];
     if (all.some(({ pair }) => step.flag[pair] === 1)) entries.push({ sign: "stranger", text: flagged(1, "stranger") });
@@ -213,8 +228,8 @@ export class Scatter {
     const passing = app.shown(step);
     const { num, isHeld } = this.held;
     const axes = isHeld ? "axes held while playing" : `axes fit the ${num === 1 ? "one step" : `${num} steps`} shown so far`;
-    const known = passing.pairs.filter((pair) => !Number.isNaN(step.values[key][pair]) && !Number.isNaN(step.values.overlap[pair]));
-    const beyond = known.length - this.spots.length;
+    const [across, up] = [step.values[key], step.values.overlap];
+    const beyond = passing.pairs.filter((pair) => !Number.isNaN(across[pair] + up[pair])).length - this.points.pairs.length;
     const more = [isJudged ? "" : `flags refer to the ${titleOf(step.cosine)}`, axes, beyond ? `${beyond.toLocaleString("en")} pairs are outside of the axes` : ""];
     this.note.textContent = [count(passing), ...more].filter(Boolean).join(" · ");
     this.note.title = step.chosen;

@@ -13,6 +13,7 @@ export class TableHead {
   /** @param {Table} table */
   constructor(table) {
     this.table = table;
+    this.isOf = ""; // what the head was made of
     this.row = element("tr", { onkeydown: (event) => this.key(event) });
     this.widths = element("colgroup", {});
     this.downloads = element("span", { class: "buttons" });
@@ -24,11 +25,14 @@ export class TableHead {
   }
 
   render() {
-    const { app, laid, sort } = this.table;
+    const { all, app, compared, laid, rows, sort, step } = this.table;
     const { down } = app.state;
+    const isOf = JSON.stringify([laid.map(({ width, column: { key, text, title } }) => [width, key, text, title]), sort.key, down, rows.length, all.length, Boolean(compared), step.chosen]);
+    if (isOf === this.isOf) return; // steps have the same columns
+    this.isOf = isOf;
     const cells = laid.map(({ column }) => {
       const { key, text, title = text } = column;
-      const isSorted = column === sort;
+      const isSorted = column.key === sort.key;
       const isAlikeDown = column.number ? column.direction !== -1 : false;
       const turn = () => app.set({ sort: key, down: isSorted ? !down : isAlikeDown });
       const shown = column.number && column.size && column.signed ? `|${text}|` : text;
@@ -42,12 +46,12 @@ export class TableHead {
   }
 
   renderDownloads() {
-    const { all, app, compared, rows, sort, step } = this.table;
+    const { all, compared, rows, step } = this.table;
     const [shown, every] = [rows.length, all.length].map((num) => num.toLocaleString("en"));
     const of = compared ? " in both" : step.chosen ? " of this step" : "";
-    const button = (/** @type {string} */ text, /** @type {readonly number[]} */ pairs) => element("button", { type: "button", title: "Download as CSV, with all columns", onclick: () => this.download(pairs) }, text);
-    const part = rows.length < all.length ? [button(`CSV: ${shown} shown`, rows)] : [];
-    this.downloads.replaceChildren(...part, button(`CSV: all ${every} pairs${of}`, sorted(all, sort, app.state.down)));
+    const button = (/** @type {string} */ text, /** @type {() => readonly number[]} */ pairs) => element("button", { type: "button", title: "Download as CSV, with all columns", onclick: () => this.download(pairs()) }, text);
+    const part = rows.length < all.length ? [button(`CSV: ${shown} shown`, () => this.table.rows)] : [];
+    this.downloads.replaceChildren(...part, button(`CSV: all ${every} pairs${of}`, () => sorted(this.table.all, this.table.sort, this.table.app.state.down)));
   }
 
   /**

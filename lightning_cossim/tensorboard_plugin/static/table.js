@@ -6,7 +6,7 @@ import { count } from "./filter.js";
 import { placeOf } from "./pins.js";
 import { arrange, partsOf, room } from "./rows.js";
 import { keyOf } from "./step.js";
-import { laidOut, rowOf, showPin } from "./table-cells.js";
+import { Row, laidOut } from "./table-cells.js";
 import { TableHead } from "./table-head.js";
 
 /** @import { App } from "./app.js" */
@@ -35,8 +35,9 @@ export class Table {
     this.rows = [];
     /** @type {number[]} all pairs of the table before the filter */
     this.all = [];
-    /** @type {Map<number, HTMLTableRowElement>} pair to its row */
-    this.elements = new Map();
+    /** @type {Row[]} rows that are elements of the page, in order */
+    this.lines = [];
+    this.columnsAre = ""; // keys of the columns for which the lines were made
     this.top = 0; // CSS pixels scrolled
     this.active = -1; // pair of the row that takes the focus
     /** @type {number | null} key of the pair to which the table was scrolled last */
@@ -72,9 +73,11 @@ export class Table {
       const called = (/** @type {string} */ key) => columns.find((one) => one.key === key);
       this.sort = called(state.sort) ?? called(compared ? "beyond" : "gap") ?? columns[0];
       this.all = compared ? compared.pairs : step.counted;
-      this.rows = sorted(passing.pairs.length === passing.num ? this.all : this.all.filter((pair) => passing.has.has(pair)), this.sort, state.down);
+      this.rows = sorted(passing.pairs.length === passing.num ? this.all : this.all.filter((pair) => passing.marks[pair]), this.sort, state.down);
       this.laid = columns.map((column) => laidOut(column, this.all));
-      this.elements.clear();
+      const keys = columns.map(({ key }) => key).join();
+      if (keys !== this.columnsAre) this.lines = [];
+      this.columnsAre = keys;
       this.head.render();
       this.table.style.minWidth = `${this.head.width}px`;
       this.table.setAttribute("aria-rowcount", String(this.rows.length + 1));
@@ -97,18 +100,43 @@ export class Table {
     const last = Math.min(this.rows.length, first + Math.ceil(height / ROW) + 2 * MORE);
     const { parts, after } = partsOf(first, last, this.rows.indexOf(this.active), this.rows.length);
     const hadFocus = isNew && this.body.contains(document.activeElement);
-    /** @type {HTMLElement[]} */
-    const wanted = [];
-    const kept = new Set(parts.map(({ row }) => this.rows[row]));
-    for (const pair of this.elements.keys()) if (!kept.has(pair)) this.elements.delete(pair);
-    for (const { row, before } of parts) {
-      if (before) wanted.push(room(before, ROW));
-      wanted.push(this.row(this.rows[row], row));
-    }
+    this.lines = this.linesFor(parts.map(({ row }) => this.rows[row]), isNew);
+    const selected = this.step.indexOf(this.app.selected);
+    this.lines.forEach((line, at) => line.mark({ at: parts[at].row, isSelected: line.pair === selected, isActive: line.pair === this.active, pin: placeOf(this.app.state.pins, line.labels) }));
+    const wanted = this.lines.flatMap((line, at) => (parts[at].before ? [room(parts[at].before, ROW), line.element] : [line.element]));
     if (after) wanted.push(room(after, ROW));
     if (!this.rows.length) wanted.push(element("tr", {}, element("td", { colSpan: this.laid.length + 1, class: "nothing" }, this.nothing())));
     arrange(this.body, wanted);
-    if (hadFocus) this.elements.get(this.active)?.focus({ preventScroll: true });
+    if (hadFocus && !this.body.contains(document.activeElement)) this.lineOf(this.active)?.element.focus({ preventScroll: true });
+  }
+
+  /**
+   * A line for each pair: the one that shows it already, otherwise one that is free, otherwise a new one. The focused line keeps its pair or,
+   * if that is not wanted, gets the active one.
+   * @param {number[]} pairs
+   * @param {boolean} isNew whether the values have changed
+   */
+  linesFor(pairs, isNew) {
+    const { step, laid, app } = this;
+    const wanted = new Set(pairs);
+    const focused = this.lines.find(({ element: row }) => row.contains(document.activeElement));
+    const stays = focused && isNew ? step.indexOf(focused.labels) : -1;
+    /** @type {Map<number, Row>} */
+    const kept = new Map();
+    if (!isNew) for (const line of this.lines) if (wanted.has(line.pair)) kept.set(line.pair, line);
+    if (focused && isNew) kept.set(wanted.has(stays) ? stays : this.active, focused);
+    const used = new Set(kept.values());
+    const free = this.lines.filter((line) => !used.has(line) && line !== focused);
+    return pairs.map((pair) => {
+      const line = kept.get(pair) ?? free.shift() ?? new Row(laid, { pin: (labels) => app.pin(labels), choose: (one) => this.choose(one) });
+      if (isNew || line.pair !== pair) line.show(step, pair, laid);
+      return line;
+    });
+  }
+
+  /** @param {number} pair */
+  lineOf(pair) {
+    return this.lines.find((line) => line.pair === pair);
   }
 
   get height() {
@@ -129,30 +157,10 @@ export class Table {
     return "No pairs to show.";
   }
 
-  /**
-   * The row of a pair, made anew or updated.
-   * @param {number} pair
-   * @param {number} at its place among the rows
-   */
-  row(pair, at) {
-    const { app, step } = this;
-    const kept = this.elements.get(pair);
-    const labels = step.pairAt(pair);
-    const row = kept ?? rowOf(step, pair, this.laid, { pin: () => app.pin(labels), choose: () => this.choose(pair) });
-    this.elements.set(pair, row);
-    const isSelected = step.indexOf(app.selected) === pair;
-    row.classList.toggle("selected", isSelected);
-    row.setAttribute("aria-selected", String(isSelected));
-    row.setAttribute("aria-rowindex", String(at + 2));
-    row.tabIndex = pair === this.active ? 0 : -1;
-    showPin(row, placeOf(app.state.pins, labels));
-    return row;
-  }
-
   /** @param {number} pair */
   choose(pair) {
     this.active = pair;
-    this.elements.get(pair)?.focus({ preventScroll: true });
+    this.lineOf(pair)?.element.focus({ preventScroll: true });
     this.app.select(this.step, pair, { keep: true });
   }
 

@@ -52,8 +52,8 @@ test("a rectangle keeps the pairs in it, edges included", () => {
   const [x, y] = [one.values.raw_cosine, one.values.overlap];
   /** @type {Filter["brush"]} */
   const brush = { key: "raw_cosine", x: [x[7], 1], y: [0, y[7]] };
-  const { pairs, has } = passing(one, { ...NO_FILTER, brush }, []);
-  assert.ok(has.has(7) && pairs.length < 45);
+  const { pairs, marks } = passing(one, { ...NO_FILTER, brush }, []);
+  assert.ok(marks[7] && pairs.length < 45);
   assert.deepEqual(pairs, one.counted.filter((pair) => x[pair] >= x[7] && y[pair] <= y[7]));
   assert.equal(found(one, { brush: { ...brush, key: "gone" } }).length, 45);
   assert.equal(found(one, { brush: { key: "raw_cosine", x: [-Infinity, x[7]], y: [-Infinity, Infinity] } }).length, one.counted.filter((pair) => x[pair] <= x[7]).length);
