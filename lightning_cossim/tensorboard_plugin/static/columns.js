@@ -80,7 +80,7 @@ export function columnsOfTwo({ one, other, there, change, error, beyond }) {
   return [
     ...names(one),
     { key: "change", text: "change of gap", title: "size of the change of the gap", number: true, signed: true, bar: "gap", of: (pair) => change[pair], size: (pair) => Math.abs(change[pair]) },
-    { key: "beyond", text: "beyond errors", title: "change of the gap beyond two standard errors of both", number: true, signed: true, of: (pair) => beyond[pair] },
+    { key: "beyond", text: "beyond errors", title: "change of the gap beyond two standard errors of both; a dash: within them", number: true, of: (pair) => (beyond[pair] > 0 && !Number.isNaN(error[pair]) ? beyond[pair] : NaN), size: (pair) => beyond[pair] },
     ofKey("gap", "A", true), ofKey("gap", "B", true),
     { key: "change_error", text: "std error", title: "standard error of the change", number: true, of: (pair) => error[pair] },
     { key: "flag_a", text: "flag A", of: (pair) => MARKS[one.flagAt(pair)] },

@@ -74,7 +74,7 @@ export class Comparing {
       return this.ranges.over(JSON.stringify([shown.run, other.run, shown.tag, key]), of, app.isPlaying);
     };
     this.axes = new Axes(this.axes.box, roomy(held(this.key).range), [0, Math.min(1.02, roomy(held("overlap").range)[1])]);
-    this.head.replaceChildren(element("h2", {}, "From A to B"), choice("x", both.map((key) => [key, one.quantity(key).title]), this.key, (x) => app.set({ x })), app.explainer(one.quantity(this.key)));
+    this.head.replaceChildren(element("h2", {}, "From A to B"), choice("x axis", both.map((key) => [key, one.quantity(key).title]), this.key, (x) => app.set({ x })), app.explainer(one.quantity(this.key)));
     if (isNew) this.common.textContent = inCommon(compared);
     this.draw();
   }

@@ -7,7 +7,7 @@ import { keyOf } from "./step.js";
 
 /** @typedef {"stranger" | "look-alike" | "none"} Kind flag of a pair; "none": not flagged */
 /** @typedef {[low: number, high: number]} Range */
-/** @typedef {{ key: string, x: Range, y: Range }} Brush a rectangle in the scatter: ranges of the similarity `key` and of the overlap */
+/** @typedef {{ key: string, x: Range, y: Range }} Brush a rectangle in the scatter: ranges of the similarity `key` and of the overlap; an infinite end is open */
 
 /**
  * What narrows the scatter, the heatmap and the table.
@@ -105,7 +105,7 @@ const isWithin = (value, [low, high]) => value >= low && value <= high;
  * @param {number} pair
  * @returns {Kind}
  */
-const kindAt = (step, pair) => KINDS[step.flag[pair] - 1] ?? "none";
+export const kindAt = (step, pair) => KINDS[step.flag[pair] - 1] ?? "none";
 
 /** @typedef {{ text: string, without: Partial<Filter> }} Chip a part of the filter in words, and the change that removes it */
 
@@ -122,10 +122,18 @@ export function chips(step, { search, flags, pinned, brush }) {
   if (flags.length) found.push({ text: flags.map((kind) => (kind === "none" ? "not flagged" : `${kind}s`)).join(" or "), without: { flags: [] } });
   if (pinned) found.push({ text: "pinned", without: { pinned: false } });
   if (brush && step.values[brush.key]) {
-    const range = (/** @type {string} */ key, /** @type {Range} */ [low, high]) => `${inSentence(step.quantity(key).column)} ${short(low)} to ${short(high)}`;
-    found.push({ text: `${range(brush.key, brush.x)}, ${range("overlap", brush.y)}`, without: { brush: null } });
+    const range = (/** @type {string} */ key, /** @type {Range} */ ends) => (ends.some(Number.isFinite) ? [`${inSentence(step.quantity(key).column)} ${inWords(ends)}`] : []);
+    found.push({ text: [...range(brush.key, brush.x), ...range("overlap", brush.y)].join(", "), without: { brush: null } });
   }
   return found;
+}
+
+/**
+ * @param {Range} range of which one end can be open
+ */
+function inWords([low, high]) {
+  if (low === -Infinity) return `at most ${short(high)}`;
+  return high === Infinity ? `at least ${short(low)}` : `${short(low)} to ${short(high)}`;
 }
 
 /** @param {number} value */

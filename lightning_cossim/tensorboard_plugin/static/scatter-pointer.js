@@ -90,10 +90,12 @@ export class ScatterPointer {
   /** @param {KeyboardEvent} event */
   key(event) {
     const { app, spots, step } = this.scatter;
-    if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey || !spots.length) return;
+    if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
     const now = this.scatter.spotAt(this.pair);
     const start = this.scatter.spotOfPair(app.selected) ?? spots[0];
-    if (ARROWS[event.key]) this.reach(now ? nextTo(spots, now, ARROWS[event.key]) : start);
+    if (event.key === "Escape" && !now && (this.brush.dragged || app.state.brush)) this.brush.drop();
+    else if (!spots.length) return;
+    else if (ARROWS[event.key]) this.reach(now ? nextTo(spots, now, ARROWS[event.key]) : start);
     else if (event.key === "Enter" || event.key === " ") app.select(step, (now ?? start).pair, { keep: true });
     else if (event.key === "Escape" && now) this.leave();
     else return;

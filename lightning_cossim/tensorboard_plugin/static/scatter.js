@@ -3,7 +3,7 @@
 import { Axes } from "./axes.js";
 import { Brush } from "./brush.js";
 import { theme } from "./colors.js";
-import { canvasOf, choice, element, roomOf } from "./dom.js";
+import { button, canvasOf, choice, element, roomOf } from "./dom.js";
 import { count } from "./filter.js";
 import { showLegend } from "./legend.js";
 import { cursorRing, pinMark, selectionRing } from "./marks.js";
@@ -48,6 +48,7 @@ export class Scatter {
     this.judgment = { curve: [], limits: null };
     this.brush = new Brush(app);
     this.pointer = new ScatterPointer(this, this.brush);
+    this.fit = button("Fit axes", "Fit the axes to this step and the last one", () => this.refit());
     this.headIs = ""; // what the head was made of
     /** @type {unknown[]} what the picture below the marks was made of */
     this.made = [];
@@ -73,11 +74,18 @@ export class Scatter {
       return this.ranges.over(JSON.stringify([run, tag, key]), of, isPlaying);
     };
     this.held = held(this.key);
+    this.fit.hidden = this.held.num <= new Set([step, latest]).size;
     const top = roomy(held("overlap").range)[1];
     this.axes = new Axes(this.axes.box, roomy(this.held.range), [0, Math.min(1.02, top)]);
     this.drawHead();
     this.brush.render(this.key, this.axes.ranges);
     this.draw();
+  }
+
+  /** Forgets the steps that were shown before: the axes are those of a link that is opened anew. */
+  refit() {
+    this.ranges.reset();
+    this.app.paint();
   }
 
   drawHead() {
@@ -87,8 +95,8 @@ export class Scatter {
     this.headIs = made;
     this.head.replaceChildren(
       element("h2", {}, "All pairs"),
-      choice("x", step.similarities.map((one) => [one, step.quantity(one).title]), key, (x) => app.set({ x })),
-      app.explainer(step.quantity(key)), ...this.brush.parts,
+      choice("x axis", step.similarities.map((one) => [one, step.quantity(one).title]), key, (x) => app.set({ x })),
+      app.explainer(step.quantity(key)), ...this.brush.parts, this.fit,
     );
   }
 

@@ -7,7 +7,7 @@ import { dashOf } from "./marks.js";
 import { placeOf } from "./pins.js";
 import { furthest, keyOf } from "./step.js";
 
-/** @import { Passing } from "./filter.js" */
+/** @import { Filter, Passing } from "./filter.js" */
 /** @import { Looked } from "./lookup.js" */
 /** @import { Pair, Step } from "./step.js" */
 
@@ -34,13 +34,21 @@ export class Selection {
    */
   shown(step) {
     const { search, flags, pinned, brush, pins } = this.state;
-    const key = JSON.stringify([search, flags, pinned && pins, brush]);
+    const key = JSON.stringify([search, flags, pinned && pins, brush?.key, ...(brush ? [...brush.x, ...brush.y].map(String) : [])]);
     const kept = this.passed.get(step);
     if (kept?.key === key) return kept.passing;
-    const there = pins.map((pin) => this.pairIn(step, pin)).filter((pair) => pair !== null);
-    const found = passing(step, { search, flags, pinned, brush }, there);
+    const found = this.passing(step, this.state);
     this.passed.set(step, { key, passing: found });
     return found;
+  }
+
+  /**
+   * The pairs of a step that pass another filter than that of the views.
+   * @param {Step} step
+   * @param {Filter} filter
+   */
+  passing(step, filter) {
+    return passing(step, filter, this.state.pins.map((pin) => this.pairIn(step, pin)).filter((pair) => pair !== null));
   }
 
   /** A link to the current view. It names run, tag, step and pair, so that later steps do not change the view. */

@@ -35,7 +35,7 @@ export class TableHead {
       const isSorted = column.key === sort.key;
       const isAlikeDown = column.number ? column.direction !== -1 : false;
       const turn = () => app.set({ sort: key, down: isSorted ? !down : isAlikeDown });
-      const shown = column.number && column.size ? `|${text}|` : text;
+      const shown = column.number && column.size && column.signed ? `|${text}|` : text;
       const button = element("button", { type: "button", tabindex: isSorted ? "0" : "-1", "data-name": key, title: `Sort by ${title}`, onclick: turn }, `${isSorted ? shown : text}${isSorted ? (down ? " ↓" : " ↑") : ""}`);
       return element("th", { scope: "col", class: column.number ? "number" : "", "aria-sort": isSorted ? (down ? "descending" : "ascending") : "none" }, button);
     });
@@ -74,9 +74,10 @@ export class TableHead {
 
   /** @param {readonly number[]} pairs */
   download(pairs) {
-    const { compared, laid, step } = this.table;
+    const { app, compared, laid, step } = this.table;
     const columns = columnsOfCsv(step, laid.map(({ column }) => column));
-    const name = compared ? `${step.stage}_step_${step.step}_and_${compared.other.step}` : `${step.stage}_step_${step.step}`;
+    const of = app.sides.slice(0, compared ? 2 : 1).map((side) => `${side.run}_${side.step.stage}_step_${side.step.step}`).join("_and_");
+    const name = of.replace(/[^\p{L}\p{N}.-]+/gu, "_").replace(/^[_.]+/, "");
     const link = element("a", { href: URL.createObjectURL(new Blob([csv(columns, pairs)], { type: "text/csv" })), download: `${name}.csv` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
