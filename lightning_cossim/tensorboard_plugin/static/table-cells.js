@@ -108,7 +108,7 @@ class Cell {
     const bar = kind === "gap" ? [this.bar] : [this.bar, this.line];
     this.element = kind
       ? element("td", { class: "number barred" }, element("span", { class: "cell" }, element("span", { class: `bar-${kind}`, "aria-hidden": "true" }, ...bar), element("span", {}, this.text)))
-      : element("td", { class: column.number ? "number" : "name" }, this.text);
+      : element("td", { class: column.number ? "number" : isOfFlags(column) ? "flag" : "name" }, this.text);
   }
 
   /**
