@@ -237,11 +237,11 @@ def test_a_step_of_the_first_version_is_written_as_one_of_now() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda blob: b"", "Expecting value"),
+        (lambda blob: b"", "to start with the length of its header, got 0 bytes"),
         (lambda blob: blob.replace(b'"version":3', b'"version":4'), "at most 3, got 4. Upgrade lightning-cossim"),
         (lambda blob: blob[:-1], "bytes for each pair"),
-        (lambda blob: blob[:-17], "to hold 66 pairs of 12 labels, got 65"),
-        (lambda blob: blob[:-1264], "Expecting ',' delimiter"),
+        (lambda blob: blob[:-17], "to hold all pairs of 12 labels, got 65 pairs"),
+        (lambda blob: blob[:-1264], "to start with the length of its header"),
     ],
     ids=["empty", "later version", "cut off", "a pair less", "cut off in the header"],
 )
