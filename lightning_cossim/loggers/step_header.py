@@ -118,7 +118,8 @@ def checked_header(header: Mapping[str, Any], columns: list[Mapping[str, Any]], 
 
 
 def _limits(header: Mapping[str, Any]) -> dict[str, float]:
-    return mapped(key_in(header, "limits"), "limits", number)
+    limits = mapped(key_in(header, "limits"), "limits", number_or_nothing)
+    return {key: limit for key, limit in limits.items() if limit is not None}
 
 
 def _quantity(value: Any, name: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from tensorboard.plugins import base_plugin
 from typing_extensions import override
 from werkzeug import Request, Response
 
+from lightning_cossim.errors import in_a_line
 from lightning_cossim.loggers.fields import LARGEST
 from lightning_cossim.loggers.wire import PLUGIN
 from lightning_cossim.tensorboard_plugin.history import history, parse_pairs
@@ -209,4 +210,4 @@ def _whole(request: Request, name: str) -> int:
 
 
 def _plain(request: Request, text: str, code: int) -> Response:
-    return http_util.Respond(request, text, "text/plain", code=code)
+    return http_util.Respond(request, in_a_line(text), "text/plain", code=code)
