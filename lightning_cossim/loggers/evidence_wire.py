@@ -17,13 +17,13 @@ Evidence is the second blob of a step, so that a reader of steps does not load i
 * the **body**: the PNG and JPEG files of the pictures, one after another, each one once.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from lightning_cossim.errors import expected
+from lightning_cossim.loggers.fields import LARGEST, choice, header_and_body, text, typed, whole
 from lightning_cossim.loggers.wire import MAX_BYTES
 
 __all__ = ["VERSION", "Picture", "SentEvidence", "SentExample", "SentPair", "unpack_evidence"]
@@ -31,8 +31,6 @@ __all__ = ["VERSION", "Picture", "SentEvidence", "SentExample", "SentPair", "unp
 VERSION: Final = 1
 _MAX_SIDE: Final = 64
 """Largest height and width of a picture, in pixels."""
-_LARGEST: Final = 2**53
-"""Largest whole number that the page, in JavaScript, reads exactly."""
 _RANKINGS: Final = ("overlap", "confident", "suspect_label")
 _NUMBERS: Final = ("loader", "batch", "row", "position", "index", "process")
 """Fields of a reference that are whole numbers; the other one is `id`."""
@@ -101,45 +99,21 @@ def unpack_evidence(blob: bytes) -> SentEvidence:
     Raises:
         ValueError: the blob is not evidence, or a later version wrote it. The message is one line.
     """
-    try:
-        return _unpacked(blob)
-    except RecursionError:
-        raise ValueError(expected("header", "to have a few levels", "a deeply nested one")) from None
-
-
-def _unpacked(blob: bytes) -> SentEvidence:
-    if len(blob) > MAX_BYTES:
-        raise ValueError(expected("blob", f"to have at most {MAX_BYTES} bytes", f"{len(blob)} bytes"))
-    start = 4 + int.from_bytes(blob[:4], "little")
-    if not 4 < start <= len(blob):
-        raise ValueError(expected("blob", "to start with the length of its header", f"{len(blob)} bytes with {blob[:4]!r}"))
-    header = _header(blob[4:start])
+    header, body = header_and_body(blob, MAX_BYTES)
     version = _whole(header, "version", low=1)
     if version > VERSION:
         raise ValueError(expected("version", f"to be at most {VERSION}", version, "Upgrade lightning-cossim."))
-    names = {_row(label): _text(name, "names") for label, name in _object(header, "names").items()}
-    pictures = _pictures(_list(header, "pictures"), blob[start:])
+    names = {_row(label): text(name, "names") for label, name in _object(header, "names").items()}
+    pictures = _pictures(_list(header, "pictures"), body)
     pairs = tuple(_pair(one, names, len(pictures)) for one in _list(header, "pairs"))
     return SentEvidence(_whole(header, "num_pairs", low=len(pairs)), names, pairs, pictures)
-
-
-def _header(text: bytes) -> dict[str, Any]:
-    def refuse(constant: str) -> None:
-        raise ValueError(constant)
-
-    try:
-        header = json.loads(text, parse_constant=refuse)
-    except ValueError as error:
-        raise ValueError(expected("header", "to be JSON in UTF-8", error)) from None
-    found: dict[str, Any] = _checked(header, "header", dict)
-    return found
 
 
 def _pictures(facts: list[Any], body: bytes) -> tuple[Picture, ...]:
     pictures, end = [], 0
     for one in facts:
-        fact = _checked(one, "pictures", dict)
-        kind = _choice(fact, "kind", tuple(_STARTS))
+        fact = typed(one, "pictures", dict)
+        kind = choice(fact.get("kind"), "kind", tuple(_STARTS))
         width, height = (_whole(fact, side, low=1, high=_MAX_SIDE) for side in ("width", "height"))
         offset, size = _whole(fact, "offset", low=end, high=end), _whole(fact, "size", low=1, high=len(body) - end)
         end = offset + size
@@ -153,7 +127,7 @@ def _pictures(facts: list[Any], body: bytes) -> tuple[Picture, ...]:
 
 
 def _pair(value: Any, names: Mapping[int, str], num_pictures: int) -> SentPair:
-    pair = _checked(value, "pairs", dict)
+    pair = typed(value, "pairs", dict)
     labels = _list(pair, "labels")
     if len(labels) != 2 or not all(type(label) is int and label in names for label in labels) or labels[0] >= labels[1]:
         raise ValueError(expected("labels", "to be two rows with names, the smaller one first", repr(labels)))
@@ -162,16 +136,16 @@ def _pair(value: Any, names: Mapping[int, str], num_pictures: int) -> SentPair:
     for ranking, one in _object(pair, "rankings").items():
         if ranking not in _RANKINGS:
             raise ValueError(expected("rankings", f"to be among {', '.join(_RANKINGS)}", repr(ranking)))
-        content = _checked(one, "rankings", dict)
-        places = [_number(place, "examples", high=len(examples) - 1) for place in _list(content, "examples")]
+        content = typed(one, "rankings", dict)
+        places = [whole(place, "examples", high=len(examples) - 1) for place in _list(content, "examples")]
         ranked[ranking] = tuple(examples[place] for place in places)
         num_examples[ranking] = _whole(content, "num", low=len(places))
-    flag = _choice(pair, "flag", _FLAGS) if "flag" in pair else None
-    return SentPair((labels[0], labels[1]), flag, _checked(pair.get("is_complete"), "is_complete", bool), ranked, num_examples)
+    flag = choice(pair["flag"], "flag", _FLAGS) if "flag" in pair else None
+    return SentPair((labels[0], labels[1]), flag, typed(pair.get("is_complete"), "is_complete", bool), ranked, num_examples)
 
 
 def _example(value: Any, names: Mapping[int, str], num_pictures: int) -> SentExample:
-    example = _checked(value, "examples", dict)
+    example = typed(value, "examples", dict)
     probabilities = _list(example, "p")
     if len(probabilities) != 2 or not all(map(_is_probability, probabilities)):
         raise ValueError(expected("p", "to be two numbers from 0 to 1, or null", repr(probabilities)))
@@ -185,7 +159,7 @@ def _example(value: Any, names: Mapping[int, str], num_pictures: int) -> SentExa
         (first, second),
         rows["predicted"],
         rows.get("target"),
-        _text(example["text"], "text") if "text" in example else None,
+        text(example["text"], "text") if "text" in example else None,
         _whole(example, "picture", high=num_pictures - 1) if "picture" in example else None,
     )
 
@@ -194,53 +168,28 @@ def _reference(fields: dict[str, Any]) -> dict[str, int | str]:
     for field in fields:
         if field not in (*_NUMBERS, "id"):
             raise ValueError(expected("reference", f"to have the fields {', '.join(_NUMBERS)} and id", repr(field)))
-    return {field: _text(value, field) if field == "id" else _number(value, field) for field, value in fields.items()}
+    return {field: text(value, field) if field == "id" else whole(value, field) for field, value in fields.items()}
 
 
-def _row(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < len(str(_LARGEST))):
-        raise ValueError(expected("names", "to have rows as keys", repr(text)))
-    return int(text)
+def _row(key: str) -> int:
+    if not (key.isascii() and key.isdigit() and len(key) < len(str(LARGEST))):
+        raise ValueError(expected("names", "to have rows as keys", repr(key)))
+    return int(key)
 
 
 def _is_probability(value: Any) -> bool:
     return value is None or (type(value) in {int, float} and 0 <= value <= 1)
 
 
-def _whole(values: Mapping[str, Any], key: str, low: int = 0, high: int = _LARGEST) -> int:
-    return _number(values.get(key), key, low, high)
-
-
-def _number(value: Any, name: str, low: int = 0, high: int = _LARGEST) -> int:
-    if type(value) is not int or not low <= value <= high:
-        raise ValueError(expected(name, f"to be a whole number from {low} to {high}", repr(value)))
-    return value
-
-
-def _text(value: Any, name: str) -> str:
-    found: str = _checked(value, name, str)
-    return found
+def _whole(values: Mapping[str, Any], key: str, low: int = 0, high: int = LARGEST) -> int:
+    return whole(values.get(key), key, low, high)
 
 
 def _object(values: Mapping[str, Any], key: str) -> dict[str, Any]:
-    found: dict[str, Any] = _checked(values.get(key), key, dict)
+    found: dict[str, Any] = typed(values.get(key), key, dict)
     return found
 
 
 def _list(values: Mapping[str, Any], key: str) -> list[Any]:
-    found: list[Any] = _checked(values.get(key), key, list)
+    found: list[Any] = typed(values.get(key), key, list)
     return found
-
-
-def _choice(values: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> str:
-    value = values.get(key)
-    if value not in choices:
-        raise ValueError(expected(key, f"to be {' or '.join(choices)}", repr(value)))
-    return str(value)
-
-
-def _checked(value: Any, name: str, kind: type) -> Any:
-    if type(value) is not kind:
-        words = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
-        raise ValueError(expected(name, f"to be {words[kind]}", repr(value)))
-    return value

@@ -28,6 +28,10 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from lightning_cossim.errors import expected
+from lightning_cossim.loggers.fields import header_and_body, items, key_in, typed, whole
+from lightning_cossim.loggers.step_header import checked_columns, checked_header
+
 __all__ = ["FLAGS", "MAX_BYTES", "PLUGIN", "UNKNOWN", "VERSION", "Step", "pack", "unpack"]
 
 PLUGIN: Final = "lightning_cossim"
@@ -37,6 +41,9 @@ VERSION: Final = 3
 errors, joint inputs, reasons or `curve` (`expected_overlap` was on the curve), and flagged every pair beyond the thresholds."""
 MAX_BYTES: Final = 200_000
 """Largest size of a step in bytes. TensorBoard's writer takes 0.25 s for a megabyte, and training waits for it."""
+_MAX_READ: Final = 2_000_000
+"""Largest size of a step that is read, in bytes: steps with very long names exceed `MAX_BYTES`."""
+_MAX_REACH: Final = 3
 UNKNOWN: Final = 65535
 """The uint16 that means an unknown value."""
 FLAGS: Final = ("", "stranger", "look-alike")
@@ -156,59 +163,68 @@ def _packed(step: Step) -> bytes:
 
 
 def unpack(blob: bytes) -> Step:
-    """The step in a blob.
+    """The step in a blob, after a check of every field. Counts are held against the length of the blob before any allocation.
 
     Raises:
-        ValueError: the blob is not a step, or a later version wrote it.
+        ValueError: the blob is not a step, or a later version wrote it. The message is one line.
     """
-    start = 4 + int.from_bytes(blob[:4], "little")
-    header, body = _current(json.loads(blob[4:start])), blob[start:]
-    widths = {"uint32": 4, "uint16": 2, "uint8": 1}
-    columns = header["columns"]
-    width = sum(widths[one["type"]] for one in columns)
-    num_pairs, rest = divmod(len(body), width)
-    if rest:
-        raise ValueError(f"Expected the body to be {width} bytes for each pair, got {len(body)} bytes.")
+    header, body = header_and_body(blob, _MAX_READ)
+    header = _current(header)
+    columns, num_pairs = checked_columns(key_in(header, "columns"), len(body))
+    known = checked_header(header, columns, num_pairs)
     arrays, offset = {}, 0
     for one in columns:
         dtype = np.dtype(one["type"]).newbyteorder("<")
         arrays[one["name"]] = np.frombuffer(body, dtype, num_pairs, offset)
         offset += dtype.itemsize * num_pairs
-    num_labels = len(header["names"])
-    pair = arrays.get("pair")
-    row, column = np.triu_indices(num_labels, 1) if pair is None else np.divmod(pair, num_labels)
-    if len(row) != num_pairs:
-        raise ValueError(f"Expected the body to hold {len(row)} pairs of {num_labels} labels, got {num_pairs}.")
+    row, column = _places(arrays.get("pair"), len(known["names"]))
     values = {one["name"]: _real(arrays[one["name"]], one["low"], one["high"]) for one in columns if one["type"] == "uint16"}
-    known = {name: header[name] for name in _HEADER}
-    known["scalars"] = {name: math.nan if value is None else value for name, value in header["scalars"].items()}
+    known["scalars"] = {name: math.nan if value is None else value for name, value in known["scalars"].items()}
+    targets = {name: values.pop(name) for name in dict.fromkeys(known.pop("targets"))}
+    reach = arrays.get("reach", np.zeros(num_pairs, dtype=np.uint8))
     is_flag = arrays["flag"] < len(FLAGS)
+    why = np.where(is_flag, 0, arrays["flag"] - (len(FLAGS) - 1))
+    if why.max(initial=0) >= max(1, len(known["reasons"])) or reach.max(initial=0) > _MAX_REACH:
+        raise ValueError(expected("body", "to have marks of pairs that the format knows", "others"))
     return Step(
         **known,
         row=row,
         column=column,
-        targets={name: values.pop(name) for name in header["targets"]},
+        targets=targets,
         values=values,
         flag=np.where(is_flag, arrays["flag"], 0),
-        why=np.where(is_flag, 0, arrays["flag"] - (len(FLAGS) - 1)),
-        reach=arrays.get("reach", np.zeros(num_pairs, dtype=np.uint8)),
+        why=why,
+        reach=reach,
     )
+
+
+def _places(pair: Integers | None, num_labels: int) -> tuple[Integers, Integers]:
+    """The places of the labels of pairs, (P,) each."""
+    if pair is None:
+        return np.triu_indices(num_labels, 1)
+    row, column = np.divmod(pair, max(1, num_labels))
+    if (row >= column).any() or len(np.unique(pair)) < len(pair):
+        raise ValueError(expected("body", f"to have different pairs of {num_labels} labels", "others"))
+    return row, column
 
 
 def _current(header: dict[str, Any]) -> dict[str, Any]:
     """The header in the form of the current version."""
-    if header["version"] > VERSION:
-        raise ValueError(f"Expected `version` to be at most {VERSION}, got {header['version']}. Upgrade lightning-cossim.")
-    if header["version"] < 2:
-        header = {**header, "columns": header["blocks"], "quantities": []}
-    if header["version"] < 3:
-        names, thresholds = [one["name"] for one in header["columns"] if one["type"] == "uint16"], header["thresholds"]
+    version = whole(key_in(header, "version"), "version", low=1)
+    if version > VERSION:
+        raise ValueError(expected("version", f"to be at most {VERSION}", version, "Upgrade lightning-cossim."))
+    if version < 2:
+        header = {**header, "columns": key_in(header, "blocks"), "quantities": []}
+    if version < 3:
+        columns = [typed(one, "columns", dict) for one in items(key_in(header, "columns"), "columns")]
+        names = [one.get("name") for one in columns if one.get("type") == "uint16"]
+        thresholds = typed(key_in(header, "thresholds"), "thresholds", dict)
         judged = {side: thresholds[name] for side, name in _LIMITS.items() if name in thresholds}
         header = {
             **header,
-            "truncation": header["overlap_error"],
-            "similarities": [name for name in names if name not in {"overlap", "expected_overlap"}],
-            "limits": {} if header["verdict"] else judged,
+            "truncation": key_in(header, "overlap_error"),
+            "similarities": [name for name in names if name not in ("overlap", "expected_overlap")],
+            "limits": {} if header.get("verdict") else judged,
             "reasons": [],
             "standard_errors": {},
             "targets": [],

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ _SIDES: Final = ("strangers", "lookalikes")
 
 
 def history(steps: Sequence[int], blobs: Iterable[bytes], pairs: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """The values of each pair at every step that can be read.
+    """The values of each pair at every step that can be read. Only one step is in memory at a time.
 
     Args:
         steps: numbers of the steps.
@@ -25,52 +25,65 @@ def history(steps: Sequence[int], blobs: Iterable[bytes], pairs: Sequence[tuple[
         pairs: two labels each, as rows of the head, the order does not matter.
 
     Returns:
-        `steps`: numbers of the steps that can be read. All other lists have one value for each of these steps, None if unknown.
+        `steps`: numbers of the steps that can be read; `unreadable`: number of the other steps. All other lists have one value
+        for each of the steps that can be read, None if unknown.
 
         * `agreement`: rank agreement of the cosine that gaps refer to; `strangers` and `lookalikes`: numbers of flagged pairs;
         * `limits`: side to the size that a gap must exceed for a flag;
         * `pairs`: of each pair its `labels`; `values`: key of a quantity to its values; `flags`: "", "stranger" or "look-alike".
           A value is None if the step lacks the pair, too.
     """
-    readable = [(number, step) for number, blob in zip(steps, blobs, strict=True) if (step := _readable(blob)) is not None]
-    known = [step for _, step in readable]
-    places = [_places(step, pairs) for step in known]
-    names = list(dict.fromkeys(name for step in known for name in step.values))
+    read = [(number, _read(blob, pairs)) for number, blob in zip(steps, blobs, strict=True)]
+    known = [one for _, one in read if one is not None]
+    names = list(dict.fromkeys(name for one in known for name in one.values))
     return {
-        "steps": [number for number, _ in readable],
-        "agreement": [_known(step.scalars.get(f"rank_agreement_{step.cosine}")) for step in known],
-        "strangers": [int((step.flag == FLAGS.index("stranger")).sum()) for step in known],
-        "lookalikes": [int((step.flag == FLAGS.index("look-alike")).sum()) for step in known],
-        "limits": {side: [_known(step.limits.get(side)) for step in known] for side in _SIDES},
+        "steps": [number for number, one in read if one is not None],
+        "unreadable": len(read) - len(known),
+        "agreement": [one.agreement for one in known],
+        "strangers": [one.strangers for one in known],
+        "lookalikes": [one.lookalikes for one in known],
+        "limits": {side: [one.limits[side] for one in known] for side in _SIDES},
         "pairs": [
             {
                 "labels": list(pair),
-                "values": {name: [_value(step, name, of[at]) for step, of in zip(known, places, strict=True)] for name in names},
-                "flags": [_flag(step, of[at]) for step, of in zip(known, places, strict=True)],
+                "values": {name: [one.values[name][at] if name in one.values else None for one in known] for name in names},
+                "flags": [one.flags[at] for one in known],
             }
             for at, pair in enumerate(pairs)
         ],
     }
 
 
-def _readable(blob: bytes) -> Step | None:
-    """The step in a blob; None if the blob is broken or a later version wrote it, so that other steps are still shown."""
+class _Read(NamedTuple):
+    """What the history has of a step; the lists have one value for each pair of the request."""
+
+    agreement: float | None
+    strangers: int
+    lookalikes: int
+    limits: dict[str, float | None]
+    values: dict[str, list[float | None]]
+    flags: list[str | None]
+
+
+def _read(blob: bytes, pairs: Sequence[tuple[int, int]]) -> _Read | None:
+    """What the history has of a step; None if the blob is broken or a later version wrote it, so that other steps are shown."""
     try:
-        return unpack(blob)
-    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
+        step = unpack(blob)
+    except ValueError:
         return None
-
-
-def _value(step: Step, name: str, place: int | None) -> float | None:
-    return None if place is None or name not in step.values else _known(step.values[name][place])
+    places = _places(step, pairs)
+    return _Read(
+        _known(step.scalars.get(f"rank_agreement_{step.cosine}")),
+        int((step.flag == FLAGS.index("stranger")).sum()),
+        int((step.flag == FLAGS.index("look-alike")).sum()),
+        {side: _known(step.limits.get(side)) for side in _SIDES},
+        {name: [None if at is None else _known(values[at]) for at in places] for name, values in step.values.items()},
+        [None if at is None else FLAGS[step.flag[at]] for at in places],
+    )
 
 
 def _known(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
-
-
-def _flag(step: Step, place: int | None) -> str | None:
-    return None if place is None else FLAGS[step.flag[place]]
 
 
 def _places(step: Step, pairs: Sequence[tuple[int, int]]) -> list[int | None]:

@@ -1,5 +1,6 @@
 """The plugin: answers the requests of the tab's page with data from TensorBoard's data provider."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from pathlib import Path
@@ -11,6 +12,8 @@ from tensorboard.plugins import base_plugin
 from typing_extensions import override
 from werkzeug import Request, Response
 
+from lightning_cossim.errors import in_a_line
+from lightning_cossim.loggers.fields import LARGEST
 from lightning_cossim.loggers.wire import PLUGIN
 from lightning_cossim.tensorboard_plugin.history import history, parse_pairs
 from lightning_cossim.tensorboard_plugin.steps import Steps
@@ -86,7 +89,10 @@ class Plugin(base_plugin.TBPlugin):
 
     @_route
     def _runs(self, request: Request) -> Response:
-        """All runs, with their tags, the number and time of each step, and the numbers of the steps with evidence."""
+        """All runs, with their tags, the number and time of each step, and the numbers of the steps with evidence.
+
+        Steps whose number or time no run can have are left out; `odd` counts them.
+        """
         listed = self._listed(request)
         runs = [
             {
@@ -94,8 +100,9 @@ class Plugin(base_plugin.TBPlugin):
                 "tags": [
                     {
                         "tag": tag,
-                        "steps": [[one.step, one.wall_time] for one in tags[tag]],
-                        "evidence": [one.step for one in tags[tag] if len(one.values) > 1],
+                        "steps": [[one.step, one.wall_time] for one in tags[tag] if _is_usual(one)],
+                        "evidence": [one.step for one in tags[tag] if _is_usual(one) and len(one.values) > 1],
+                        "odd": sum(not _is_usual(one) for one in tags[tag]),
                     }
                     for tag in sorted(tags)
                 ],
@@ -154,6 +161,11 @@ class Plugin(base_plugin.TBPlugin):
         return found
 
 
+def _is_usual(datum: Any) -> bool:
+    """Whether a step has a number that a link can name, a time, and a blob."""
+    return 0 <= datum.step <= LARGEST and math.isfinite(datum.wall_time) and bool(datum.values)
+
+
 def _read(read: Callable[[], _T]) -> _T:
     try:
         return read()
@@ -161,7 +173,6 @@ def _read(read: Callable[[], _T]) -> _T:
         raise _BadRequest(
             "TensorBoard's fast reader cannot read runs and tags with quotes or backslashes in their names. Rename them, or "
             "start TensorBoard with --load_fast=false.",
-            422,
         ) from None
 
 
@@ -199,4 +210,4 @@ def _whole(request: Request, name: str) -> int:
 
 
 def _plain(request: Request, text: str, code: int) -> Response:
-    return http_util.Respond(request, text, "text/plain", code=code)
+    return http_util.Respond(request, in_a_line(text), "text/plain", code=code)

@@ -17,6 +17,8 @@ _MAX_BYTES: Final = 96_000_000
 """Largest total size of the cached blobs."""
 _AT_ONCE: Final = 16
 """Number of blobs read in parallel. The fast reader takes 40 ms for a blob of any size, most of it waiting."""
+_MAX_EXPERIMENTS: Final = 4
+"""Largest number of experiments whose steps are cached: an address can name any experiment."""
 _ANY_NUMBER: Final = 1_000_000
 """Bound on the number of steps, which TensorBoard's readers require. `--samples_per_plugin` sets the real bound."""
 
@@ -32,7 +34,7 @@ class Steps:
         self._data = data_provider
         self._blobs: OrderedDict[tuple[float, str], bytes] = OrderedDict()
         self._size = 0
-        self._seen: dict[tuple[str, str, str], dict[int, Any]] = {}
+        self._seen: OrderedDict[str, dict[tuple[str, str], dict[int, Any]]] = OrderedDict()
         self._lock = Lock()
 
     def listed(self, context: Any, experiment_id: str, run: str | None = None, tag: str | None = None) -> Any:
@@ -41,19 +43,28 @@ class Steps:
         found = self._data.read_blob_sequences(
             context, experiment_id=experiment_id, plugin_name=PLUGIN, downsample=_ANY_NUMBER, run_tag_filter=only
         )
-        listed = {(experiment_id, run_, name): tags[name] for run_, tags in found.items() for name in tags}
+        listed = {(run_, name): {step.step: step for step in found[run_][name]} for run_ in found for name in found[run_]}
         with self._lock:
-            for key in [key for key in self._seen if key[0] == experiment_id and run in (None, key[1]) and tag in (None, key[2])]:
-                del self._seen[key]
-            self._seen.update({key: {step.step: step for step in steps} for key, steps in listed.items()})
+            seen = self._seen.pop(experiment_id, {})
+            for key in [key for key in seen if run in (None, key[0]) and tag in (None, key[1])]:
+                del seen[key]
+            if seen or listed:
+                self._seen[experiment_id] = {**seen, **listed}
+            while len(self._seen) > _MAX_EXPERIMENTS:
+                self._seen.popitem(last=False)
         return found
 
     def find(self, context: Any, experiment_id: str, run: str, tag: str, number: int) -> Any | None:
         """A step; None if it does not exist. The data provider is asked only if no earlier list has the step."""
-        key = experiment_id, run, tag
-        if number not in self._seen.get(key, {}):
+        found = self._kept(experiment_id, run, tag, number)
+        if found is None:
             self.listed(context, experiment_id, run, tag)
-        return self._seen.get(key, {}).get(number)
+            found = self._kept(experiment_id, run, tag, number)
+        return found
+
+    def _kept(self, experiment_id: str, run: str, tag: str, number: int) -> Any | None:
+        with self._lock:
+            return self._seen.get(experiment_id, {}).get((run, tag), {}).get(number)
 
     def blobs(self, context: Any, sequence: Sequence[Any]) -> list[bytes]:
         """The blob of each step of a sequence; empty if TensorBoard has dropped the step since it was listed."""

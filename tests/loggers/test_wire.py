@@ -237,14 +237,25 @@ def test_a_step_of_the_first_version_is_written_as_one_of_now() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda blob: b"", "Expecting value"),
+        (lambda blob: b"", "to start with the length of its header, got 0 bytes"),
         (lambda blob: blob.replace(b'"version":3', b'"version":4'), "at most 3, got 4. Upgrade lightning-cossim"),
         (lambda blob: blob[:-1], "bytes for each pair"),
-        (lambda blob: blob[:-17], "to hold 66 pairs of 12 labels, got 65"),
-        (lambda blob: blob[:-1264], "Expecting ',' delimiter"),
+        (lambda blob: blob[:-17], "to hold all pairs of 12 labels, got 65 pairs"),
+        (lambda blob: blob[:-1264], "to start with the length of its header"),
     ],
     ids=["empty", "later version", "cut off", "a pair less", "cut off in the header"],
 )
 def test_what_is_broken_is_a_value_error(change: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         unpack(change(pack(step(12))))
+
+
+def test_names_are_counted_before_pairs_are_made() -> None:
+    """A header of 20 000 labels would need 200 million pairs; the body has those of 12."""
+    num = 20_000
+    blob = pack(step(12))
+    start = 4 + int.from_bytes(blob[:4], "little")
+    header = {**json.loads(blob[4:start]), "names": [""] * num, "labels": [*range(num)], "mean_probs": [0.0] * num}
+    text = json.dumps(header).encode()
+    with pytest.raises(ValueError, match="to hold all pairs of 20000 labels, got 66 pairs"):
+        unpack(len(text).to_bytes(4, "little") + text + blob[start:])

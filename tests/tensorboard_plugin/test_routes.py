@@ -166,7 +166,7 @@ def test_what_tensorboard_cannot_read_is_said(tmp_path: Path, reader: str) -> No
         found.wait_for(1, 2)
         status, content = found.get("step", run='a "quoted" run', tag=TAG, step=10)
     if reader == "true":
-        assert (status, content[:26]) == (422, b"TensorBoard's fast reader ")
+        assert (status, content[:26]) == (400, b"TensorBoard's fast reader ")
     else:
         assert (status, unpack(content).step) == (200, 10)
 
@@ -176,18 +176,23 @@ def test_a_step_that_cannot_be_read_is_left_out_of_histories() -> None:
     later = good[1].replace(b'"version":%d' % VERSION, b'"version":9')
     found = history([10, 20, 30], [good[0], later, good[2]], [(0, 1)])
     assert found["steps"] == [10, 30]
+    assert found["unreadable"] == 1
     assert len(found["pairs"][0]["values"]["overlap"]) == 2
-    assert history([10, 20], [b"", good[0][:-1]], [(0, 1)])["steps"] == []
+    nothing = history([10, 20], [b"", good[0][:-1]], [(0, 1)])
+    assert (nothing["steps"], nothing["unreadable"]) == ([], 2)
 
 
 def test_a_rung_that_a_step_lacks_is_a_gap_in_its_line() -> None:
     """After a run went on with another link, say: later values stay at their steps."""
     steps = [step_of(report, index=1, time=0.0) for report in reports(4, 3)]
-    without = replace(steps[1], values={name: of for name, of in steps[1].values.items() if name != "centered_cosine"})
+    others = [name for name in steps[1].similarities if name != "raw_cosine"]
+    without = replace(
+        steps[1], similarities=others, values={name: of for name, of in steps[1].values.items() if name != "raw_cosine"}
+    )
     (found,) = history([10, 20, 30], [pack(one) for one in (steps[0], without, steps[2])], [(0, 1)])["pairs"]
-    first, second, third = found["values"]["centered_cosine"]
+    first, second, third = found["values"]["raw_cosine"]
     assert second is None
-    assert [first, third] == pytest.approx([steps[at].values["centered_cosine"][0] for at in (0, 2)], abs=1e-3)
+    assert [first, third] == pytest.approx([steps[at].values["raw_cosine"][0] for at in (0, 2)], abs=1e-3)
 
 
 class Forgetful:

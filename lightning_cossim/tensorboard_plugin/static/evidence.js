@@ -1,9 +1,9 @@
 // Decodes the evidence of a step: the inputs behind pairs. lightning_cossim/loggers/evidence_wire.py describes the format.
 
+import { checkedEvidence } from "./evidence-header.js";
+import { headerOf, whole } from "./fields.js";
 import { keyOf } from "./step.js";
 import { TooNew } from "./wire.js";
-
-/** @import { Pair } from "./step.js" */
 
 /** @typedef {"overlap" | "suspect_label" | "confident"} Ranking */
 /** @typedef {{ loader?: number, batch?: number, row?: number, position?: number, index?: number, process?: number, id?: string }} Reference where an input comes from */
@@ -24,17 +24,7 @@ import { TooNew } from "./wire.js";
 /** @typedef {{ isComplete: boolean, rankings: Ranked[] }} PairEvidence `rankings`: those with inputs, the ones that explain the pair first */
 /** @typedef {{ numPairs: number, pairs: Map<number, PairEvidence> }} Evidence `numPairs`: number of pairs with inputs in the report; `pairs`: by the key of a pair */
 
-/**
- * The header of a blob.
- *
- * @typedef {object} Header
- * @property {number} version
- * @property {number} num_pairs
- * @property {Record<string, string>} names
- * @property {{ kind: string, offset: number, size: number }[]} pictures
- * @property {{ labels: Pair, flag?: string, is_complete: boolean, examples: SentExample[], rankings: Record<string, { num: number, examples: number[] }> }[]} pairs
- */
-/** @typedef {{ reference: Reference, p: [number | null, number | null], predicted: number, target?: number, text?: string, picture?: number }} SentExample */
+/** @import { SentExample } from "./evidence-header.js" */
 
 export const VERSION = 1;
 /** @type {Ranking[]} */
@@ -48,10 +38,9 @@ const OF_LOOKALIKES = ["confident", "suspect_label", "overlap"];
  */
 export function decodeEvidence(buffer) {
   if (buffer.byteLength < 4) throw new Error("TensorBoard sent empty evidence.");
-  const start = 4 + new DataView(buffer).getUint32(0, true);
-  /** @type {Header} */
-  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, start - 4)));
-  if (header.version > VERSION) throw new TooNew(`version ${header.version}`);
+  const { header: sent, start } = headerOf(buffer);
+  if (whole(sent.version, "version", 1) > VERSION) throw new TooNew(`version ${sent.version}`);
+  const header = checkedEvidence(sent, buffer.byteLength - start);
   const pictures = header.pictures.map(({ kind, offset, size }) => new Blob([buffer.slice(start + offset, start + offset + size)], { type: `image/${kind}` }));
   const pairs = header.pairs.map(({ labels, flag, is_complete: isComplete, examples, rankings }) => {
     const read = examples.map((one) => example(one, header.names, pictures));

@@ -184,13 +184,16 @@ function called(names, name) {
   return Array.from(names).flatMap(([label, text]) => (text === name ? [label] : []));
 }
 
+const MAX_LABELS = 200; // of a matrix: views show at most 140
+
 /**
- * A matrix n x n in the order of labels; NaN if the step lacks the pair.
+ * A matrix n x n in the order of labels; NaN if the step lacks the pair. Labels after the 200th are left out.
  * @param {Step} step
  * @param {ArrayLike<number>} values of each pair
- * @param {number[]} order
+ * @param {number[]} all labels in order
  */
-export function matrix(step, values, order) {
+export function matrix(step, values, all) {
+  const order = all.slice(0, MAX_LABELS);
   const num = order.length;
   const place = new Int32Array(step.names.length).fill(-1);
   order.forEach((label, at) => {

@@ -1,5 +1,8 @@
 // Decodes a step from its bytes. lightning_cossim/loggers/wire.py describes the format.
 
+import { headerOf, list, object, refuse, whole } from "./fields.js";
+import { checkedColumns, checkedHeader } from "./step-header.js";
+
 /**
  * A row of Python's table of similarities, with the texts for the step's link.
  *
@@ -71,71 +74,67 @@
  */
 
 /** @typedef {Facts & Pairs} Decoded */
-/** @typedef {Facts & { version: number, columns: Column[], targets: string[] }} Header `targets` names the columns that belong to `targets` of `Pairs` */
-/**
- * Header of version 2: every pair beyond the thresholds was flagged, `truncation` had another name, and the expected overlaps of the pairs were on the curve.
- * @typedef {Omit<Header, "truncation" | "similarities" | "limits" | "reasons" | "standard_errors" | "targets" | "curve"> & { overlap_error: number }} Header2
- */
-/** @typedef {Omit<Header2, "columns" | "quantities"> & { blocks: Column[] }} Header1 header of version 1: it had no `quantities`, and named columns `blocks` */
-
 export const VERSION = 3;
 export const UNKNOWN = 65535;
 export const FLAGS = ["", "stranger", "look-alike"];
 
+const MAX_REACH = 3;
 const ARRAYS = { uint32: Uint32Array, uint16: Uint16Array, uint8: Uint8Array };
 
 export class TooNew extends Error {}
 
 /**
- * The step in a response. The bytes are the length of the header, the header, and the body.
+ * The step in a response, after a check of every field. The bytes are the length of the header, the header, and the body.
  * @param {ArrayBuffer} buffer
  * @returns {Decoded}
  */
 export function decode(buffer) {
   if (buffer.byteLength < 4) throw new Error("TensorBoard sent an empty step.");
-  const length = new DataView(buffer).getUint32(0, true);
-  const header = current(JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length))));
-  const arrays = readColumns(buffer, 4 + length, header.columns);
-  const numLabels = header.names.length;
+  const { header: sent, start } = headerOf(buffer);
+  const header = current(sent);
+  const { columns, num } = checkedColumns(header.columns, buffer.byteLength - start);
+  const { targets: ofTargets, ...facts } = checkedHeader(header, columns, num);
+  const numLabels = facts.names.length;
+  const arrays = readColumns(buffer, start, columns, num);
   const marks = Uint8Array.from(arrays.flag);
   const [row, column] = arrays.pair ? apart(Uint32Array.from(arrays.pair), numLabels) : triangle(numLabels);
-  if (row.length !== marks.length) throw new Error(`Expected ${row.length} pairs in the step, got ${marks.length}. The event file may be damaged.`);
+  if (arrays.pair && (row.some((one, pair) => one >= column[pair]) || new Set(arrays.pair).size < num)) refuse("body", `to have different pairs of ${numLabels} labels`);
   /** @type {Record<string, Float32Array>} */
   const values = {};
-  for (const { name, type, low = 0, high = 0 } of header.columns) {
+  for (const { name, type, low = 0, high = 0 } of columns) {
     if (type === "uint16") values[name] = real(arrays[name], low, high);
   }
   /** @type {Record<string, Float32Array>} */
   const targets = {};
-  for (const name of header.targets) {
+  for (const name of ofTargets) {
     targets[name] = values[name];
     delete values[name];
   }
   values.gap = values.overlap.map((overlap, pair) => overlap - values.expected_overlap[pair]);
   const flag = marks.map((mark) => (mark < FLAGS.length ? mark : 0));
   const why = marks.map((mark) => (mark < FLAGS.length ? 0 : mark - (FLAGS.length - 1)));
-  return { ...header, num: marks.length, row, column, values, targets, flag, why, reach: arrays.reach ? Uint8Array.from(arrays.reach) : null };
+  const reach = arrays.reach ? Uint8Array.from(arrays.reach) : null;
+  if (why.some((one) => one >= Math.max(1, facts.reasons.length)) || reach?.some((one) => one > MAX_REACH)) refuse("body", "to have marks of pairs that the format knows");
+  return { ...facts, num, row, column, values, targets, flag, why, reach };
 }
 
 /**
  * The header in the form of the current version.
- * @param {Header | Header1 | Header2} header
- * @returns {Header}
+ * @param {Record<string, unknown>} header
+ * @returns {Record<string, unknown>}
  */
 function current(header) {
-  if (header.version > VERSION) throw new TooNew(`version ${header.version}`);
-  if ("blocks" in header) {
-    const { blocks, ...others } = header;
-    return current({ ...others, columns: blocks, quantities: [] });
-  }
-  if (!("overlap_error" in header)) return header;
-  const keys = header.columns.filter(({ type }) => type === "uint16").map(({ name }) => name);
-  const { stranger: strangers, lookalike: lookalikes } = header.thresholds;
+  const version = whole(header.version, "version", 1);
+  if (version > VERSION) throw new TooNew(`version ${version}`);
+  const latest = version < 2 ? { ...header, columns: header.blocks, quantities: [] } : header;
+  if (version > 2) return latest;
+  const keys = list(latest.columns, "columns", object).flatMap(({ name, type }) => (type === "uint16" ? [name] : []));
+  const { stranger: strangers, lookalike: lookalikes } = object(latest.thresholds, "thresholds");
   return {
-    ...header,
-    truncation: header.overlap_error,
+    ...latest,
+    truncation: latest.overlap_error,
     similarities: keys.filter((key) => key !== "overlap" && key !== "expected_overlap"),
-    limits: header.verdict ? {} : { strangers, lookalikes },
+    limits: latest.verdict ? {} : { strangers, lookalikes },
     reasons: [],
     standard_errors: {},
     targets: [],
@@ -147,11 +146,9 @@ function current(header) {
  * @param {ArrayBuffer} buffer
  * @param {number} start
  * @param {Column[]} columns
+ * @param {number} num number of pairs
  */
-function readColumns(buffer, start, columns) {
-  const width = columns.reduce((sum, { type }) => sum + ARRAYS[type].BYTES_PER_ELEMENT, 0);
-  const num = (buffer.byteLength - start) / width;
-  if (!Number.isInteger(num)) throw new Error("The step is incomplete. The event file may be damaged.");
+function readColumns(buffer, start, columns, num) {
   /** @type {Record<string, Uint32Array | Uint16Array | Uint8Array>} */
   const arrays = {};
   for (const { name, type } of columns) {

@@ -82,5 +82,44 @@ test("what is cut off is an error, not an empty picture", () => {
   assert.throws(() => decode(new ArrayBuffer(0)), /empty/);
   assert.throws(() => decode(buffer.slice(0, buffer.byteLength - 1)), /incomplete/);
   assert.throws(() => decode(buffer.slice(0, buffer.byteLength - 17)), /Expected 45 pairs in the step, got 44/);
-  assert.throws(() => decode(buffer.slice(0, 40)), RangeError);
+  assert.throws(() => decode(buffer.slice(0, 40)), /length of its header/);
+});
+
+/**
+ * The bytes of a step whose header is changed.
+ * @param {(header: any) => void} change
+ */
+function changed(change) {
+  const { buffer } = fixture("ten labels");
+  const start = 4 + new DataView(buffer).getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, start - 4)));
+  change(header);
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const bytes = new Uint8Array(4 + text.length + buffer.byteLength - start);
+  new DataView(bytes.buffer).setUint32(0, text.length, true);
+  bytes.set(text, 4);
+  bytes.set(new Uint8Array(buffer, start), 4 + text.length);
+  return bytes.buffer;
+}
+
+/** @type {Record<string, [change: (header: any) => void, said: RegExp]>} */
+const DAMAGED = {
+  "more names than pairs": [(header) => (header.names = Array(30_000).fill("")), /Expected 449985000 pairs in the step, got 45/],
+  "a name that is no text": [(header) => (header.names[0] = 1), /`names` to be a text/],
+  "the same row twice": [(header) => (header.labels[1] = header.labels[0]), /`labels` to be different rows/],
+  "a column that is a prototype": [(header) => (header.columns[0].name = "__proto__"), /`name` to be a word/],
+  "a column twice": [(header) => (header.columns[1].name = header.columns[0].name), /different names/],
+  "a range that is not finite": [(header) => (header.columns[0].high = 1e301), /`high` to be a number/],
+  "a negative step": [(header) => (header.step = -1), /`step` to be a whole number/],
+  "a cosine that is no column": [(header) => (header.cosine = "constructor"), /`cosine` to be/],
+  "a reason less": [(header) => (header.reasons = []), /marks of pairs/],
+};
+
+for (const [name, [change, said]] of Object.entries(DAMAGED)) {
+  test(`a step with ${name} is refused`, () => assert.throws(() => decode(changed(change)), said));
+}
+
+test("the order is cut to labels of the step, each once", () => {
+  const { order } = decode(changed((header) => (header.order = [3, 3, -1, 1.5, "2", null, 10, 1e9, 0])));
+  assert.deepEqual(order, [3, 0]);
 });

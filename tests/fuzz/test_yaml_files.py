@@ -1,0 +1,14 @@
+"""Files of thresholds that are damaged or made to harm."""
+
+import pytest
+
+from tests.fuzz.harness import found
+
+
+def test_damaged_thresholds() -> None:
+    assert found("yaml_files", 0, 5_000) == []
+
+
+@pytest.mark.full
+def test_many_damaged_thresholds() -> None:
+    assert found("yaml_files", 5_000, 30_000) == []
