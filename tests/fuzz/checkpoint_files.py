@@ -121,7 +121,7 @@ def _of_archive(draw: Random, data: bytes) -> bytes:
     with warnings.catch_warnings(), zipfile.ZipFile(made, "w", draw.choice((0, 0, 0, 8))) as archive:
         warnings.simplefilter("ignore")  # of doubled names
         for one, text in entries:
-            archive.writestr(one.encode("utf-8", "replace").decode(), text)
+            archive.writestr(one.encode("utf-8", "replace").decode().replace("\0", "") or "x", text)
     return made.getvalue()
 
 
@@ -167,7 +167,7 @@ def _pickle(draw: Random) -> bytes:
         lambda: b"\x80\x02" + draw.choice((b"(", b"]", b"}", b"K\x01\x85", b"h\x00", b"N")) * draw.choice((9, 10**5, 9 * 10**6)),
         lambda: (
             b"\x80\x02"
-             b"c"
+            b"c"
             + draw.choice((b"os\nsystem", b"builtins\neval", b"torch\nload", b"\xff\n\xff"))
             + b"\n(X\x0c\0\0\0touch canarytR."
         ),
@@ -257,7 +257,7 @@ def _of_numpy(draw: Random, folder: Path) -> Path:
             *draw.choices(("fc.weight.npy", "fc.bias.npy", "x", bad_name(draw, long=9_000) or "y"), k=2),
         ):
             content = bytes(9 * 10**7) if draw.random() < 0.01 else _npy(draw)
-            archive.writestr(name.encode("utf-8", "replace").decode(), content)
+            archive.writestr(name.encode("utf-8", "replace").decode().replace("\0", "") or "x", content)
     path.write_bytes(bad_bytes(draw, made.getvalue()) if draw.random() < 0.3 else made.getvalue())
     return path
 
