@@ -849,7 +849,7 @@ MUTANTS: Final = (
     ),
     _mutant(
         "runs code in a checkpoint",
-        Plant("analysis/saved_tensors.py", "_loaded", "weights_only=True, mmap", "weights_only=False, mmap"),
+        Plant("analysis/pickles.py", "load_pickled", "weights_only=True, mmap", "weights_only=False, mmap"),
         red=("tests/analysis/test_analyze.py::test_what_is_wrong_is_one_line_and_status_2",),
     ),
     _mutant(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from lightning_cossim.capture.logit_changes import CAPS, DIVISORS, MULTIPLIERS, LogitSettings, settings_in
+from lightning_cossim.capture.logit_changes import CAPS, DIVISORS, LARGEST, MULTIPLIERS, LogitSettings, settings_in
 from lightning_cossim.functional.inputs import is_number
 
 __all__ = ["logit_settings", "unknown_settings"]
@@ -27,7 +27,7 @@ _UNKNOWN: Final = re.compile(
 
 def logit_settings(config: Mapping[str, Any]) -> LogitSettings:
     """The cap and the scale of the logits from a configuration, else the defaults of its `model_type`."""
-    name, default = _DEFAULTS.get(str(config.get("model_type")), ("", 0.0))
+    name, default = _DEFAULTS.get(kind if isinstance(kind := config.get("model_type"), str) else "", ("", 0.0))
     return settings_in({name: default, **config} if name else config)
 
 
@@ -36,5 +36,5 @@ def unknown_settings(config: Mapping[str, Any]) -> list[str]:
     return [
         f"{key}={value:g}"
         for key, value in config.items()
-        if is_number(value) and value not in {0, 1} and key not in _KNOWN and _UNKNOWN.fullmatch(key)
+        if is_number(value) and abs(value) < LARGEST and value not in {0, 1} and key not in _KNOWN and _UNKNOWN.fullmatch(key)
     ]

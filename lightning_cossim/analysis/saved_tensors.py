@@ -4,12 +4,9 @@ Supported files are Lightning checkpoints, state dicts (also nested in dictionar
 several files) and NumPy's `.npy` and `.npz`.
 """
 
-import io
 import math
-import os
 import pickle
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -19,10 +16,10 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from typing_extensions import override
 
 from lightning_cossim.analysis.json_files import read_json, reason
 from lightning_cossim.analysis.nested_tensors import nested_tensors
+from lightning_cossim.analysis.pickles import load_pickled
 from lightning_cossim.config.text_files import kind_of_file
 from lightning_cossim.errors import CheckpointError
 
@@ -36,12 +33,6 @@ _KINDS: Final = ".ckpt, .pt, .pth, .bin, .safetensors, .safetensors.index.json, 
 _LONGEST_NAME: Final = 1_000
 """Maximum number of characters of a tensor's name."""
 _MOST_NAMES: Final = 200_000
-_MOST_PICKLED: Final = 1_000_000
-"""Maximum number of bytes of a pickle without as many bytes of tensors: unpickling takes a second for each million."""
-_MOST_READS: Final = 400_000
-"""Number of reads while a file is unpickled that is allowed in any case, about 50 for each tensor; a file of more than 40 MB may
-need one for each 100 bytes.
-"""
 _MOST_UNPACKED: Final = 64_000_000
 """Number of bytes that a compressed array can have in any case; a larger one can have 20 times those of its file."""
 _NUMBERS: Final = {
@@ -142,39 +133,11 @@ def _stored(path: Path, name: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
-class _BoundedReads(io.BufferedReader):
-    """A file that allows a bounded number of reads, which unpickling of a small file could need hours for."""
-
-    reads = 0
-
-    @override
-    def read(self, size: int | None = -1, /) -> bytes:
-        self.reads += 1
-        if self.reads > _MOST_READS and self.reads > os.fstat(self.fileno()).st_size / 100:
-            raise CheckpointError(f"{self.name}: expected tensors, got mostly other objects.")
-        return super().read(size)
-
-
-def _loaded(path: Path) -> Any:
-    """The content of a file of torch, without running code."""
-    if not zipfile.is_zipfile(path):
-        with _BoundedReads(io.FileIO(path)) as file:
-            return torch.load(file, map_location="cpu", weights_only=True)
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise CheckpointError(f"{path}: expected a file that torch.save wrote, got a compressed archive.")
-    pickled = sum(entry.file_size for entry in entries if entry.filename.endswith(".pkl"))
-    if pickled > max(_MOST_PICKLED, path.stat().st_size / 4):
-        raise CheckpointError(f"{path}: expected tensors, got {pickled:,} bytes of other objects.")
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-
-
 def _of_torch(path: Path) -> SavedTensors:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about pickles before it refuses them
-            loaded = _loaded(path)
+            loaded = load_pickled(path)
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error) and "Unsupported" not in str(error):
             raise

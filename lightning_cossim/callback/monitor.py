@@ -8,6 +8,7 @@ stops on all of them at the same report.
 import contextlib
 import functools
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Concatenate, Final, ParamSpec
 
@@ -468,8 +469,10 @@ class LabelSimilarityMonitor(Callback):
             return
         before = self.state_dict()
         try:
-            for name, owner in self._owners.items():
-                owner.load_state_dict(state_dict[name])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of torch, where a tensor stands in place of a dictionary
+                for name, owner in self._owners.items():
+                    owner.load_state_dict(state_dict[name])
         except Exception as error:  # noqa: BLE001 - a damaged state must not end the run
             with self._guarded("the state of the monitor is not reset"):
                 for name, state in before.items():

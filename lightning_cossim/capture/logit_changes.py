@@ -18,6 +18,7 @@ from lightning_cossim.functional.precision import working_dtype
 __all__ = [
     "CAPS",
     "DIVISORS",
+    "LARGEST",
     "MULTIPLIERS",
     "NO_SETTINGS",
     "Change",
@@ -60,6 +61,8 @@ class LogitSettings:
 
 
 NO_SETTINGS: Final = LogitSettings()
+LARGEST: Final = 1e30
+"""A cap or a scale has an effect below this number, and above one divided by it; integers of a file have any length."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,8 @@ def settings_in(config: Any) -> LogitSettings:
 
 
 def _settings_of(config: Any) -> LogitSettings:
-    kind = _entry(config, "model_type")
+    given = _entry(config, "model_type")
+    kind = given if isinstance(given, str) else ""
     if kind in _IGNORES:
         return NO_SETTINGS
     cap_name, cap = _first(config, CAPS)
@@ -108,7 +112,7 @@ def _first(config: Any, names: tuple[str, ...]) -> tuple[str, float | None]:
     """The first setting in `names` that has an effect, as `name=value`, and its value; `("", None)` if there is none."""
     for name in names:
         value = _entry(config, name)
-        if is_number(value) and math.isfinite(value) and value > 0 and (value != 1 or name in CAPS):
+        if is_number(value) and 1 / LARGEST < value < LARGEST and (value != 1 or name in CAPS):
             return f"{name}={value:g}", float(value)
     return "", None
 

@@ -134,7 +134,10 @@ def _tried(make: Callable[[Random, Path], Attempt], draw: Random, sandbox: Path)
     os.environ["HOME"] = str(sandbox / "home")
     tempfile.tempdir = str(sandbox / "tmp")
     os.chdir(folder)
-    attempt = make(draw, folder)
+    try:
+        attempt = make(draw, folder)
+    except BaseException as raised:  # noqa: BLE001 - a mistake of ours
+        return 0.0, f"cannot be made: {type(raised).__name__}: {raised}"
     before, seconds = snapshot(sandbox), time.process_time()
     try:
         with warnings.catch_warnings(), _watched(sandbox), _limited():
