@@ -11,6 +11,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
+from typing_extensions import override
+
 import lightning_cossim
 
 __all__ = ["Point", "calls_of", "failing"]
@@ -26,6 +28,7 @@ class Point(NamedTuple):
     number: int
     """Of the call, from 1."""
 
+    @override
     def __str__(self) -> str:
         return f"{self.module}:{self.function}:{self.number}"
 
