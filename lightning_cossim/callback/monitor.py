@@ -32,6 +32,7 @@ from lightning_cossim.capture.collector import CopiedHead, ObservedHead
 from lightning_cossim.capture.distributed import Processes
 from lightning_cossim.capture.find import why_untrained
 from lightning_cossim.capture.head_settings import HeadSettings
+from lightning_cossim.capture.hooks import all_or_none
 from lightning_cossim.capture.taps import Source
 from lightning_cossim.config.evidence import Evidence
 from lightning_cossim.config.settings import Display, LabelSelection, Schedule
@@ -527,7 +528,8 @@ class LabelSimilarityMonitor(Callback):
         """Find the head and hook it. Only wrong settings raise here, on all processes, before anything runs."""
         failure: Exception | None = None
         try:
-            self._find_and_hook(trainer, pl_module)
+            with all_or_none():
+                self._find_and_hook(trainer, pl_module)
         except Exception as error:  # noqa: BLE001 - only mistakes of the user are raised
             failure = error
             self._detach()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from lightning_cossim.callback.budget import Budget, Overhead
 from lightning_cossim.capture.collector import Collector
 from lightning_cossim.capture.distributed import Processes
+from lightning_cossim.capture.hooks import all_or_none
 from lightning_cossim.config.settings import LabelSelection
 from lightning_cossim.config.thresholds import Thresholds
 from lightning_cossim.errors import HeadError, LabelSimilarityError
@@ -77,11 +78,12 @@ class Session:
         old = self.collector
         old.detach()
         try:
-            self.collector = self._build(replace(self._labels, names=None, ignore=()))
-            num_labels = self.collector.head.num_labels
-            self._labels = self._labels.resized(old.names, num_labels)
-            self.collector.detach()
-            self.collector = self._build(self._labels)
+            with all_or_none():
+                self.collector = self._build(replace(self._labels, names=None, ignore=()))
+                num_labels = self.collector.head.num_labels
+                self._labels = self._labels.resized(old.names, num_labels)
+                self.collector.detach()
+                self.collector = self._build(self._labels)
         except LabelSimilarityError as error:
             raise HeadError(
                 f"{old.head.path} was replaced during the run, and the monitor does not watch it any more. {error}"

@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from typing_extensions import override
 
 from lightning_cossim.capture.head import num_writes
+from lightning_cossim.capture.hooks import hooked
 from lightning_cossim.capture.layers import plain_name
 from lightning_cossim.capture.model_outputs import tensors_in
 from lightning_cossim.capture.taps import Call, Tap
@@ -94,8 +95,8 @@ class _Passage:
         # Hooks of a module that is compiled in place run outside its graph. Without `disable`, the hooks would be compiled too.
         plain: Any = torch.compiler.disable if _is_compiled_in_place(module) else lambda hook: hook
         self._handles: list[RemovableHandle] = [
-            module.register_forward_pre_hook(plain(self._enter)),
-            module.register_forward_hook(plain(self._leave)),
+            hooked(module.register_forward_pre_hook, plain(self._enter)),
+            hooked(module.register_forward_hook, plain(self._leave)),
         ]
 
     @override

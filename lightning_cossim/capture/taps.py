@@ -9,6 +9,7 @@ from torch.utils.hooks import RemovableHandle
 from typing_extensions import override
 
 from lightning_cossim.capture.head import num_writes
+from lightning_cossim.capture.hooks import hooked
 from lightning_cossim.capture.layers import plain_name
 from lightning_cossim.errors import HeadError, InputError, did_you_mean, expected, in_one_line
 
@@ -67,7 +68,7 @@ class Tap:
         """The second-to-last call since the tap was armed."""
         self.failure: Exception | None = None
         """The exception that ended the recording since the tap was armed. It must not reach the user's forward pass."""
-        self._handle: RemovableHandle = module.register_forward_hook(self._hook, with_kwargs=True)
+        self._handle: RemovableHandle = hooked(module.register_forward_hook, self._hook, with_kwargs=True)
 
     @override
     def __getstate__(self) -> dict[str, Any]:
@@ -129,7 +130,7 @@ class ForwardTap(Tap):
     def __init__(self, module: nn.Module) -> None:
         super().__init__(module)
         self._depth, self._deepest = 0, 0
-        self._entering: RemovableHandle = module.register_forward_pre_hook(self._enter)
+        self._entering: RemovableHandle = hooked(module.register_forward_pre_hook, self._enter)
 
     @override
     def arm(self) -> None:
