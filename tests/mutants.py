@@ -33,6 +33,7 @@ FORMULAS_OF_LINKS: Final = "tests/functional/test_links.py"
 OVERLAP: Final = "tests/functional/test_overlap.py"
 PAIRS: Final = "tests/functional/test_pairs.py"
 STRATIFIED: Final = "tests/functional/sampled/test_stratified.py"
+LOG_ODDS: Final = "tests/functional/test_local_log_odds.py"
 REACH: Final = "tests/functional/reachability/test_reachability.py"
 METRICS: Final = "tests/metrics/test_metrics.py"
 GAP: Final = "tests/metrics/test_similarity_gap.py"
@@ -385,6 +386,26 @@ MUTANTS: Final = (
         "takes joint mass without a target for mass on inputs of label 0",
         Plant("functional/confusion.py", "add_products_by_target", ".masked_fill(target_B[:, None] < 0, 0)", ""),
         red=(f"{ERRORS}::test_batches_and_groups_add_up",),
+    ),
+    # The overlap that is proven
+    _mutant(
+        "takes the log-odds of probabilities for those of profiles",
+        Plant(
+            "functional/local_log_odds.py", "LogOddsSums.finish", "self.probs.log()[:, None] - self.probs.log()", "self.logs * 0"
+        ),
+        red=(f"{LOG_ODDS}::test_it_is_the_mean_squared_log_odds_of_the_mixture", f"{LOG_ODDS}::test_by_hand"),
+    ),
+    _mutant(
+        "takes a probability of zero for no evidence",
+        Plant("functional/local_log_odds.py", "log_odds_sums", "= torch.inf", "+= 0"),
+        red=(f"{LOG_ODDS}::test_a_probability_of_zero_proves_nothing_unless_both_are_zero",),
+    ),
+    _mutant(
+        "lets small probabilities underflow before their logarithms",
+        Plant(
+            "metrics/local_log_odds.py", "LocalLogOdds.update", "logits.to(working_dtype(logits))", "logits.float().exp().log()"
+        ),
+        red=(f"{LOG_ODDS}::test_logits_of_a_saturated_model_do_not_make_it_infinite",),
     ),
     # The proofs of reachability
     _mutant(
