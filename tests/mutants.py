@@ -35,6 +35,7 @@ PAIRS: Final = "tests/functional/test_pairs.py"
 STRATIFIED: Final = "tests/functional/sampled/test_stratified.py"
 LOG_ODDS: Final = "tests/functional/test_local_log_odds.py"
 REACH: Final = "tests/functional/reachability/test_reachability.py"
+COMBINATIONS: Final = "tests/functional/reachability/test_combinations.py"
 METRICS: Final = "tests/metrics/test_metrics.py"
 GAP: Final = "tests/metrics/test_similarity_gap.py"
 CONFUSION: Final = "tests/functional/test_confusion.py"
@@ -410,7 +411,7 @@ MUTANTS: Final = (
     # The proofs of reachability
     _mutant(
         "takes one label of a pair on top for both",
-        Plant("functional/reachability/scaled_head.py", "margins", ".amin(dim=1)", ".amax(dim=1)"),
+        Plant("functional/reachability/rankings.py", "Rankings.margins", ".amin(dim=1)", ".amax(dim=1)"),
         red=(f"{REACH}::test_answers_are_those_of_other_methods",),
     ),
     _mutant(
@@ -443,6 +444,38 @@ MUTANTS: Final = (
             "RESIDUAL * head.spread",
         ),
         red=(f"{REACH}::test_a_bias_that_rules_labels_out_makes_no_false_no",),
+    ),
+    # Combinations of a sigmoid head
+    _mutant(
+        "lets a label that is to be off have any logit",
+        Plant("functional/reachability/patterns.py", "Patterns.margins", "signs_BK == 0", "signs_BK <= 0"),
+        red=(f"{COMBINATIONS}::test_verdicts_are_those_of_the_arrangement_of_lines",),
+    ),
+    _mutant(
+        "proves with rows alone that a bias overcomes",
+        Plant(
+            "functional/reachability/patterns.py",
+            "Patterns.proof",
+            "float(parts_S.sum()) <= RESIDUAL * float(parts_S.abs().sum())",
+            "True",
+        ),
+        Plant("functional/reachability/interior_point.py", "InteriorPoint.mixtures", ".clamp(max=0)", ""),
+        red=(f"{COMBINATIONS}::test_verdicts_are_those_of_the_arrangement_of_lines",),
+    ),
+    _mutant(
+        "takes a proof for that of every pattern with its labels",
+        Plant(
+            "functional/reachability/patterns.py",
+            "Patterns.shared",
+            "== proof.weights.sign().to(torch.int8)",
+            "!= 0",
+        ),
+        red=(f"{COMBINATIONS}::test_verdicts_are_those_of_the_arrangement_of_lines",),
+    ),
+    _mutant(
+        "centers the rows of a sigmoid head",
+        Plant("functional/reachability/combinations.py", "combination_reachability", "centered=False", "centered=True"),
+        red=(f"{COMBINATIONS}::test_verdicts_are_those_of_the_arrangement_of_lines",),
     ),
     # What metrics keep
     _mutant(
