@@ -36,6 +36,7 @@ STRATIFIED: Final = "tests/functional/sampled/test_stratified.py"
 LOG_ODDS: Final = "tests/functional/test_local_log_odds.py"
 REACH: Final = "tests/functional/reachability/test_reachability.py"
 COMBINATIONS: Final = "tests/functional/reachability/test_combinations.py"
+COMBINED: Final = "tests/report/test_combinations.py"
 METRICS: Final = "tests/metrics/test_metrics.py"
 GAP: Final = "tests/metrics/test_similarity_gap.py"
 CONFUSION: Final = "tests/functional/test_confusion.py"
@@ -476,6 +477,16 @@ MUTANTS: Final = (
         "centers the rows of a sigmoid head",
         Plant("functional/reachability/combinations.py", "combination_reachability", "centered=False", "centered=True"),
         red=(f"{COMBINATIONS}::test_verdicts_are_those_of_the_arrangement_of_lines",),
+    ),
+    _mutant(
+        "asks for labels alone, whatever the others are",
+        Plant("report/combinations.py", "_verdicts", "kept_K.cpu() & ~on_QK", "on_QK & ~on_QK"),
+        red=(f"{COMBINED}::test_labels_and_pairs_are_those_of_the_arrangement_of_lines",),
+    ),
+    _mutant(
+        "checks observed combinations against the inputs that show them",
+        Plant("report/combinations.py", "find_combinations", "observed_QK, kept_K, None,", "observed_QK, kept_K, embedding,"),
+        red=(f"{COMBINED}::test_a_combination_that_inputs_contradict_is_an_error_of_ours_and_is_said",),
     ),
     # What metrics keep
     _mutant(
