@@ -3,8 +3,8 @@
     python examples/paper_examples.py
 
 The script takes ten seconds on a CPU. It prints every number beside the number of the authors. The last two examples are ours: it
-prints their numbers beside the values that follow from geometry. It also draws every head: its rows, and the two most likely labels
-in each direction of the plane.
+prints their numbers beside the values that follow from geometry. It also draws every head: its rows, and the two most likely
+labels in each direction of the plane.
 
 Source: Nielsen, arXiv 2603.29488; v2, with Grivas: What Cosine Similarity of Label Representations Can and Cannot Tell us.
 """
