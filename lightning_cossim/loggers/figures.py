@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from lightning_cossim.functional.similarities import GAP, QUANTITIES
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["LOOKALIKES", "MAX_LABELS", "STRANGERS", "Pixels", "heatmaps", "label_order", "scatter"]
+__all__ = ["LOOKALIKES", "MAX_LABELS", "STRANGERS", "Pixels", "heatmaps", "scatter"]
 
 Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
 
@@ -37,32 +35,6 @@ _NAMED: Final = 3
 """Number of strangers, and of look-alikes, that a scatter names."""
 STRANGERS, LOOKALIKES = "#d55e00", "#0072b2"
 """Orange and blue of the Okabe-Ito palette, which color-blind readers can distinguish. The markers differ too."""
-
-
-def label_order(report: GapReport, most: int = MAX_LABELS) -> list[int]:
-    """The order of labels in a heatmap: labels that overlap are next to one another, by average linkage.
-
-    Labels that are not kept come last.
-
-    Args:
-        report: the report with the labels.
-        most: largest number of labels, at least 1. If the report has more, the most probable ones are used. With 100 labels, a
-            picture has about two pixels for each.
-
-    Returns:
-        Places of labels in the report, at most `most`.
-    """
-    probable_L = report.mean_probs.nan_to_num(0).where(report.kept, -1)
-    shown = probable_L.argsort(descending=True, stable=True)[:most].sort().values
-    kept_L = report.kept[shown]
-    kept = shown[kept_L]
-    overlap = report.matrix("overlap", kept).double().nan_to_num(0)
-    if len(kept) >= 3:
-        distance = (1 - (overlap + overlap.T) / 2).clamp_(min=0).fill_diagonal_(0)
-        tree = linkage(squareform(distance.numpy(), checks=False), "average", optimal_ordering=True)
-        kept = kept[torch.from_numpy(leaves_list(tree)).long()]
-    order: list[int] = torch.cat([kept, shown[~kept_L]]).tolist()
-    return order
 
 
 def heatmaps(report: GapReport, order: Sequence[int]) -> Iterator[tuple[str, Pixels]]:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, Literal
 
-from lightning_cossim.config.checks import saved_count
 from lightning_cossim.config.settings import Display
 from lightning_cossim.loggers import writers
 from lightning_cossim.loggers.contact_sheet import contact_sheet
-from lightning_cossim.loggers.figures import MAX_LABELS, heatmaps, label_order, scatter
+from lightning_cossim.loggers.figures import MAX_LABELS, heatmaps, scatter
+from lightning_cossim.loggers.label_order import LabelOrder
 from lightning_cossim.loggers.tags import picture_group
 from lightning_cossim.report import GapReport
 from lightning_cossim.report.evidence_table import as_evidence_page, flagged_inputs
@@ -31,7 +31,7 @@ MIN_LABELS: Final = 15
 
 
 class Pages:
-    """Draws views of reports, and keeps one order of labels for all heatmaps.
+    """Draws views of reports.
 
     Args:
         display: which views to draw, and the number of rows of tables.
@@ -41,21 +41,8 @@ class Pages:
 
     def __init__(self, display: Display, name: str | None, lacks_glyphs: Callable[[], None]) -> None:
         self.display, self.name, self._lacks_glyphs = display, name, lacks_glyphs
-        self._order: list[int] | None = None
-        """Rows of the head whose labels heatmaps show, in order; None before the first heatmap."""
-
-    def start_fit(self) -> None:
-        """Forget the order of labels. Call it when a fit starts that does not resume an earlier one."""
-        self._order = None
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs, as Python builtins."""
-        return {"order": self._order}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned. If an entry is wrong, it raises an exception and changes nothing."""
-        order = state["order"]
-        self._order = None if order is None else list(dict.fromkeys(saved_count(label, "order") for label in order))
+        self.order = LabelOrder()
+        """The order of labels in all heatmaps, the tab's included."""
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -86,27 +73,9 @@ class Pages:
         return f"{picture_group(report.stage, kind, self.name)}/{what}{report.window.suffix}"
 
     def _heatmaps(self, report: GapReport) -> Iterator[Write]:
-        place = {label: index for index, label in enumerate(report.labels)}
-        self._order = self._order_for(report)
-        for what, pixels in heatmaps(report, [place[label] for label in self._order]):
+        for what, pixels in heatmaps(report, self.order.places(report, MAX_LABELS)):
             tag = self._tag(report, "heatmap", what)
             yield partial(writers.write_image, tag=tag, pixels=pixels, step=report.step)
-
-    def _order_for(self, report: GapReport) -> list[int]:
-        """The order of labels in the heatmaps of a report.
-
-        The order stays the same while it fits the labels of the report. If the report has a sample of the pairs, its labels
-        change from report to report: new labels go last, until more than a third of the labels are new; then all are ordered
-        again.
-        """
-        order = self._order or []
-        if not report.sampling:
-            if {*order} <= {*report.labels} and len(order) == min(len(report.labels), MAX_LABELS):
-                return order
-            return [report.labels[index] for index in label_order(report)]
-        anew = [report.labels[index] for index in label_order(report)]  # the sample has all pairs of these labels
-        staying = [label for label in order if label in {*anew}]
-        return anew if 3 * len(staying) < 2 * len(anew) else [*staying, *(label for label in anew if label not in {*staying})]
 
     def _scatter(self, report: GapReport) -> Iterator[Write]:
         if report.num_pairs:

@@ -73,7 +73,7 @@ class Publisher:
     ) -> None:
         self.link, self.name, self._pages, self._warn, self._inform = link, name, pages, warn, inform
         self._in_run = in_run
-        self._recorder = Recorder(name, evidence=pages.display.evidence)
+        self._recorder = Recorder(name, pages.order, evidence=pages.display.evidence)
         self._watched: dict[str, dict[str, float]] = {}
         """Tag of a window to the values that other callbacks got last."""
         self._failed: list[tuple[ScalarLogger | None, str]] = []
@@ -93,13 +93,13 @@ class Publisher:
     def start_fit(self) -> None:
         """Forget values of earlier fits. Call it when a fit starts that does not resume an earlier one."""
         self._watched.clear()
-        self._pages.start_fit()
+        self._pages.order.start_fit()
         self._recorder.start_fit()
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs, as Python builtins."""
         watched = {tags: dict(values) for tags, values in self._watched.items()}
-        return {"watched": watched, "pages": self._pages.state_dict()}
+        return {"watched": watched, "labels": self._pages.order.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned. If an entry is wrong, it raises an exception and changes nothing."""
@@ -107,7 +107,7 @@ class Publisher:
         for values in watched.values():
             for name, value in values.items():
                 check_number(value, name, Restriction(float))
-        self._pages.load_state_dict(state["pages"])
+        self._pages.order.load_state_dict(state["labels"])
         self._watched = watched
 
     def publish(self, report: GapReport, loggers: Iterable[ScalarLogger], watched: MutableMapping[str, Tensor]) -> None:
@@ -163,7 +163,7 @@ class Publisher:
         if not texts:  # all loggers get the same texts
             name = re.sub(r"[^\w.-]", "_", window_tag(report.window, self.name))
             if self._pages.display.tab:
-                step = step_of(report, index=0, time=time())
+                step = step_of(report, index=0, time=time(), order=self._pages.order)
                 texts.update({f"{name}.csv": as_csv(step), f"{name}.json": as_json(step)})
             if self._pages.display.evidence and report.evidence:
                 texts[f"{name}_evidence.csv"] = as_evidence_csv(report)

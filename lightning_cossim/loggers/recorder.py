@@ -3,6 +3,7 @@
 from time import time
 from typing import Any, Literal
 
+from lightning_cossim.loggers.label_order import LabelOrder
 from lightning_cossim.loggers.tab import evidence_blob, step_of
 from lightning_cossim.loggers.tags import window_tag
 from lightning_cossim.loggers.writers import log_folder, write_step
@@ -19,12 +20,13 @@ class Recorder:
 
     Args:
         name: the monitor's name, which is part of the tags; None: none.
+        order: the order of labels in all heatmaps.
         evidence: which part of the evidence is written with a step: True: everything, "references": no pictures and no texts,
             False: nothing.
     """
 
-    def __init__(self, name: str | None, *, evidence: Literal["references"] | bool = True) -> None:
-        self.name, self.evidence = name, evidence
+    def __init__(self, name: str | None, order: LabelOrder, *, evidence: Literal["references"] | bool = True) -> None:
+        self.name, self.evidence, self._order = name, evidence, order
         self._written: dict[tuple[str, str], tuple[int, int]] = {}
         """(Folder, tag) to (number of steps written, last step)."""
 
@@ -44,6 +46,6 @@ class Recorder:
         if report.step <= last:
             return False
         evidence = evidence_blob(report, with_views=self.evidence is True) if self.evidence else None
-        write_step(logger, tag, step_of(report, index=index + 1, time=time()), evidence)
+        write_step(logger, tag, step_of(report, index=index + 1, time=time(), order=self._order), evidence)
         self._written[place] = index + 1, report.step
         return True

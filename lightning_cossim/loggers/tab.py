@@ -18,7 +18,7 @@ from torch import Tensor
 from lightning_cossim.functional.pairs import Pairs, inverse_index
 from lightning_cossim.functional.similarities import QUANTITIES
 from lightning_cossim.loggers.evidence_packing import pack_evidence
-from lightning_cossim.loggers.figures import label_order
+from lightning_cossim.loggers.label_order import LabelOrder
 from lightning_cossim.loggers.wire import FLAGS, MAX_BYTES, Step
 from lightning_cossim.report import GapReport, Side
 from lightning_cossim.report.export import harmless
@@ -58,13 +58,14 @@ _LOTS: Final = 2**20
 _NUMBERS: Final[Mapping[Side, int]] = {"strangers": FLAGS.index("stranger"), "lookalikes": FLAGS.index("look-alike")}
 
 
-def step_of(report: GapReport, *, index: int, time: float) -> Step:
+def step_of(report: GapReport, *, index: int, time: float, order: LabelOrder | None = None) -> Step:
     """The step of a report.
 
     Args:
         report: the report, after its verdict.
         index: number of steps of the report's stage, this one included.
         time: time of writing, in seconds since 1970.
+        order: the order of labels in all heatmaps of the run; default an order of this report alone.
     """
     shown = _shown(report)
     pairs, flag = report.compared[shown.pairs], torch.zeros(len(shown.pairs), dtype=torch.uint8)
@@ -72,7 +73,8 @@ def step_of(report: GapReport, *, index: int, time: float) -> Step:
         if side in report.flags:
             flag[report.flags[side][shown.pairs]] = number
     place_L = inverse_index(shown.labels, len(report.labels))
-    order = place_L[torch.tensor(label_order(report, shown.together), dtype=torch.int64)]
+    places = (order or LabelOrder()).places(report, shown.together)
+    order_L = place_L[torch.tensor(places, dtype=torch.int64)]
     truncation, thresholds, why = report.truncation, report.verdict.thresholds, report.verdict.why
     return Step(
         stage=report.stage,
@@ -99,7 +101,7 @@ def step_of(report: GapReport, *, index: int, time: float) -> Step:
         names=[_name(report, label) for label in shown.labels.tolist()],
         labels=[report.labels[label] for label in shown.labels.tolist()],
         mean_probs=[float(f"{prob:.4g}") for prob in report.mean_probs[shown.labels].tolist()],
-        order=order[order >= 0].tolist(),
+        order=order_L[order_L >= 0].tolist(),
         curve=_curve(report),
         row=place_L[pairs.row].numpy(),
         column=place_L[pairs.column].numpy(),

@@ -24,6 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 from lightning_cossim import GapReport
 from lightning_cossim.loggers import tab as tab_module
 from lightning_cossim.loggers import wire as wire_module
+from lightning_cossim.loggers.label_order import LabelOrder
 from lightning_cossim.loggers.recorder import Recorder
 from lightning_cossim.loggers.tab import step_of
 from lightning_cossim.loggers.wire import pack
@@ -49,7 +50,7 @@ def cost_of_a_step(report: GapReport, folder: Path) -> tuple[float, float, int]:
     """Milliseconds that the call takes, milliseconds that the writer's thread takes of a loop beside it, and bytes."""
     writer = SummaryWriter(str(folder))
     logger: Any = SimpleNamespace(experiment=writer)
-    recorder = Recorder(None)
+    recorder = Recorder(None, LabelOrder())
     calls, taken, window = [], [], 0.5
     for number in range(ROUNDS):
         alone = counted(window)

@@ -4,7 +4,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from typing_extensions import override
 from lightning_cossim import Alert, Display, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
 from lightning_cossim.functional.scalars import scalars
 from lightning_cossim.loggers import figures
-from lightning_cossim.loggers.figures import heatmaps, label_order, scatter
+from lightning_cossim.loggers.figures import heatmaps, scatter
+from lightning_cossim.loggers.label_order import label_order
 from lightning_cossim.loggers.pages import VIEWS, Pages, View
 from lightning_cossim.report import GapReport
 from lightning_cossim.report.evidence import View as ViewOfInput
@@ -81,7 +82,7 @@ def test_any_number_of_labels_can_be_drawn(num_labels: int) -> None:
     report = report_of(num_labels).judged(Thresholds())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        list(heatmaps(report, label_order(report)))
+        list(heatmaps(report, label_order(report, 100)))
         scatter(report)
 
 
@@ -170,7 +171,7 @@ def test_labels_that_overlap_stand_together() -> None:
     overlap[6] = overlap[:, 6] = math.nan
     report = report_of(7)
     kept = torch.tensor([True] * 6 + [False])
-    order = label_order(altered(report, kept=kept, rungs={**report.rungs, "overlap": report.compared.values(overlap)}))
+    order = label_order(altered(report, kept=kept, rungs={**report.rungs, "overlap": report.compared.values(overlap)}), 100)
     assert {frozenset(order[:3]), frozenset(order[3:6])} == {frozenset([0, 2, 4]), frozenset([1, 3, 5])}
     assert order[6] == 6
 
@@ -181,9 +182,9 @@ def test_of_very_many_labels_the_most_probable_are_drawn() -> None:
     probs = torch.linspace(1, 2, 130)[torch.randperm(130, generator=torch.Generator().manual_seed(0))]
     kept = torch.ones(130, dtype=torch.bool)
     kept[probs.argmax()] = False
-    order = label_order(altered(report, mean_probs=probs, kept=kept))
+    order = label_order(altered(report, mean_probs=probs, kept=kept), 100)
     assert sorted(order) == sorted((probs * kept).argsort(descending=True)[:100].tolist())
-    few = label_order(altered(report, mean_probs=probs, kept=torch.arange(130) < 30))
+    few = label_order(altered(report, mean_probs=probs, kept=torch.arange(130) < 30), 100)
     assert sorted(few[:30]) == list(range(30))
     assert len(few) == 100
 
@@ -200,24 +201,6 @@ def test_of_very_many_labels_the_most_probable_are_drawn() -> None:
 )
 def test_a_heatmap_says_what_it_leaves_out(shown: int, of_all: int, compared: int, note: str) -> None:
     assert figures._left_out(shown, of_all, compared) == note
-
-
-def test_the_order_of_the_first_report_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures of all steps can be compared; other labels have an order of their own."""
-    seen: list[list[int]] = []
-
-    def spy(report: GapReport, order: Sequence[int]) -> Iterator[tuple[str, Any]]:
-        seen.append([report.labels[index] for index in order])
-        return iter(())
-
-    monkeypatch.setattr("lightning_cossim.loggers.pages.heatmaps", spy)
-    pages = Pages(Display(), None, lambda: None)
-    for report in (report_of(seed=1), report_of(seed=2), report_of(9, seed=3), report_of(130, seed=4), report_of(130, seed=5)):
-        pages.draw("heatmaps", report)
-    assert seen[0] == seen[1] != list(range(12))
-    assert seen[3] == seen[4]
-    assert len(seen[3]) == 100
-    assert sorted(seen[2]) == list(range(9))
 
 
 # Loggers
@@ -490,7 +473,7 @@ def broken(what: str) -> Any:
 WRITER = "torch.utils.tensorboard.writer.SummaryWriter"
 FAULTS = {
     "matplotlib finds no font": ("matplotlib.font_manager.FontManager.findfont", ["heatmaps", "scatter"], None),
-    "the order of labels fails": ("lightning_cossim.loggers.pages.label_order", ["heatmaps"], None),
+    "a heatmap fails": ("lightning_cossim.loggers.pages.heatmaps", ["heatmaps"], None),
     "a scatter fails": ("lightning_cossim.loggers.pages.scatter", ["scatter"], None),
     "a table fails": ("lightning_cossim.loggers.pages.as_page", ["tables"], None),
     "images cannot be written": (f"{WRITER}.add_image", ["heatmaps", "scatter"], "TensorBoardLogger"),
@@ -715,11 +698,11 @@ def test_without_being_wanted_there_is_no_projection(tmp_path: Path) -> None:
 def test_state_keeps_the_order_of_the_heatmaps(tmp_path: Path) -> None:
     monitor = ours()
     fit(monitor, TensorBoardLogger(tmp_path, name=None, version=""))
-    order = monitor.state_dict()["publisher"]["pages"]["order"]
+    order = monitor.state_dict()["publisher"]["labels"]["order"]
     assert sorted(order) == list(range(20))
     other = ours()
     other.load_state_dict(monitor.state_dict())
-    assert other._publisher._pages._order == order
+    assert other._publisher._pages.order.state_dict() == {"order": order}
 
 
 def test_every_scalar_of_the_layout_is_one_of_ours() -> None:

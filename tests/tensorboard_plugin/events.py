@@ -9,6 +9,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_cossim import GapReport, Thresholds
+from lightning_cossim.loggers.label_order import LabelOrder
 from lightning_cossim.loggers.recorder import Recorder
 from lightning_cossim.metrics import SimilarityGap
 from tests.toys import altered
@@ -49,7 +50,7 @@ def write(folder: Path, made: Sequence[GapReport], *, stages: Sequence[str] = ("
     """Write reports as the steps of some stages into a run."""
     writer = SummaryWriter(str(folder))
     logger: Any = SimpleNamespace(experiment=writer)
-    recorder = Recorder(name)
+    recorder = Recorder(name, LabelOrder())
     for report in made:
         for stage in stages:
             recorder.record(altered(report, stage=stage), logger)

@@ -152,9 +152,9 @@ def test_inputs_are_shown_with_probabilities_target_and_reference(open_tab: Open
     assert "✓ target" in cards.nth(0).inner_text()
     assert cards.nth(2).locator("img").get_attribute("alt") == "Input index 102"
     assert "8 of 10 inputs shown." in inspector(page).locator(".foot").inner_text()
-    inspector(page).get_by_role("button", name="targets that may be wrong (1)").click()
+    inspector(page).get_by_role("button", name="predicted as the other (1)").click()
     expect(cards.count, 1, page)
-    assert inspector(page).locator(".toggle[aria-pressed=true]").first.inner_text() == "targets that may be wrong (1)"
+    assert inspector(page).locator(".toggle[aria-pressed=true]").first.inner_text() == "predicted as the other (1)"
 
 
 def test_texts_are_shown_as_texts(open_tab: Open) -> None:
@@ -169,9 +169,11 @@ def test_texts_are_shown_as_texts(open_tab: Open) -> None:
 def test_references_are_copied(open_tab: Open) -> None:
     page = open_tab(run="clothes")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    inspector(page).get_by_role("button", name="Copy 10 references").click()
+    inspector(page).get_by_role("button", name="Copy all 10 references").click()
     inspector(page).get_by_text("Copied.").wait_for()
-    assert page.evaluate("navigator.clipboard.readText()") == "\n".join(str(100 + row) for row in range(10))
+    first, *others = page.evaluate("navigator.clipboard.readText()").split("\n")
+    assert first == f"# clothes, val, step 60: {chosen(page)}"
+    assert others == [str(100 + row) for row in range(10)]
 
 
 def test_a_pair_or_a_step_without_inputs_says_why(open_tab: Open) -> None:

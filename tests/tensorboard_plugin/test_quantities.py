@@ -77,11 +77,11 @@ def dialog_of(page: Any, view: str) -> str:
 def test_an_added_similarity_is_in_every_view(open_tab: Open) -> None:
     """Under the name that Python gave it, as a text; what is more alike comes first, since its row says which way that is."""
     page = open_tab(run="added", pair="2-6")
-    assert options(page, "x")[0] == ADDED["title"]
-    page.get_by_label("x", exact=True).select_option(ADDED["key"])
+    assert options(page, "x axis")[0] == ADDED["title"]
+    page.get_by_label("x axis", exact=True).select_option(ADDED["key"])
     page.get_by_role("radio", name=ADDED["title"], exact=True).check()
     for view in (".scatter", ".heatmap", ".history"):
-        assert dialog_of(page, view).startswith("\n\n".join([ADDED["title"], *ADDED["about"]]))
+        assert dialog_of(page, view).startswith("\n\n".join([f"{ADDED['title']}\nClose", *ADDED["about"]]))
     assert page.locator(".chart .title").first.inner_text() == ADDED["title"]
     assert ADDED["title"] in page.locator(".numbers th").all_inner_texts()
     page.wait_for_function("document.querySelector('.history .note').textContent === ''")
@@ -102,10 +102,10 @@ def test_a_run_of_an_earlier_version_opens(open_tab: Open) -> None:
     """Its quantities are called by their keys, and the explanation is that there is none."""
     page = open_tab(run="earlier", pair="2-6")
     assert "The centered cosine explains " in page.locator(".headline").inner_text()
-    assert options(page, "x") == page.locator(".chart .title").all_inner_texts() == PLAIN_NAMES
+    assert options(page, "x axis") == page.locator(".chart .title").all_inner_texts() == PLAIN_NAMES
     why = page.locator(".because").inner_text()
     assert re.match(r"It overlaps (more|less) than pairs with its cosine do\. Its gap, .[\d.]+, exceeds [\d.]+\.$", why)
     assert "expected overlap" in page.locator(".pairs thead th").all_inner_texts()
     assert "An earlier version of lightning-cossim wrote this step" in dialog_of(page, ".scatter")
-    page.get_by_label("x", exact=True).select_option("log_odds_variance")
+    page.get_by_label("x axis", exact=True).select_option("log_odds_variance")
     assert "flags refer to the centered cosine" in page.locator(".scatter .note").first.inner_text()

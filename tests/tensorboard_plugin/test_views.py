@@ -20,6 +20,7 @@ LONG = tuple(f"{name} of the autumn collection, row {at}" for at, name in enumer
 RENAMED = (*CLOTHES[:7], "Trainers", "Purse", "Shoe")
 MANY = 300
 MINUS = "\N{MINUS SIGN}"
+DASH = "\N{EN DASH}"
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +237,7 @@ def test_all_pairs_or_those_shown_are_downloaded(open_tab: Open) -> None:
     def downloaded(name: str) -> list[dict[str, str]]:
         with page.expect_download() as download:
             tab(page).get_by_role("button", name=name).click()
-        assert download.value.suggested_filename == "val_step_50.csv"
+        assert download.value.suggested_filename == "clothes_val_step_50.csv"
         return list(csv.DictReader(Path(download.value.path()).read_text(encoding="utf-8").splitlines()))
 
     shown, all_ = downloaded("CSV: 9 shown"), downloaded("CSV: all 45 pairs")
@@ -524,6 +525,13 @@ def test_axes_stay_while_steps_change(open_tab: Open) -> None:
     expect(lambda: step(page) < "60", True, page)  # noqa: FBT003
     assert ends(page) == wide
     assert re.search(r"axes fit the \d+ steps shown so far", note.inner_text())
+    fit = tab(page).get_by_role("button", name="Fit the axes")
+    fit.click()
+    expect(fit.is_visible, False, page)  # noqa: FBT003
+    fitted = ends(page)
+    again = open_tab(run="clothes", step=step(page))
+    tab(again).locator(".scatter").get_by_text("Range", exact=True).click()
+    assert ends(again) == fitted, "a link shows the axes that the button restores"
 
 
 def test_fields_of_an_area_say_what_is_filtered(open_tab: Open) -> None:
@@ -568,12 +576,18 @@ def test_an_area_is_selected_by_dragging(open_tab: Open) -> None:
     tab(page).get_by_role("button", name="Select area").click()
     drag(60, 20, box["width"] * 0.3, box["height"] - 60)
     expect(lambda: count.inner_text() != shown, True, page)  # noqa: FBT003
+    page.keyboard.press("Escape")
+    expect(count.inner_text, "45 pairs", page)
+    page.keyboard.down("Shift")
+    drag(60, 20, box["width"] * 0.5, box["height"] - 60)
+    page.keyboard.up("Shift")
+    expect(lambda: count.inner_text() == "45 pairs", False, page)  # noqa: FBT003
     tab(page).locator(".chip").click()
     expect(count.inner_text, "45 pairs", page)
 
 
 def test_an_area_is_selected_by_numbers(open_tab: Open) -> None:
-    """By keyboard alone: an empty field is the end of its axis, and the arrows in a field do not change the step."""
+    """By keyboard alone. An empty field is an open end, and the arrows in a field do not change the step."""
     page = open_tab(run="clothes")
     tab(page).locator(".range summary").focus()
     page.keyboard.press("Enter")
@@ -584,6 +598,8 @@ def test_an_area_is_selected_by_numbers(open_tab: Open) -> None:
     cosines = [pair.similarities["centered_cosine"] for pair in reports(10, 12, names=CLOTHES)[-1].pairs()]
     wanted = f"{sum(cosine >= 0 for cosine in cosines)} of 45 pairs"
     expect(count.inner_text, wanted, page)
+    assert tab(page).locator(".chip").inner_text() == "centered cos at least 0 ✕"
+    assert [tab(page).locator(".range input").nth(at).input_value() for at in range(4)] == ["0", "", "", ""]
     page.keyboard.press("ArrowLeft")
     assert step(page) == "120"
     tab(page).get_by_role("button", name="Clear", exact=True).click()
@@ -657,9 +673,13 @@ def test_two_runs_are_compared_pair_by_pair(open_tab: Open) -> None:
     tab(page).get_by_label("Compare with", exact=True).select_option("other clothes")
     tab(page).locator(".comparison h2").wait_for()
     assert tab(page).locator(".common").inner_text() == "A and B have the same 10 labels. 45 pairs of A are also in B."
-    beyond, change, error = (numbers(page, key) for key in ("beyond", "change", "change_error"))
-    assert beyond == sorted(beyond, reverse=True)
-    assert beyond == pytest.approx([abs(one) - 2 * other for one, other in zip(change, error, strict=True)], abs=2e-3)
+    change, error = (numbers(page, key) for key in ("change", "change_error"))
+    beyond = [abs(one) - 2 * other for one, other in zip(change, error, strict=True)]
+    assert beyond == pytest.approx(sorted(beyond, reverse=True), abs=2e-3)
+    shown = [float(text) for text in cells(page, "beyond") if text != DASH]
+    assert shown == pytest.approx([one for one in beyond if one > 1e-3][: len(shown)], abs=2e-3)
+    assert shown
+    assert len(shown) < len(beyond), "a change within the errors of both has a dash"
     first, second = (numbers(page, key) for key in ("gap_a", "gap_b"))
     assert change == pytest.approx([b - a for a, b in zip(first, second, strict=True)], abs=2e-3)
     *_, names = next(places(page, "comparison"))
@@ -701,7 +721,67 @@ def test_labels_that_only_one_of_two_runs_has_are_said(open_tab: Open) -> None:
     assert tab(page).locator(".pairs .note").first.inner_text() == "21 of 21 pairs in A and B"
 
 
+def test_what_is_the_same_is_called_so(open_tab: Open) -> None:
+    page = open_tab(run="clothes", run2="clothes", step2="120")
+    assert (
+        tab(page)
+        .locator(".common")
+        .inner_text()
+        .endswith(" 45 pairs of A are also in B. Nothing changed: all of them have the same overlap, cosine and gap in A and B.")
+    )
+    assert set(cells(page, "beyond")) == {DASH}
+
+
+# The filter
+
+
+def test_the_numbers_of_flags_follow_the_filter(open_tab: Open) -> None:
+    """On the flags, and between the buttons that go through flagged pairs."""
+    report = reports(10, 12, names=CLOTHES)[-1]
+    page = open_tab(run="clothes")
+    tab(page).get_by_label("Search", exact=True).fill("coat")
+    found = [pair for pair in report.pairs() if "Coat" in {pair.label, pair.other}]
+    num = [sum(pair.flag == flag for pair in found) for flag in ("stranger", "look-alike", None)]
+    assert num != [sum(pair.flag == flag for pair in report.pairs()) for flag in ("stranger", "look-alike", None)]
+
+    def shown() -> list[int]:
+        return [int(re.sub(r"\D", "", text)) for text in tab(page).locator(".filters .toggle[data-name]").all_inner_texts()]
+
+    expect(shown, num, page)
+    tab(page).locator(".filters .toggle[data-name=none]").click()
+    expect(shown, num, page)
+    expect(lambda: tab(page).locator(".pairs tbody tr:not(.room)").count(), num[2], page)
+    tab(page).locator(".filters .toggle[data-name=none]").click()
+    flagged = num[0] + num[1]
+    expect(lambda: f"{flagged} flagged in the filter" in tab(page).locator(".tools").inner_text() or not flagged, True, page)  # noqa: FBT003
+
+
 # Sizes
+
+
+def test_long_names_of_runs_can_be_read(open_tab: Open) -> None:
+    """The page cuts them; the title has the whole name."""
+    page = open_tab(run="other clothes")
+    assert tab(page).get_by_label("Run", exact=True).get_attribute("title") == "other clothes"
+    tab(page).get_by_label("Run", exact=True).select_option("clothes")
+    expect(lambda: tab(page).get_by_label("Run", exact=True).get_attribute("title"), "clothes", page)
+
+
+def test_a_small_screen_is_left_to_the_views(open_tab: Open) -> None:
+    """The bar scrolls away, and help can be closed without scrolling."""
+    page = open_tab(run="clothes")
+    bar = tab(page).locator(".bar")
+    for size, stays in (((1280, 720), True), ((390, 844), False), ((844, 390), False)):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        tab(page).locator(".pairs").scroll_into_view_if_needed()
+        assert (bar.evaluate("one => one.getBoundingClientRect().bottom") > 0) == stays
+        tab(page).locator(".app").evaluate("() => window.scrollTo(0, 0)")
+        tab(page).get_by_role("button", name="What this tab shows").click()
+        close = tab(page).locator("dialog").get_by_role("button", name="Close")
+        box = close.bounding_box()
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= size[1]
+        close.click()
 
 
 def test_every_control_is_large_enough(open_tab: Open) -> None:

@@ -21,6 +21,7 @@ from tensorboard.util import tensor_util
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_cossim import Alert, AlertError, Display, LabelSelection, LabelSimilarityMonitor, Schedule, Thresholds
+from lightning_cossim.loggers.label_order import LabelOrder
 from lightning_cossim.loggers.recorder import Recorder
 from lightning_cossim.loggers.tab import step_of
 from lightning_cossim.loggers.wire import Step, unpack
@@ -239,7 +240,7 @@ def test_a_step_is_written_once_and_none_before_it(tmp_path: Path, two_loggers: 
     """TensorBoard's readers disagree on what comes twice, and the fast one drops steps that go back."""
     one, other = two_loggers
     (report,) = reports(5, 1)
-    recorder = Recorder(None)
+    recorder = Recorder(None, LabelOrder())
     for step in (10, 10, 20, 15, 30):
         recorder.record(altered(report, step=step), one)
     recorder.record(altered(report, step=15), other)
@@ -251,7 +252,7 @@ def test_a_step_is_written_once_and_none_before_it(tmp_path: Path, two_loggers: 
 
 def test_another_fit_begins_anew(tmp_path: Path, two_loggers: Sequence[Any]) -> None:
     (report,) = reports(5, 1)
-    recorder = Recorder(None)
+    recorder = Recorder(None, LabelOrder())
     recorder.record(report, two_loggers[0])
     recorder.start_fit()
     recorder.record(altered(report, step=3), two_loggers[0])
@@ -261,7 +262,7 @@ def test_another_fit_begins_anew(tmp_path: Path, two_loggers: Sequence[Any]) -> 
 
 def test_every_loader_has_a_tag(tmp_path: Path, two_loggers: Sequence[Any]) -> None:
     (report,) = reports(5, 1)
-    recorder = Recorder(None)
+    recorder = Recorder(None, LabelOrder())
     for dataloader_idx in (0, 1):
         recorder.record(altered(report, dataloader_idx=dataloader_idx), two_loggers[0])
     two_loggers[0].experiment.close()

@@ -2,13 +2,14 @@
 
 import { element, keepArrows } from "./dom.js";
 
+/** @import { App } from "./app.js" */
 /** @import { Axes } from "./axes.js" */
 /** @import { Colors } from "./colors.js" */
 /** @import { Brush as Rectangle, Range } from "./filter.js" */
-/** @import { App } from "./index.js" */
 /** @import { Context, Point } from "./marks.js" */
 
 const LEAST = 4; // CSS pixels; a smaller rectangle is a click
+const OPEN = /** @type {const} */ ([-Infinity, Infinity]);
 /** @type {[string, "x" | "y", 0 | 1][]} */
 const ENDS = [["x from", "x", 0], ["to", "x", 1], ["y from", "y", 0], ["to", "y", 1]];
 
@@ -29,6 +30,12 @@ export class Brush {
     const fields = ENDS.map(([text], at) => element("label", { class: "control" }, element("span", {}, text), this.inputs[at]));
     this.details = element("details", { class: "range" }, element("summary", { title: "Show only the pairs within a range of either axis" }, "Range"), element("div", { onkeydown: keepArrows }, ...fields, this.clear));
     this.parts = [this.toggle, this.details];
+  }
+
+  /** Ends a drag, or removes the rectangle from the filter. */
+  drop() {
+    if (this.dragged) this.dragged = null;
+    else this.app.filter({ brush: null });
   }
 
   turn() {
@@ -54,7 +61,7 @@ export class Brush {
   fill(typing) {
     const { now } = this;
     ENDS.forEach(([, axis, end], at) => {
-      if (typing !== this.inputs[at]) this.inputs[at].value = now ? String(Number(now[axis][end].toPrecision(4))) : "";
+      if (typing !== this.inputs[at]) this.inputs[at].value = now && Number.isFinite(now[axis][end]) ? String(Number(now[axis][end].toPrecision(4))) : "";
       this.inputs[at].placeholder = String(Number(this.ranges[axis][end].toPrecision(2)));
     });
   }
@@ -65,12 +72,12 @@ export class Brush {
     return brush?.key === this.key ? brush : null;
   }
 
-  /** Filters by the four numbers. An empty field is the end of the axis. */
+  /** Filters by the four numbers. An empty field leaves its end open. */
   read() {
-    const values = this.inputs.map((input, at) => (input.value === "" ? this.ranges[ENDS[at][1]][ENDS[at][2]] : Number(input.value)));
+    const values = this.inputs.map((input, at) => (input.value === "" ? OPEN[ENDS[at][2]] : Number(input.value)));
     const [left, right, low, high] = values;
     if (this.inputs.every(({ value }) => value === "")) this.app.filter({ brush: null });
-    else if (values.every(Number.isFinite)) this.app.filter({ brush: { key: this.key, x: ordered(left, right), y: ordered(low, high) } });
+    else if (!values.some(Number.isNaN)) this.app.filter({ brush: { key: this.key, x: ordered(left, right), y: ordered(low, high) } });
     this.fill(null); // the ends may have changed places
   }
 
@@ -123,11 +130,15 @@ export class Brush {
 }
 
 /**
+ * The corners of a rectangle; an open end is at the end of the axis.
  * @param {Rectangle} brush
  * @param {Axes} axes
  * @returns {[Point, Point]}
  */
-const cornersOf = ({ x, y }, axes) => [[axes.x(x[0]), axes.y(y[1])], [axes.x(x[1]), axes.y(y[0])]];
+function cornersOf({ x, y }, axes) {
+  const end = (/** @type {number} */ value, /** @type {"x" | "y"} */ axis, /** @type {0 | 1} */ at) => axes[axis](Number.isFinite(value) ? value : axes.ranges[axis][at]);
+  return [[end(x[0], "x", 0), end(y[1], "y", 1)], [end(x[1], "x", 1), end(y[0], "y", 0)]];
+}
 
 /**
  * @param {number} one

@@ -43,6 +43,15 @@ export function compare(one, other) {
 }
 
 /**
+ * Whether every pair has the same gap, overlap and cosine in both.
+ * @param {Compared} compared
+ */
+export function areSame({ one, other, there, pairs }) {
+  const same = (/** @type {string} */ key) => !(key in other.values) || pairs.every((pair) => Object.is(one.values[key][pair], other.values[key][there[pair]]));
+  return pairs.length > 0 && ["gap", "overlap", one.cosine].every(same);
+}
+
+/**
  * The change of a quantity from A to B; NaN: unknown.
  * @param {Compared} compared
  * @param {string} key
@@ -78,12 +87,14 @@ export function labelsApart(one, other) {
  * The labels and pairs in common, in words.
  * @param {Compared} compared
  */
-export function inCommon({ one, other, pairs }) {
+export function inCommon(compared) {
+  const { one, other, pairs } = compared;
   const { num, onlyOne, onlyOther } = labelsApart(one, other);
   const count = (/** @type {number} */ number, /** @type {string} */ noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
   const only = (/** @type {string[]} */ names, /** @type {string} */ letter) => (names.length ? [`${count(names.length, "label")} only in ${letter}: ${listed(names)}`] : []);
   const all = !onlyOne.length && !onlyOther.length ? `A and B have the same ${count(num, "label")}` : `A and B have ${count(num, "label")} in common`;
-  return `${[all, ...only(onlyOne, "A"), ...only(onlyOther, "B")].join("; ")}. ${count(pairs.length, "pair")} of A ${pairs.length === 1 ? "is" : "are"} also in B.`;
+  const moved = areSame(compared) ? " Nothing changed: all of them have the same overlap, cosine and gap in A and B." : pairs.some((pair) => isBeyond(compared, pair)) ? "" : " No gap changed by more than the errors of both.";
+  return `${[all, ...only(onlyOne, "A"), ...only(onlyOther, "B")].join("; ")}. ${count(pairs.length, "pair")} of A ${pairs.length === 1 ? "is" : "are"} also in B.${moved}`;
 }
 
 /** @param {string[]} names */

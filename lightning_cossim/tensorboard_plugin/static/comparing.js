@@ -10,12 +10,13 @@ import { ARROWS, nearestTo, nextTo } from "./points.js";
 import { inSentence } from "./quantities.js";
 import { Ranges, rangeOf, roomy } from "./ranges.js";
 
+/** @import { App } from "./app.js" */
 /** @import { Colors } from "./colors.js" */
 /** @import { Compared } from "./compare.js" */
-/** @import { App, Shown } from "./index.js" */
 /** @import { Entry } from "./legend.js" */
 /** @import { Context, Point } from "./marks.js" */
 /** @import { Spot } from "./points.js" */
+/** @import { Shown } from "./selection.js" */
 
 const MOST = 200; // arrows drawn
 const MARGIN = { left: 46, right: 14, top: 8, bottom: 36 };
@@ -73,7 +74,7 @@ export class Comparing {
       return this.ranges.over(JSON.stringify([shown.run, other.run, shown.tag, key]), of, app.isPlaying);
     };
     this.axes = new Axes(this.axes.box, roomy(held(this.key).range), [0, Math.min(1.02, roomy(held("overlap").range)[1])]);
-    this.head.replaceChildren(element("h2", {}, "From A to B"), choice("x", both.map((key) => [key, one.quantity(key).title]), this.key, (x) => app.set({ x })), app.explainer(one.quantity(this.key)));
+    this.head.replaceChildren(element("h2", {}, "From A to B"), choice("x axis", both.map((key) => [key, one.quantity(key).title]), this.key, (x) => app.set({ x })), app.explainer(one.quantity(this.key)));
     if (isNew) this.common.textContent = inCommon(compared);
     this.draw();
   }
@@ -89,7 +90,7 @@ export class Comparing {
     this.axes = new Axes({ left: MARGIN.left, top: MARGIN.top, width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom }, x, y);
     const { axes } = this;
     const passing = app.shown(one);
-    const pairs = compared.pairs.filter((pair) => passing.has.has(pair));
+    const pairs = compared.pairs.filter((pair) => passing.marks[pair]);
     const isKept = (/** @type {number} */ pair) => app.pairs.some((chosen) => one.indexOf(chosen.pair) === pair);
     const sorted = [...pairs].sort((first, second) => beyond[second] - beyond[first]);
     const drawn = sorted.filter((pair, at) => at < MOST || isKept(pair));

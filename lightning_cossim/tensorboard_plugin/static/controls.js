@@ -5,10 +5,11 @@ import { about, showLink } from "./explain.js";
 import { stageOf, withSteps } from "./lookup.js";
 import { StepBar } from "./stepbar.js";
 
-/** @import { Option } from "./dom.js" */
+/** @import { App } from "./app.js" */
 /** @import { Run } from "./data.js" */
-/** @import { App, Shown } from "./index.js" */
+/** @import { Option } from "./dom.js" */
 /** @import { Looked } from "./lookup.js" */
+/** @import { Shown } from "./selection.js" */
 
 export class Controls {
   /** @param {App} app */
@@ -84,12 +85,22 @@ export class Controls {
     /** @type {Option[]} */
     const others = [["", "nothing"], ...(stepsOf(run).length > 1 ? [/** @type {Option} */ ([run, "the same run at another step"])] : []), ...runs.filter((one) => one.run !== run).map((one) => itself(one.run))];
     if (others.length === 1 && !run2) return [];
-    const compare = choice("Compare with", withMissing(others, run2 ?? ""), run2 ?? "", (chosen) => app.set({ run2: chosen || null, step2: chosen === run ? (stepsOf(run)[0]?.[0] ?? null) : null }));
+    const compare = choice("Compare with", withMissing(others, run2 ?? ""), run2 ?? "", (chosen) => app.set(chosen === run ? { run2: run, ...fromFirst(stepsOf(run), app.state.step) } : { run2: chosen || null, step2: null }));
     if (!run2) return [compare];
     /** @type {Option[]} */
     const steps = [["", "the nearest step"], ...stepsOf(run2).map(([step]) => /** @type {Option} */ ([String(step), `step ${step.toLocaleString("en")}`]))];
     return [compare, choice("at", withMissing(steps, step2 === null ? "" : String(step2)), step2 === null ? "" : String(step2), (step) => app.set({ step2: step === "" ? null : Number(step) }))];
   }
+}
+
+/**
+ * The comparison of a run with itself, forward in time: A is its first step, B the step that was shown, or the last one.
+ * @param {(readonly [number, ...unknown[]])[]} steps
+ * @param {number | null} shown null: the last one
+ */
+function fromFirst(steps, shown) {
+  const [first, last] = [steps[0][0], steps[steps.length - 1][0]];
+  return { step: first, step2: shown === null || shown === first ? last : shown };
 }
 
 /**

@@ -85,19 +85,30 @@ export function contour({ columns, rows, cells }, level) {
   /** @type {[Point, Point][]} */
   const pieces = [];
   for (let row = -1; row < rows; row++) {
+    let [left, under] = [valueAt(-1, row), valueAt(-1, row + 1)];
     for (let column = -1; column < columns; column++) {
-      const corners = /** @type {const} */ ([[column, row], [column + 1, row], [column + 1, row + 1], [column, row + 1]]);
-      /** @type {Point[]} */
-      const crossings = [];
-      corners.forEach(([x, y], at) => {
-        const [nextX, nextY] = corners[(at + 1) % 4];
-        const [one, other] = [valueAt(x, y), valueAt(nextX, nextY)];
-        if (one >= level === other >= level) return;
-        const share = (level - one) / (other - one);
-        crossings.push([(x + share * (nextX - x) + 0.5) / columns, (y + share * (nextY - y) + 0.5) / rows]);
-      });
-      for (let at = 0; at + 1 < crossings.length; at += 2) pieces.push([crossings[at], crossings[at + 1]]);
+      const [right, opposite] = [valueAt(column + 1, row), valueAt(column + 1, row + 1)];
+      const isIn = left >= level;
+      if (isIn !== right >= level || isIn !== opposite >= level || isIn !== under >= level) {
+        const crossings = crossingsOf([[column, row, left], [column + 1, row, right], [column + 1, row + 1, opposite], [column, row + 1, under]], level).map(([x, y]) => /** @type {Point} */ ([(x + 0.5) / columns, (y + 0.5) / rows]));
+        for (let at = 0; at + 1 < crossings.length; at += 2) pieces.push([crossings[at], crossings[at + 1]]);
+      }
+      [left, under] = [right, opposite];
     }
   }
   return pieces;
+}
+
+/**
+ * Where a level crosses the edges of a square.
+ * @param {[x: number, y: number, value: number][]} corners
+ * @param {number} level
+ */
+function crossingsOf(corners, level) {
+  return corners.flatMap(([x, y, one], at) => {
+    const [nextX, nextY, other] = corners[(at + 1) % 4];
+    if (one >= level === other >= level) return [];
+    const share = (level - one) / (other - one);
+    return [[x + share * (nextX - x), y + share * (nextY - y)]];
+  });
 }

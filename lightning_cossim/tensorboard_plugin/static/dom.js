@@ -70,6 +70,7 @@ export function select(label, options, value, onchange) {
   const made = element("select", { "aria-label": label, onchange: () => onchange(made.value) });
   for (const [one, text] of options) made.append(element("option", { value: one }, text));
   made.value = value;
+  made.title = made.selectedOptions[0]?.text ?? ""; // the page cuts long names
   return made;
 }
 

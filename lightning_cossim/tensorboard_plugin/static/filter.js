@@ -7,7 +7,7 @@ import { keyOf } from "./step.js";
 
 /** @typedef {"stranger" | "look-alike" | "none"} Kind flag of a pair; "none": not flagged */
 /** @typedef {[low: number, high: number]} Range */
-/** @typedef {{ key: string, x: Range, y: Range }} Brush a rectangle in the scatter: ranges of the similarity `key` and of the overlap */
+/** @typedef {{ key: string, x: Range, y: Range }} Brush a rectangle in the scatter: ranges of the similarity `key` and of the overlap; an infinite end is open */
 
 /**
  * What narrows the scatter, the heatmap and the table.
@@ -24,7 +24,7 @@ import { keyOf } from "./step.js";
  *
  * @typedef {object} Passing
  * @property {number[]} pairs places in the step, ascending
- * @property {Set<number>} has the same as a set
+ * @property {Uint8Array} marks 1 for each pair of the step that passes, 0 for the others
  * @property {number} num number of pairs of the step that have a value
  * @property {number} all number of pairs of the kept labels, whether they are in the step or not
  */
@@ -43,7 +43,9 @@ export const NO_FILTER = { search: "", flags: [], pinned: false, brush: null };
 export function passing(step, filter, pins) {
   const tests = [bySearch(step, filter.search), byFlag(step, filter.flags), byPins(step, filter.pinned ? pins : null), byBrush(step, filter.brush)].filter((test) => test !== null);
   const pairs = tests.length ? step.counted.filter((pair) => tests.every((test) => test(pair))) : step.counted;
-  return { pairs, has: new Set(pairs), num: step.counted.length, all: step.num_pairs };
+  const marks = new Uint8Array(step.num); // ten times as fast as a set of 10 000 pairs
+  for (const pair of pairs) marks[pair] = 1;
+  return { pairs, marks, num: step.counted.length, all: step.num_pairs };
 }
 
 /** @typedef {((pair: number) => boolean) | null} Test null: every pair passes */
@@ -103,7 +105,7 @@ const isWithin = (value, [low, high]) => value >= low && value <= high;
  * @param {number} pair
  * @returns {Kind}
  */
-const kindAt = (step, pair) => KINDS[step.flag[pair] - 1] ?? "none";
+export const kindAt = (step, pair) => KINDS[step.flag[pair] - 1] ?? "none";
 
 /** @typedef {{ text: string, without: Partial<Filter> }} Chip a part of the filter in words, and the change that removes it */
 
@@ -120,10 +122,18 @@ export function chips(step, { search, flags, pinned, brush }) {
   if (flags.length) found.push({ text: flags.map((kind) => (kind === "none" ? "not flagged" : `${kind}s`)).join(" or "), without: { flags: [] } });
   if (pinned) found.push({ text: "pinned", without: { pinned: false } });
   if (brush && step.values[brush.key]) {
-    const range = (/** @type {string} */ key, /** @type {Range} */ [low, high]) => `${inSentence(step.quantity(key).column)} ${short(low)} to ${short(high)}`;
-    found.push({ text: `${range(brush.key, brush.x)}, ${range("overlap", brush.y)}`, without: { brush: null } });
+    const range = (/** @type {string} */ key, /** @type {Range} */ ends) => (ends.some(Number.isFinite) ? [`${inSentence(step.quantity(key).column)} ${inWords(ends)}`] : []);
+    found.push({ text: [...range(brush.key, brush.x), ...range("overlap", brush.y)].join(", "), without: { brush: null } });
   }
   return found;
+}
+
+/**
+ * @param {Range} range of which one end can be open
+ */
+function inWords([low, high]) {
+  if (low === -Infinity) return `at most ${short(high)}`;
+  return high === Infinity ? `at least ${short(low)}` : `${short(low)} to ${short(high)}`;
 }
 
 /** @param {number} value */

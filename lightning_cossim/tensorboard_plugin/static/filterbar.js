@@ -1,9 +1,9 @@
 // The filter of all views: search, flags, and chips that say what is filtered and remove it.
 
 import { element } from "./dom.js";
-import { KINDS, NO_FILTER, chips, count } from "./filter.js";
+import { KINDS, NO_FILTER, chips, count, kindAt } from "./filter.js";
 
-/** @import { App } from "./index.js" */
+/** @import { App } from "./app.js" */
 /** @import { Filter, Kind } from "./filter.js" */
 /** @import { Step } from "./step.js" */
 
@@ -42,13 +42,16 @@ export class FilterBar {
     (this.chips.querySelector("button") ?? this.search).focus();
   }
 
-  /** @param {Step} step */
+  /**
+   * The number on a flag is of the pairs that pass the rest of the filter.
+   * @param {Step} step
+   */
   render(step) {
     const { app } = this;
     const { state } = app;
     if (this.search.value !== state.search) this.search.value = state.search;
-    const { stranger, lookalike } = step.numFlagged;
-    [stranger, lookalike, step.counted.length - stranger - lookalike].forEach((num, at) => {
+    const { pairs } = state.flags.length ? app.passing(step, { ...state, flags: [] }) : app.shown(step);
+    KINDS.map((kind) => pairs.filter((pair) => kindAt(step, pair) === kind).length).forEach((num, at) => {
       this.flags[at].setAttribute("aria-pressed", String(state.flags.includes(KINDS[at])));
       this.flags[at].textContent = TEXTS[KINDS[at]](num.toLocaleString("en"), num === 1 ? "" : "s");
     });

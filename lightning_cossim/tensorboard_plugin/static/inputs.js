@@ -4,14 +4,15 @@ import { element, number, shortened } from "./dom.js";
 import { referenceInWords, referencesAsText } from "./evidence.js";
 import { keyOf } from "./step.js";
 
+/** @import { App } from "./app.js" */
 /** @import { Evidence, Example, PairEvidence, Ranked, Ranking } from "./evidence.js" */
-/** @import { App, Shown } from "./index.js" */
+/** @import { Shown } from "./selection.js" */
 /** @import { Pair } from "./step.js" */
 
 /** @type {Record<Ranking, [short: string, long: string]>} */
 const TITLES = {
   overlap: ["most overlap", "Inputs that add most to the overlap"],
-  suspect_label: ["targets that may be wrong", "Inputs of one label predicted as the other, the least probable target first"],
+  suspect_label: ["predicted as the other", "Inputs of one label predicted as the other, the least probable target first: the target or the prediction is wrong"],
   confident: ["most confident", "Inputs with one of the labels most confidently predicted"],
 };
 const MOST = 8;
@@ -29,6 +30,11 @@ export class Inputs {
     this.pictures = [];
     this.said = element("span", { class: "note", role: "status" });
     this.root = element("div", { class: "inputs" });
+  }
+
+  /** Whether there are inputs to show. */
+  get hasCards() {
+    return this.root.querySelector(".cards") !== null;
   }
 
   /**
@@ -64,7 +70,7 @@ export class Inputs {
     if (!found?.rankings.length) return [say(ofOtherPairs(loaded, shown.tag))];
     const ranked = found.rankings.find(({ ranking }) => ranking === this.ranking) ?? found.rankings[0];
     const names = /** @type {[string, string]} */ (pair.map((label) => shown.step.nameOf(label)));
-    return [this.choice(found, ranked), element("ul", { class: ranked.examples.some(({ text }) => text !== null) ? "cards texts" : "cards" }, ...ranked.examples.slice(0, MOST).map((one) => this.card(one, names))), this.foot(found, ranked)];
+    return [this.choice(found, ranked), element("ul", { class: ranked.examples.some(({ text }) => text !== null) ? "cards texts" : "cards" }, ...ranked.examples.slice(0, MOST).map((one) => this.card(one, names))), this.foot(found, ranked, `${shown.run}, ${shown.step.stage}, step ${shown.step.step}: ${names.join(" / ")}`)];
   }
 
   /**
@@ -119,19 +125,24 @@ export class Inputs {
   /**
    * @param {PairEvidence} found
    * @param {Ranked} ranked
+   * @param {string} where run, stage, step and pair
    */
-  foot({ isComplete }, { num, examples }) {
-    const copy = element("button", { type: "button", title: "Copy where to find these inputs, one a line", onclick: () => this.copy(examples) }, `Copy ${examples.length === 1 ? "the reference" : `${examples.length} references`}`);
+  foot({ isComplete }, { num, examples }, where) {
+    const copy = element("button", { type: "button", title: "Copy the run, the step and the pair, then where to find these inputs, one a line", onclick: () => this.copy(examples, where) }, `Copy ${examples.length === 1 ? "the reference" : `all ${examples.length} references`}`);
     const shown = Math.min(examples.length, MOST);
-    const some = num > shown ? `${shown} of ${num} inputs shown. ` : "";
+    const kept = examples.length < num ? `the ${examples.length} kept of ${num}` : String(num);
+    const some = num > shown ? `${shown} of ${kept} inputs shown. ` : "";
     const partly = isComplete ? "" : "Inputs may be missing, because the memory for them was full. ";
     const bare = examples.some(({ picture, text }) => picture || text !== null) ? "" : "No pictures or texts were kept, only where to find the inputs. ";
     return element("p", { class: "foot" }, copy, " ", element("span", { class: "note" }, `${some}${partly}${bare}`), this.said);
   }
 
-  /** @param {Example[]} examples */
-  async copy(examples) {
-    const text = referencesAsText(examples);
+  /**
+   * @param {Example[]} examples
+   * @param {string} where
+   */
+  async copy(examples, where) {
+    const text = `# ${where}\n${referencesAsText(examples)}`;
     try {
       await navigator.clipboard.writeText(text);
       this.said.textContent = "Copied.";

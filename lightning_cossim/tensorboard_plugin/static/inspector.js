@@ -4,8 +4,9 @@ import { FLAG_WORDS, because, errorsOf, limitAt, percentile, sharesOf, toDo, wit
 import { button, element, number } from "./dom.js";
 import { Inputs } from "./inputs.js";
 
-/** @import { App, Shown } from "./index.js" */
+/** @import { App } from "./app.js" */
 /** @import { Loaded } from "./inputs.js" */
+/** @import { Shown } from "./selection.js" */
 /** @import { Step } from "./step.js" */
 
 /** @typedef {{ step: Step, pair: number, letter: string }} Side a step and the place of the pair in it; -1: the step lacks the pair */
@@ -57,6 +58,7 @@ export class Inspector {
     const among = step.chosen && sides.length < 2 ? [element("p", { class: "note" }, `Percentiles are among the ${step.counted.length.toLocaleString("en")} pairs of this step.`)] : [];
     this.facts.replaceChildren(...compared.map(strip), this.numbers(compared), ...among, ...compared.flatMap(targets));
     this.inputs.render(sides[0], step.pairAt(pair), evidence);
+    this.body.classList.toggle("bare", !this.inputs.hasCards);
     this.action.replaceChildren(element("b", {}, "What to do: "), toDo(step, pair));
   }
 
@@ -83,10 +85,11 @@ export class Inspector {
   renderTools(step) {
     const { app } = this;
     const { selected } = app;
-    this.flagged = flaggedByGap(step);
+    const { pairs, num: all } = app.shown(step);
+    this.flagged = flaggedByGap(step, pairs);
     this.place = this.flagged.indexOf(step.indexOf(selected));
     const num = this.flagged.length;
-    this.count.textContent = this.place < 0 ? `${num} flagged` : `${this.place + 1} of ${num} flagged`;
+    this.count.textContent = `${this.place < 0 ? num : `${this.place + 1} of ${num}`} flagged${pairs.length < all ? " in the filter" : ""}`;
     for (const part of [...this.turns, this.count]) part.hidden = !num;
     this.pin.hidden = !selected;
     this.pin.setAttribute("aria-pressed", String(selected !== null && app.isPinned(selected)));
@@ -217,10 +220,11 @@ function targets({ step, pair, letter }) {
 }
 
 /**
- * The flagged pairs, the largest absolute gap first.
+ * The flagged pairs among some, the largest absolute gap first.
  * @param {Step} step
+ * @param {readonly number[]} pairs
  */
-function flaggedByGap(step) {
+function flaggedByGap(step, pairs) {
   const { gap } = step.values;
-  return step.counted.filter((pair) => step.flag[pair]).sort((one, other) => Math.abs(gap[other]) - Math.abs(gap[one]));
+  return pairs.filter((pair) => step.flag[pair]).sort((one, other) => Math.abs(gap[other]) - Math.abs(gap[one]));
 }

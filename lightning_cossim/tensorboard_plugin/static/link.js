@@ -114,10 +114,10 @@ function brush() {
   /** @type {(value: string) => Brush | null} */
   const read = (value) => {
     const [key, ...ends] = value.split(",");
-    const [left, right, low, high] = ends.map(Number);
-    return ends.length === 4 && ends.every((end) => end.trim() && Number.isFinite(Number(end))) ? { key, x: ordered(left, right), y: ordered(low, high) } : null;
+    const [left, right, low, high] = ends.map((end, at) => (end === "" ? [-Infinity, Infinity][at % 2] : Number(end)));
+    return ends.length === 4 && ends.some(Boolean) && ends.every((end) => end === "" || (end.trim() && Number.isFinite(Number(end)))) ? { key, x: ordered(left, right), y: ordered(low, high) } : null;
   };
-  return { initial: null, read, write: ({ key, x, y }) => [key, ...[...x, ...y].map((end) => Number(end.toPrecision(5)))].join(",") };
+  return { initial: null, read, write: ({ key, x, y }) => [key, ...[...x, ...y].map((end) => (Number.isFinite(end) ? Number(end.toPrecision(5)) : ""))].join(",") };
 }
 
 /**

@@ -9,6 +9,14 @@
 export const FONT = "12px Roboto, Arial, sans-serif";
 export const SMALL = "11px Roboto, Arial, sans-serif";
 
+const DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
+
+/**
+ * The dashes of the line with a number.
+ * @param {number} at
+ */
+export const dashOf = (at) => DASHES[at % DASHES.length];
+
 /**
  * @param {Context} context
  * @param {Point} from

@@ -10,6 +10,11 @@ export class Ranges {
     this.kept = new Map();
   }
 
+  /** Forgets all steps but those that are shown next. */
+  reset() {
+    this.kept.clear();
+  }
+
   /**
    * @param {string} key what the range is of, for example run, stage and quantity
    * @param {{ step: string, range: Range | null }[]} steps the shown steps with their ranges; null: without values

@@ -17,7 +17,7 @@ export function partsOf(first, last, active, all) {
 }
 
 /**
- * Makes elements the children of a parent, in order. The focused one stays where it is, because an element that moves loses the focus.
+ * Makes elements the children of a parent, in order. Those that are in their places stay, and so does the focused one, because an element that moves loses the focus.
  * @param {Element} parent
  * @param {HTMLElement[]} wanted
  */
@@ -25,9 +25,16 @@ export function arrange(parent, wanted) {
   const focused = wanted.find((one) => one.parentElement === parent && one.contains(document.activeElement));
   const stay = new Set(wanted);
   for (const child of Array.from(parent.children)) if (!stay.has(/** @type {HTMLElement} */ (child))) child.remove();
-  const at = focused ? wanted.indexOf(focused) : wanted.length;
-  for (const one of wanted.slice(0, at)) parent.insertBefore(one, focused ?? null);
-  parent.append(...wanted.slice(at + 1));
+  let next = parent.firstElementChild;
+  for (const one of wanted) {
+    while (one === focused && next && next !== one) {
+      const other = next;
+      next = next.nextElementSibling;
+      parent.append(other); // out of the way of the focused element, which stays
+    }
+    if (one === next) next = next.nextElementSibling;
+    else parent.insertBefore(one, next);
+  }
 }
 
 /**

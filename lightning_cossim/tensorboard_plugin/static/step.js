@@ -67,8 +67,19 @@ export class Step extends HasDecoded {
    */
   indexOf(pair) {
     if (!pair) return -1;
-    this.byKey ??= new Map(Array.from(this.row, (_, index) => [keyOf(this.pairAt(index)), index]));
+    this.byKey ??= this.keys();
     return this.byKey.get(keyOf(pair)) ?? -1;
+  }
+
+  /** The place of each pair by its key. */
+  keys() {
+    /** @type {Map<number, number>} */
+    const found = new Map();
+    for (let index = 0; index < this.num; index++) {
+      const [one, other] = [this.labels[this.row[index]], this.labels[this.column[index]]];
+      found.set(one < other ? one * PLACES + other : other * PLACES + one, index);
+    }
+    return found;
   }
 
   /**
@@ -120,16 +131,18 @@ export class Step extends HasDecoded {
   /** The pairs that have a value. */
   get counted() {
     if (!this.pairs) {
-      const all = [...this.similarities, "overlap"].map((key) => this.values[key]);
-      this.pairs = Array.from(this.row.keys()).filter((index) => all.some((values) => !Number.isNaN(values[index])));
+      const all = ["overlap", ...this.similarities].map((key) => this.values[key]);
+      this.pairs = [];
+      for (let index = 0; index < this.num; index++) if (all.some((values) => !Number.isNaN(values[index]))) this.pairs.push(index);
     }
     return this.pairs;
   }
 
   /** Number of flagged pairs in the step, by flag. */
   get numFlagged() {
-    const [, stranger, lookalike] = FLAGS.map((_, flag) => this.flag.filter((one) => one === flag).length);
-    return { stranger, lookalike };
+    const num = [0, 0, 0];
+    for (const flag of this.flag) num[flag]++;
+    return { stranger: num[1], lookalike: num[2] };
   }
 
   /**

@@ -4,9 +4,10 @@ import { theme } from "./colors.js";
 import { axisOf, pieces } from "./course.js";
 import { button, canvasOf, element, number, select, sizeOf } from "./dom.js";
 
+/** @import { App } from "./app.js" */
 /** @import { Course } from "./data.js" */
-/** @import { App, Shown } from "./index.js" */
 /** @import { Looked } from "./lookup.js" */
+/** @import { Shown } from "./selection.js" */
 
 const SPEEDS = [1, 2, 5, 10];
 const THUMB = 16; // width of the slider's thumb in style.css; the first and the last step are half of it from the ends
@@ -25,6 +26,8 @@ export class StepBar {
     this.side = null;
     /** @type {Course | null} */
     this.course = null;
+    /** @type {unknown[]} what the picture behind the slider was made of */
+    this.made = [];
     this.slider = element("input", { type: "range", min: "0", step: "1", id: "step", oninput: () => this.slide() });
     this.canvas = element("canvas", { "aria-hidden": "true" });
     this.track = element("span", { class: "track" }, this.canvas, this.slider);
@@ -72,8 +75,11 @@ export class StepBar {
     const [width] = sizeOf(this.track);
     if (!side || !width) return;
     const colors = theme();
-    const context = canvasOf(this.canvas, width, HEIGHT);
     const { steps } = side;
+    const made = [steps, course, width, colors.page, colors.ink];
+    if (made.every((one, at) => one === this.made[at])) return;
+    this.made = made;
+    const context = canvasOf(this.canvas, width, HEIGHT);
     const x = (/** @type {number} */ at) => THUMB / 2 + at / Math.max(1, steps.length - 1) * (width - THUMB);
     context.fillStyle = colors.muted;
     steps.forEach((_, at) => context.fillRect(x(at) - 0.5, HEIGHT - TICKS, 1, TICKS));

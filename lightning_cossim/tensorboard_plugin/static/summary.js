@@ -3,7 +3,7 @@
 import { element } from "./dom.js";
 import { headline } from "./headline.js";
 
-/** @import { Shown } from "./index.js" */
+/** @import { Shown } from "./selection.js" */
 
 export class Summary {
   constructor() {

@@ -8,7 +8,7 @@ import { NO_FILTER, chips, count, passing } from "../static/filter.js";
 import { Step, furthest } from "../static/step.js";
 import { decode } from "../static/wire.js";
 
-/** @import { Filter } from "../static/filter.js" */
+/** @import { Filter, Range } from "../static/filter.js" */
 /** @import { Pair } from "../static/step.js" */
 
 function step(name = "ten labels") {
@@ -52,10 +52,11 @@ test("a rectangle keeps the pairs in it, edges included", () => {
   const [x, y] = [one.values.raw_cosine, one.values.overlap];
   /** @type {Filter["brush"]} */
   const brush = { key: "raw_cosine", x: [x[7], 1], y: [0, y[7]] };
-  const { pairs, has } = passing(one, { ...NO_FILTER, brush }, []);
-  assert.ok(has.has(7) && pairs.length < 45);
+  const { pairs, marks } = passing(one, { ...NO_FILTER, brush }, []);
+  assert.ok(marks[7] && pairs.length < 45);
   assert.deepEqual(pairs, one.counted.filter((pair) => x[pair] >= x[7] && y[pair] <= y[7]));
   assert.equal(found(one, { brush: { ...brush, key: "gone" } }).length, 45);
+  assert.equal(found(one, { brush: { key: "raw_cosine", x: [-Infinity, x[7]], y: [-Infinity, Infinity] } }).length, one.counted.filter((pair) => x[pair] <= x[7]).length);
 });
 
 test("filters add up", () => {
@@ -75,6 +76,10 @@ test("every part of a filter is said, with the change that removes it", () => {
     { text: "pinned", without: { pinned: false } },
     { text: "raw cos −0.25 to 0.5, overlap 0 to 0.12", without: { brush: null } },
   ]);
+  /** @type {(x: Range, y: Range) => string[]} */
+  const said = (x, y) => chips(one, { ...NO_FILTER, brush: { key: "raw_cosine", x, y } }).map(({ text }) => text);
+  assert.deepEqual(said([0.5, Infinity], [-Infinity, Infinity]), ["raw cos at least 0.5"]);
+  assert.deepEqual(said([-Infinity, Infinity], [-Infinity, 0.1]), ["overlap at most 0.1"]);
   assert.deepEqual(chips(one, { ...NO_FILTER, search: " ", brush: { key: "gone", x: [0, 1], y: [0, 1] } }), []);
 });
 

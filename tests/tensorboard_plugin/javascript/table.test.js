@@ -142,6 +142,7 @@ test("a change of the gap is judged by the errors of both", () => {
   const columns = columnsOfTwo(compared);
   assert.deepEqual(sorted(compared.pairs, called(columns, "beyond"), true).slice(0, 2), [2, 1]);
   near(/** @type {number} */ (called(columns, "gap_b").of(2)), -0.3);
+  assert.deepEqual([0, 1, 2].map((pair) => Number.isNaN(called(columns, "beyond").of(pair))), [true, false, false]);
 });
 
 test("a change without errors is never beyond them", () => {
@@ -153,11 +154,14 @@ test("a change without errors is never beyond them", () => {
 test("pairs are compared by the names of their labels, and the labels in common are said", () => {
   const same = two();
   assert.equal(inCommon(compare(same.one, same.other)), "A and B have the same 10 labels. 45 pairs of A are also in B.");
+  for (const side of [same.one, same.other]) side.values.overlap_error.fill(9);
+  assert.match(inCommon(compare(same.one, same.other)), / No gap changed by more than the errors of both\.$/);
+  assert.match(inCommon(compare(step(), step())), / Nothing changed: all of them have the same overlap, cosine and gap in A and B\.$/);
   const { one, other } = two();
   other.labels = [...other.labels].reverse(); // the same names, rows of the head counted the other way round
   other.placeOf = new Map(other.labels.map((label, place) => [label, place]));
   assert.deepEqual(Array.from(compare(one, other).there).slice(0, 3), [0, 1, 2]);
   other.names = other.names.map((name, place) => (place < 4 ? `${name}!` : name));
   assert.deepEqual(labelsApart(one, other), { num: 6, onlyOne: ["T-shirt", "Trouser", "Pullover", "Dress"], onlyOther: ["T-shirt!", "Trouser!", "Pullover!", "Dress!"] });
-  assert.equal(inCommon(compare(one, other)), "A and B have 6 labels in common; 4 labels only in A: T-shirt, Trouser, Pullover and 1 more; 4 labels only in B: T-shirt!, Trouser!, Pullover! and 1 more. 15 pairs of A are also in B.");
+  assert.equal(inCommon(compare(one, other)), "A and B have 6 labels in common; 4 labels only in A: T-shirt, Trouser, Pullover and 1 more; 4 labels only in B: T-shirt!, Trouser!, Pullover! and 1 more. 15 pairs of A are also in B. Nothing changed: all of them have the same overlap, cosine and gap in A and B.");
 });

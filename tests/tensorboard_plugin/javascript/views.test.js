@@ -35,10 +35,13 @@ test("a link of an earlier version keeps its filter", () => {
   assert.deepEqual([read("flagged").search, read("flagged").flags, read("look-alike").flags, read("").flags], ["coat", ["stranger", "look-alike"], ["look-alike"], []]);
 });
 
-test("a rectangle in a link needs four numbers, in any order", () => {
+test("a rectangle in a link has four ends, in any order; an empty one is open", () => {
   const read = (/** @type {string} */ value) => parse(`#p.lightning_cossim.brush=${encodeURIComponent(value)}`).brush;
   assert.deepEqual(read("raw_cosine,1,-1,0.5,0"), { key: "raw_cosine", x: [-1, 1], y: [0, 0.5] });
-  for (const broken of ["", "raw_cosine", "raw_cosine,1,2,3", "raw_cosine,1,2,3,", "raw_cosine,1,2,3,x", "raw_cosine,1,2,3,4,5"]) assert.equal(read(broken), null);
+  const open = /** @type {const} */ ({ key: "raw_cosine", x: [0.25, Infinity], y: [-Infinity, Infinity] });
+  assert.deepEqual(read("raw_cosine,0.25,,,"), open);
+  assert.deepEqual(parse(format({ ...DEFAULTS, brush: { key: "raw_cosine", x: [0.25, Infinity], y: [-Infinity, Infinity] } })).brush, open);
+  for (const broken of ["", "raw_cosine", "raw_cosine,1,2,3", "raw_cosine,,,,", "raw_cosine,1,2,3, ", "raw_cosine,1,2,3,x", "raw_cosine,1,2,3,4,5"]) assert.equal(read(broken), null);
 });
 
 test("a link that makes no sense is the default", () => {
