@@ -2,8 +2,8 @@
 
     python examples/paper_examples.py
 
-The script takes five seconds on a CPU. It prints every number beside the number of the authors. The last two examples are ours:
-it prints their numbers beside the values that follow from geometry. It also draws every head: its rows, and the two most likely
+The script takes ten seconds on a CPU. It prints every number beside the number of the authors. The last two examples are ours: it
+prints their numbers beside the values that follow from geometry. It also draws every head: its rows, and the two most likely
 labels in each direction of the plane.
 
 Source: Nielsen, arXiv 2603.29488; v2, with Grivas: What Cosine Similarity of Label Representations Can and Cannot Tell us.
@@ -12,7 +12,7 @@ Source: Nielsen, arXiv 2603.29488; v2, with Grivas: What Cosine Similarity of La
 import argparse
 import math
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import torch
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from lightning_cossim.functional import (
     center_labels,
+    combination_reachability,
     difference_cosine_similarity,
     label_cosine_similarity,
     label_reachability,
@@ -42,6 +43,10 @@ H = math.sqrt(1 - 0.95**2)
 TRANSLATED = tensor([[1, 0.5], [0.5, 1], [-1, 0.4], [-0.8, -0.8], [0.9, -1.2]])
 CENTERED = tensor([[1.4, -1], [1.4, 1], [-0.9, 0.3], [-1, 0], [-0.9, -0.3]])
 FIXED_LENGTH = tensor([[0.95, H], [-0.95, H], [-1, 0], [-0.95, -H], [0.95, -H], [1, 0]])
+
+# version 2: the rows of two sigmoid heads, after a column of ones; the third point is between the first and the last one
+FIRST_SIGNS = tensor([[-0.8, 1], [0.8, 1], [0.55, -0.5], [-1, -1], [1, -1]])
+OTHER_SIGNS = tensor([[-1, 1], [1, 1], [0.35, -0.5], [-0.8, -1], [0.8, -1]])
 
 
 def cosine(rows: Tensor, one: int, other: int, *, centered: bool = False) -> float:
@@ -207,12 +212,110 @@ def reachable(rows: Tensor) -> list[int]:
     return [label for label, verdict in enumerate(label_reachability(rows).verdicts) if verdict == "yes"]
 
 
+def decision_regions(_: Path) -> bool:
+    """Version 2, the positive theorem: the signs of minors decide about decision regions, and cosines between rows give them.
+
+    A minor is the determinant of D rows: the rows of the labels for a sigmoid head, their differences for a softmax head.
+    Their script draws random heads and stops with an error if a sign differs. The heads here are random too, of the same sizes.
+    """
+    print("\nThe cosines of a head decide which combinations (sigmoid) and which rankings (softmax) are possible (v2)\n")
+    generator, different, count = torch.Generator().manual_seed(0), {"rows": 0, "differences": 0}, {"rows": 0, "differences": 0}
+    for num_labels, dim in [(3, 2), (3, 3), *((5, dim) for dim in range(2, 6)), *((10, dim) for dim in range(2, 7))]:
+        rows = torch.randn(num_labels, dim, generator=generator, dtype=torch.float64)
+        pairs = torch.tensor(list(combinations(range(num_labels), 2)))
+        cases = {"rows": (rows, label_cosine_similarity(rows, centered=False))}
+        if dim < num_labels and len(pairs) ** dim < 1e6:
+            apart = rows[pairs[:, 0]] - rows[pairs[:, 1]]
+            cases["differences"] = apart, difference_cosine_similarity(rows, pairs=pairs)
+        for what, (vectors, cosines) in cases.items():
+            wanted, found = minor_signs(vectors), minor_signs(from_cosines(cosines, dim))
+            different[what] += min(int((wanted != found).sum()), int((wanted != -found).sum()))  # a basis has two orientations
+            count[what] += len(wanted)
+    rows = torch.randn(10, 3, generator=generator, dtype=torch.float64)
+    agree = [
+        compare(f"signs that differ, of {count['rows']} minors of rows", 0.0, float(different["rows"])),
+        compare(f"signs that differ, of {count['differences']} minors of differences", 0.0, float(different["differences"])),
+    ]
+    print("  The number of combinations of ten random labels in three dimensions follows from geometry (Cover, 1965):")
+    regions = float(2 * sum(math.comb(9, k) for k in range(3)))
+    return all([*agree, compare("possible combinations, of 1024", regions, float(len(possible(rows))))])
+
+
+def sign_patterns(folder: Path) -> bool:
+    """Version 2: two heads allow the same combinations under a sigmoid and different rankings under a softmax."""
+    print("\nThe same combinations and different rankings (v2)\n")
+    heads = {"first head": FIRST_SIGNS, "other head": OTHER_SIGNS}
+    here, there = (possible(torch.cat([torch.ones(5, 1), rows], dim=1)) for rows in heads.values())
+    one, other = map(rankings, heads.values())
+    pairs = torch.tensor(list(combinations(range(5), 2)))
+    signs, others = (minor_signs(rows[pairs[:, 0]] - rows[pairs[:, 1]]) for rows in heads.values())
+    agree = [
+        compare("the possible combinations are the same", theirs=True, ours=here == there),
+        compare("each head allows a ranking that the other does not", theirs=True, ours=bool(one - other) and bool(other - one)),
+        compare("minors of differences whose signs differ", 1.0, float((signs != others).sum())),
+    ]
+    print(f"  possible combinations: {len(here)} of 32; rankings: {len(one)} and {len(other)}, {len(one & other)} in both heads")
+    print("  Their script finds both sets by random inputs. Here linear programs decide about each combination.")
+    draw(folder, "sign_patterns", heads)
+    return all(agree)
+
+
+def seven_lengths(folder: Path) -> bool:
+    """Version 2: seven labels with rows of length 5. A shorter third row keeps every cosine and loses its region."""
+    print("\nSeven labels, the third row shortened from 5 to 2 (v2)\n")
+    angle = torch.tensor([0, 1, 2, 3, 4, 5, 7], dtype=torch.float64) * (math.pi / 4)
+    longer = 5 * torch.stack([angle.cos(), angle.sin()], dim=1)
+    shorter = longer.clone()
+    shorter[2] = torch.tensor([0.0, 2.0])
+    before, after = (label_cosine_similarity(rows, centered=False) for rows in (longer, shorter))
+    agree = [
+        compare("largest change of a raw cosine", 0.0, float((before - after).abs().max())),
+        compare("labels that can be most likely, all rows of length 5", [0, 1, 2, 3, 4, 5, 6], reachable(longer)),
+        compare("labels that can be most likely, third row of length 2", [0, 1, 3, 4, 5, 6], reachable(shorter)),
+    ]
+    draw(folder, "seven_lengths", {"all rows of length 5": longer, "third row of length 2": shorter})
+    return all(agree)
+
+
+def possible(rows: Tensor) -> set[tuple[bool, ...]]:
+    """The combinations of labels that some input switches on, all others being off, under a sigmoid without a bias."""
+    on = torch.tensor(list(product([False, True], repeat=len(rows))))
+    verdicts = combination_reachability(rows, on=on, off=~on).verdicts
+    return {tuple(labels) for labels, verdict in zip(on.tolist(), verdicts, strict=True) if verdict == "yes"}
+
+
+def minor_signs(vectors: Tensor) -> Tensor:
+    """The signs of all minors of as many vectors as there are dimensions; 0 within rounding."""
+    chosen = torch.tensor(list(combinations(range(len(vectors)), vectors.shape[1])))
+    directions_of = torch.nn.functional.normalize(vectors, dim=1)
+    minors = torch.linalg.det(directions_of[chosen])
+    return torch.where(minors.abs() < 1e-9, 0.0, minors.sign())
+
+
+def from_cosines(cosines: Tensor, dim: int) -> Tensor:
+    """Vectors in `dim` dimensions with these cosines, unique up to a rotation or a reflection."""
+    values, basis = torch.linalg.eigh(cosines)
+    return basis[:, -dim:] * values[-dim:].clamp(min=0).sqrt()
+
+
+EXAMPLES = (
+    translation,
+    centered,
+    fixed_length,
+    decision_regions,
+    sign_patterns,
+    seven_lengths,
+    other_rankings,
+    lost_region,
+)
+
+
 def main(folder: str = "paper_examples") -> bool:
     """Run all examples, and return whether every number agrees."""
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     assert float((center_labels(CENTERED) - CENTERED).abs().max()) < 1e-12, "The rows of CENTERED have the mean zero."
-    agree = [example(place) for example in (translation, centered, fixed_length, other_rankings, lost_region)]
+    agree = [example(place) for example in EXAMPLES]
     print(f"\n{'Every number agrees' if all(agree) else 'NOT every number agrees'}. Pictures: {place}")
     return all(agree)
 

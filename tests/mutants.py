@@ -33,7 +33,10 @@ FORMULAS_OF_LINKS: Final = "tests/functional/test_links.py"
 OVERLAP: Final = "tests/functional/test_overlap.py"
 PAIRS: Final = "tests/functional/test_pairs.py"
 STRATIFIED: Final = "tests/functional/sampled/test_stratified.py"
+LOG_ODDS: Final = "tests/functional/test_local_log_odds.py"
 REACH: Final = "tests/functional/reachability/test_reachability.py"
+COMBINATIONS: Final = "tests/functional/reachability/test_combinations.py"
+COMBINED: Final = "tests/report/test_combinations.py"
 METRICS: Final = "tests/metrics/test_metrics.py"
 GAP: Final = "tests/metrics/test_similarity_gap.py"
 CONFUSION: Final = "tests/functional/test_confusion.py"
@@ -386,10 +389,30 @@ MUTANTS: Final = (
         Plant("functional/confusion.py", "add_products_by_target", ".masked_fill(target_B[:, None] < 0, 0)", ""),
         red=(f"{ERRORS}::test_batches_and_groups_add_up",),
     ),
+    # The overlap that is proven
+    _mutant(
+        "takes the log-odds of probabilities for those of profiles",
+        Plant(
+            "functional/local_log_odds.py", "LogOddsSums.finish", "self.probs.log()[:, None] - self.probs.log()", "self.logs * 0"
+        ),
+        red=(f"{LOG_ODDS}::test_it_is_the_mean_squared_log_odds_of_the_mixture", f"{LOG_ODDS}::test_by_hand"),
+    ),
+    _mutant(
+        "takes a probability of zero for no evidence",
+        Plant("functional/local_log_odds.py", "log_odds_sums", "= torch.inf", "+= 0"),
+        red=(f"{LOG_ODDS}::test_a_probability_of_zero_proves_nothing_unless_both_are_zero",),
+    ),
+    _mutant(
+        "lets small probabilities underflow before their logarithms",
+        Plant(
+            "metrics/local_log_odds.py", "LocalLogOdds.update", "logits.to(working_dtype(logits))", "logits.float().exp().log()"
+        ),
+        red=(f"{LOG_ODDS}::test_logits_of_a_saturated_model_do_not_make_it_infinite",),
+    ),
     # The proofs of reachability
     _mutant(
         "takes one label of a pair on top for both",
-        Plant("functional/reachability/scaled_head.py", "margins", ".amin(dim=1)", ".amax(dim=1)"),
+        Plant("functional/reachability/rankings.py", "Rankings.margins", ".amin(dim=1)", ".amax(dim=1)"),
         red=(f"{REACH}::test_answers_are_those_of_other_methods",),
     ),
     _mutant(
@@ -422,6 +445,48 @@ MUTANTS: Final = (
             "RESIDUAL * head.spread",
         ),
         red=(f"{REACH}::test_a_bias_that_rules_labels_out_makes_no_false_no",),
+    ),
+    # Combinations of a sigmoid head
+    _mutant(
+        "lets a label that is to be off have any logit",
+        Plant("functional/reachability/patterns.py", "Patterns.margins", "signs_BK == 0", "signs_BK <= 0"),
+        red=(f"{COMBINATIONS}::test_verdicts_are_those_of_the_arrangement_of_lines",),
+    ),
+    _mutant(
+        "proves with rows alone that a bias overcomes",
+        Plant(
+            "functional/reachability/patterns.py",
+            "Patterns.proof",
+            "float(parts_S.sum()) <= RESIDUAL * float(parts_S.abs().sum())",
+            "True",
+        ),
+        Plant("functional/reachability/interior_point.py", "InteriorPoint.mixtures", ".clamp(max=0)", ""),
+        red=(f"{COMBINATIONS}::test_verdicts_are_those_of_the_arrangement_of_lines",),
+    ),
+    _mutant(
+        "takes a proof for that of every pattern with its labels",
+        Plant(
+            "functional/reachability/patterns.py",
+            "Patterns.shared",
+            "== proof.weights.sign().to(torch.int8)",
+            "!= 0",
+        ),
+        red=(f"{COMBINATIONS}::test_verdicts_are_those_of_the_arrangement_of_lines",),
+    ),
+    _mutant(
+        "centers the rows of a sigmoid head",
+        Plant("functional/reachability/combinations.py", "combination_reachability", "centered=False", "centered=True"),
+        red=(f"{COMBINATIONS}::test_verdicts_are_those_of_the_arrangement_of_lines",),
+    ),
+    _mutant(
+        "asks for labels alone, whatever the others are",
+        Plant("report/combinations.py", "_verdicts", "kept_K.cpu() & ~on_QK", "on_QK & ~on_QK"),
+        red=(f"{COMBINED}::test_labels_and_pairs_are_those_of_the_arrangement_of_lines",),
+    ),
+    _mutant(
+        "checks observed combinations against the inputs that show them",
+        Plant("report/combinations.py", "find_combinations", "observed_QK, kept_K, None,", "observed_QK, kept_K, embedding,"),
+        red=(f"{COMBINED}::test_a_combination_that_inputs_contradict_is_an_error_of_ours_and_is_said",),
     ),
     # What metrics keep
     _mutant(

@@ -321,3 +321,23 @@ def _rho_a(x: list[float], y: list[float]) -> float:
 
 def _ranks(values: list[float]) -> Array:
     return np.array([1 + sum(w < v for w in values) + (sum(w == v for w in values) - 1) / 2 for v in values])
+
+
+def local_log_odds(p: Array) -> Array:
+    """sum_x m delta^2 with delta = log of the first profile over the second, m their mean, over inputs without a NaN.
+
+    An input where both are 0 counts nothing; one where only one of them is 0 makes the sum infinite.
+    """
+    seen = np.array([row for row in p.astype(np.float64) if not np.isnan(row).any()]).reshape(-1, p.shape[1])
+    found = _unknown(p.shape[1])
+    for i, one in enumerate(seen.T):
+        for j, other in enumerate(seen.T):
+            if one.sum() > 0 and other.sum() > 0:
+                terms = [0.0]
+                for a, b in zip(one / one.sum(), other / other.sum(), strict=True):
+                    if a > 0 and b > 0:
+                        terms.append((a + b) / 2 * (math.log(a) - math.log(b)) ** 2)
+                    elif a + b > 0:
+                        terms.append(math.inf)
+                found[i, j] = math.fsum(terms)
+    return found

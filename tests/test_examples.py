@@ -270,7 +270,8 @@ def test_paper_examples_agree_with_the_paper(tmp_path: Path) -> None:
     for theirs in ("0.777278", "0.324324", "-0.588172", "-0.805000", "[(0, 1), (0, 4), (1, 2), (2, 3), (3, 4)]"):
         assert len(re.findall(re.escape(theirs), text)) >= 2
     pictures = sorted(path.name for path in (tmp_path / "paper_examples").iterdir())
-    assert pictures == ["centered.png", "fixed_length.png", "lost_region.png", "other_rankings.png", "translation.png"]
+    drawn = ["centered", "fixed_length", "lost_region", "other_rankings", "seven_lengths", "sign_patterns", "translation"]
+    assert pictures == [f"{name}.png" for name in drawn]
 
 
 def test_the_notebook_shows_the_report_and_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

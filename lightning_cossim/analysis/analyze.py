@@ -107,7 +107,8 @@ def analyze(
             bias, else False. If that does not decide it for a `kernel`, or under "cosine" for a `W`, this argument is needed.
         thresholds: the thresholds that flag pairs.
         neighbors: whether to search all labels for those whose rows are most alike, if there are more than `max_tracked` labels.
-        reachability: whether to decide which labels any input can make the most likely one; takes up to four minutes.
+        reachability: whether to decide which labels any input can make the most likely one and, under a sigmoid, which labels and
+            pairs can be on with all others off; takes up to four minutes.
         progress: whether to show a progress bar for long work.
 
     Returns:

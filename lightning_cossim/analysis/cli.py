@@ -125,7 +125,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     analysis.add_argument("--thresholds", metavar="YAML", help=flags)
     fails = "like --thresholds, and exit with 1 if an alert is breached or, if the file has no alerts, if a pair is flagged"
     analysis.add_argument("--fail-on", metavar="YAML", help=fails)
-    reaches = "decide which labels any input can make the most likely label; takes up to four minutes"
+    reaches = (
+        "decide which labels any input can make the most likely label and, under a sigmoid, which labels and pairs can be on "
+        "with all others off; takes up to four minutes"
+    )
     analysis.add_argument("--reachability", action="store_true", help=reaches)
     rows = f"rows of each table of pairs in the files of --out; default: {Display.max_pairs}"
     analysis.add_argument("--max-pairs", metavar="NUMBER", type=int, default=Display.max_pairs, help=rows)

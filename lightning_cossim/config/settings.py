@@ -41,10 +41,10 @@ class Schedule:
             "fit_end": at the end of a fit, and of a validation or test run outside a fit; "validation": also after every
             validation. The search takes about 12 s for 50 000 labels on two cores. With up to `max_tracked` labels there is no
             search, because the monitor compares all pairs.
-        reachability: when to decide whether some input can make a label, or both labels of a flagged pair, most likely. "never";
-            "fit_end": at the end of a fit, and of a validation or test run outside a fit; "validation": also after every
-            validation. This takes about 1 s for 1000 labels, and stops after about four minutes; the report marks the rest as
-            undecided.
+        reachability: when to decide whether some input can make a label, or both labels of a flagged pair, most likely; under a
+            sigmoid also whether each label and each pair can be on with all others off. "never"; "fit_end": at the end of a fit,
+            and of a validation or test run outside a fit; "validation": also after every validation. This takes about 1 s for
+            1000 labels, and stops after about four minutes; the report marks the rest as undecided.
 
     Raises:
         ConfigError: a value has the wrong type or is out of range.

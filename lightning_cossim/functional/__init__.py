@@ -15,15 +15,19 @@ from lightning_cossim.functional.cosine import (
     label_cosine_similarity,
 )
 from lightning_cossim.functional.joint import joint_inputs
+from lightning_cossim.functional.local_log_odds import local_log_odds
 from lightning_cossim.functional.logit_geometry import log_odds_variance, logit_correlation
 from lightning_cossim.functional.neighbors import nearest_neighbors
 from lightning_cossim.functional.overlap import probability_overlap
+from lightning_cossim.functional.reachability.combinations import CombinationReachability, combination_reachability
 from lightning_cossim.functional.reachability.reachability import Reachability, label_reachability, pair_reachability
 
 __all__ = [
+    "CombinationReachability",
     "Reachability",
     "causal_cosine_similarity",
     "center_labels",
+    "combination_reachability",
     "common_mode_ratio",
     "difference_cosine_similarity",
     "expected_overlap",
@@ -31,6 +35,7 @@ __all__ = [
     "joint_inputs",
     "label_cosine_similarity",
     "label_reachability",
+    "local_log_odds",
     "log_odds_variance",
     "logit_correlation",
     "nearest_neighbors",

@@ -29,6 +29,7 @@ from lightning_cossim.functional.symmetries import ALWAYS_UNSEEN, Symmetry
 __all__ = [
     "EXPECTED_OVERLAP",
     "GAP",
+    "LOCAL_LOG_ODDS",
     "MASS",
     "OVERLAP",
     "QUANTITIES",
@@ -401,7 +402,24 @@ JOINT_INPUTS: Final = Quantity(
         "the probability of the most likely label. Under a sigmoid, both have a probability of at least 0.1 instead.",
     ),
 )
+LOCAL_LOG_ODDS: Final = Quantity(
+    "local_log_odds",
+    "Local log-odds",
+    "local log-odds",
+    "local",
+    ".3g",
+    0,
+    direction=-1,
+    about=_text(
+        "The mean squared log-odds of the two labels' probabilities over the inputs, each divided by its sum. A small value "
+        "means alike.",
+        "The Bhattacharyya overlap of the pair on these inputs is at least exp(-d/8), where d is this number.",
+    ),
+)
 QUANTITIES: Final[Mapping[str, Quantity]] = MappingProxyType(
-    {**SIMILARITIES, **{row.key: row for row in (OVERLAP, OVERLAP_ERROR, EXPECTED_OVERLAP, GAP, MASS, JOINT_INPUTS)}}
+    {
+        **SIMILARITIES,
+        **{row.key: row for row in (OVERLAP, OVERLAP_ERROR, EXPECTED_OVERLAP, GAP, MASS, JOINT_INPUTS, LOCAL_LOG_ODDS)},
+    }
 )
 """Every quantity of a pair that a table can show, key to row."""

@@ -21,8 +21,8 @@ from lightning_cossim.functional.pairs import Pairs
 from lightning_cossim.functional.rankings import Rankings
 from lightning_cossim.report.context import Context, WindowKey
 from lightning_cossim.report.evidence import PairsWithEvidence
-from lightning_cossim.report.extras import Extras, ReachabilityVerdicts
-from lightning_cossim.report.pair import FLAGS, OF_TARGETS, REACHES, Pair, Side, on_top
+from lightning_cossim.report.extras import CombinationVerdicts, Extras, ReachabilityVerdicts
+from lightning_cossim.report.pair import FLAGS, OF_TARGETS, REACHES, Pair, Side, on_alone, on_top
 from lightning_cossim.report.statistics import NUM_NEIGHBORS, Statistics
 from lightning_cossim.report.verdicts import Verdict, judge
 
@@ -274,6 +274,7 @@ class ReportData:
     def absent(self) -> frozenset[str]:
         """Columns that pairs of this report lack: they are meaningless under the link, were not requested, or need targets."""
         unasked = frozenset({"on_top"} if self.extras.reachability is None else ())
+        unasked |= frozenset({"on_alone"} if self.combinations is None else ())
         unknown = frozenset(OF_TARGETS if self.errors is None else ())
         return frozenset(RUNGS) - {*self.ladder.rungs} | unasked | unknown
 
@@ -314,6 +315,23 @@ class ReportData:
     def num_undecided(self) -> int:
         """Number of labels whose reachability is undecided; 0 if reachability was not requested."""
         return 0 if self.extras.reachability is None else self.extras.reachability.num_undecided
+
+    @property
+    def combinations(self) -> CombinationVerdicts | None:
+        """Which kept labels and pairs can be on alone under a sigmoid; None for other links, or if it was not requested."""
+        return None if self.extras.reachability is None else self.extras.reachability.combinations
+
+    @property
+    def never_alone(self) -> tuple[str, ...] | None:
+        """Names of the labels that no input can switch on with all other kept labels off; None if `combinations` is None."""
+        found = self.combinations
+        return None if found is None else tuple(map(self.context.name_of, found.never_alone))
+
+    @cached_property
+    def _alone(self) -> Mapping[tuple[int, int], str]:
+        """The verdicts of `combinations` on pairs of rows of the head."""
+        found = self.combinations
+        return {} if found is None else {(one, other): verdict for one, other, verdict in found.pairs}
 
     @cached_property
     def reach(self) -> Tensor | None:
@@ -438,4 +456,5 @@ class ReportData:
             flag=flag,
             why_unflagged=self.verdict.why_unflagged(place),
             on_top=on_top(reach, flag),
+            on_alone=on_alone(self._alone.get(self.statistics.table.rows_of(place), "")),
         )

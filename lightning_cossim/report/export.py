@@ -44,6 +44,7 @@ def as_dict(report: ReportData) -> dict[str, Any]:
         "ranking_drift": None if math.isnan(report.ranking_drift) else report.ranking_drift,
         "unreachable": None if report.unreachable is None else list(report.unreachable),
         "num_undecided": report.num_undecided,
+        "combinations": _combinations(report),
         "labels": [
             _without_nan({"label": label, "name": name, "mean_prob": mean_prob, "kept": kept})
             for label, name, mean_prob, kept in labels
@@ -64,15 +65,30 @@ def as_frame(report: ReportData) -> "pd.DataFrame":
 def columns_of(report: ReportData) -> list[str]:
     """The columns of a table of all pairs of the report."""
     numbers = (*report.ladder.similarities, "overlap", "overlap_error", "expected_overlap", "gap", "mass", "joint_inputs")
-    names = ("label", "other", *numbers, *OF_TARGETS, "flag", "why_unflagged", "on_top")
+    names = ("label", "other", *numbers, *OF_TARGETS, "flag", "why_unflagged", "on_top", "on_alone")
     return [name for name in names if name not in report.absent]
 
 
 def record_of(report: ReportData, pair: Pair) -> dict[str, Any]:
     """The values of one pair, keyed by column."""
-    marks = {"flag": pair.flag, "why_unflagged": pair.why_unflagged, "on_top": pair.on_top}
+    marks = {"flag": pair.flag, "why_unflagged": pair.why_unflagged, "on_top": pair.on_top, "on_alone": pair.on_alone}
     record = {"label": pair.label, "other": pair.other, **pair.numbers, **marks}
     return {name: value for name, value in record.items() if name not in report.absent}
+
+
+def _combinations(report: ReportData) -> dict[str, Any] | None:
+    """What is known about combinations of labels; the verdicts on pairs are in the records of the pairs."""
+    found = report.combinations
+    if found is None:
+        return None
+    return {
+        "never_alone": list(report.never_alone or ()),
+        "num_undecided": found.num_undecided,
+        "num_labels": found.num_labels,
+        "num_pairs": len(found.pairs),
+        "num_observed": found.num_observed,
+        "num_contradicted": found.num_contradicted,
+    }
 
 
 def harmless(value: Any) -> Any:

@@ -5,7 +5,25 @@ from dataclasses import dataclass
 
 from lightning_cossim.report.evidence import PairsWithEvidence
 
-__all__ = ["Extras", "ReachabilityVerdicts"]
+__all__ = ["CombinationVerdicts", "Extras", "ReachabilityVerdicts"]
+
+
+@dataclass(frozen=True)
+class CombinationVerdicts:
+    """Which kept labels and pairs of a sigmoid head can be on with all other kept labels off, decided from the weights."""
+
+    never_alone: tuple[int, ...]
+    """Labels that cannot be on alone, as rows of the head."""
+    num_undecided: int
+    """Number of labels that stayed undecided, for lack of time or of numerical precision."""
+    num_labels: int
+    """Number of labels examined."""
+    pairs: tuple[tuple[int, int, str], ...]
+    """Pairs, the smaller row first, each with its verdict from `REACHES`."""
+    num_observed: int
+    """Number of combinations that inputs showed and that were checked."""
+    num_contradicted: int
+    """Number of these that the weights seem to rule out. It must be 0: an input showed each of them."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +38,8 @@ class ReachabilityVerdicts:
     """Number of labels examined."""
     pairs: tuple[tuple[int, int, str], ...]
     """Flagged pairs, the smaller row first, each with its verdict from `REACHES`."""
+    combinations: CombinationVerdicts | None = None
+    """None unless the link is "sigmoid"."""
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-__all__ = ["FLAGS", "OF_TARGETS", "REACHES", "Flag", "OnTop", "Pair", "Side", "on_top"]
+__all__ = ["FLAGS", "OF_TARGETS", "REACHES", "Flag", "OnAlone", "OnTop", "Pair", "Side", "on_alone", "on_top"]
 
 Side = Literal["strangers", "lookalikes"]
 Flag = Literal["stranger", "look-alike"]
 OnTop = Literal["never together", "possible", "possible, not seen", "undecided"]
+OnAlone = Literal["impossible", "possible", "undecided"]
 FLAGS: Final[Mapping[Side, Flag]] = {"strangers": "stranger", "lookalikes": "look-alike"}
 """The flag of one pair on each side."""
 REACHES: Final = ("", "no", "yes", "undecided")
 """Verdicts on whether some input can make both labels the two most likely ones. The first means: not requested."""
 _ON_TOP: Final[Mapping[str, OnTop]] = {"no": "never together", "yes": "possible", "undecided": "undecided"}
+_ON_ALONE: Final[Mapping[str, OnAlone]] = {"no": "impossible", "yes": "possible", "undecided": "undecided"}
 OF_TARGETS: Final = ("errors", "errors_back", "mass_label", "mass_other", "mass_neither")
 """Columns that a report has only if targets are known."""
 
@@ -56,6 +58,12 @@ class Pair:
     """
     on_top: OnTop | None = None
     """Whether any input can make the pair the two most likely labels; None if reachability was not requested."""
+    on_alone: OnAlone | None = None
+    """Whether any input can switch both labels on and all other kept labels off, under a sigmoid.
+
+    None if reachability was not requested, under other links, or if the pair was not examined: flagged pairs are, and the 1,000
+    pairs with the largest joint mass.
+    """
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -76,3 +84,8 @@ class Pair:
 def on_top(reach: str, flag: Flag | None) -> OnTop | None:
     """The value of `Pair.on_top` for a verdict from `REACHES`. If a look-alike is possible, the inputs have not shown it."""
     return "possible, not seen" if reach == "yes" and flag == "look-alike" else _ON_TOP.get(reach)
+
+
+def on_alone(verdict: str) -> OnAlone | None:
+    """The value of `Pair.on_alone` for a verdict from `REACHES`."""
+    return _ON_ALONE.get(verdict)

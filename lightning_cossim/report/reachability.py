@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_cossim.functional import label_reachability, pair_reachability
+from lightning_cossim.report.combinations import find_combinations
 from lightning_cossim.report.data import ReportData
 from lightning_cossim.report.extras import ReachabilityVerdicts
 
@@ -31,7 +32,7 @@ def find_reachability(
 ) -> ReachabilityVerdicts:
     """Decide which labels of a head, and which flagged pairs of its reports, are reachable.
 
-    Rows that are not finite are not examined.
+    Rows that are not finite are not examined. For a sigmoid head, also decide which kept labels and pairs can be on alone.
 
     Args:
         reports: judged reports on the head.
@@ -39,12 +40,15 @@ def find_reachability(
         bias: (K,), or None if the head has no bias.
         embedding: (N, D), embeddings of inputs seen, or None. Their most likely labels are reachable.
         ignore: rows that are not examined. They still compete with other labels, since the model has them.
-        time_limit: in seconds, at least 0, once for the pairs and once for the labels. The rest stays undecided.
+        time_limit: in seconds, at least 0, once for the pairs and once for the labels; for a sigmoid head, half of it for each of
+            four questions. The rest stays undecided.
         progress: a function that receives the share of labels decided, from 0 to 1.
 
     Returns:
-        The unreachable labels, the number of undecided ones, and the verdicts on the pairs.
+        The unreachable labels, the number of undecided ones, the verdicts on the pairs, and those on combinations.
     """
+    is_sigmoid = any(report.link == "sigmoid" for report in reports)
+    time_limit = time_limit / 2 if is_sigmoid else time_limit
     finite_K = unembedding.isfinite().all(dim=1) if bias is None else unembedding.isfinite().all(dim=1) & bias.isfinite()
     flagged = sorted({pair for report in reports for pair in _flagged_pairs(report) if finite_K[list(pair)].all()})
     decided: list[tuple[int, int, str]] = []
@@ -59,8 +63,11 @@ def find_reachability(
     labels = label_reachability(
         unembedding, bias=bias, label_subset=asked, embeddings=embedding, time_limit=time_limit, progress=progress
     )
+    combinations = None
+    if is_sigmoid:
+        combinations = find_combinations(reports, unembedding, bias, embedding, time_limit=time_limit)
     never = tuple(row for row, verdict in zip(labels.labels.tolist(), labels.verdicts, strict=True) if verdict == "no")
-    return ReachabilityVerdicts(never, labels.verdicts.count("undecided"), len(labels.verdicts), tuple(decided))
+    return ReachabilityVerdicts(never, labels.verdicts.count("undecided"), len(labels.verdicts), tuple(decided), combinations)
 
 
 def _flagged_pairs(report: ReportData) -> set[tuple[int, int]]:

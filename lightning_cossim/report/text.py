@@ -16,7 +16,7 @@ _HEADINGS: Final[dict[Side, str]] = {
     "strangers": "Towards strangers: pairs with more overlap than expected from their cosine",
     "lookalikes": "Towards look-alikes: pairs with less overlap than expected from their cosine",
 }
-_MARKS: Final = {"flag": "flag", "on_top": "reachable"}
+_MARKS: Final = {"flag": "flag", "on_top": "reachable", "on_alone": "on alone"}
 """Columns of text, and their headings."""
 
 _SCALE: Final = "1: same order of pairs, 0: unrelated orders, -1: reversed order"
@@ -51,7 +51,7 @@ def as_page(report: ReportData, top: int) -> str:
         shown.append(f"**{title}**\n\n{markdown_table(['pair', *(QUANTITIES[field].short for field in fields)], rows, bold)}")
     flagged = [f"{line.replace('Flagged:', 'Flagged (bold):')}." for line in _flagged(report)]
     alerts = [f"Alert: {as_markdown_text(alert)}." for alert in report.alerts]
-    reached = [f"{as_markdown_text(line)}." for line in _reached(report)]
+    reached = [f"{as_markdown_text(line)}." for line in (*_reached(report), *_combined(report))]
     cosines = " and ".join(f"*{QUANTITIES[field].short}*" for field in ("raw_cosine", "centered_cosine") if field in fields)
     meanings = [
         "*gap*: overlap minus *expected*, the overlap of other pairs with this cosine",
@@ -79,7 +79,7 @@ def as_text(report: ReportData, top: int) -> str:
             _agreements(report),
             *(f"{line}." for line in _held_fixed(report)),
             *_flagged(report),
-            *(f"{line}." for line in (*_reached(report), *_drifted(report))),
+            *(f"{line}." for line in (*_reached(report), *_combined(report), *_drifted(report))),
             *(f"{title}\n{_with_references(report, columns, pairs)}" for title, pairs in _sides(report, top)),
             *([_ERRORS] if "errors" in columns else []),
         ]
@@ -167,13 +167,43 @@ def _reached(report: ReportData) -> list[str]:
     """A line with the labels that no input can make the most likely one; empty if reachability was not requested."""
     if report.unreachable is None:
         return []
-    undecided = f"; {report.num_undecided} could not be decided" if report.num_undecided else ""
+    undecided = _undecided(report.num_undecided)
     if not report.unreachable:
         return [f"Every {'decided ' if undecided else ''}label can be the most likely one for some input{undecided}"]
-    names = ", ".join(shortened(name) or "''" for name in report.unreachable[:_NAMED])
-    more = f" and {len(report.unreachable) - _NAMED} more" if len(report.unreachable) > _NAMED else ""
     labels = counted(len(report.unreachable), "label")
-    return [f"{labels} can never be the most likely one: {names}{more}{undecided}"]
+    return [f"{labels} can never be the most likely one: {_listed(report.unreachable)}{undecided}"]
+
+
+def _combined(report: ReportData) -> list[str]:
+    """Lines on the combinations of labels that can happen under a sigmoid; empty if they were not requested."""
+    found, never = report.combinations, report.never_alone
+    if found is None or never is None:
+        return []
+    undecided, alone = _undecided(found.num_undecided), "with all other labels that count off"
+    if never:
+        lines = [f"{counted(len(never), 'label')} can never be on {alone}: {_listed(never)}{undecided}"]
+    else:
+        lines = [f"Every {'decided ' if undecided else ''}label can be on {alone}{undecided}"]
+    verdicts = [verdict for *_, verdict in found.pairs]
+    if verdicts:
+        unknown = _undecided(verdicts.count("undecided"))
+        lines.append(f"{verdicts.count('no')} of {counted(len(verdicts), 'pair')} can never be on {alone}{unknown}")
+    if found.num_contradicted:
+        wrong = f"{found.num_contradicted} of {found.num_observed} observed combinations of labels are impossible for the head"
+        lines.append(f"{wrong}, which contradicts the inputs: please report this error of lightning_cossim")
+    elif found.num_observed:
+        lines.append(f"The head allows all {found.num_observed} observed combinations of labels that were checked")
+    return lines
+
+
+def _undecided(number: int) -> str:
+    return f"; {number} could not be decided" if number else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names, the first ones if there are many."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(shortened(name) or "''" for name in names[:_NAMED]) + more
 
 
 def _drifted(report: ReportData) -> list[str]:
@@ -191,11 +221,11 @@ def counted(number: int, noun: str) -> str:
 
 def _columns(report: ReportData) -> dict[str, str]:
     """The heading of each column of a table, by its field."""
-    shown = report.verdict.why is not None
+    marks = {field: heading for field, heading in _MARKS.items() if report.verdict.why is not None or field == "on_alone"}
     numbers = ("gap", "overlap_error", "overlap", "expected_overlap", *report.ladder.similarities, "joint_inputs")
     headings = {"label": "label", "other": "other", **{key: QUANTITIES[key].column for key in numbers}}
     headings |= {"errors": "errors"} if "errors" not in report.absent else {}
-    return headings | {field: heading for field, heading in _MARKS.items() if shown and field not in report.absent}
+    return headings | {field: heading for field, heading in marks.items() if field not in report.absent}
 
 
 def _seen(report: ReportData) -> str:

@@ -49,7 +49,14 @@ from lightning_cossim.capture.vocabulary_summary import VocabularySummary
 from lightning_cossim.capture.vocabulary_window import VocabularyWindow
 from lightning_cossim.capture.window import AllPairsWindow
 from lightning_cossim.functional.overlap import Overlap
-from lightning_cossim.metrics import LabelCosineSimilarity, LogitCorrelation, LogOddsVariance, ProbabilityOverlap, SimilarityGap
+from lightning_cossim.metrics import (
+    LabelCosineSimilarity,
+    LocalLogOdds,
+    LogitCorrelation,
+    LogOddsVariance,
+    ProbabilityOverlap,
+    SimilarityGap,
+)
 from lightning_cossim.report import Extras, GapReport, Statistics, WindowKey
 from lightning_cossim.report.alerts import AlertBook
 from tests import reference
@@ -89,6 +96,8 @@ METRICS: dict[str, tuple[Callable[[], Metric], tuple[str, ...]]] = {
     "topk, sigmoid": (lambda: ProbabilityOverlap(K, kind="topk", link="sigmoid"), ("logits",)),
     "bhattacharyya, some labels": (lambda: ProbabilityOverlap(K, label_subset=SOME), ("logits",)),
     "topk, some labels": (lambda: ProbabilityOverlap(K, kind="topk", label_subset=SOME), ("logits",)),
+    "local log-odds": (lambda: LocalLogOdds(K), ("logits",)),
+    "local log-odds, sigmoid, some labels": (lambda: LocalLogOdds(K, "sigmoid", SOME), ("logits",)),
     "gap": (lambda: SimilarityGap(K, D), ("unembedding", "logits", "embedding")),
     "gap, topk": (lambda: SimilarityGap(K, D, overlap="topk"), ("unembedding", "logits", "embedding")),
     "gap, sigmoid": (lambda: SimilarityGap(K, D, link="sigmoid"), ("unembedding", "logits", "embedding")),

@@ -20,6 +20,7 @@ K, D, N = 12, 4, 40
 
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "LabelCosineSimilarity": ("unembedding",),
+    "LocalLogOdds": ("logits",),
     "LogitCorrelation": ("unembedding", "embedding"),
     "LogOddsVariance": ("unembedding", "embedding"),
     "ProbabilityOverlap": ("logits",),
@@ -27,6 +28,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
 }
 PLAIN: dict[str, dict[str, Any]] = {
     "LabelCosineSimilarity": {},
+    "LocalLogOdds": {"num_labels": K},
     "LogitCorrelation": {"num_labels": K, "embedding_dim": D},
     "LogOddsVariance": {"num_labels": K, "embedding_dim": D},
     "ProbabilityOverlap": {"num_labels": K},
@@ -34,6 +36,12 @@ PLAIN: dict[str, dict[str, Any]] = {
 }
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "LabelCosineSimilarity": [{"centered": False}],
+    "LocalLogOdds": [
+        {"link": "sigmoid"},
+        {"link": "softcap"},
+        {"label_subset": [0, 1, 2]},
+        {"label_subset": [2, 1, 0]},
+    ],
     "LogitCorrelation": [],
     "LogOddsVariance": [],
     "ProbabilityOverlap": [

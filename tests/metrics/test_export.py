@@ -13,7 +13,14 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from typing_extensions import override
 
 from lightning_cossim import metrics
-from lightning_cossim.metrics import LabelCosineSimilarity, LogitCorrelation, LogOddsVariance, ProbabilityOverlap, SimilarityGap
+from lightning_cossim.metrics import (
+    LabelCosineSimilarity,
+    LocalLogOdds,
+    LogitCorrelation,
+    LogOddsVariance,
+    ProbabilityOverlap,
+    SimilarityGap,
+)
 
 K, D = 5, 3
 HELD: dict[str, Callable[[], nn.Module]] = {
@@ -22,6 +29,7 @@ HELD: dict[str, Callable[[], nn.Module]] = {
     "logit correlation": lambda: LogitCorrelation(K, D),
     "log-odds variance": lambda: LogOddsVariance(K, D),
     "overlap": lambda: ProbabilityOverlap(K, label_subset=[0, 2]),
+    "local log-odds": lambda: LocalLogOdds(K, label_subset=[0, 2]),
     "gap": lambda: SimilarityGap(K, D, ignore=[1]),
     "gap of a cosine head": lambda: SimilarityGap(K, D, link="cosine", link_scale=9.0),
     "several": lambda: MetricCollection([ProbabilityOverlap(K), LogOddsVariance(K, D)]),

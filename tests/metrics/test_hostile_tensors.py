@@ -38,7 +38,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lightning_cossim.errors import InputError
-from lightning_cossim.metrics import LabelCosineSimilarity, LogitCorrelation, LogOddsVariance, ProbabilityOverlap, SimilarityGap
+from lightning_cossim.metrics import (
+    LabelCosineSimilarity,
+    LocalLogOdds,
+    LogitCorrelation,
+    LogOddsVariance,
+    ProbabilityOverlap,
+    SimilarityGap,
+)
 from lightning_cossim.report import GapReport
 from tests import reference
 from tests.hostile import (
@@ -678,6 +685,27 @@ def value_of(metric: Any, *batch: Tensor) -> Tensor:
         pytest.param(lambda: value_of(ProbabilityOverlap(K), Z[:0]), np.full((K, K), np.nan), id="no logits"),
         pytest.param(lambda: value_of(ProbabilityOverlap(K), Z[:1]), np.ones((K, K)), id="one input: all labels overlap"),
         pytest.param(lambda: value_of(ProbabilityOverlap(1), Z[:, :1]), [[1.0]], id="one label overlaps itself"),
+        pytest.param(
+            lambda: value_of(LocalLogOdds(K), changed(Z, (5, math.nan), ((6, 0), math.inf))),
+            reference.local_log_odds(reference.softmax(np.delete(array(Z), [5, 6], axis=0))),
+            id="logits that are not finite are left out of log-odds",
+        ),
+        pytest.param(
+            lambda: value_of(LocalLogOdds(K, label_subset=[1, 2]), changed(Z, ((5, 0), math.nan))),
+            reference.local_log_odds(reference.softmax(np.delete(array(Z), 5, axis=0)))[1:3, 1:3],
+            id="also where the NaN is that of a label that is not compared",
+        ),
+        pytest.param(
+            lambda: value_of(LocalLogOdds(3), torch.tensor([[0.0, 0.0, -math.inf], [1.0, 0.0, -math.inf]])),
+            [
+                [0.0, reference.local_log_odds(reference.softmax(np.array([[0.0, 0.0], [1.0, 0.0]])))[0, 1], math.nan],
+                [reference.local_log_odds(reference.softmax(np.array([[0.0, 0.0], [1.0, 0.0]])))[0, 1], 0.0, math.nan],
+                [math.nan] * 3,
+            ],
+            id="a masked label has no log-odds",
+        ),
+        pytest.param(lambda: value_of(LocalLogOdds(K), Z[:0]), np.full((K, K), np.nan), id="no logits, no log-odds"),
+        pytest.param(lambda: value_of(LocalLogOdds(K), Z[:1]), np.zeros((K, K)), id="one input: all profiles are equal"),
         pytest.param(
             lambda: value_of(ProbabilityOverlap(2, kind="coactivation"), torch.tensor([[9.0, -9.0]])),
             [[1.0, 0.0], [0.0, math.nan]],

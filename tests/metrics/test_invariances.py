@@ -14,6 +14,7 @@ from torch import Tensor
 from lightning_cossim.functional.symmetries import SYMMETRIES, Symmetry
 from lightning_cossim.metrics import (
     LabelCosineSimilarity,
+    LocalLogOdds,
     LogitCorrelation,
     LogOddsVariance,
     ProbabilityOverlap,
@@ -40,6 +41,10 @@ METRICS: dict[str, Make] = {
     "overlap, topk": lambda num_labels, dim: ProbabilityOverlap(num_labels, kind="topk"),
     "overlap of a sigmoid": lambda num_labels, dim: ProbabilityOverlap(num_labels, link="sigmoid"),
     "overlap of a sigmoid, topk": lambda num_labels, dim: ProbabilityOverlap(num_labels, kind="topk", link="sigmoid"),
+    "local log-odds": lambda num_labels, dim: LocalLogOdds(num_labels),
+    "local log-odds of a sigmoid": lambda num_labels, dim: LocalLogOdds(num_labels, link="sigmoid"),
+    "local log-odds of a soft cap": lambda num_labels, dim: LocalLogOdds(num_labels, link="softcap"),
+    "local log-odds of cosines": lambda num_labels, dim: LocalLogOdds(num_labels, link="cosine"),
     "gaps": lambda num_labels, dim: SimilarityGap(num_labels, dim, min_probability=0),
     "gaps, topk": lambda num_labels, dim: SimilarityGap(num_labels, dim, overlap="topk", min_probability=0),
     "gaps of a sigmoid": lambda num_labels, dim: SimilarityGap(num_labels, dim, link="sigmoid", min_probability=0),
@@ -84,6 +89,7 @@ def renamed(head: Head, order: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Hea
 def final_logits(metric: SummedMetric, head: Head) -> Array:
     """Of the model that a metric's link is about."""
     link = metric.overlap.link if isinstance(metric, ProbabilityOverlap | SimilarityGap) else "softmax"
+    link = metric.link if isinstance(metric, LocalLogOdds) else link
     if link == "cosine":
         lengths = np.linalg.norm(head.f, axis=1)[:, None] * np.linalg.norm(head.W, axis=1)
         cosines: Array = SCALE * (head.f @ head.W.T) / lengths
@@ -98,7 +104,7 @@ def value(make: Make, head: Head) -> dict[str, Tensor]:
     W, f, logits = torch.from_numpy(head.W), torch.from_numpy(head.f), torch.from_numpy(final_logits(metric, head))
     if isinstance(metric, SimilarityGap):
         metric.update(W, logits, f)
-    elif isinstance(metric, ProbabilityOverlap):
+    elif isinstance(metric, ProbabilityOverlap | LocalLogOdds):
         metric.update(logits)
     elif isinstance(metric, WeightSimilarity):
         metric.update(W)

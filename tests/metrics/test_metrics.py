@@ -13,7 +13,14 @@ from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
 from lightning_cossim.errors import InputError
-from lightning_cossim.metrics import LabelCosineSimilarity, LogitCorrelation, LogOddsVariance, ProbabilityOverlap, SimilarityGap
+from lightning_cossim.metrics import (
+    LabelCosineSimilarity,
+    LocalLogOdds,
+    LogitCorrelation,
+    LogOddsVariance,
+    ProbabilityOverlap,
+    SimilarityGap,
+)
 from tests import reference
 from tests.toys import matrices, padded
 
@@ -47,6 +54,8 @@ def wanted_rung(rung: str, given: Inputs) -> Any:
         "product": lambda: reference.product(reference.softmax(z)),
         "coactivation": lambda: reference.coactivation(reference.softmax(z), 0.2),
         "topk": lambda: reference.top_k(reference.softmax(z), 3),
+        "local_log_odds": lambda: reference.local_log_odds(reference.softmax(z)),
+        "local_log_odds of a sigmoid": lambda: reference.local_log_odds(1 / (1 + np.exp(-z))),
     }[rung.removesuffix(" in many dimensions")]()
 
 
@@ -61,6 +70,8 @@ METRICS: dict[str, tuple[Callable[[], Metric], tuple[str, ...]]] = {
     "product": (lambda: ProbabilityOverlap(K, kind="product"), ("logits",)),
     "coactivation": (lambda: ProbabilityOverlap(K, kind="coactivation", threshold=0.2), ("logits",)),
     "topk": (lambda: ProbabilityOverlap(K, kind="topk", k=3), ("logits",)),
+    "local_log_odds": (lambda: LocalLogOdds(K), ("logits",)),
+    "local_log_odds of a sigmoid": (lambda: LocalLogOdds(K, link="sigmoid"), ("logits",)),
     "gap under a sigmoid": (lambda: SimilarityGap(K, D, link="sigmoid"), ("unembedding", "logits", "embedding")),
     "gap of counts": (lambda: SimilarityGap(K, D, overlap="topk"), ("unembedding", "logits", "embedding")),
     "logit_correlation in many dimensions": (lambda: LogitCorrelation(K, MANY), ("unembedding", "embedding")),

@@ -12,7 +12,14 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.wrappers import MetricTracker
 
 from lightning_cossim.errors import InputError
-from lightning_cossim.metrics import LabelCosineSimilarity, LogitCorrelation, LogOddsVariance, ProbabilityOverlap, SimilarityGap
+from lightning_cossim.metrics import (
+    LabelCosineSimilarity,
+    LocalLogOdds,
+    LogitCorrelation,
+    LogOddsVariance,
+    ProbabilityOverlap,
+    SimilarityGap,
+)
 
 K, D = 6, 4
 NAMES = ["cat", "dog", "$x^2$", "a\nb", "<b>", "a name that is much too long to be shown"]
@@ -22,6 +29,7 @@ METRICS: dict[str, Metric] = {
     "Logit correlation": LogitCorrelation(K, D),
     "Log-odds variance": LogOddsVariance(K, D),
     "Probability overlap": ProbabilityOverlap(K),
+    "Local log-odds": LocalLogOdds(K),
     "Rank agreement of each similarity with the probability overlap": SimilarityGap(K, D),
 }
 GAP = list(METRICS)[-1]

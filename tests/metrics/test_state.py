@@ -14,6 +14,7 @@ from lightning_cossim import Thresholds
 from lightning_cossim.functional import precision
 from lightning_cossim.metrics import (
     LabelCosineSimilarity,
+    LocalLogOdds,
     LogitCorrelation,
     LogOddsVariance,
     ProbabilityOverlap,
@@ -31,6 +32,7 @@ METRICS: dict[str, tuple[Callable[[], Metric], tuple[str, ...]]] = {
     "log_odds_variance": (lambda: LogOddsVariance(K, D), ("unembedding", "embedding")),
     "overlap": (lambda: ProbabilityOverlap(K), ("logits",)),
     "counted overlap": (lambda: ProbabilityOverlap(K, kind="topk"), ("logits",)),
+    "local log-odds": (lambda: LocalLogOdds(K), ("logits",)),
     "gap": (lambda: SimilarityGap(K, D), ("unembedding", "logits", "embedding")),
     "log_odds_variance of few labels": (lambda: LogOddsVariance(FEW, D), ("unembedding", "embedding")),
     "gap of few labels": (lambda: SimilarityGap(FEW, D), ("unembedding", "logits", "embedding")),

@@ -21,7 +21,14 @@ from torchmetrics.wrappers import (
 from typing_extensions import override
 
 from lightning_cossim.errors import InputError
-from lightning_cossim.metrics import LabelCosineSimilarity, LogitCorrelation, LogOddsVariance, ProbabilityOverlap, SimilarityGap
+from lightning_cossim.metrics import (
+    LabelCosineSimilarity,
+    LocalLogOdds,
+    LogitCorrelation,
+    LogOddsVariance,
+    ProbabilityOverlap,
+    SimilarityGap,
+)
 from tests import reference
 
 K, D, N = 6, 4, 400
@@ -117,16 +124,22 @@ def numpy(tensor: Tensor) -> Any:
     return tensor.double().numpy()
 
 
-def test_an_overlap_is_bootstrapped_as_the_formula_is() -> None:
-    """It takes inputs only; the error bar is that of inputs that NumPy resamples."""
+@pytest.mark.parametrize(
+    ("metric", "formula", "tolerance"),
+    [(ProbabilityOverlap, reference.bhattacharyya, 0.01), (LocalLogOdds, reference.local_log_odds, 0.1)],
+)
+def test_what_takes_inputs_only_is_bootstrapped_as_the_formula_is(
+    metric: type[ProbabilityOverlap | LocalLogOdds], formula: Callable[[Any], Any], tolerance: float
+) -> None:
+    """The error bar is that of inputs that NumPy resamples."""
     z_NK = inputs()["logits"]
     torch.manual_seed(0)
-    wrapper = BootStrapper(ProbabilityOverlap(K), num_bootstraps=100, sampling_strategy="multinomial")
+    wrapper = BootStrapper(metric(K), num_bootstraps=100, sampling_strategy="multinomial")
     wrapper.update(z_NK)
     random, probs = np.random.default_rng(0), reference.softmax(numpy(z_NK))
-    wanted = np.stack([reference.bhattacharyya(probs[random.integers(N, size=N)]) for _ in range(100)])
+    wanted = np.stack([formula(probs[random.integers(N, size=N)]) for _ in range(100)])
     found, pair = wrapper.compute(), (0, 1)
-    assert found["mean"][pair].item() == pytest.approx(wanted.mean(axis=0)[pair], abs=0.01)
+    assert found["mean"][pair].item() == pytest.approx(wanted.mean(axis=0)[pair], abs=tolerance)
     assert found["std"][pair].item() == pytest.approx(wanted.std(axis=0)[pair], rel=0.3)
 
 
@@ -157,9 +170,10 @@ def test_a_wrapper_that_splits_by_columns_is_refused_by_name(how: str, *, squeez
     assert str(caught.value) == SPLIT
 
 
-def test_running_is_the_value_of_the_last_batches() -> None:
+@pytest.mark.parametrize("metric", [ProbabilityOverlap, LocalLogOdds])
+def test_running_is_the_value_of_the_last_batches(metric: type[ProbabilityOverlap | LocalLogOdds]) -> None:
     z_NK, cuts = inputs()["logits"], [0, 100, 150, 300, 400]
-    wrapper, wanted = Running(ProbabilityOverlap(K), window=2), ProbabilityOverlap(K)
+    wrapper, wanted = Running(metric(K), window=2), metric(K)
     for start, end in pairwise(cuts):
         wrapper.update(z_NK[start:end])
     wanted.update(z_NK[150:])

@@ -561,7 +561,9 @@ def test_a_report_is_written_as_json(report: GapReport) -> None:
     assert [label["mean_prob"] for label in record["labels"]] == mean_probs
     assert len(record["pairs"]) == report.num_pairs
     for written, pair in zip(record["pairs"], report.pairs(), strict=True):
-        assert {*written} == {*held(pair)} - {"on_top", "errors", "joint_shares"}, "nobody asked for it, nobody knows targets"
+        assert {*written} == {*held(pair)} - {"on_top", "on_alone", "errors", "joint_shares"}, (
+            "nobody asked for it, nobody knows targets"
+        )
         for name, value in held(pair, *written).items():
             assert written[name] == (None if value != value else value)  # noqa: PLR0124 - NaN differs from itself
 

@@ -1,19 +1,16 @@
 """The verdicts found so far, each with its proof.
 
-A question asks whether some embedding can rank T given labels above all other labels. T is 1 for a label and 2 for a pair.
-
-Shapes: D embedding dimensions; P questions of T labels each, `own_PT`; B questions at a time, C of them answered.
+Shapes: D embedding dimensions; P questions, B of them at a time, C of these answered.
 """
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import Literal
+from typing import Generic, Literal
 
 import torch
 from torch import Tensor
 
-from lightning_cossim.functional.reachability.certificates import Certificate
-from lightning_cossim.functional.reachability.scaled_head import ScaledHead, Trial
+from lightning_cossim.functional.reachability.questions import ProofT, Questions, Trial
 from lightning_cossim.functional.reachability.separation import Outcome
 
 __all__ = ["Answers", "Means", "Verdict"]
@@ -22,32 +19,31 @@ Verdict = Literal["yes", "no", "undecided"]
 Means = Literal["rank", "inputs", "direction", "ascent", "mixture", "solver"]
 
 
-class Answers:
+class Answers(Generic[ProofT]):
     """The verdict and the proof of each question that is decided, and the list of questions that are still open.
 
     Args:
-        head: the head, scaled.
-        own_PT: integer (P, T), the labels of each question, as row numbers among the live rows.
+        questions: the questions.
         time_limit: the time budget in seconds, at least 0; None means no limit.
         progress: a function that receives the share of questions that are decided, in [0, 1]; None means no reports.
     """
 
     def __init__(
-        self, head: ScaledHead, own_PT: Tensor, *, time_limit: float | None, progress: Callable[[float], None] | None
+        self, questions: Questions[ProofT], *, time_limit: float | None, progress: Callable[[float], None] | None
     ) -> None:
-        self.head, self.own_PT = head, own_PT
-        self.verdicts: list[Verdict] = ["undecided"] * len(own_PT)
-        self.means: list[Means | None] = [None] * len(own_PT)
-        self.margins = torch.full((len(own_PT),), torch.nan, dtype=torch.float64)
-        self.witnesses = torch.full((len(own_PT), head.rows.shape[1]), torch.nan, dtype=torch.float64)
-        self.certificates: list[Certificate | None] = [None] * len(own_PT)
-        self.open_P = torch.ones(len(own_PT), dtype=torch.bool)
+        self.questions = questions
+        self.verdicts: list[Verdict] = ["undecided"] * len(questions)
+        self.means: list[Means | None] = [None] * len(questions)
+        self.margins = torch.full((len(questions),), torch.nan, dtype=torch.float64)
+        self.witnesses = torch.full((len(questions), questions.head.rows.shape[1]), torch.nan, dtype=torch.float64)
+        self.certificates: list[ProofT | None] = [None] * len(questions)
+        self.open_P = torch.ones(len(questions), dtype=torch.bool)
         self.until = perf_counter() + time_limit if time_limit is not None else torch.inf
         self._progress = progress
 
     @property
     def open(self) -> Tensor:
-        """The row numbers in `own_PT` of the questions that are still open."""
+        """The numbers of the questions that are still open."""
         return self.open_P.nonzero().flatten()
 
     @property
@@ -63,13 +59,13 @@ class Answers:
         self.margins[number_C], self.witnesses[number_C] = trial.margin[trial.yes], trial.witness[trial.yes]
         self.open_P[number_C] = False
 
-    def say_no(self, number: int, certificate: Certificate | None, means: Means) -> None:
+    def say_no(self, number: int, certificate: ProofT | None, means: Means) -> None:
         """Record "no" for one question. Without a certificate, do nothing."""
         if certificate is not None:
             self.verdicts[number], self.means[number], self.certificates[number] = "no", means, certificate
             self.open_P[number] = False
 
-    def take(self, number: int, outcome: Outcome, yes: Means, no: Means) -> None:
+    def take(self, number: int, outcome: Outcome[ProofT], yes: Means, no: Means) -> None:
         """Record the outcome of one question: its certificate or its witness. If it has neither, the question stays open."""
         self.say_no(number, outcome.certificate, no)
         if outcome.witness is not None:

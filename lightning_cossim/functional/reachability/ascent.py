@@ -8,7 +8,7 @@ Shapes: K labels, D embedding dimensions, B questions of T labels each, `own_BT`
 Source: Soheili and Peña, A smooth perceptron algorithm, SIAM Journal on Optimization 22 (2012).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lightning_cossim.functional.reachability.scaled_head import ScaledHead
 
-__all__ = ["Climb", "climb", "guesses", "whitenings"]
+__all__ = ["Ascent", "Climb", "climb", "guesses", "pulled", "whitenings"]
 
 _RIDGES: Final = (1.0, 0.03)
 _SCALES: Final = (0.1, 1.0, 10.0)
@@ -25,13 +25,31 @@ _LOOKS: Final = (5, 11, 17, 24)
 """Steps after which the ascent reports its state."""
 
 
+class Ascent(NamedTuple):
+    """What an ascent needs to know about B questions, in float32. E is D, or D + 1 with the share of the bias."""
+
+    start: Tensor
+    """(B, E), the first directions."""
+    reach: Tensor
+    """(B, 1), the largest length of a difference."""
+    num_labels: int
+    """The number of weights of rivals."""
+    nearest: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+    """From directions (B, E) and a scale (B, 1): margins (B,), the weighted mean difference between labels and rivals (B, E), and
+    the weights of the rivals (B, K)."""
+    rivals: Callable[[Tensor], Tensor]
+    """From weights (B, K): the rivals with the highest weights (B, M)."""
+
+
 class Climb(NamedTuple):
     """The state of an ascent after some steps."""
 
     direction: Tensor
     """(B, D), float64, the direction of each question."""
+    share: Tensor
+    """(B,), float64, at least 0, its share of the bias."""
     rising: Tensor
-    """Boolean (B,), whether the labels score above all rivals, computed in float32."""
+    """Boolean (B,), whether the scores are as asked, computed in float32."""
     rivals: Tensor
     """(B, M), the rivals with the highest weights."""
 
@@ -68,37 +86,29 @@ def _level(g_BTD: Tensor, f_BTD: Tensor) -> Tensor:
     return share_B * f_BTD[:, 0] + (1 - share_B) * f_BTD[:, 1]
 
 
-def climb(rows32_KD: Tensor, own_BT: Tensor, num_rivals: int) -> Iterator[Climb]:
-    """Run the ascent for all questions at once, in float32, and yield its state every few steps. It ignores biases.
+def climb(ascent: Ascent, dim: int) -> Iterator[Climb]:
+    """Run the ascent for all questions at once, in float32, and yield its state every few steps.
 
     Args:
-        rows32_KD: (K, D), float32, the scaled rows of a head.
-        own_BT: integer (B, T), the labels of each question.
-        num_rivals: M, at most K - T.
+        ascent: the questions.
+        dim: D. If the ascent has one more dimension, that is the share of the bias.
     """
-    g_BTD = rows32_KD[own_BT]
-    reach_B1 = g_BTD.norm(dim=2).amax(dim=1, keepdim=True) + rows32_KD.norm(dim=1).max()
-    width, pull, f_BD = 1.0, 1.0, g_BTD.mean(dim=1) / reach_B1
-    x_BD, weight_BK = f_BD, rows32_KD.new_zeros(len(own_BT), len(rows32_KD))
+    reach_B1 = ascent.reach
+    width, pull, f_BE = 1.0, 1.0, ascent.start / reach_B1
+    x_BE, weight_BK = f_BE, f_BE.new_zeros(len(f_BE), ascent.num_labels)
     for step in range(_LOOKS[-1] + 1):
-        margin_B, nearest_BD, softmax_BK = _nearest(rows32_KD, g_BTD, own_BT, f_BD, reach_B1 * width)
-        nearest_BD /= reach_B1
+        margin_B, nearest_BE, softmax_BK = ascent.nearest(f_BE, reach_B1 * width)
+        nearest_BE = nearest_BE / reach_B1
         weight_BK.lerp_(softmax_BK, pull)
         if step in _LOOKS:
-            rivals_BM = weight_BK.scatter(1, own_BT, -1).topk(num_rivals, dim=1).indices
-            yield Climb(f_BD.double(), margin_B > 0, rivals_BM)
-        x_BD = torch.lerp(x_BD, nearest_BD, pull)
+            share_B = f_BE[:, dim:].double().sum(dim=1).clamp(min=0)
+            yield Climb(f_BE[:, :dim].double(), share_B, margin_B > 0, ascent.rivals(weight_BK))
+        x_BE = torch.lerp(x_BE, nearest_BE, pull)
         pull = 2 / (step + 3)
-        f_BD = (1 - pull) * (f_BD + pull * x_BD) + pull**2 * nearest_BD
+        f_BE = (1 - pull) * (f_BE + pull * x_BE) + pull**2 * nearest_BE
         width *= 1 - pull
 
 
-def _nearest(rows_KD: Tensor, g_BTD: Tensor, own_BT: Tensor, f_BD: Tensor, scale_B1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Margins (B,), the weighted mean difference between labels and rivals (B, D), and the weights of the rivals (B, K)."""
-    scores_BK = f_BD @ rows_KD.T
-    own_scores_BT = scores_BK.gather(1, own_BT)
-    scores_BK.scatter_(1, own_BT, -torch.inf)
-    margin_B = own_scores_BT.amin(dim=1) - scores_BK.amax(dim=1)
-    softmax_BK = scores_BK.div_(scale_B1).softmax(dim=1)
-    own_BT1 = (own_scores_BT / -scale_B1).softmax(dim=1)[:, :, None]
-    return margin_B, (own_BT1 * g_BTD).sum(dim=1) - softmax_BK @ rows_KD, softmax_BK
+def pulled(scores: Tensor, scale: Tensor) -> Tensor:
+    """The weights of rivals: a softmax of their scores (B, K), divided by a scale (B, 1). Overwrites the scores."""
+    return scores.div_(scale).softmax(dim=1)

@@ -16,8 +16,6 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_cossim.functional.reachability.scaled_head import ScaledHead
-
 __all__ = ["InteriorPoint"]
 
 _TO_THE_WALL: Final = 0.99
@@ -49,9 +47,8 @@ class InteriorPoint:
     """The state of B programs. `step` advances all of them; `keep` drops the others.
 
     Args:
-        head: the head, scaled.
-        own_BT: integer (B, T), the labels of each question.
-        rivals_BM: integer (B, M), the rivals of each question.
+        points_BRE: (B, R, E), the T own rows of each question and its M rivals.
+        num_own: T.
     """
 
     slack: _Multipliers
@@ -62,23 +59,21 @@ class InteriorPoint:
     """(B, n, n), the Cholesky factor of the normal matrix of rows and bounds."""
     failed: Tensor
 
-    def __init__(self, head: ScaledHead, own_BT: Tensor, rivals_BM: Tensor) -> None:
-        num_own, num_rivals = own_BT.shape[1], rivals_BM.shape[1]
-        points_BRE = head.points[torch.cat([own_BT, rivals_BM], dim=1)]
-        points_BRE -= points_BRE[:, :num_own].mean(dim=1, keepdim=True)  # later subtractions lose fewer digits
+    def __init__(self, points_BRE: Tensor, num_own: int) -> None:
+        num_rivals = points_BRE.shape[1] - num_own
         side_R = points_BRE.new_ones(num_own + num_rivals)
         side_R[num_own:] = -1
-        ends = [(-side_R)[None, :, None].expand(len(own_BT), -1, 1), points_BRE.new_full((*points_BRE.shape[:2], 1), -1)]
+        ends = [(-side_R)[None, :, None].expand(len(points_BRE), -1, 1), points_BRE.new_full((*points_BRE.shape[:2], 1), -1)]
         self.num_own, self.num_bounds = num_own, points_BRE.shape[2]
         self.matrix = torch.cat([points_BRE * side_R[:, None], *ends], dim=2)
         self.lowest = points_BRE.new_full((self.num_bounds,), -1)
         self.lowest[-1] = 0  # the lower bound of s
-        self.values = self.matrix.new_zeros(len(own_BT), self.matrix.shape[2])
+        self.values = self.matrix.new_zeros(len(points_BRE), self.matrix.shape[2])
         self.values[:, self.num_bounds - 1] = 0.5
         self.values[:, -1] = self._rows(self.values).amin(dim=1) - 1
         rows_R = side_R.new_tensor([0.5 / num_own] * num_own + [0.5 / num_rivals] * num_rivals)
         pull_BE = (rows_R @ self.matrix)[:, : self.num_bounds]
-        self.y = _Multipliers(rows_R.repeat(len(own_BT), 1), pull_BE.clamp(min=0) + 0.1, (-pull_BE).clamp(min=0) + 0.1)
+        self.y = _Multipliers(rows_R.repeat(len(points_BRE), 1), pull_BE.clamp(min=0) + 0.1, (-pull_BE).clamp(min=0) + 0.1)
         self._begin_step()
 
     @property

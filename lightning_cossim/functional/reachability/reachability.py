@@ -10,15 +10,23 @@ Shapes: K labels, D embedding dimensions, N inputs; P questions.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from lightning_cossim.errors import InputError, expected
-from lightning_cossim.functional.inputs import check_matrix, check_pairs, live_labels
+from lightning_cossim.functional.inputs import check_pairs
 from lightning_cossim.functional.pairs import inverse_index
 from lightning_cossim.functional.precision import full_precision, working_dtype
 from lightning_cossim.functional.reachability.answers import Answers, Means, Verdict
+from lightning_cossim.functional.reachability.arguments import (
+    check_live,
+    check_time_limit,
+    finite_embeddings,
+    finite_labels,
+    is_whole,
+    live_head,
+)
 from lightning_cossim.functional.reachability.certificates import Certificate
+from lightning_cossim.functional.reachability.rankings import Rankings
 from lightning_cossim.functional.reachability.scaled_head import ScaledHead
 from lightning_cossim.functional.reachability.stages import decide
 
@@ -106,13 +114,13 @@ def label_reachability(
 
     Source: Grivas, Bogoychev, Lopez, Low-rank softmax can have unargmaxable classes (2022).
     """
-    live_K = _live(unembedding, bias)
+    live_K = finite_labels(unembedding, bias)
     if label_subset is None:
         label_subset = live_K.nonzero().flatten()
-    elif label_subset.ndim != 1 or not _is_whole(label_subset):
+    elif label_subset.ndim != 1 or not is_whole(label_subset):
         got = f"{label_subset.dtype} of shape {tuple(label_subset.shape)}"
         raise InputError(expected("label_subset", "to be an integer tensor of shape (P,)", got))
-    _check_live("label_subset", label_subset, live_K)
+    check_live("label_subset", label_subset, live_K)
     return _reachability(unembedding, bias, live_K, label_subset, embeddings, time_limit, progress)
 
 
@@ -159,14 +167,14 @@ def pair_reachability(
 
     Source: Nielsen and Grivas, arXiv 2603.29488.
     """
-    live_K = _live(unembedding, bias)
+    live_K = finite_labels(unembedding, bias)
     check_pairs(pairs, len(live_K))
     same = (pairs[:, 0] == pairs[:, 1]).nonzero().flatten()
     if len(same):
         got = tuple(pairs[same[0]].tolist())
         remedy = "For one label, call `label_reachability`."
         raise InputError(expected("pairs", "to hold two different labels per row", got, remedy))
-    _check_live("pairs", pairs, live_K)
+    check_live("pairs", pairs, live_K)
     return _reachability(unembedding, bias, live_K, pairs, embeddings, time_limit, progress)
 
 
@@ -179,25 +187,17 @@ def _reachability(
     time_limit: float | None,
     progress: Callable[[float], None] | None,
 ) -> Reachability:
-    if embeddings is not None:
-        check_matrix(embeddings, "embeddings", f"(N, {unembedding.shape[1]})")
-        if embeddings.shape[1] != unembedding.shape[1]:
-            remedy = "Pass the inputs of the head."
-            got = tuple(embeddings.shape)
-            raise InputError(expected("embeddings", f"of shape (N, {unembedding.shape[1]})", got, remedy))
-        embeddings = embeddings.detach().cpu().double()
-        embeddings = embeddings[embeddings.isfinite().all(dim=1)]
-    if time_limit is not None and not time_limit >= 0:
-        raise InputError(expected("time_limit", "to be at least 0", time_limit, "Pass seconds, or None for no limit."))
+    embeddings = finite_embeddings(embeddings, unembedding.shape[1])
+    check_time_limit(time_limit)
     index = live_K.nonzero().flatten().cpu()
-    W_KD = unembedding.detach().cpu()[index].double()
-    b_K = torch.zeros(len(index), dtype=torch.float64) if bias is None else bias.detach().cpu()[index].double()
+    W_KD, b_K = live_head(unembedding, bias, index)
     place_K = inverse_index(index, len(live_K))
     own_PT = place_K[labels.cpu()].reshape(len(labels), 1 if labels.ndim == 1 else 2)
     with full_precision(W_KD):
-        answers = Answers(ScaledHead.of(W_KD, b_K), own_PT, time_limit=time_limit, progress=progress)
+        rankings = Rankings(ScaledHead.of(W_KD, b_K), own_PT)
+        answers = Answers(rankings, time_limit=time_limit, progress=progress)
         if len(own_PT):
-            decide(answers, embeddings)
+            decide(answers, rankings, embeddings)
     device, dtype = unembedding.device, working_dtype(unembedding)
     return Reachability(
         answers.verdicts,
@@ -207,34 +207,3 @@ def _reachability(
         answers.means,
         labels.to(device),
     )
-
-
-def _live(unembedding: Tensor, bias: Tensor | None) -> Tensor:
-    """Boolean (K,), the labels whose row and bias are finite."""
-    live_K = live_labels(unembedding, None)
-    if not unembedding.shape[1]:
-        remedy = "Pass the head's weight, for example `model.head.weight`."
-        raise InputError(expected("unembedding", "of shape (K, D) with D at least 1", tuple(unembedding.shape), remedy))
-    if bias is None:
-        return live_K
-    if bias.shape != live_K.shape or not bias.is_floating_point():
-        got = f"{bias.dtype} of shape {tuple(bias.shape)}"
-        wanted = f"to be a floating-point tensor of shape ({len(live_K)},)"
-        raise InputError(expected("bias", wanted, got, "Pass one entry per label."))
-    return live_K & bias.isfinite().to(live_K.device)
-
-
-def _is_whole(labels: Tensor) -> bool:
-    return not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
-
-
-def _check_live(argument: str, labels: Tensor, live_K: Tensor) -> None:
-    if not labels.numel():
-        return
-    if not 0 <= int(labels.min()) <= int(labels.max()) < len(live_K):
-        got = f"{int(labels.min())} to {int(labels.max())}"
-        raise InputError(expected(argument, f"to hold labels from 0 to {len(live_K) - 1}", got))
-    dead = labels[~live_K[labels.to(live_K.device)].to(labels.device)]
-    if len(dead):
-        got = f"label {int(dead[0])}, whose row or bias is not finite"
-        raise InputError(expected(argument, "to hold live labels", got, f"Remove it from `{argument}`."))

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from lightning_cossim.errors import InputError
 from lightning_cossim.functional import Reachability, label_reachability, pair_reachability
-from lightning_cossim.functional.reachability import answers, separation, stages
-from lightning_cossim.functional.reachability.ascent import Climb
+from lightning_cossim.functional.reachability import answers, programs, separation, stages
+from lightning_cossim.functional.reachability.ascent import Ascent, Climb
+from lightning_cossim.functional.reachability.rankings import Rankings
 from lightning_cossim.functional.reachability.scaled_head import ScaledHead
 from lightning_cossim.functional.reachability.separation import Outcome, solve
 from tests import strategies
@@ -220,9 +221,9 @@ def test_the_solver_says_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) ->
     W, b = torch.from_numpy(head.W), torch.from_numpy(head.b)
     wanted, pairs = label_reachability(W, bias=b), all_pairs(len(W))[::5]
     joint = pair_reachability(W, bias=b, pairs=pairs)
-    monkeypatch.setattr(stages, "separate", lambda head, own, *rest: [Outcome()] * len(own))
+    monkeypatch.setattr(programs, "separate", lambda questions, number_B, *rest: [Outcome()] * len(number_B))
     monkeypatch.setattr(stages, "guesses", lambda *rest: iter(()))
-    monkeypatch.setattr(stages, "climb", no_climb)
+    monkeypatch.setattr(programs, "climb", no_climb)
     found = label_reachability(W, bias=b)
     prove(found, W, b)
     assert found.verdicts == wanted.verdicts
@@ -232,12 +233,11 @@ def test_the_solver_says_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) ->
     assert again.verdicts == joint.verdicts
 
 
-def no_climb(rows: Tensor, own_BT: Tensor, num_rivals: int) -> Iterator[Climb]:
+def no_climb(ascent: Ascent, dim: int) -> Iterator[Climb]:
     """It finds nothing but some other label for each."""
-    rival_B1 = torch.tensor([[next(k for k in range(len(rows)) if k not in own)] for own in own_BT.tolist()])
-    yield Climb(
-        torch.zeros(len(own_BT), rows.shape[1], dtype=torch.float64), torch.zeros(len(own_BT), dtype=torch.bool), rival_B1
-    )
+    num = len(ascent.start)
+    rivals = ascent.rivals(torch.zeros(num, ascent.num_labels))[:, :1]
+    yield Climb(torch.zeros(num, dim).double(), torch.zeros(num).double(), torch.zeros(num, dtype=torch.bool), rivals)
 
 
 # ---- what they do not depend on
@@ -459,8 +459,8 @@ def test_of_many_rivals_few_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> No
     """Certificates stay sparse, and the answers are those of all."""
     W = torch.randn(600, 3, generator=torch.Generator().manual_seed(1))
     wanted = label_reachability(W).verdicts
-    monkeypatch.setattr(stages, "_FEW", 8)
-    monkeypatch.setattr(stages, "_CHUNK", 50)
+    monkeypatch.setattr(programs, "_FEW", 8)
+    monkeypatch.setattr(programs, "_CHUNK", 50)
     result = label_reachability(W)
     prove(result, W)
     assert result.verdicts == wanted
@@ -498,8 +498,8 @@ def test_time_may_be_over_at_any_point(looks: int, monkeypatch: pytest.MonkeyPat
     ticks = itertools.count()
     for module in (answers, separation):
         monkeypatch.setattr(module, "perf_counter", lambda: float(next(ticks)))
-    monkeypatch.setattr(stages, "_MOST_ROUNDS", looks % 3)
-    monkeypatch.setattr(stages, "_CHUNK", 3)
+    monkeypatch.setattr(programs, "_MOST_ROUNDS", looks % 3)
+    monkeypatch.setattr(programs, "_CHUNK", 3)
     result = label_reachability(W, bias=b, time_limit=looks, embeddings=torch.randn(9, W.shape[1], dtype=torch.float64))
     prove(result, W, b)
 
@@ -514,13 +514,13 @@ def test_progress_goes_to_one() -> None:
 
 def test_a_solver_that_fails_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     head = ScaledHead.of(SQUARE, torch.zeros(4, dtype=torch.float64))
-    own, rivals = torch.tensor([3]), torch.tensor([0, 1, 2])
-    assert solve(head, own, rivals, 1, torch.inf).certificate is not None
-    assert solve(head, own, rivals, 1, 0.0) == Outcome()
+    questions, rivals = Rankings(head, torch.tensor([[3]])), torch.tensor([0, 1, 2])
+    assert solve(questions, 0, rivals, 1, torch.inf).certificate is not None
+    assert solve(questions, 0, rivals, 1, 0.0) == Outcome()
     monkeypatch.setattr(separation, "linprog", lambda *args, **options: SimpleNamespace(status=4))
-    assert solve(head, own, rivals, 1, torch.inf) == Outcome()
+    assert solve(questions, 0, rivals, 1, torch.inf) == Outcome()
     monkeypatch.setattr(separation, "_MOST_ROUNDS", 0)
-    assert solve(head, own, rivals, 1, torch.inf) == Outcome()
+    assert solve(questions, 0, rivals, 1, torch.inf) == Outcome()
 
 
 def test_programs_that_do_not_end_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
