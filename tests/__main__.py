@@ -11,7 +11,14 @@ ROOT = Path(__file__).parent.parent
 STATIC = ["ruff check .", "ruff format --check .", "mypy", "mkdocs build --strict --quiet"]
 TESTS = "pytest -n auto --dist loadfile"
 CHECKS = [*STATIC, TESTS]
-FULL = [*STATIC, f"{TESTS} --cov --cov-report=term:skip-covered", "pytest -m full", "tests.oldest", "tests.mutants"]
+FULL = [
+    *STATIC,
+    f"{TESTS} --cov --cov-report=term:skip-covered",
+    "pytest -m full",
+    "tests.oldest",
+    "tests.mutants",
+    "tests.fuzz.plants",
+]
 
 
 def main(extra: list[str]) -> int:

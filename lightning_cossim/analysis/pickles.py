@@ -101,11 +101,11 @@ def _check_pickle(path: Path, file: IO[bytes], size: int) -> None:
     for opcode, argument, _ in pickletools.genops(file):
         name = opcode.name
         if name in _PUTS:
-            memo[int(argument)] = stack[-1]
+            memo[int(argument or 0)] = stack[-1]
         elif name == "MEMOIZE":
             memo[len(memo)] = stack[-1]
         elif name in _GETS:
-            stack.append(memo[int(argument)])
+            stack.append(memo[int(argument or 0)])
         elif name == "MARK":
             marks.append(len(stack))
         else:

@@ -18,6 +18,7 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
+from typing_extensions import override
 
 from tests.fuzz.commands import check_command
 from tests.fuzz.mutations import bad_bytes, bad_name, bad_number
@@ -108,7 +109,7 @@ def _of_archive(draw: Random, data: bytes) -> bytes:
         entries = [(entry.filename, archive.read(entry)) for entry in archive.infolist()]
     number = draw.randrange(len(entries))
     name, content = entries[number]
-    entries = {
+    changed: dict[int, Callable[[], list[tuple[str, bytes]]]] = {
         0: lambda: [*entries, (name, bad_bytes(draw, content))],
         1: lambda: entries[:number] + entries[number + 1 :],
         2: lambda: [*entries[:number], (name, entries[-1][1]), *entries[number + 1 :]],
@@ -116,7 +117,8 @@ def _of_archive(draw: Random, data: bytes) -> bytes:
         4: lambda: [(bad_name(draw, long=30_000) or "x" if one == name else one, text) for one, text in entries],
         5: lambda: [(one, _pickle(draw) if one.endswith("data.pkl") else text) for one, text in entries],
         6: lambda: entries + [(f"archive/data/{number}", bytes(9)) for number in range(2_000)],
-    }[draw.randrange(7)]()
+    }
+    entries = changed[draw.randrange(7)]()
     made = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(made, "w", draw.choice((0, 0, 0, 8))) as archive:
         warnings.simplefilter("ignore")  # of doubled names
@@ -134,6 +136,7 @@ class _Runs:
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = (function, arguments)
 
+    @override
     def __reduce__(self) -> Any:
         return self.call
 

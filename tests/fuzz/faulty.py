@@ -37,6 +37,10 @@ def _touch_others() -> None:
     Path("/tmp/lightning-cossim-not-there/x").write_text("", encoding="utf-8")  # noqa: S108 - nothing is written: no such folder
 
 
+def _make_a_result() -> None:
+    Path("out/cossim_analysis/x").mkdir(parents=True)
+
+
 def _print_and_fail(text: str) -> Callable[[], None]:
     def attempt() -> None:
         from lightning_cossim.analysis import cli
@@ -66,7 +70,7 @@ FAULTY: Final[dict[str, tuple[Callable[[], object], str | None]]] = {
     "a new file": (lambda: Path("x").write_text("x", encoding="utf-8"), "x' is new"),
     "a changed file": (lambda: Path("kept").write_text("changed", encoding="utf-8"), "kept' is changed"),
     "a removed file": (lambda: Path("kept").unlink(), "kept' is gone"),
-    "a result": (lambda: (Path("out/cossim_analysis").mkdir(parents=True), Path("out/cossim_analysis/x").touch()), None),
+    "a result": (_make_a_result, None),
     "a changed result": (lambda: Path("cossim_analysis/kept").write_text("changed", encoding="utf-8"), "kept' is changed"),
     "a file elsewhere": (_touch_others, "outside the folder"),
     "a program": (lambda: subprocess.run(["true"], check=False), "subprocess.Popen"),

@@ -109,20 +109,20 @@ def _in_a_child(
     os.close(writing)
     with open(reading, encoding="utf-8") as pipe:  # noqa: PTH123 - a descriptor
         lines = iter(pipe.readline, "")
-        number: int | None = None
+        begun: int | None = None
         for line in lines:
-            number = int(line)
+            begun = int(line)
             result = next(lines, None)
             if result is not None:
-                yield (number, *json.loads(result))
-                number = None
+                yield (begun, *json.loads(result))
+                begun = None
     _, status = os.waitpid(child, 0)
-    if number is None and status:
+    if begun is None and status:
         raise RuntimeError(f"the child of {kind} {numbers} ended with status {status}")
-    if number is not None:
+    if begun is not None:
         why = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"status {os.WEXITSTATUS(status)}"
         words = {"SIGPROF": f"more than {CPU_SECONDS:g} s of CPU", "SIGALRM": f"waited more than {WALL_SECONDS:g} s"}
-        yield number, 0.0, f"ended by {why}: {words.get(why, 'a crash')}"
+        yield begun, 0.0, f"ended by {why}: {words.get(why, 'a crash')}"
 
 
 def _tried(make: Callable[[Random, Path], Attempt], draw: Random, sandbox: Path) -> tuple[float, str | None]:

@@ -41,7 +41,7 @@ def _of_monitor(draw: Random) -> Callable[[], object]:
     def attempt() -> None:
         records: list[logging.LogRecord] = []
         listener = logging.Handler()
-        listener.emit = records.append  # type: ignore[method-assign]
+        listener.emit = records.append  # type: ignore[method-assign, assignment]
         logging.getLogger("lightning_cossim").addHandler(listener)
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
@@ -101,6 +101,22 @@ def _odd(draw: Random) -> Any:
     endless: list[Any] = []
     endless.append(endless)
     numbers = (0, -1, 1, 2.5, True, math.nan, math.inf, 10**5_000, -(2**70), 1j, 1e308)
-    others = (None, "", b"x", {}, {"a": {}}, [None], (1,), {1}, object(), deep, endless, [1] * 10_000, iter(()), float, Ellipsis)
+    others: tuple[Any, ...] = (
+        None,
+        "",
+        b"x",
+        {},
+        {"a": {}},
+        [None],
+        (1,),
+        {1},
+        object(),
+        deep,
+        endless,
+        [1] * 10_000,
+        iter(()),
+        float,
+        Ellipsis,
+    )
     tensors = (torch.ones(3), torch.ones(0), torch.tensor(1), torch.empty(10**9, device="meta"), torch.tensor(math.nan))
     return draw.choice((*numbers, *others, *tensors, bad_name(draw, long=99_999), bad_number(draw)))
