@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lightning_cossim import GapReport, LabelSimilarityMonitor, Schedule, Thresholds, analyze
+from lightning_cossim.functional import CombinationReachability, combination_reachability
 from lightning_cossim.metrics import SimilarityGap
 from lightning_cossim.report import combinations
 from lightning_cossim.report.extras import CombinationVerdicts, ReachabilityVerdicts
@@ -100,14 +101,23 @@ def test_they_are_in_text_page_json_and_columns() -> None:
     assert [*report.to_pandas()["on_alone"]] == [pair.on_alone for pair in report.pairs()]
 
 
-def test_every_observed_combination_is_possible() -> None:
-    """As many as the inputs show among the labels that are kept; none is contradicted."""
+def test_every_observed_combination_is_possible(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as the inputs show among the labels that are kept; none is contradicted, decided from the weights alone."""
+    given: list[Tensor | None] = []
+
+    def noted(*args: Any, embeddings: Tensor | None, **options: Any) -> CombinationReachability:
+        given.append(embeddings)
+        return combination_reachability(*args, embeddings=embeddings, **options)
+
+    monkeypatch.setattr(combinations, "combination_reachability", noted)
     W, b, f = head(1)
     found = told(W, b, f).combinations
     assert found is not None
     kept = [row for row in range(NUM_LABELS) if row != RARE]
     shown = np.unique((f.double() @ W.double().T + b.double()).numpy()[:, kept] > 0, axis=0)
     assert found.num_observed == len(shown) > 10
+    assert given[0] is f
+    assert given[1:] == [None], "an input that shows a combination would prove it"
     assert found.num_contradicted == 0
 
 

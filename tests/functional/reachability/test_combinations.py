@@ -19,7 +19,9 @@ from torch import Tensor
 
 from lightning_cossim.errors import InputError
 from lightning_cossim.functional import CombinationReachability, combination_reachability, label_cosine_similarity
-from lightning_cossim.functional.reachability import programs
+from lightning_cossim.functional.reachability import combination_stages, programs
+from lightning_cossim.functional.reachability.patterns import Patterns
+from lightning_cossim.functional.reachability.scaled_head import ScaledHead
 from lightning_cossim.functional.reachability.separation import Outcome
 from tests import strategies
 from tests.functional.reachability.test_reachability import no_climb
@@ -172,6 +174,41 @@ def test_the_solver_says_the_same(monkeypatch: pytest.MonkeyPatch, *, has_bias: 
     found = asked(W, b, patterns)
     assert found.verdicts == wanted
     assert "solver" in found.means
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_programs_alone_say_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without guesses and ascent, so that witnesses and certificates of all patterns come from them."""
+    rng = np.random.default_rng(seed)
+    W, b = rng.normal(size=(7, 2)), rng.normal(size=7)
+    patterns = drawn(rng, 7)
+    wanted = exactly(W, b, patterns)
+    monkeypatch.setattr(combination_stages, "_guesses", lambda *rest: iter(()))
+    monkeypatch.setattr(programs, "climb", no_climb)
+    found = asked(W, b, patterns)
+    assert found.verdicts == wanted
+    assert {*found.means} >= {"ascent", "mixture"}
+
+
+@pytest.mark.parametrize(
+    ("bias", "proves"), [([1.0, 1.0], False), ([1.0, -0.5], False), ([1.0, -1.0], True), ([0.5, -1.0], True)]
+)
+def test_rows_prove_nothing_that_a_bias_overcomes(bias: list[float], *, proves: bool) -> None:
+    """Two opposite rows: both labels can be on if and only if the biases sum to more than 0."""
+    head = ScaledHead.of(torch.tensor([[1.0, 2.0], [-1.0, -2.0]]).double(), torch.tensor(bias).double(), centered=False)
+    patterns = Patterns(head, torch.tensor([[1, 1]], dtype=torch.int8))
+    found = patterns.proof(0, torch.tensor([0, 1]), torch.tensor([0.5, 0.25, 0.25]).double())
+    assert (found is not None) == proves
+
+
+def test_a_proof_holds_for_patterns_that_ask_for_the_same_signs_alone() -> None:
+    """Of the labels with a weight; the others may have any."""
+    head = ScaledHead.of(torch.tensor([[1.0, 2.0], [-1.0, -2.0], [1.0, 0.0]]).double(), torch.zeros(3).double(), centered=False)
+    signs = torch.tensor([[1, 1, 0], [1, 1, -1], [1, -1, 0], [-1, -1, 1], [1, 0, 1]], dtype=torch.int8)
+    patterns = Patterns(head, signs)
+    proof = patterns.proof(0, torch.tensor([0, 1]), torch.tensor([0.5, 0.25, 0.25]).double())
+    assert proof is not None
+    assert [number for number, _ in patterns.shared(0, proof, torch.arange(5))] == [0, 1]
 
 
 def test_of_many_labels_few_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
