@@ -14,7 +14,7 @@ _PART: Final[Mapping[Work, float]] = {"pictures": 1 / 8, "tab": 1 / 8, "window":
 
 
 class Overhead:
-    """Measures the time that the monitor takes, and its share of the elapsed time."""
+    """Measures the time that the monitor takes in `with overhead:`, and its share of the elapsed time."""
 
     def __init__(self) -> None:
         self._spent = 0.0
@@ -23,11 +23,11 @@ class Overhead:
         self._born = perf_counter()
         self._last: dict[str, tuple[float, float]] = {}
 
-    def enter(self) -> None:
+    def __enter__(self) -> None:
         """Start the clock: the monitor starts to work."""
         self._entered = perf_counter()
 
-    def leave(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop the clock: the monitor ends its work."""
         self._spent = self.spent
         self._entered = None

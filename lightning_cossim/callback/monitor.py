@@ -76,16 +76,14 @@ def _harmless(
         session = self._session
         if session is None:
             return
-        session.overhead.enter()
         try:
-            hook(self, session, *args, **kwargs)
+            with session.overhead:
+                hook(self, session, *args, **kwargs)
         except AlertError:  # the user asked for it
             raise
         except Exception as error:
             _logger.debug("The failure that ends the monitor:", exc_info=True)
             self._fail(session, error)
-        finally:
-            session.overhead.leave()
 
     return guarded
 

@@ -25,9 +25,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
 def work(overhead: Overhead, clock: HandClock, start: float, end: float) -> None:
     """The monitor works from `start` to `end`."""
     clock.now = start
-    overhead.enter()
+    overhead.__enter__()
     clock.now = end
-    overhead.leave()
+    overhead.__exit__()
 
 
 def test_overhead_is_the_share_of_the_time_that_the_monitor_worked(clock: HandClock) -> None:
@@ -35,7 +35,7 @@ def test_overhead_is_the_share_of_the_time_that_the_monitor_worked(clock: HandCl
     work(overhead, clock, 110, 112)
     work(overhead, clock, 120, 121)
     clock.now = 130
-    overhead.enter()
+    overhead.__enter__()
     clock.now = 132
     assert overhead.share("train") == (2 + 1 + 2) / 32
 
@@ -44,20 +44,20 @@ def test_overhead_counts_from_when_the_stage_last_asked(clock: HandClock) -> Non
     """Every stage has its own reckoning, and what is done after a share was asked for falls into the next."""
     overhead = Overhead()
     clock.now = 101
-    overhead.enter()
+    overhead.__enter__()
     clock.now = 102
     assert overhead.share("train") == 1 / 2
     clock.now = 104
-    overhead.leave()
+    overhead.__exit__()
     clock.now = 110
-    overhead.enter()
+    overhead.__enter__()
     clock.now = 112
     assert overhead.share("val") == (3 + 2) / 12
     assert overhead.share("train") == (2 + 2) / 10
-    overhead.leave()
+    overhead.__exit__()
     work(overhead, clock, 115, 116)
     clock.now = 120
-    overhead.enter()
+    overhead.__enter__()
     clock.now = 122
     assert overhead.share("val") == (1 + 2) / 10
 
@@ -71,7 +71,7 @@ def test_overhead_of_no_time_is_zero(clock: HandClock) -> None:
 
 def test_a_monitor_that_always_works_has_an_overhead_of_one(clock: HandClock) -> None:
     overhead = Overhead()
-    overhead.enter()
+    overhead.__enter__()
     for clock.now in (101, 107, 108):
         assert overhead.share("train") == 1
 

@@ -1,5 +1,6 @@
 """A fault at any call of the package: one warning, the same weights and random numbers, nothing left over."""
 
+import os
 import threading
 import warnings
 from collections import Counter
@@ -29,9 +30,11 @@ GUARDS: Final = frozenset(
         ("callback/monitor.py", "LabelSimilarityMonitor._detach"),
         ("callback/monitor.py", "LabelSimilarityMonitor._fail"),
         ("callback/monitor.py", "LabelSimilarityMonitor._guarded"),
+        ("callback/monitor.py", "LabelSimilarityMonitor._begin_run"),
+        ("callback/monitor.py", "LabelSimilarityMonitor._reports_on"),
     }
 )
-"""They catch what fails in the others, and warn: a fault at their own call has nobody to catch it."""
+"""They catch what fails in the others, and warn, or they decide whether a hook has work: no guard is around their own call."""
 
 
 @dataclass
@@ -43,6 +46,8 @@ class Run:
     told: list[str]
     num_hooks: int
     num_threads: int
+    num_files: int
+    """Open file descriptors that were not open before."""
     parts: list[str]
 
 
@@ -57,7 +62,7 @@ def train(folder: Path, *, watched: bool) -> Run:
     checkpoint = ModelCheckpoint(folder / "checkpoints", every_n_train_steps=2)
     callbacks = [monitor, checkpoint] if watched else [checkpoint]
     run = trainer(max_epochs=1, limit_train_batches=4, callbacks=callbacks, logger=loggers, enable_checkpointing=True)
-    before = threading.active_count()
+    before, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
     with warnings.catch_warnings(record=True) as record:
         warnings.simplefilter("always")
         run.fit(model, loader(num_labels=12), loader(60, num_labels=12))
@@ -68,6 +73,7 @@ def train(folder: Path, *, watched: bool) -> Run:
         told=[str(warning.message) for warning in record if str(warning.message).startswith("LabelSimilarityMonitor")],
         num_hooks=sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()),
         num_threads=threading.active_count() - before,
+        num_files=len(os.listdir("/proc/self/fd")) - files,
         parts=[str(path) for path in folder.rglob("*.part")],
     )
 
@@ -97,7 +103,8 @@ def points_of(calls: Counter[tuple[str, str]], seed: int) -> list[Point]:
             found.append(Point(module, function, int(chance.integers(2, num + 1))))
     found = [found[place] for place in chance.permutation(len(found))]
     seen: set[str] = set()
-    first = [point for point in found if point.module not in seen and not seen.add(point.module)]  # type: ignore[func-returns-value]
+    escaped = Point("callback/budget.py", "Overhead.spent", 48)  # it once reached the run: the clock was outside of the guard
+    first = [escaped] + [point for point in found if point.module not in seen and not seen.add(point.module)]  # type: ignore[func-returns-value]
     return [*first, *(point for point in found if point not in {*first})]
 
 
@@ -113,6 +120,8 @@ def wrong_with(run: Run, unwatched: Run, whole: Run) -> list[str]:
         found.append(f"{run.num_hooks} hooks")
     if run.num_threads > whole.num_threads:
         found.append("a thread")
+    if run.num_files > whole.num_files:
+        found.append("an open file")
     return found + run.parts
 
 
