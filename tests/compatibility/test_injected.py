@@ -1,6 +1,5 @@
 """A fault at any call of the package: one warning, the same weights and random numbers, nothing left over."""
 
-import os
 import threading
 import warnings
 from collections import Counter
@@ -51,6 +50,10 @@ class Run:
     parts: list[str]
 
 
+def num_open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
 def train(folder: Path, *, watched: bool) -> Run:
     """A training and a test run with everything on: evidence, pictures, the tab, an alert, two loggers, checkpoints."""
     torch.manual_seed(0)
@@ -62,7 +65,7 @@ def train(folder: Path, *, watched: bool) -> Run:
     checkpoint = ModelCheckpoint(folder / "checkpoints", every_n_train_steps=2)
     callbacks = [monitor, checkpoint] if watched else [checkpoint]
     run = trainer(max_epochs=1, limit_train_batches=4, callbacks=callbacks, logger=loggers, enable_checkpointing=True)
-    before, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    before, files = threading.active_count(), num_open_files()
     with warnings.catch_warnings(record=True) as record:
         warnings.simplefilter("always")
         run.fit(model, loader(num_labels=12), loader(60, num_labels=12))
@@ -73,7 +76,7 @@ def train(folder: Path, *, watched: bool) -> Run:
         told=[str(warning.message) for warning in record if str(warning.message).startswith("LabelSimilarityMonitor")],
         num_hooks=sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()),
         num_threads=threading.active_count() - before,
-        num_files=len(os.listdir("/proc/self/fd")) - files,
+        num_files=num_open_files() - files,
         parts=[str(path) for path in folder.rglob("*.part")],
     )
 
