@@ -24,7 +24,7 @@ from tests.toys import altered
 
 EXAMPLES: Final = {
     "fashion": ["fashion_mnist.py", "--epochs", "3"],
-    "language": ["language_model.py", "--epochs", "2", "--batches", "150"],
+    "language": ["language_model.py", "--epochs", "1", "--batches", "60"],
 }
 PHONE, SMALL, LAPTOP, DESK, WALL = (390, 844), (800, 900), (1280, 720), (1920, 1080), (3840, 2160)
 
