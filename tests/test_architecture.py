@@ -133,11 +133,19 @@ def test_the_tab_knows_nothing_but_the_wire_format() -> None:
     own = "lightning_cossim.tensorboard_plugin."
     names = imported_by(*(PACKAGE / "tensorboard_plugin").glob("*.py"))
     assert {name.rpartition(".")[0] for name in names if name.startswith("lightning_cossim.") and not name.startswith(own)} == {
-        "lightning_cossim.loggers.wire"
+        "lightning_cossim.errors",
+        "lightning_cossim.loggers.fields",
+        "lightning_cossim.loggers.wire",
     }
     outside = {name.partition(".")[0] for name in names} - {"lightning_cossim"} - sys.stdlib_module_names
     assert outside == {"numpy", "tensorboard", "typing_extensions", "werkzeug"}
-    assert not [name for name in imported_by(PACKAGE / "loggers" / "wire.py") if name.startswith(("lightning_cossim", "torch"))]
+    wire = [PACKAGE / "errors.py", *(PACKAGE / "loggers" / f"{name}.py" for name in ("wire", "fields", "step_header"))]
+    assert {name.rpartition(".")[0] for name in imported_by(*wire) if name.startswith("lightning_cossim")} == {
+        "lightning_cossim.errors",
+        "lightning_cossim.loggers.fields",
+        "lightning_cossim.loggers.step_header",
+    }
+    assert not [name for name in imported_by(*wire) if name.startswith("torch")]
 
 
 def test_nobody_needs_the_tab() -> None:

@@ -42,7 +42,7 @@ _CALLS: Final = frozenset({"REDUCE", "NEWOBJ"})
 class _BoundedReads(io.BufferedReader):
     """A file that allows a bounded number of reads, which unpickling of a small file could need hours for.
 
-    A read takes no more memory than the file is large, whatever length the file says.
+    A read takes no more memory than the file is large, even if the file says a larger length.
     """
 
     reads = 0

@@ -145,7 +145,7 @@ def _tried(make: Callable[[Random, Path], Attempt], draw: Random, sandbox: Path)
         fault = None
     except Fault as raised:
         fault = str(raised)
-    except BaseException as raised:  # noqa: BLE001 - whatever it is, it is a fault
+    except BaseException as raised:  # noqa: BLE001 - any error is a fault
         fault = f"raised {type(raised).__name__}: {str(raised)[:500]!r}"
     seconds = time.process_time() - seconds
     told = [text for text in (fault, *_touched, *changes(before, snapshot(sandbox))) if text]
