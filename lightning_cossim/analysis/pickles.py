@@ -47,6 +47,11 @@ class _BoundedReads(io.BufferedReader):
 
     reads = 0
 
+    def rewind(self) -> None:
+        """Go to the start, and count reads from there."""
+        self.seek(0)
+        self.reads = 0
+
     @override
     def read(self, size: int | None = -1, /) -> bytes:
         self.reads += 1
@@ -70,8 +75,7 @@ def load_pickled(path: Path) -> Any:
             for _ in range(_PICKLES):
                 if file.peek(1):
                     _check_pickle(path, file, size)
-            file.seek(0)
-            file.reads = 0
+            file.rewind()
             return torch.load(file, map_location="cpu", weights_only=True)
     _check_archive(path, size)
     return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
