@@ -15,7 +15,7 @@ from typing_extensions import override
 
 import lightning_cossim
 
-__all__ = ["Point", "calls_of", "failing"]
+__all__ = ["Point", "counting", "failing"]
 
 PACKAGE = str(Path(lightning_cossim.__file__).parent) + "/"
 
@@ -56,22 +56,20 @@ def _profiled(see: Callable[[tuple[str, str]], None]) -> Iterator[None]:
         sys.setprofile(before)
 
 
-def calls_of(run: Callable[[], Any]) -> Counter[tuple[str, str]]:
-    """How often each function of the package is called by another one, in a run."""
-    found: Counter[tuple[str, str]] = Counter()
+@contextmanager
+def counting(calls: Counter[tuple[str, str]]) -> Iterator[None]:
+    """Count how often each function of the package is called by another one, while this is open."""
 
     def see(name: tuple[str, str]) -> None:
-        found[name] += 1
+        calls[name] += 1
 
     with _profiled(see):
-        run()
-    return found
+        yield
 
 
 @contextmanager
-def failing(point: Point, error: BaseException) -> Iterator[list[Point]]:
-    """While this is open, a call fails. The list has the point once it has failed."""
-    failed: list[Point] = []
+def failing(point: Point, error: BaseException, failed: list[Point]) -> Iterator[None]:
+    """While this is open, a call fails. The point is added to `failed` then."""
     num = 0
 
     def see(name: tuple[str, str]) -> None:
@@ -83,4 +81,4 @@ def failing(point: Point, error: BaseException) -> Iterator[list[Point]]:
                 raise error
 
     with _profiled(see):
-        yield failed
+        yield

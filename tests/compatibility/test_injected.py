@@ -3,10 +3,10 @@
 import threading
 import warnings
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 
 from lightning_cossim import Alert, LabelSimilarityMonitor, Schedule
-from tests.compatibility.injected import Point, calls_of, failing
+from tests.compatibility.injected import Point, counting, failing
 from tests.toys import ALWAYS, FEW, Toy, few_inputs, loader, trainer
 
 ERRORS: Final = (RuntimeError("planted"), OSError(28, "No space left on device"), MemoryError("planted"), KeyError("planted"))
@@ -29,11 +29,19 @@ GUARDS: Final = frozenset(
         ("callback/monitor.py", "LabelSimilarityMonitor._detach"),
         ("callback/monitor.py", "LabelSimilarityMonitor._fail"),
         ("callback/monitor.py", "LabelSimilarityMonitor._guarded"),
+        ("callback/monitor.py", "_harmless.<locals>.guarded"),
         ("callback/monitor.py", "LabelSimilarityMonitor._begin_run"),
         ("callback/monitor.py", "LabelSimilarityMonitor._reports_on"),
     }
 )
 """They catch what fails in the others, and warn, or they decide whether a hook has work: no guard is around their own call."""
+QUIET: Final = {
+    ("capture/evidence/dataset_order.py", "_batch_sampler"): "the order of a loader is unknown: references name batch and row",
+    ("capture/evidence/dataset_order.py", "_indices_of"): "the same",
+    ("capture/model_outputs.py", "tensors_in"): "asks an output of the user's modules, which can be anything",
+    ("capture/observer.py", "HeadObserver.explains"): "asked after the run, for `audit`, which then says that it has no inputs",
+}
+"""Questions that may have no answer, and what happens then without a warning."""
 
 
 @dataclass
@@ -54,8 +62,11 @@ def num_open_files() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-def train(folder: Path, *, watched: bool) -> Run:
-    """A training and a test run with everything on: evidence, pictures, the tab, an alert, two loggers, checkpoints."""
+def train(folder: Path, *, watched: bool, around: AbstractContextManager[Any] | None = None) -> Run:
+    """A training and a test run with everything on: evidence, pictures, the tab, an alert, two loggers, checkpoints.
+
+    `around` is open while they run, not while the monitor is made: its arguments may raise.
+    """
     torch.manual_seed(0)
     model = Toy(12)
     schedule = Schedule(train_every_n_steps=3, train_batches=1, reachability="fit_end", neighbors="fit_end")
@@ -66,7 +77,7 @@ def train(folder: Path, *, watched: bool) -> Run:
     callbacks = [monitor, checkpoint] if watched else [checkpoint]
     run = trainer(max_epochs=1, limit_train_batches=4, callbacks=callbacks, logger=loggers, enable_checkpointing=True)
     before, files = threading.active_count(), num_open_files()
-    with warnings.catch_warnings(record=True) as record:
+    with warnings.catch_warnings(record=True) as record, around or nullcontext():
         warnings.simplefilter("always")
         run.fit(model, loader(num_labels=12), loader(60, num_labels=12))
         run.test(model, loader(60, num_labels=12, seed=5), verbose=False)
@@ -90,9 +101,10 @@ def unwatched(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Counter[tuple[str, str]]]:
     """A run without a fault, and the calls of the package in it."""
     with few_inputs():
-        watched = partial(train, watched=True)
-        run = watched(tmp_path_factory.mktemp("whole"))
-        return run, calls_of(lambda: watched(tmp_path_factory.mktemp("calls")))
+        calls: Counter[tuple[str, str]] = Counter()
+        run = train(tmp_path_factory.mktemp("whole"), watched=True)
+        train(tmp_path_factory.mktemp("calls"), watched=True, around=counting(calls))
+        return run, calls
 
 
 def points_of(calls: Counter[tuple[str, str]], seed: int) -> list[Point]:
@@ -111,10 +123,10 @@ def points_of(calls: Counter[tuple[str, str]], seed: int) -> list[Point]:
     return [*first, *(point for point in found if point not in {*first})]
 
 
-def wrong_with(run: Run, unwatched: Run, whole: Run) -> list[str]:
+def wrong_with(run: Run, unwatched: Run, whole: Run, *, may_be_quiet: bool) -> list[str]:
     """What a fault has done besides one warning."""
     extra = [text for text in run.told if text not in whole.told]
-    found = [] if len(extra) == 1 else [f"{len(extra)} warnings: {extra}"]
+    found = [] if len(extra) == 1 or (may_be_quiet and not extra) else [f"{len(extra)} warnings: {extra}"]
     if not all(map(torch.equal, run.weights, unwatched.weights)):
         found.append("other weights")
     if not torch.equal(run.random_state, unwatched.random_state):
@@ -129,12 +141,16 @@ def wrong_with(run: Run, unwatched: Run, whole: Run) -> list[str]:
 
 
 def outcome(point: Point, error: Exception, folder: Path, unwatched: Run, whole: Run) -> list[str]:
-    with failing(point, error) as failed:
-        try:
-            run = train(folder, watched=True)
-        except Exception as raised:  # noqa: BLE001 - whatever it is, it must not come out
-            return [f"raised {raised!r}"]
-    return wrong_with(run, unwatched, whole) if failed else ["the call never came"]
+    failed: list[Point] = []
+    try:
+        run = train(folder, watched=True, around=failing(point, error, failed))
+    except Exception as raised:  # noqa: BLE001 - no error may come out
+        return [f"raised {raised!r}"]
+    return (
+        wrong_with(run, unwatched, whole, may_be_quiet=(point.module, point.function) in QUIET)
+        if failed
+        else ["the call never came"]
+    )
 
 
 def tried(some: list[Point], folder: Path, unwatched: Run, whole: Run) -> dict[str, list[str]]:
