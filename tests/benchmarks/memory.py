@@ -140,7 +140,7 @@ def row(name: str, kind: str, epochs: int, seconds: float) -> str:
     numbers = (sizes[FIRST - 1] / MIB, sizes[half - 1] / MIB, sizes[-1] / MIB, max(sizes) / MIB)
     slopes = (slope_of(sizes), slope_of(sizes[half - FIRST :]))
     return (
-        f"{name:12}{kind:14}{num_inputs:8}{len(sizes):8}"
+        f"{name:12}{kind:14}{num_inputs:9}{len(sizes):9}"
         + "".join(f"{one:9.1f}" for one in numbers)
         + "".join(f"{one:+9.3f}" for one in slopes)
     )
@@ -152,9 +152,8 @@ def main(case: list[str], kind: list[str], epochs: int, seconds: float, child: l
             print(json.dumps(train(CASES[child[0]], child[1], epochs, seconds, Path(folder))))
         return
     print(f"Resident size in MiB, slope in MiB an epoch, {epochs} epochs")
-    print(
-        f"{'case':12}{'training':14}{'inputs':>8}{'epochs':>8}{'third':>9}{'middle':>9}{'last':>9}{'largest':>9}{'slope':>9}{'2nd half':>9}"
-    )
+    numbers = ("inputs", "epochs", "third", "middle", "last", "largest", "slope", "2nd half")
+    print(f"{'case':12}{'training':14}" + "".join(f"{name:>9}" for name in numbers))
     for one in case:
         for another in kind:
             print(row(one, another, epochs, seconds), flush=True)
