@@ -37,7 +37,7 @@ def objects() -> Counter[str]:
     """Live objects of the package, by class."""
     gc.collect()
     kinds = Counter(type(one) for one in gc.get_objects())
-    ours = {kind: num for kind, num in kinds.items() if kind.__module__.startswith("lightning_cossim.")}
+    ours = {kind: num for kind, num in kinds.items() if str(kind.__module__).startswith("lightning_cossim.")}
     return Counter({f"{kind.__module__}.{kind.__qualname__}": num for kind, num in ours.items()})
 
 
