@@ -83,7 +83,8 @@ def fit(folder: Path, monitor: LabelSimilarityMonitor, point: Point | None) -> l
         if point is None:
             run.fit(model, loader(num_labels=12), loader(60, num_labels=12))
         else:
-            with failing(point, OSError(28, "planted")) as failed:
+            failed: list[Point] = []
+            with failing(point, OSError(28, "planted"), failed):
                 run.fit(model, loader(num_labels=12), loader(60, num_labels=12))
             assert failed == [point]
     hooks = [
