@@ -101,7 +101,7 @@ def data(case: Case, num_inputs: int, seed: int) -> DataLoader[tuple[Tensor, ...
     generator = torch.Generator().manual_seed(seed)
     inputs = 3 * torch.randn(num_inputs, case.embedding_dim, generator=generator)
     rule = torch.randn(case.embedding_dim, case.num_labels, generator=torch.Generator().manual_seed(0))
-    targets = torch.cat([(some @ rule).argmax(dim=1) for some in inputs.split(case.batch_size)])
+    targets = torch.cat([(some @ rule).argmax(dim=1) for some in torch.split(inputs, case.batch_size)])
     return DataLoader(TensorDataset(inputs, targets), batch_size=case.batch_size)
 
 
