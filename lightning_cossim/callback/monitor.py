@@ -579,8 +579,12 @@ class LabelSimilarityMonitor(Callback):
     def _detach(self) -> None:
         if self._session is not None:
             session, self._session = self._session, None
-            with self._guarded("hooks could not be removed from the model"):
-                session.end()
+            with self._guarded("removing the hooks from the model failed"):
+                try:
+                    session.end()
+                except Exception:
+                    session.end()  # removes the hooks that are left
+                    raise
             with contextlib.suppress(Exception):  # the device can be unusable after a failed run
                 self._observed = session.collector.observed()
 

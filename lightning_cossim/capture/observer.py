@@ -3,6 +3,7 @@
 Shapes: K labels, D embedding dimensions, N inputs; `W_KD` weight, `f_ND` embeddings, `z_NK` logits.
 """
 
+import contextlib
 import functools
 import math
 from dataclasses import replace
@@ -97,8 +98,9 @@ class HeadObserver:
 
     def detach(self) -> None:
         """Remove all hooks. A second call does nothing."""
-        for tap in (*self._taps, self._final):
-            tap.detach()
+        with contextlib.ExitStack() as every:  # the others, too, if one fails
+            for tap in (*self._taps, self._final):
+                every.callback(tap.detach)
 
     def take(
         self,

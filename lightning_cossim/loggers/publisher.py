@@ -233,7 +233,7 @@ class Publisher:
             _logger.debug("The failure that ended logging:", exc_info=True)
             cause = error.__cause__ or error  # Lightning's loggers wrap the error in their own guess at its cause
             if isinstance(cause, OSError) and cause.errno is not None:  # from the system: a full disk, a folder that is gone
-                self._unwritable.append((logger, cause))
+                self._unwritable.append((logger, _without_frames(cause)))
                 self._warn_of_failure(f"writing to {type(logger).__name__} failed and is off for the rest of this run", cause)
             else:
                 gone = f"writing {what} to {type(logger).__name__} failed and is off for the rest of this run"
@@ -276,6 +276,12 @@ def _at_once(logger: ScalarLogger) -> contextlib.AbstractContextManager[None]:
     except ImportError:
         return contextlib.nullcontext()
     return written_at_once(logger)
+
+
+def _without_frames(error: OSError) -> OSError:
+    """The error without its traceback and its causes: their frames keep the Trainer, the model and a batch alive."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _write_all(logger: ScalarLogger, writes: Iterable[Write]) -> None:
