@@ -127,6 +127,27 @@ def test_new_steps_reach_the_tab(browser: Any, tmp_path: Path, how: str) -> None
             assert step(fixed) == "10"
 
 
+def test_the_tab_looks_for_new_steps_every_thirty_seconds(browser: Any, tmp_path: Path) -> None:
+    """By itself: nobody presses a button, and the page was visible all the time. The clock of the page is moved."""
+    made = reports(10, 4, names=CLOTHES)
+    write(tmp_path / "clothes", made[:2])
+    with tensorboard(tmp_path, "--reload_interval=1") as found:
+        found.wait_for(1, 2)
+        context = browser.new_context()
+        page = context.new_page()
+        page.clock.install()
+        page.goto(f"{found.address}/#lightning_cossim&p.lightning_cossim.run=clothes")
+        tab(page).locator(".headline").first.wait_for()
+        write(tmp_path / "clothes", made[2:])
+        found.wait_for(1, 4)
+        page.clock.fast_forward(15_000)
+        page.wait_for_timeout(500)
+        assert step(page) == "20"
+        page.clock.fast_forward(15_000)
+        expect(partial(step, page), "40", page)
+        context.close()
+
+
 def test_the_first_step_reaches_an_empty_tab(browser: Any, tmp_path: Path) -> None:
     (tmp_path / "clothes").mkdir()
     with tensorboard(tmp_path, "--reload_interval=1") as found:
