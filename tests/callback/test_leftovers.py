@@ -24,7 +24,7 @@ from tests.toys import ALWAYS, FEW, Toy, few_inputs, loader, trainer
 NUM_FITS: Final = 100
 NUM_QUICK: Final = 6
 POINTS: Final = (
-    Point("capture/collector.py", "Collector.begin_batch", 2),
+    Point("capture/collector.py", "Collector.begin_batch", 1),
     Point("callback/session.py", "Session.report", 1),
     Point("loggers/writers.py", "write_step", 1),
     Point("callback/session.py", "Session.end", 1),
