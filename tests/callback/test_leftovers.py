@@ -103,8 +103,8 @@ def watching() -> LabelSimilarityMonitor:
 
 def check(num_fits: int, folder: Path, *, fails: bool, one_monitor: bool) -> None:
     with few_inputs(), remembered() as created:
-        fit(folder / "first", watching(), None)  # matplotlib opens its fonts, once in a process
         kept = watching() if one_monitor else None
+        fit(folder / "first", kept or watching(), None)  # matplotlib opens its fonts, and `last_report` has a report
         after: list[Counter[str]] = []
         for number in range(num_fits):
             point = POINTS[number % len(POINTS)] if fails else None
