@@ -269,8 +269,10 @@ class LabelSimilarityMonitor(Callback):
 
     @override
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        self._record_rest(trainer)
-        self._detach()
+        try:
+            self._record_rest(trainer)
+        finally:  # also at a second Ctrl-C
+            self._detach()
 
     @_harmless
     def _record_rest(self, session: Session, trainer: pl.Trainer) -> None:
@@ -578,13 +580,14 @@ class LabelSimilarityMonitor(Callback):
 
     def _detach(self) -> None:
         if self._session is not None:
-            session, self._session = self._session, None
+            session = self._session
             with self._guarded("removing the hooks from the model failed"):
                 try:
                     session.end()
                 except Exception:
                     session.end()  # removes the hooks that are left
                     raise
+            self._session = None  # not before: after Ctrl-C in there, `on_exception` removes the rest
             with contextlib.suppress(Exception):  # the device can be unusable after a failed run
                 self._observed = session.collector.observed()
 
