@@ -22,7 +22,7 @@ from tests.toys import ALWAYS, FEW, Toy, few_inputs, loader, trainer
 ERRORS: Final = (RuntimeError("planted"), OSError(28, "No space left on device"), MemoryError("planted"), KeyError("planted"))
 NUM_POINTS: Final = 330
 NUM_PARTS: Final = 11
-NUM_QUICK: Final = 6
+NUM_QUICK: Final = 4
 GUARDS: Final = frozenset(
     {
         ("callback/monitor.py", "LabelSimilarityMonitor._attach"),

@@ -21,7 +21,7 @@ from tests.tensorboard_plugin.served import DEADLINE, tensorboard
 from tests.toys import ALWAYS, FEW
 
 NUM_POINTS: Final = 40
-NUM_QUICK: Final = 2
+NUM_QUICK: Final = 1
 TAB: Final = "cossim_val"
 
 

@@ -6,9 +6,9 @@ from tests.fuzz.harness import found
 
 
 def test_damaged_checkpoints() -> None:
-    assert found("checkpoint_files", 0, 3_000) == []
+    assert found("checkpoint_files", 0, 600) == []
 
 
 @pytest.mark.full
 def test_many_damaged_checkpoints() -> None:
-    assert found("checkpoint_files", 3_000, 15_000) == []
+    assert found("checkpoint_files", 600, 17_400) == []

@@ -6,9 +6,9 @@ from tests.fuzz.harness import found
 
 
 def test_damaged_states() -> None:
-    assert found("saved_states", 0, 1_000) == []
+    assert found("saved_states", 0, 300) == []
 
 
 @pytest.mark.full
 def test_many_damaged_states() -> None:
-    assert found("saved_states", 1_000, 5_000) == []
+    assert found("saved_states", 300, 5_700) == []

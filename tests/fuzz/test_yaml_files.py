@@ -6,9 +6,9 @@ from tests.fuzz.harness import found
 
 
 def test_damaged_thresholds() -> None:
-    assert found("yaml_files", 0, 5_000) == []
+    assert found("yaml_files", 0, 1_500) == []
 
 
 @pytest.mark.full
 def test_many_damaged_thresholds() -> None:
-    assert found("yaml_files", 5_000, 30_000) == []
+    assert found("yaml_files", 1_500, 33_500) == []
