@@ -36,6 +36,8 @@ WRITTEN_ON_PURPOSE: Final = {
     "loggers/event_files.py: direct.event_writer": "torch's attribute, of a copy of its writer",
     "loggers/event_files.py: experiment.file_writer": "torch's attribute, set back at once",
     "loggers/event_files.py: self._of_file.event_writer": "torch's attribute, of an own writer",
+    "loggers/publisher.py: error.__cause__": "Python's attribute of a caught error, which holds frames and with them the model",
+    "loggers/publisher.py: error.__context__": "the same",
     "functional/precision.py: backend.fp32_precision": "torch's setting, set back at once",
 }
 """Attributes of others that are written since that is their interface."""

@@ -33,6 +33,8 @@ _KINDS: Final = ".ckpt, .pt, .pth, .bin, .safetensors, .safetensors.index.json, 
 _LONGEST_NAME: Final = 1_000
 """Maximum number of characters of a tensor's name."""
 _MOST_NAMES: Final = 200_000
+_MOST_STEPS: Final = 2**63
+"""A step of this size or more is no step of a training, and no seed of torch."""
 _MOST_UNPACKED: Final = 64_000_000
 """Number of bytes that a compressed array can have in any case; a larger one can have 20 times those of its file."""
 _NUMBERS: Final = {
@@ -151,7 +153,7 @@ def _of_torch(path: Path) -> SavedTensors:
         tuple(tensors),
         lambda name: tuple(tensors[name].shape),
         lambda name: tensors[name].detach(),
-        step if isinstance(step, int) else 0,
+        step if isinstance(step, int) and 0 <= step < _MOST_STEPS else 0,
         nested.roots,
         nested.loose,
     )

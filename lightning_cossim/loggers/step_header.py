@@ -31,7 +31,8 @@ _MAX_COLUMNS: Final = 100
 _OWN: Final = {"pair": "uint32", "flag": "uint8", "reach": "uint8"}
 """Columns that are not quantities, and their types."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}")
-_STAGES: Final = ("train", "val", "test")
+_STAGES: Final = ("train", "val", "test", "analysis", "")
+"""The stages of a training, of the command, and of a report that a metric made."""
 _SIDES: Final = ("strangers", "lookalikes")
 
 

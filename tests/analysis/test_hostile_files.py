@@ -350,3 +350,10 @@ def test_errors_do_not_grow_with_names(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as raised:
         open_tensors(tmp_path / "x.pt").read("y")
     assert len(str(raised.value)) <= 400
+
+
+def test_a_step_that_no_training_reaches_counts_as_none(tmp_path: Path) -> None:
+    """The step seeds the sample of a vocabulary, and torch refused a larger seed with a traceback."""
+    for step in (2**70, -1):
+        torch.save({"state_dict": {"head.weight": torch.randn(12, 3)}, "global_step": step}, tmp_path / "model.ckpt")
+        assert open_tensors(tmp_path / "model.ckpt").step == 0

@@ -53,13 +53,7 @@ class Run:
     told: list[str]
     num_hooks: int
     num_threads: int
-    num_files: int
-    """Open file descriptors that were not open before."""
     parts: list[str]
-
-
-def num_open_files() -> int:
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def train(folder: Path, *, watched: bool, around: AbstractContextManager[Any] | None = None) -> Run:
@@ -76,7 +70,7 @@ def train(folder: Path, *, watched: bool, around: AbstractContextManager[Any] | 
     checkpoint = ModelCheckpoint(folder / "checkpoints", every_n_train_steps=2)
     callbacks = [monitor, checkpoint] if watched else [checkpoint]
     run = trainer(max_epochs=1, limit_train_batches=4, callbacks=callbacks, logger=loggers, enable_checkpointing=True)
-    before, files = threading.active_count(), num_open_files()
+    before = threading.active_count()
     with warnings.catch_warnings(record=True) as record, around or nullcontext():
         warnings.simplefilter("always")
         run.fit(model, loader(num_labels=12), loader(60, num_labels=12))
@@ -87,7 +81,6 @@ def train(folder: Path, *, watched: bool, around: AbstractContextManager[Any] | 
         told=[str(warning.message) for warning in record if str(warning.message).startswith("LabelSimilarityMonitor")],
         num_hooks=sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()),
         num_threads=threading.active_count() - before,
-        num_files=num_open_files() - files,
         parts=[str(path) for path in folder.rglob("*.part")],
     )
 
@@ -135,8 +128,6 @@ def wrong_with(run: Run, unwatched: Run, whole: Run, *, may_be_quiet: bool) -> l
         found.append(f"{run.num_hooks} hooks")
     if run.num_threads > whole.num_threads:
         found.append("a thread")
-    if run.num_files > whole.num_files:
-        found.append("an open file")
     return found + run.parts
 
 

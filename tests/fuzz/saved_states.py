@@ -34,7 +34,7 @@ def _of_monitor(draw: Random) -> Callable[[], object]:
     good = copy.deepcopy(monitor.state_dict())
     state: Any = copy.deepcopy(good)
     state["publisher"]["watched"] = {"val/a": {"x": 0.5}}
-    state["publisher"]["pages"]["order"] = [1, 2]
+    state["publisher"]["labels"]["order"] = [1, 2]
     for _ in range(draw.choice((1, 1, 2, 4))):
         state = _damaged(draw, state)
 

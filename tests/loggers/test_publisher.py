@@ -98,7 +98,7 @@ def test_who_watches_a_key_sees_its_last_value_after_a_run_goes_on_and_none_of_i
         desk.publisher.publish_nothing([WindowKey("val")], desk.watched)
     assert second.watched == first.watched
     assert third.watched["cossim_val/gap_behavior"] == 1
-    assert third.publisher.state_dict()["pages"] == {"order": None}
+    assert third.publisher.state_dict()["labels"] == {"order": []}
 
 
 # The band of the headline

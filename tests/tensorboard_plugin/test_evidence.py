@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from werkzeug.test import Client
 
 from lightning_cossim.loggers.evidence_wire import unpack_evidence
+from lightning_cossim.loggers.label_order import LabelOrder
 from lightning_cossim.loggers.recorder import Recorder
 from lightning_cossim.loggers.tab import evidence_blob
 from lightning_cossim.loggers.wire import MAX_BYTES, unpack
@@ -170,7 +171,7 @@ def written(folder: Path, report: GapReport, **settings: Any) -> list[bytes]:
     """The blobs that a recorder writes for a report."""
     writer = SummaryWriter(str(folder))
     logger: Any = SimpleNamespace(experiment=writer)
-    assert Recorder(None, **settings).record(report, logger)
+    assert Recorder(None, LabelOrder(), **settings).record(report, logger)
     writer.close()
     found = EventAccumulator(str(folder), {"tensors": 0})
     found.Reload()

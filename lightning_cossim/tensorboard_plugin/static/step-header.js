@@ -63,7 +63,7 @@ export function checkedHeader(header, columns, num) {
   const limits = Object.fromEntries(Object.entries(record(header.limits, "limits", realOrNull)).flatMap(([side, limit]) => (limit === null ? [] : [[choice(side, "limits", SIDES), limit]])));
   const places = list(header.order, "order", (place) => place).flatMap((place) => (typeof place === "number" && Number.isInteger(place) && place >= 0 && place < names.length ? [place] : []));
   return {
-    stage: choice(header.stage, "stage", ["train", "val", "test"]),
+    stage: choice(header.stage, "stage", ["train", "val", "test", "analysis", ""]),
     step: whole(header.step, "step"),
     index: whole(header.index, "index"),
     time: real(header.time, "time"),
